@@ -1,0 +1,47 @@
+"""A ledger of the images that could not be read."""
+
+import threading
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vgg.data.split import Split
+
+
+class BrokenImages:
+    """Collects which images of a split are broken and why; filled from the pipeline's threads.
+
+    Args:
+        split: the split whose images are read.
+    """
+
+    def __init__(self, split: Split):
+        self._split = split
+        self._reasons: dict[int, str] = {}
+        self._lock = threading.Lock()
+
+    def report(self, indices: np.ndarray) -> None:
+        """Enters the images at `indices`, once each, with the reason found by reading them again."""
+        for index in map(int, indices):
+            if index not in self._reasons:
+                reason = self._diagnose(index)
+                with self._lock:
+                    self._reasons[index] = reason
+
+    def _diagnose(self, index: int) -> str:
+        try:
+            encoded, _ = self._split.read(tf.constant(index, tf.int64))
+            if not encoded.numpy():
+                return "empty file"
+            tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        except Exception as error:  # any error here is the answer, not a fault
+            return str(error).split("}} ")[-1].split(" [Op:")[0].strip().split("\n")[0]
+        return "read without an error when tried again"
+
+    def __len__(self):
+        return len(self._reasons)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """`(name, reason)` of each, in the order of the split."""
+        with self._lock:
+            return [(self._split.name_of(index), reason) for index, reason in sorted(self._reasons.items())]

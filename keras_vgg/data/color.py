@@ -1,0 +1,89 @@
+"""Mean colour and its principal components over a training set (Sec. 2.1; Krizhevsky's colour shift, Sec. 3.1)."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vgg import randomness
+from keras_vgg.data.pipeline import View, micro_batches
+from keras_vgg.data.split import Split
+from keras_vgg.errors import InputError
+
+SAMPLED_IMAGES = 2000
+SHIFT_DEVIATION = 0.1
+"""Standard deviation of the coefficients of the colour shift."""
+
+_ROW = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class ColorStatistics:
+    """Colours of a training set, RGB.
+
+    Attributes:
+        mean: mean of the channels in 0–255.
+        eigenvalues: of the covariance of the channels in 0–1, largest first. Krizhevsky's shift is not indifferent to the unit:
+            it adds eigenvalues, which are squares, to pixels. Only with channels in 0–1 is it the slight shift he describes.
+        eigenvectors: one a row, in the order of the eigenvalues.
+    """
+
+    mean: tuple[float, float, float]
+    eigenvalues: tuple[float, float, float]
+    eigenvectors: tuple[tuple[float, float, float], ...]
+
+
+IMAGENET = ColorStatistics(
+    mean=(123.68, 116.779, 103.939),
+    eigenvalues=(0.2175, 0.0188, 0.0045),
+    eigenvectors=((-0.5675, -0.5808, -0.5836), (0.7192, -0.0045, -0.6948), (0.4009, -0.8140, 0.4203)),
+)
+"""ImageNet's: the authors' mean, and the components in common use since AlexNet."""
+
+
+def measure(split: Split, *, scale: int, crop: int, sampled: int = SAMPLED_IMAGES) -> ColorStatistics:
+    """Returns the colours of the centre crops of a fixed sample of `split`.
+
+    Args:
+        split: a training set.
+        scale, crop: as in training.
+        sampled: number of images looked at; all of a smaller set.
+
+    Raises:
+        InputError: if none of them can be read.
+    """
+    chosen = randomness.epoch_order(split.size, seed=0, epoch=2)[:sampled]
+    rows = np.full((-(-len(chosen) // _ROW), _ROW), -1, np.int64)
+    rows.reshape(-1)[: len(chosen)] = chosen
+    view = View(crop=crop, scales=(scale, scale))
+    batches = micro_batches(split, lambda: ((0, row) for row in rows), _ROW, view, on_broken=lambda indices: None)
+    number, total, products = 0, np.zeros(3), np.zeros((3, 3))
+    for batch in batches.as_numpy_iterator():
+        pixels = batch.images[batch.weights > 0].reshape(-1, 3).astype(np.float64)
+        number, total, products = number + len(pixels), total + pixels.sum(0), products + pixels.T @ pixels
+    if not number:
+        raise InputError(f"The training set must hold images. Received: none of {len(chosen)} could be read, e.g. {split.name_of(0)}.")
+    mean = total / number
+    covariance = (products / number - np.outer(mean, mean)) / 255**2
+    values, vectors = np.linalg.eigh(covariance)
+    # An eigenvector's sign is free; the same for every LAPACK.
+    vectors = vectors * np.where(vectors[np.abs(vectors).argmax(0), range(3)] < 0, -1, 1)
+    return ColorStatistics(
+        tuple(mean.tolist()), tuple(np.maximum(values[::-1], 0).tolist()), tuple(map(tuple, vectors.T[::-1].tolist()))
+    )
+
+
+def shifts(keys, statistics: ColorStatistics, *, seed: int):
+    """Draws Krizhevsky's colour shift for each example: the sum of components times N(0, 0.1) times eigenvalue.
+
+    Args:
+        keys: `(B,)` int64 example keys.
+        statistics: the training set's colours.
+        seed: the run's seed.
+
+    Returns:
+        `(B, 3)` float32, to be added to RGB channels in 0–255.
+    """
+    coefficients = SHIFT_DEVIATION * randomness.batch_normal(keys, [3], seed=seed, stream=randomness.COLOR)
+    scaled = coefficients * tf.constant(statistics.eigenvalues, tf.float32)
+    return 255.0 * tf.matmul(scaled, tf.constant(statistics.eigenvectors, tf.float32))

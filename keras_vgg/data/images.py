@@ -1,0 +1,108 @@
+"""Pure image operations, each usable eagerly and inside `Dataset.map`.
+
+A view is what training or testing sees of an image: it is rescaled isotropically to a smallest side S and a square crop is
+cut (Sec. 3.1). Only the pixels of the crop are decoded, and JPEGs much larger than the crop are reduced while being decoded,
+so that a photograph of 8,000 pixels costs little more than one of 500.
+"""
+
+import tensorflow as tf
+
+from keras_vgg import randomness
+
+_REDUCTIONS = (1, 2, 4, 8)  # what a JPEG decoder can do by leaving out frequencies
+
+
+def draw_view(key, *, scales: tuple[int, int], flip: bool, seed: int):
+    """Draws the training view of an example (Sec. 3.1).
+
+    Args:
+        key: scalar int64 from `randomness.example_key`.
+        scales: smallest and largest S; equal for fixed S.
+        flip: whether the view may be mirrored.
+        seed: the run's seed.
+
+    Returns:
+        `(scale, top, left, mirrored)`: S, int32, uniform over the whole numbers of `scales`; the place of the crop as
+        fractions in [0, 1) of the room it has, float32; a bool.
+    """
+    draws = randomness.uniform(key, [4], seed=seed, stream=randomness.VIEW)
+    scale = scales[0] + tf.cast(draws[0] * (scales[1] - scales[0] + 1), tf.int32)
+    return tf.minimum(scale, scales[1]), draws[1], draws[2], tf.logical_and(flip, draws[3] < 0.5)
+
+
+def window(height, width, scale, top, left, crop: int):
+    """Returns the part of an image that becomes the crop after rescaling to smallest side `scale`.
+
+    Args:
+        height, width: the image's size in pixels, int32.
+        scale: S, int32, at least `crop`.
+        top, left: place of the crop as fractions of the room it has, float32 in [0, 1].
+        crop: side of the crop.
+
+    Returns:
+        int32 `[top, left, height, width]` in pixels of the original image, rounded to whole ones, at least one pixel high and
+        wide and within the image.
+    """
+    original = tf.cast(tf.stack([height, width]), tf.float32)
+    zoom = tf.cast(scale, tf.float32) / tf.reduce_min(original)
+    rescaled = tf.round(original * zoom)
+    # The crop starts at a whole pixel of the rescaled image, uniform over all places it can take.
+    start = tf.minimum(tf.floor(tf.stack([top, left]) * (rescaled - crop + 1)), rescaled - crop)
+    first = tf.minimum(tf.round(start / zoom), original - 1)
+    size = tf.minimum(tf.maximum(tf.round(crop / zoom), 1), original - first)
+    return tf.cast(tf.concat([first, size], axis=0), tf.int32)
+
+
+def decode_view(encoded, scale, top, left, mirrored, crop: int):
+    """Decodes what `window` chooses and resizes it to the crop.
+
+    Args:
+        encoded: scalar string: JPEG (grey and CMYK too), PNG, GIF (its first frame), BMP or WebP, told by its content.
+        scale, top, left, crop: as for `window`.
+        mirrored: whether to mirror the result left to right.
+
+    Returns:
+        `(crop, crop, 3)` uint8, RGB. Bilinear, as in Caffe; reductions beyond two are averaged beforehand.
+
+    Raises:
+        tf.errors.InvalidArgumentError: for bytes that are no whole image.
+    """
+    pixels = tf.cond(
+        tf.io.is_jpeg(encoded),
+        lambda: _jpeg_window(encoded, scale, top, left, crop),
+        lambda: _other_window(encoded, scale, top, left, crop),
+    )
+    pixels = tf.cond(mirrored, lambda: pixels[:, ::-1], lambda: pixels)
+    return tf.ensure_shape(pixels, [crop, crop, 3])
+
+
+def _jpeg_window(encoded, scale, top, left, crop):
+    shape = tf.io.extract_jpeg_shape(encoded)
+    box = window(shape[0], shape[1], scale, top, left, crop)
+
+    def decode_reduced(reduction):
+        # The decoder counts a window in pixels of the reduced image.
+        size = tf.maximum(box[2:] // reduction, 1)
+        reduced = tf.concat([box[:2] // reduction, size], axis=0)
+        return lambda: tf.io.decode_and_crop_jpeg(encoded, reduced, channels=3, ratio=reduction)
+
+    # The largest reduction that leaves at least the pixels of the crop.
+    branch = tf.reduce_sum(tf.cast(tf.reduce_min(box[2:]) // crop >= tf.constant(_REDUCTIONS[1:]), tf.int32))
+    return _resize(tf.switch_case(branch, [decode_reduced(reduction) for reduction in _REDUCTIONS]), crop)
+
+
+def _other_window(encoded, scale, top, left, crop):
+    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    image.set_shape([None, None, 3])
+    shape = tf.shape(image)
+    box = window(shape[0], shape[1], scale, top, left, crop)
+    return _resize(tf.slice(image, tf.concat([box[:2], [0]], 0), tf.concat([box[2:], [3]], 0)), crop)
+
+
+def _resize(pixels, crop):
+    def bilinear(antialias):
+        return lambda: tf.image.resize(pixels[tf.newaxis], [crop, crop], antialias=antialias)[0]
+
+    # Two-tap bilinear skips pixels beyond a reduction of two; averaging costs much and is needed for large PNGs alone.
+    resized = tf.cond(tf.reduce_min(tf.shape(pixels)[:2]) >= 2 * crop, bilinear(True), bilinear(False))
+    return tf.cast(tf.round(tf.clip_by_value(resized, 0, 255)), tf.uint8)

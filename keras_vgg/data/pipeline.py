@@ -1,0 +1,138 @@
+"""From indices to micro-batches of pixels, with tf.data.
+
+A broken image costs nothing but itself: its place in the micro-batch stays empty and is reported, so that every other example
+meets the same weights at the same step as without it.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vgg import randomness
+from keras_vgg.data import images
+from keras_vgg.data.order import PADDING
+from keras_vgg.data.split import Split
+
+_ROWS_AT_ONCE = 3  # micro-batches in the making: enough to bridge the end of one and the start of the next
+_ROWS_READY = 2
+
+
+class MicroBatch(NamedTuple):
+    """What a replica gets at a time.
+
+    Attributes:
+        images: `(m, crop, crop, 3)` uint8, RGB; black where there is no image.
+        labels: `(m,)` int32.
+        keys: `(m,)` int64, see `randomness.example_key`.
+        weights: `(m,)` float32: 1 for an image, 0 for an empty place.
+        broken: scalar float32: places that are empty because the image could not be read.
+    """
+
+    images: tf.Tensor
+    labels: tf.Tensor
+    keys: tf.Tensor
+    weights: tf.Tensor
+    broken: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """How a pipeline looks at its images.
+
+    Attributes:
+        crop: side of the crop in pixels.
+        scales: smallest and largest S.
+        flip: whether views may be mirrored.
+        random: drawn per example and epoch (training), or the centre of the image (validation).
+        seed: the run's seed.
+    """
+
+    crop: int
+    scales: tuple[int, int]
+    flip: bool = False
+    random: bool = False
+    seed: int = 0
+
+    def __call__(self, encoded, key):
+        """`(crop, crop, 3)` uint8 from an encoded image and its example key."""
+        if self.random:
+            scale, top, left, mirrored = images.draw_view(key, scales=self.scales, flip=self.flip, seed=self.seed)
+        else:
+            scale, top, left, mirrored = self.scales[0], 0.5, 0.5, tf.constant(False)
+        return images.decode_view(encoded, scale, top, left, mirrored, self.crop)
+
+
+def micro_batches(
+    split: Split,
+    rows: Callable[[], Iterator[tuple[int, np.ndarray]]],
+    micro_batch: int,
+    view: View,
+    on_broken: Callable[[np.ndarray], None],
+    decode_threads: int = tf.data.AUTOTUNE,
+) -> tf.data.Dataset:
+    """Returns a data set of `MicroBatch`, one for each row, in their order.
+
+    Args:
+        split: where examples are read.
+        rows: makes an iterator of `(epoch, indices)`, `(micro_batch,)` int64 with `PADDING` in empty places.
+        micro_batch: length of a row.
+        view: what is taken of each image.
+        on_broken: called with the indices of images that could not be read; ahead of training, and maybe more than once.
+        decode_threads: images of one micro-batch that are decoded at the same time.
+    """
+    shapes = ([], [micro_batch])
+    crop = view.crop
+
+    def example(place, index, epoch):
+        encoded, label = split.read(index)
+        return place, view(encoded, randomness.example_key(epoch, index)), label
+
+    none_read = tf.data.Dataset.from_tensors(
+        (tf.zeros([0], tf.int64), tf.zeros([0, crop, crop, 3], tf.uint8), tf.zeros([0], tf.int32))
+    )
+
+    def read_row(epoch, indices):
+        places = tf.where(indices != PADDING)[:, 0]
+        examples = tf.data.Dataset.from_tensor_slices((places, tf.gather(indices, places)))
+        examples = examples.map(lambda place, index: example(place, index, epoch), num_parallel_calls=decode_threads)
+        # What raised is left out; a row of which nothing is left must still give one element.
+        read = examples.ignore_errors().batch(micro_batch).concatenate(none_read).take(1)
+        return tf.data.Dataset.zip(tf.data.Dataset.from_tensors((epoch, indices)), read)
+
+    def fill_places(row, read):
+        (epoch, indices), (places, pixels, labels) = row, read
+        where = places[:, tf.newaxis]
+        present = tf.scatter_nd(where, tf.ones_like(places, tf.float32), [micro_batch])
+        broken = tf.logical_and(indices != PADDING, present == 0)
+        number_broken = tf.math.count_nonzero(broken, dtype=tf.float32)
+        tf.cond(
+            number_broken > 0,
+            lambda: tf.numpy_function(_reporting(on_broken), [tf.boolean_mask(indices, broken)], tf.int64),
+            lambda: tf.constant(0, tf.int64),
+        )
+        return MicroBatch(
+            images=tf.scatter_nd(where, pixels, [micro_batch, crop, crop, 3]),
+            labels=tf.scatter_nd(where, labels, [micro_batch]),
+            keys=randomness.example_key(epoch, tf.maximum(indices, 0)),
+            weights=present,
+            broken=number_broken,
+        )
+
+    signature = tuple(tf.TensorSpec(shape, tf.int64) for shape in shapes)
+    return (
+        tf.data.Dataset.from_generator(rows, output_signature=signature)
+        .interleave(read_row, cycle_length=_ROWS_AT_ONCE, block_length=1, num_parallel_calls=_ROWS_AT_ONCE, deterministic=True)
+        .map(fill_places, num_parallel_calls=1)
+        .prefetch(_ROWS_READY)
+    )
+
+
+def _reporting(on_broken):
+    def report(indices):
+        on_broken(indices)
+        return np.int64(len(indices))
+
+    return report

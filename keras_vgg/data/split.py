@@ -1,0 +1,86 @@
+"""What every data set looks like to the rest: two splits that can be read at any index."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vgg import randomness
+
+HELD_OUT_FRACTION = 0.1
+"""Share of the examples held out for validation where a data set has no such split."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Examples that can be read in any order.
+
+    Attributes:
+        size: number of examples.
+        read: graph function from a scalar int64 index to `(encoded image, label)`: scalar string and scalar int32. An error
+            that it raises is the example's own and costs that example alone.
+        name_of: the example's name in messages, from its index.
+    """
+
+    size: int
+    read: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+    name_of: Callable[[int], str]
+
+    def subset(self, indices: np.ndarray) -> "Split":
+        """Returns the split of the examples at `indices`, in that order."""
+        positions = tf.constant(indices, tf.int64)
+        return Split(
+            len(indices),
+            lambda index: self.read(tf.gather(positions, index)),
+            lambda index: self.name_of(int(indices[index])),
+        )
+
+    def limited(self, most: int | None) -> "Split":
+        """Returns at most `most` examples, drawn evenly over the split: listings are sorted by class."""
+        if most is None or most >= self.size:
+            return self
+        return self.subset(np.sort(randomness.epoch_order(self.size, seed=0, epoch=0)[:most]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A data set for classification.
+
+    Attributes:
+        train, validation: its splits.
+        classes: class names in label order (sorted).
+        description: one line for people.
+    """
+
+    train: Split
+    validation: Split
+    classes: tuple[str, ...]
+    description: str
+
+
+def in_memory(encoded: list[bytes], labels: np.ndarray, name: str) -> Split:
+    """Returns the split of encoded images that lie in memory."""
+    images, labels = tf.constant(encoded), tf.constant(labels, tf.int32)
+    return Split(
+        len(encoded),
+        lambda index: (tf.gather(images, index), tf.gather(labels, index)),
+        lambda index: f"{name}[{index}]",
+    )
+
+
+def files(paths: list[str], labels: np.ndarray) -> Split:
+    """Returns the split of image files."""
+    path_tensor, label_tensor = tf.constant(paths, tf.string), tf.constant(labels, tf.int32)
+    return Split(
+        len(paths),
+        lambda index: (tf.io.read_file(tf.gather(path_tensor, index)), tf.gather(label_tensor, index)),
+        lambda index: paths[index],
+    )
+
+
+def hold_out(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns sorted indices for training and for validation, the same at every call."""
+    order = randomness.epoch_order(size, seed=0, epoch=1)
+    held_out = max(1, round(size * HELD_OUT_FRACTION))
+    return np.sort(order[held_out:]), np.sort(order[:held_out])

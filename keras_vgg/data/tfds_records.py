@@ -1,0 +1,128 @@
+"""TensorFlow Datasets, read at any index.
+
+An epoch visits its examples in an order of our own, so that sequential reading will not do. Shards in TFDS's `array_record`
+format are indexed; for TFRecord shards, what most prepared data sets are, an index of record offsets is made by hopping
+from header to header, which reads 12 bytes a record.
+"""
+
+import os
+import struct
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vgg.data.split import Dataset, Split, hold_out
+from keras_vgg.errors import InputError
+
+VALIDATION_SPLITS = ("validation", "test")
+_HEADER = struct.Struct("<QI")  # length, checksum of the length; the data and its checksum follow
+_FOOTER_BYTES = 4
+
+
+def open_tfds(name: str) -> Dataset:
+    """Returns the TFDS data set `NAME[/CONFIG]`, prepared first if it is not yet.
+
+    Training is the split `train`; validation is `validation`, else `test`, else a tenth of `train` held out.
+
+    Raises:
+        InputError: if TFDS does not know it, cannot prepare it, or it has no features `image` and `label`.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name)
+        builder.download_and_prepare()
+    except Exception as error:  # whatever TFDS raises (unknown name, no network, manual download) is told, with its own words
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"`tfds:` must name a data set that TFDS has or can prepare. Received: {name} ({reason}).") from error
+    features = builder.info.features
+    if not {"image", "label"} <= set(features):
+        raise InputError(f"tfds:{name} must have features image and label. Received: {', '.join(features)}.")
+    if "train" not in builder.info.splits:
+        raise InputError(f"tfds:{name} must have a split train. Received: {', '.join(builder.info.splits)}.")
+    train = _split(builder, "train")
+    held_out_name = next((split for split in VALIDATION_SPLITS if split in builder.info.splits), None)
+    if held_out_name:
+        validation = _split(builder, held_out_name)
+    else:
+        kept, held_out = hold_out(train.size)
+        train, validation = train.subset(kept), train.subset(held_out)
+    return Dataset(train, validation, tuple(features["label"].names), f"TFDS {builder.info.full_name}")
+
+
+def _split(builder, name: str) -> Split:
+    import tensorflow_datasets as tfds
+
+    info = builder.info.splits[name]
+    shards = [os.fspath(path) for path in info.filepaths]
+    reader = ArrayRecords(shards) if builder.info.file_format.value == "array_record" else TFRecords(shards)
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    features = builder.info.features
+    labels_only = {"image": features["image"], "label": features["label"]}
+    partial = tfds.decode.PartialDecoding(labels_only, decoders=decoders)
+    specs = partial.extract_features(features)
+
+    def read(index):
+        record = tf.ensure_shape(tf.numpy_function(reader.read, [index], tf.string, stateful=False), [])
+        example = specs.deserialize_example(record, decoders=decoders)
+        return example["image"], tf.cast(example["label"], tf.int32)
+
+    return Split(len(reader), read, lambda index: f"{builder.info.full_name}/{name}[{index}]")
+
+
+class TFRecords:
+    """Records of TFRecord files at any index, in the order of the files."""
+
+    def __init__(self, paths: list[str]):
+        self._paths = paths
+        offsets = [record_offsets(path) for path in paths]
+        self._starts = np.concatenate(offsets)
+        self._shards = np.repeat(np.arange(len(paths)), [len(o) for o in offsets])
+        self._descriptors: dict[int, int] = {}
+
+    def __len__(self):
+        return len(self._starts)
+
+    def read(self, index: int) -> bytes:
+        """Returns the record's bytes; safe to call from several threads (`pread` keeps no position)."""
+        shard, start = int(self._shards[index]), int(self._starts[index])
+        if shard not in self._descriptors:
+            self._descriptors[shard] = os.open(self._paths[shard], os.O_RDONLY)
+        descriptor = self._descriptors[shard]
+        length, _ = _HEADER.unpack(os.pread(descriptor, _HEADER.size, start))
+        data = os.pread(descriptor, length, start + _HEADER.size)
+        if len(data) != length:
+            raise OSError(f"{self._paths[shard]} ends within record {index}.")
+        return data
+
+
+def record_offsets(path: str) -> np.ndarray:
+    """Returns where each record of a TFRecord file starts, `(n,)` int64."""
+    offsets, position = [], 0
+    size = os.path.getsize(path)
+    with open(path, "rb", buffering=0) as file:
+        while position < size:
+            file.seek(position)
+            header = file.read(_HEADER.size)
+            length = _HEADER.unpack(header)[0] if len(header) == _HEADER.size else size
+            if position + _HEADER.size + length + _FOOTER_BYTES > size:
+                raise InputError(f"{path} must be a whole TFRecord file. Received: one that ends within record {len(offsets)}.")
+            offsets.append(position)
+            position += _HEADER.size + length + _FOOTER_BYTES
+    return np.array(offsets, np.int64)
+
+
+class ArrayRecords:
+    """Records of ArrayRecord files at any index, in the order of the files."""
+
+    def __init__(self, paths: list[str]):
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+        self._source = ArrayRecordDataSource(paths)
+
+    def __len__(self):
+        return len(self._source)
+
+    def read(self, index: int) -> bytes:
+        """Returns the record's bytes."""
+        return self._source.__getitems__([int(index)])[0]

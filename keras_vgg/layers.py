@@ -1,0 +1,84 @@
+"""The two things of the paper that Keras has no layer for: LRN, and dropout keyed by example."""
+
+import keras
+import tensorflow as tf
+
+from keras_vgg import randomness
+
+
+@keras.saving.register_keras_serializable("keras_vgg")
+class LocalResponseNormalization(keras.layers.Layer):
+    """Krizhevsky's normalisation across channels (net A-LRN, Sec. 2.1), in the paper's parameters.
+
+    `y[c] = x[c] / (k + alpha * sum(x[c'] ** 2)) ** beta`, the sum over the `n` channels around `c`. The sum is not divided by
+    `n`: Caffe does that, TensorFlow and Krizhevsky's paper do not.
+
+    Args:
+        k, n, alpha, beta: Krizhevsky's constants; `n` counts channels and must be odd.
+    """
+
+    def __init__(self, k: float = 2.0, n: int = 5, alpha: float = 1e-4, beta: float = 0.75, **kwargs):
+        super().__init__(**kwargs)
+        if n < 1 or n % 2 == 0:
+            raise ValueError(f"`n` must be an odd number of channels, so that they lie around one. Received: n={n}.")
+        self.k, self.n, self.alpha, self.beta = k, n, alpha, beta
+
+    def call(self, inputs):
+        """Normalises `(B, H, W, C)`; same shape and dtype out."""
+        # The op knows no bfloat16, and squares overflow float16.
+        outputs = tf.nn.local_response_normalization(
+            tf.cast(inputs, tf.float32), depth_radius=self.n // 2, bias=self.k, alpha=self.alpha, beta=self.beta
+        )
+        return tf.cast(outputs, inputs.dtype)
+
+    def compute_output_shape(self, input_shape):
+        """Same shape out as in."""
+        return input_shape
+
+    def get_config(self):
+        """The constants, for saving."""
+        return super().get_config() | {"k": self.k, "n": self.n, "alpha": self.alpha, "beta": self.beta}
+
+
+def keyed_dropout(inputs, keys, *, rate: float, seed: int, stream: int):
+    """Dropout (inverted, as in Keras) whose mask for a row depends on that row's key alone.
+
+    Args:
+        inputs: `(B, …)` activations.
+        keys: `(B,)` int64 from `randomness.example_key`.
+        rate: share of values set to zero, in [0, 1).
+        seed: the run's seed.
+        stream: distinguishes the dropout layers of a net.
+
+    Returns:
+        `(B, …)` of the dtype of `inputs`, the values kept divided by `1 - rate`.
+    """
+    if rate == 0:
+        return inputs
+    draws = randomness.batch_uniform(keys, inputs.shape[1:], seed=seed, stream=randomness.DROPOUT + stream)
+    return tf.where(draws >= rate, inputs / (1 - rate), tf.zeros_like(inputs))
+
+
+def training_forward(model: keras.Model, images, keys, *, seed: int):
+    """Runs a net of `build_vgg` in training mode with its dropout keyed by example.
+
+    The models themselves hold ordinary `keras.layers.Dropout`, so that they load and train anywhere; here each is replaced by
+    `keyed_dropout` on the way through. Our nets are chains, so that a loop over their layers is the forward pass.
+
+    Args:
+        model: a net whose layers form a chain.
+        images: `(B, H, W, C)` float, preprocessed.
+        keys: `(B,)` int64 example keys.
+        seed: the run's seed.
+
+    Returns:
+        `(B, classes)`: what the last layer puts out.
+    """
+    outputs, stream = images, 0
+    for layer in model.layers[1:]:  # the first is the input
+        if isinstance(layer, keras.layers.Dropout):
+            outputs = keyed_dropout(outputs, keys, rate=layer.rate, seed=seed, stream=stream)
+            stream += 1
+        else:
+            outputs = layer(outputs, training=True) if isinstance(layer, keras.layers.BatchNormalization) else layer(outputs)
+    return outputs

@@ -1,0 +1,130 @@
+"""The six nets of Table 1 as plain functional Keras models.
+
+Layer names are those of `keras.applications.vgg16` and `vgg19` (`block3_conv2`, `fc1`, `predictions`). The input is
+what `preprocessing` makes of an image; the nets themselves hold no preprocessing.
+"""
+
+import keras
+
+from keras_vgg import configs
+from keras_vgg.errors import InputError
+from keras_vgg.layers import LocalResponseNormalization
+
+INITIALIZERS = {
+    "glorot": keras.initializers.GlorotUniform,
+    # The paper says "10⁻² variance". Read literally (deviation 0.1) the deep nets explode at once; with deviation 0.01, what
+    # the Caffe community used, net A trains and the deeper nets stall, which is the paper's story.
+    "gaussian": lambda: keras.initializers.RandomNormal(stddev=0.01),
+    "he": keras.initializers.HeNormal,
+}
+"""Initialisations of the kernels (Sec. 3.1); biases start at zero."""
+
+POOLINGS = {None: None, "avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+
+
+def build_vgg(
+    arch: str,
+    *,
+    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
+    classes: int = 1000,
+    include_top: bool = True,
+    dropout: float = 0.5,
+    width: float = 1.0,
+    batch_norm: bool = False,
+    initializer="glorot",
+    classifier_activation: str | None = "softmax",
+    pooling: str | None = None,
+    name: str | None = None,
+) -> keras.Model:
+    """Returns net `arch` of Table 1, untrained.
+
+    Args:
+        arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`.
+        input_shape: `(height, width, channels)`; sides of at least 32, or `None` for any size without the top.
+        classes: number of classes of `predictions`.
+        include_top: whether `fc1`, `fc2` and `predictions` follow the convolutions.
+        dropout: dropout rate after `fc1` and after `fc2`.
+        width: factor on all filters and on the sizes of `fc1` and `fc2`, for small machines.
+        batch_norm: batch normalisation between every convolution and its ReLU, as in torchvision's `vgg*_bn`.
+        initializer: `"glorot"`, `"gaussian"`, `"he"`, or any Keras initializer, for the kernels.
+        classifier_activation: activation of `predictions`; `None` for logits.
+        pooling: without the top, `"avg"` or `"max"` for global pooling after the last block, `None` for its feature map.
+        name: the model's name; by default from `arch`, e.g. `vgg_d`.
+
+    Returns:
+        A functional model, `(B, height, width, channels)` float32 to `(B, classes)` float32 with the top.
+
+    Raises:
+        InputError: (a `ValueError`) for an argument out of range, before anything is built.
+
+    Example:
+        >>> build_vgg("D").count_params()
+        138357544
+    """
+    config = configs.get_config(arch)
+    _check(input_shape, classes, include_top, dropout, width, initializer, pooling)
+
+    def new_initializer():
+        return INITIALIZERS[initializer]() if isinstance(initializer, str) else _fresh(initializer)
+
+    inputs = outputs = keras.Input(input_shape, name="images")
+    for block, (kernels, filters) in enumerate(zip(config.kernels, configs.FILTERS, strict=True), start=1):
+        for conv, kernel in enumerate(kernels, start=1):
+            outputs = keras.layers.Conv2D(
+                configs.scaled_width(filters, width),
+                kernel,
+                padding="same",
+                activation=None if batch_norm else "relu",
+                kernel_initializer=new_initializer(),
+                name=f"block{block}_conv{conv}",
+            )(outputs)
+            if batch_norm:  # torchvision's epsilon and momentum, so that its weights give its outputs
+                outputs = keras.layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name=f"block{block}_bn{conv}")(outputs)
+                outputs = keras.layers.ReLU(name=f"block{block}_relu{conv}")(outputs)
+            if config.lrn and block == conv == 1:
+                outputs = LocalResponseNormalization(name="block1_lrn")(outputs)
+        outputs = keras.layers.MaxPooling2D(2, strides=2, name=f"block{block}_pool")(outputs)
+    if include_top:
+        outputs = keras.layers.Flatten(name="flatten")(outputs)
+        for fc in ("fc1", "fc2"):
+            units = configs.scaled_width(configs.FC_UNITS, width)
+            outputs = keras.layers.Dense(units, activation="relu", kernel_initializer=new_initializer(), name=fc)(outputs)
+            outputs = keras.layers.Dropout(dropout, name=f"dropout_{fc}")(outputs)
+        outputs = keras.layers.Dense(
+            classes,
+            activation=classifier_activation,
+            kernel_initializer=new_initializer(),
+            dtype="float32",  # posteriors and the loss keep full precision under a mixed policy
+            name="predictions",
+        )(outputs)
+    elif pooling:
+        outputs = POOLINGS[pooling](name=f"{pooling}_pool")(outputs)
+    return keras.Model(inputs, outputs, name=name or f"vgg_{arch.lower().replace('-', '_')}{'_bn' if batch_norm else ''}")
+
+
+def _fresh(initializer):
+    # An initializer with a seed gives the same values at every call; each layer wants its own.
+    initializer = keras.initializers.get(initializer)
+    return initializer.clone() if isinstance(initializer, keras.initializers.Initializer) else initializer
+
+
+def _check(input_shape, classes, include_top, dropout, width, initializer, pooling):
+    if len(input_shape) != 3 or input_shape[-1] is None:
+        raise InputError(f"`input_shape` must be (height, width, channels). Received: input_shape={input_shape}.")
+    sides = input_shape[:2]
+    if any(side is not None and side < 32 for side in sides):
+        raise InputError(f"The sides of `input_shape` must be at least 32: five poolings halve them. Received: {input_shape}.")
+    if include_top and None in sides:
+        raise InputError(f"With `include_top=True`, `input_shape` must give both sides: fc1 needs them. Received: {input_shape}.")
+    if classes < 1:
+        raise InputError(f"`classes` must be at least 1. Received: classes={classes}.")
+    if not 0 <= dropout < 1:
+        raise InputError(f"`dropout` must lie in [0, 1). Received: dropout={dropout}.")
+    if width <= 0:
+        raise InputError(f"`width` must be positive. Received: width={width}.")
+    if isinstance(initializer, str) and initializer not in INITIALIZERS:
+        raise InputError(f"`initializer` must be one of {', '.join(INITIALIZERS)}. Received: initializer={initializer!r}.")
+    if pooling not in POOLINGS:
+        raise InputError(f"`pooling` must be None, 'avg' or 'max'. Received: pooling={pooling!r}.")
+    if pooling and include_top:
+        raise InputError("`pooling` goes with `include_top=False`: with the top, fc1 takes the whole feature map.")

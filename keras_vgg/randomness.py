@@ -1,0 +1,63 @@
+"""Randomness that belongs to the example, not to the machine.
+
+Whatever is random about an example in an epoch is a pure function of `(seed, epoch, example index)`; the order of an
+epoch is one of `(seed, epoch)`. So the trained weights depend neither on how many replicas, workers, threads or
+micro-batches computed them nor on whether the run was killed and resumed (the paper's "exactly the same as when training
+on a single GPU", Sec. 3.3, dropout and augmentation included).
+"""
+
+import numpy as np
+import tensorflow as tf
+
+# One stream a purpose, so that no two draws of an example share their numbers.
+VIEW, COLOR, DROPOUT = 0, 1, 2  # dropout layers take DROPOUT, DROPOUT + 1, …
+MAX_STREAMS = 256
+MAX_SEED = 2**40
+_PHILOX = 1  # TensorFlow's number for the algorithm
+
+
+def example_key(epoch, index):
+    """Returns the int64 key of example `index` in `epoch` (int64 tensors or integers; `index` below 2**32)."""
+    return tf.bitwise.left_shift(tf.cast(epoch, tf.int64), tf.constant(32, tf.int64)) + tf.cast(index, tf.int64)
+
+
+def uniform(key, shape, *, seed: int, stream: int):
+    """Returns float32 values in [0, 1) of `shape` for one scalar example `key`: multiples of 2**-24.
+
+    Philox counts blocks of numbers under a key; here the seed and the stream make its key and the example the upper half of
+    its counter. The whole way from there to the numbers is spelled out, since `tf.random.stateless_uniform` takes another one
+    under XLA.
+    """
+    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=shape,
+        key=tf.constant([seed * MAX_STREAMS + stream], tf.uint64),
+        counter=tf.stack([tf.constant(0, tf.uint64), tf.bitcast(key, tf.uint64)]),
+        alg=_PHILOX,
+        dtype=tf.uint32,
+    )
+    return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
+
+
+def normal(key, shape, *, seed: int, stream: int):
+    """Returns float32 values from N(0, 1) of `shape` for one scalar example `key`."""
+    draws = uniform(key, shape, seed=seed, stream=stream)
+    return tf.math.ndtri(tf.maximum(draws, 2.0**-24))  # the inverse distribution function, infinite at zero
+
+
+def batch_uniform(keys, shape, *, seed: int, stream: int):
+    """`uniform` for a vector of keys: `(B,)` int64 to `(B, *shape)` float32; a row depends on its key alone."""
+    return tf.vectorized_map(lambda key: uniform(key, shape, seed=seed, stream=stream), keys)
+
+
+def batch_normal(keys, shape, *, seed: int, stream: int):
+    """`normal` for a vector of keys: `(B,)` int64 to `(B, *shape)` float32; a row depends on its key alone."""
+    return tf.vectorized_map(lambda key: normal(key, shape, seed=seed, stream=stream), keys)
+
+
+def epoch_order(num_examples: int, *, seed: int, epoch: int) -> np.ndarray:
+    """Returns the order in which `epoch` visits its examples: a permutation, `(num_examples,)` int64.
+
+    NumPy's `RandomState` stream is frozen for good, so that a run may be resumed under a later NumPy.
+    """
+    state = np.random.RandomState(np.random.MT19937(np.random.SeedSequence((seed, epoch))))
+    return state.permutation(num_examples).astype(np.int64)

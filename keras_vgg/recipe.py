@@ -1,0 +1,162 @@
+"""A recipe: every choice that makes a training run, as one frozen dataclass. TOML in, TOML out. Imports no TensorFlow.
+
+A recipe file holds the fields of `Recipe` at its top level; unknown keys are errors. A table `[paper]` may hold figures of
+the paper that the recipe reproduces; it is data for people and tables and changes nothing in a run.
+"""
+
+import dataclasses
+import pathlib
+import tomllib
+from collections.abc import Mapping
+
+import tomli_w
+
+from keras_vgg import configs
+from keras_vgg.errors import InputError
+
+AUTO = "auto"
+
+
+def _field(default, help: str, *, choices=None, machine: bool = False):
+    # `machine` marks what says how the work is done and not what comes out: it may change when a run is resumed.
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "machine": machine})
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One training run. Defaults are the paper's (Sec. 3.1); each field's help is in its metadata."""
+
+    arch: str = _field("A", "net of Table 1", choices=tuple(configs.CONFIGS))
+    width: float = _field(1.0, "factor on all filters and FC sizes, for small machines")
+    dataset: str = _field("digits", "digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]")
+    scale: int = _field(256, "training scale S: smallest side of the rescaled image, pixels")
+    jitter: tuple[int, int] | None = _field(None, "draw S per image from [SMIN; SMAX] (scale jitter)")
+    crop: int = _field(configs.TRAINING_SIZE, "side of the square training crop, pixels")
+    flip: bool = _field(True, "random horizontal flip (off for the embedded digits)")
+    color: bool = _field(True, "random RGB colour shift along the principal components (off for the embedded digits)")
+    color_statistics: str = _field(
+        "dataset", "where colour mean and components come from: the training set, or ImageNet's", choices=("dataset", "imagenet")
+    )
+    batch_size: int = _field(256, "examples per weight update, over all replicas and micro-batches")
+    epochs: int = _field(74, "most epochs; the plateau schedule may end the run before")
+    learning_rate: float = _field(1e-2, "initial learning rate")
+    patience: int = _field(5, "epochs without a better validation accuracy before the rate drops")
+    momentum: float = _field(0.9, "momentum of SGD")
+    weight_decay: float = _field(5e-4, "L2 multiplier: it is added to the gradient, inside the momentum")
+    dropout: float = _field(0.5, "dropout rate after fc1 and fc2")
+    init: str = _field("glorot", "initialisation of the kernels", choices=("glorot", "gaussian", "he"))
+    init_from: str | None = _field(None, "run folder or .keras file to start from: net A for a deeper net, or the same net")
+    precision: str = _field(
+        "float32", "compute precision", choices=("float32", "mixed_bfloat16", "mixed_float16")
+    )
+    seed: int = _field(0, "seed of everything random")
+    limit_images: int | None = _field(None, "use at most this many images of each split")
+    max_bad_fraction: float = _field(0.01, "share of unreadable training images that stops the run")
+    micro_batch: str | int = _field(AUTO, "images that one replica takes at a time: a number, or auto for what fits", machine=True)
+    strategy: str = _field(
+        AUTO, "how replicas are laid out", choices=(AUTO, "one-device", "mirrored", "multi-worker"), machine=True
+    )
+    replicas: int | None = _field(None, "replicas on this machine: GPUs, or logical CPU devices where there is none", machine=True)
+    jit: bool = _field(True, "compile the training step with XLA", machine=True)
+    checkpoint_minutes: float = _field(10.0, "minutes between checkpoints within an epoch", machine=True)
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            choices, value = field.metadata["choices"], getattr(self, field.name)
+            if choices and value not in choices:
+                raise InputError(f"`{field.name}` must be one of {', '.join(choices)}. Received: {value!r}.")
+        if self.jitter is not None:
+            object.__setattr__(self, "jitter", tuple(self.jitter))  # TOML gives a list
+        for name, (holds, expected) in _bounds(self).items():
+            if not holds:
+                raise InputError(f"`{name}` must be {expected}. Received: {getattr(self, name)!r}.")
+
+    @property
+    def scales(self) -> tuple[int, int]:
+        """Smallest and largest training scale S; equal without jitter."""
+        return self.jitter or (self.scale, self.scale)
+
+    @property
+    def test_scale(self) -> int:
+        """Validation scale Q: S, or the middle of the jitter range (Sec. 3.2)."""
+        return sum(self.scales) // 2
+
+    def experiment(self) -> dict:
+        """The fields that decide what comes out of a run, without those that say on what it is computed."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata["machine"]}
+
+
+def _bounds(recipe: Recipe) -> dict[str, tuple[bool, str]]:
+    smallest, largest = recipe.scales if len(recipe.scales) == 2 else (1, 0)
+    return {
+        "width": (recipe.width > 0, "positive"),
+        "crop": (recipe.crop >= 32, "at least 32 pixels: five poolings halve it"),
+        "jitter": (recipe.jitter is None or recipe.crop <= smallest <= largest, f"SMIN SMAX with crop {recipe.crop} <= SMIN <= SMAX"),
+        "scale": (recipe.jitter is not None or recipe.scale >= recipe.crop, f"at least the crop, {recipe.crop} (or give a smaller crop)"),
+        "batch_size": (recipe.batch_size >= 1, "at least 1"),
+        "micro_batch": (
+            recipe.micro_batch == AUTO or (isinstance(recipe.micro_batch, int) and recipe.micro_batch >= 1),
+            "a positive number or 'auto'",
+        ),
+        "epochs": (recipe.epochs >= 1, "at least 1"),
+        "learning_rate": (recipe.learning_rate > 0, "positive"),
+        "patience": (recipe.patience >= 1, "at least 1"),
+        "momentum": (0 <= recipe.momentum < 1, "in [0, 1)"),
+        "weight_decay": (recipe.weight_decay >= 0, "zero or positive"),
+        "dropout": (0 <= recipe.dropout < 1, "in [0, 1)"),
+        "seed": (0 <= recipe.seed < 2**40, "in [0, 2**40)"),
+        "limit_images": (recipe.limit_images is None or recipe.limit_images >= 1, "at least 1"),
+        "max_bad_fraction": (0 <= recipe.max_bad_fraction <= 1, "in [0, 1]"),
+        "replicas": (recipe.replicas is None or recipe.replicas >= 1, "at least 1"),
+        "checkpoint_minutes": (recipe.checkpoint_minutes > 0, "positive"),
+    }
+
+
+def read_recipe(path: str | pathlib.Path) -> dict:
+    """Returns the fields that a recipe file sets, the `[paper]` table left out.
+
+    Raises:
+        InputError: for a file that is missing or not TOML, an unknown key, or a value of the wrong type.
+    """
+    path = pathlib.Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"A recipe must be a readable TOML file. Received: {path} ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"Recipe {path} is not TOML: {error}.") from error
+    values.pop("paper", None)
+    known = {field.name: field for field in dataclasses.fields(Recipe)}
+    if unknown := [key for key in values if key not in known]:
+        raise InputError(f"Recipe {path} has unknown keys: {', '.join(unknown)}. Known: {', '.join(known)}.")
+    return {key: _typed(path, known[key], value) for key, value in values.items()}
+
+
+def _typed(path, field: dataclasses.Field, value):
+    if field.name == "jitter":
+        if isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value):
+            return tuple(value)
+        raise InputError(f"Recipe {path}: `jitter` must be [SMIN, SMAX], two whole numbers. Received: {value!r}.")
+    allowed = {int: (int,), float: (int, float), bool: (bool,), str: (str,), str | int: (str, int)}
+    types = next(types for annotation, types in allowed.items() if field.type in (annotation, annotation | None))
+    if type(value) not in types:
+        names = " or ".join(dict.fromkeys(type_.__name__ for type_ in types))
+        raise InputError(f"Recipe {path}: `{field.name}` must be {names}. Received: {value!r}.")
+    return float(value) if types == (int, float) else value
+
+
+def resolve(*layers: Mapping) -> Recipe:
+    """Returns the recipe of the defaults overridden by `layers` in order (a recipe file's fields, then flags).
+
+    The embedded digits must not be mirrored and have no colour, so that for them flip and colour are off unless some
+    layer asks for them.
+    """
+    values = {key: value for layer in layers for key, value in layer.items()}
+    if values.get("dataset", Recipe.dataset) == "digits":
+        values = {"flip": False, "color": False} | values
+    return Recipe(**values)
+
+
+def to_toml(recipe: Recipe) -> str:
+    """Returns `recipe` as TOML; what is `None` is left out, so that `read_recipe` gives the same recipe again."""
+    return tomli_w.dumps({key: value for key, value in dataclasses.asdict(recipe).items() if value is not None})

@@ -1,0 +1,126 @@
+"""From `--strategy` and the machine to a `tf.distribute.Strategy`.
+
+Must run before anything else touches TensorFlow's devices.
+"""
+
+import dataclasses
+import json
+import os
+
+import tensorflow as tf
+
+from keras_vgg.errors import InputError
+
+SLURM_PORT = 12340
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Where training runs.
+
+    Attributes:
+        strategy: the strategy, every replica a device.
+        my_replicas: this worker's replicas among all of them.
+        is_chief: whether this worker writes the run folder.
+        description: one line for people.
+    """
+
+    strategy: tf.distribute.Strategy
+    my_replicas: range
+    is_chief: bool
+    description: str
+
+    @property
+    def replicas(self) -> int:
+        """Replicas over all workers."""
+        return self.strategy.num_replicas_in_sync
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether this is the only worker."""
+        return len(self.my_replicas) == self.replicas
+
+
+def make_cluster(strategy: str = "auto", replicas: int | None = None) -> Cluster:
+    """Returns the cluster that `strategy` names.
+
+    Args:
+        strategy: `one-device`; `mirrored` for all devices of this machine; `multi-worker` for the machines of `TF_CONFIG` or of
+            a Slurm step; `auto` for the largest of these that the surroundings offer.
+        replicas: devices to use on this machine: GPUs, or logical CPU devices where there is no GPU.
+
+    Raises:
+        InputError: if the surroundings do not offer what is asked for.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    surroundings = _surroundings()
+    if strategy == "auto":
+        many = (replicas or len(gpus)) > 1
+        strategy = "multi-worker" if surroundings else "mirrored" if many else "one-device"
+    if strategy == "one-device" and (replicas or 1) > 1:
+        raise InputError(f"`strategy` one-device has one replica; for more use mirrored. Received: replicas={replicas}.")
+    devices = _devices(gpus, replicas, 1 if strategy == "one-device" else len(gpus) or 1)
+    if strategy == "multi-worker":
+        return _multi_worker(surroundings)
+    if strategy == "mirrored":
+        # On CPUs there is nothing faster than adding up in one place, and the order of the sum is fixed.
+        made = tf.distribute.MirroredStrategy(devices, None if gpus else tf.distribute.ReductionToOneDevice())
+    else:
+        made = tf.distribute.OneDeviceStrategy(devices[0])
+    return Cluster(made, range(len(devices)), True, f"{strategy}, {len(devices)} x {devices[0].split(':')[0]}")
+
+
+def _devices(gpus, replicas: int | None, default: int) -> list[str]:
+    """Makes just the devices wanted visible to TensorFlow and returns their names."""
+    number = replicas or default
+    if gpus:
+        if number > len(gpus):
+            raise InputError(f"`replicas` must be at most the number of GPUs, {len(gpus)}. Received: {replicas}.")
+        tf.config.set_visible_devices(gpus[:number], "GPU")
+        for gpu in gpus[:number]:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        return [f"GPU:{i}" for i in range(number)]
+    if number > 1:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        current = tf.config.get_logical_device_configuration(cpu) or [None]
+        if len(current) < number:
+            tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * number)
+    return [f"CPU:{i}" for i in range(number)]
+
+
+def _surroundings() -> str | None:
+    """Names what tells of other workers: `TF_CONFIG`, `SLURM` or nothing."""
+    if "TF_CONFIG" in os.environ:
+        return "TF_CONFIG"
+    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        return "SLURM"
+    return None
+
+
+def _multi_worker(surroundings: str | None) -> Cluster:
+    if surroundings == "TF_CONFIG":
+        try:
+            task = json.loads(os.environ["TF_CONFIG"])
+            workers = len(task["cluster"].get("worker", [])) + len(task["cluster"].get("chief", []))
+            index, kind = int(task["task"]["index"]), task["task"]["type"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                'TF_CONFIG must be JSON like {"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}. '
+                f"Received: {os.environ['TF_CONFIG']!r} ({error!r})."
+            ) from error
+        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+        if kind == "worker" and task["cluster"].get("chief"):
+            index += 1
+    elif surroundings == "SLURM":
+        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(port_base=SLURM_PORT)
+        workers, index = int(os.environ["SLURM_STEP_NUM_TASKS"]), int(os.environ["SLURM_PROCID"])
+    else:
+        raise InputError("`strategy` multi-worker needs TF_CONFIG, or a Slurm step of several tasks (srun). Received: neither.")
+    made = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    local = made.num_replicas_in_sync // workers
+    return Cluster(
+        made,
+        range(index * local, (index + 1) * local),
+        index == 0,
+        f"multi-worker, worker {index + 1} of {workers}, {local} replicas each ({surroundings})",
+    )
