@@ -46,12 +46,12 @@ def normal(key, shape, *, seed: int, stream: int):
 
 def batch_uniform(keys, shape, *, seed: int, stream: int):
     """`uniform` for a vector of keys: `(B,)` int64 to `(B, *shape)` float32; a row depends on its key alone."""
-    return tf.vectorized_map(lambda key: uniform(key, shape, seed=seed, stream=stream), keys)
+    return tf.map_fn(lambda key: uniform(key, shape, seed=seed, stream=stream), keys, fn_output_signature=tf.float32)
 
 
 def batch_normal(keys, shape, *, seed: int, stream: int):
     """`normal` for a vector of keys: `(B,)` int64 to `(B, *shape)` float32; a row depends on its key alone."""
-    return tf.vectorized_map(lambda key: normal(key, shape, seed=seed, stream=stream), keys)
+    return tf.map_fn(lambda key: normal(key, shape, seed=seed, stream=stream), keys, fn_output_signature=tf.float32)
 
 
 def epoch_order(num_examples: int, *, seed: int, epoch: int) -> np.ndarray:

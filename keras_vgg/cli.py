@@ -1,0 +1,70 @@
+"""What the commands share: flags from a dataclass, and how a command ends. Imports no TensorFlow."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable
+
+from absl.flags import argparse_flags
+
+from keras_vgg.errors import InputError
+from keras_vgg.recipe import Recipe
+
+USER_ERROR = 2
+
+
+def add_recipe_flags(parser: argparse_flags.ArgumentParser) -> None:
+    """Adds one flag for each field of `Recipe`; a flag not given leaves no attribute behind."""
+    for field in dataclasses.fields(Recipe):
+        flag, omit = f"--{field.name.replace('_', '-')}", argparse_flags.argparse.SUPPRESS
+        help = f"{field.metadata['help']} (default: {_shown(field.default)})"
+        types = {"width": float, "micro_batch": _number_or_auto}
+        if field.type is bool:
+            parser.add_argument(flag, action=argparse_flags.argparse.BooleanOptionalAction, default=omit, help=help)
+        elif field.name == "jitter":
+            parser.add_argument(flag, nargs=2, type=int, metavar=("SMIN", "SMAX"), default=omit, help=help)
+        else:
+            type_ = types.get(field.name) or next(t for t in (float, int, str) if field.type in (t, t | None))
+            parser.add_argument(
+                flag,
+                type=type_,
+                choices=field.metadata["choices"],
+                metavar=None if field.metadata["choices"] else field.name.upper(),
+                default=omit,
+                help=help.replace("%", "%%"),
+            )
+
+
+def _shown(default) -> str:
+    match default:
+        case bool():
+            return "on" if default else "off"
+        case None:
+            return "none"
+        case float():
+            return f"{default:g}"
+    return str(default)
+
+
+def _number_or_auto(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
+def recipe_flags(arguments) -> dict:
+    """Returns the recipe's fields that were given on the command line."""
+    names = {field.name for field in dataclasses.fields(Recipe)}
+    return {name: value for name, value in vars(arguments).items() if name in names}
+
+
+def run(command: Callable[[list[str]], int | None]) -> None:
+    """Runs a command's main function on the arguments and ends the process.
+
+    A user's mistake is one line on the error stream and exit code 2; a traceback means a bug.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: a command's output is its own
+    try:
+        code = command(sys.argv[1:])
+    except InputError as error:
+        print(f"{' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        code = USER_ERROR
+    sys.exit(code)

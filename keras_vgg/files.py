@@ -1,0 +1,37 @@
+"""Writing files so that a kill at any instant leaves the old one or the new one, whole."""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Iterator
+
+from keras_vgg.errors import InputError
+
+
+@contextlib.contextmanager
+def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives the path of a file to write beside `path`; afterwards it takes the place of `path`, if nothing failed.
+
+    Raises:
+        InputError: if the file system refuses, as when the disk is full; `path` is then what it was before.
+    """
+    path = pathlib.Path(path)
+    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # Keras looks at the suffix
+    try:
+        yield beside
+        with open(beside, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        raise InputError(
+            f"Could not write {path}: {error.strerror or error}. What was there before is untouched; "
+            "make room or mend the folder's rights and run the same command again."
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: str | pathlib.Path, text: str) -> None:
+    """Writes `text` as UTF-8, replacing the file whole."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")

@@ -1,0 +1,49 @@
+"""Trains a net of Table 1: `python -m keras_vgg.fit --arch D --jitter 256 512 --dataset tfds:imagenet2012`.
+
+Defaults are the paper's; a recipe file overrides them and flags override the recipe. The same command again goes on where a
+stopped run left off.
+"""
+
+import pathlib
+
+from absl.flags import argparse_flags
+
+from keras_vgg import cli, recipe
+from keras_vgg.training.run_folder import choose_folder
+
+
+def main(argv: list[str]) -> int | None:
+    """Parses `argv`, trains, and returns the exit code."""
+    parser = argparse_flags.ArgumentParser(prog="python -m keras_vgg.fit", description=__doc__.split("\n")[0])
+    parser.add_argument("--recipe", metavar="FILE", help="recipe file (TOML), e.g. recipes/quickstart.toml")
+    parser.add_argument("--workdir", metavar="FOLDER", help="run folder (default: runs/<recipe>-<time>, or the unfinished one)")
+    cli.add_recipe_flags(parser)
+    arguments = parser.parse_args(argv)
+    flags = cli.recipe_flags(arguments)
+    from_file = recipe.read_recipe(arguments.recipe) if arguments.recipe else {}
+    wanted = recipe.resolve(from_file, flags)
+    name = pathlib.Path(arguments.recipe).stem if arguments.recipe else f"net-{wanted.arch.lower()}"
+    if "dataset" not in from_file | flags:
+        print("no --dataset given: training on the embedded digits; flip and colour shift are off for them unless asked for")
+    folder, unfinished = choose_folder(arguments.workdir, wanted, name)
+    if folder.is_finished:
+        print(f"{folder.path} holds a finished run; give another --workdir to train anew")
+        return None
+    print(f"run folder: {folder.path}{' (unfinished)' if unfinished else ''}", flush=True)
+    return _train(wanted, folder)
+
+
+def _train(wanted: recipe.Recipe, folder) -> int | None:
+    from keras_vgg.training import session, trainer  # TensorFlow: only once everything that can be checked without it is
+
+    try:
+        session.train(wanted, folder)
+    except trainer.Stopped as stopped:
+        signal = stopped.signal
+        print(f"\nstopped by {signal.name if signal else 'another worker'}; saved in {folder.path}. The same command goes on from here.")
+        return 128 + signal if signal else 0
+    return None
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,45 @@
+"""The state of a run in one file: arrays and plain values, written whole or not at all."""
+
+import json
+import pathlib
+import zipfile
+
+import numpy as np
+
+from keras_vgg import files
+from keras_vgg.errors import InputError
+
+_VALUES = "values.json"
+
+
+def save(path: pathlib.Path, arrays: list[np.ndarray], values: dict) -> None:
+    """Writes `arrays` and `values` (plain JSON) to `path`, replacing it whole."""
+    with files.replacing(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(_VALUES, json.dumps(values))
+        for number, array in enumerate(arrays):
+            with archive.open(f"{number}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def load(path: pathlib.Path) -> tuple[list[np.ndarray], dict]:
+    """Returns what `save` wrote; the archive's checksums are checked.
+
+    Raises:
+        InputError: if the file is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            values = json.loads(archive.read(_VALUES))
+            arrays = []
+            for number in range(len(archive.namelist()) - 1):
+                with archive.open(f"{number}.npy") as file:
+                    arrays.append(np.lib.format.read_array(file, allow_pickle=False))
+            return arrays, values
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"Checkpoint {path} must be whole. Received: a damaged file ({error}); remove it to start anew.") from error
+
+
+def read_values(path: pathlib.Path) -> dict:
+    """Returns the plain values of the checkpoint at `path` without its arrays."""
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read(_VALUES))

@@ -1,0 +1,49 @@
+"""How many images a replica can take at a time."""
+
+import subprocess
+
+import psutil
+import tensorflow as tf
+
+from keras_vgg import configs
+from keras_vgg.recipe import Recipe
+
+_KEPT = 2  # every layer's output and its gradient
+_WEIGHT_COPIES = 5  # weights, velocity, summed gradient, gradient, and one for an all-reduce or a checkpoint
+_SHARE = 0.6  # of the memory that is free; the rest is for convolution scratch space and the data pipeline
+_CPU_BYTES = 2**31  # on a CPU larger micro-batches bring nothing: 16 images of net D at 224
+_UNKNOWN_GPU_BYTES = 8 * 2**30
+
+
+def auto_micro_batch(recipe: Recipe, num_classes: int, replicas: int, local_replicas: int) -> int:
+    """Returns the largest power of two whose activations fit, at most a replica's share of the batch.
+
+    It is an estimate from the net's layers: nothing is tried out.
+
+    Args:
+        recipe: the run.
+        num_classes: number of classes.
+        replicas: replicas over all workers.
+        local_replicas: replicas on this machine; on CPUs they share its memory.
+    """
+    facts = dict(input_shape=(recipe.crop, recipe.crop, 3), classes=num_classes, width=recipe.width)
+    value_bytes = 4 if recipe.precision == "float32" else 2
+    per_image = _KEPT * value_bytes * configs.activation_values(recipe.arch, **facts)
+    weights = _WEIGHT_COPIES * 4 * configs.parameter_count(recipe.arch, **facts)
+    if tf.config.list_physical_devices("GPU"):
+        budget = _SHARE * _gpu_bytes() - weights
+    else:
+        budget = min((_SHARE * psutil.virtual_memory().available) / local_replicas - weights, _CPU_BYTES)
+    fits = max(1, int(budget // per_image))
+    share = -(-recipe.batch_size // replicas)
+    return min(share, 2 ** (fits.bit_length() - 1))
+
+
+def _gpu_bytes() -> int:
+    """Memory of the smallest GPU; TensorFlow tells only what it has used, so that the driver's own tool is asked."""
+    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return _UNKNOWN_GPU_BYTES
+    return min(int(line) for line in answer.split()) * 2**20

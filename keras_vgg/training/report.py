@@ -1,0 +1,86 @@
+"""What a run leaves for people: `log.csv`, TensorBoard events, `curves.png`."""
+
+import pathlib
+
+import pandas as pd
+import tensorflow as tf
+
+from keras_vgg import files
+
+COLUMNS = (
+    "epoch", "step", "learning_rate", "loss", "top1_error", "top5_error",
+    "val_loss", "val_top1_error", "val_top5_error", "broken_images",
+)  # fmt: skip
+"""Columns of `log.csv`: one row an epoch; errors as fractions. No times, so that equal runs have equal logs."""
+
+
+def write_log(path: pathlib.Path, history: list[dict]) -> None:
+    """Writes the rows of `history` as CSV, floats in full."""
+    files.write_text(path, pd.DataFrame(history, columns=COLUMNS).to_csv(index=False))
+
+
+def add_broken(path: pathlib.Path, found: dict[str, list[tuple[str, str]]]) -> None:
+    """Adds images that could not be read, `(image, reason)` by split, to the CSV file at `path`, each once."""
+    table = pd.DataFrame([(split, *row) for split, rows in found.items() for row in rows], columns=["split", "image", "reason"])
+    if path.exists():
+        table = pd.concat([pd.read_csv(path), table])
+    if len(table):
+        files.write_text(path, table.drop_duplicates(["split", "image"]).to_csv(index=False))
+
+
+def draw_curves(path: pathlib.Path, history: list[dict], title: str) -> None:
+    """Draws loss, errors and learning rate against epochs."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    table = pd.DataFrame(history, columns=COLUMNS)
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    loss, error, rate = figure.subplots(1, 3)
+    mark = "o" if len(table) < 30 else None
+    for column, label in (("loss", "training"), ("val_loss", "validation")):
+        loss.plot(table.epoch, table[column], label=label, marker=mark, markersize=3)
+    loss.set_ylabel("cross-entropy (nats)")
+    for name, color in (("top1", "C0"), ("top5", "C1")):
+        label = name.replace("top", "top-")
+        error.plot(table.epoch, 100 * table[f"{name}_error"], ":", color=color, label=f"{label}, training")
+        error.plot(table.epoch, 100 * table[f"val_{name}_error"], color=color, label=f"{label}, validation", marker=mark, markersize=3)
+    error.set_ylabel("error (%)")
+    error.set_ylim(bottom=0)
+    rate.plot(table.epoch, table.learning_rate, drawstyle="steps-mid", color="C2")
+    rate.set_yscale("log")
+    rate.set_ylabel("learning rate")
+    for axes in (loss, error, rate):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    loss.legend()
+    error.legend(fontsize="small")
+    figure.suptitle(title)
+    with files.replacing(path) as beside:
+        figure.savefig(beside, dpi=110)
+
+
+class Events:
+    """TensorBoard events of a run: `train/…` by step, `validation/…` by epoch."""
+
+    def __init__(self, folder: pathlib.Path):
+        self._writer = tf.summary.create_file_writer(str(folder))
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """Writes the figures of a weight update."""
+        self._write("train", step, values)
+
+    def epoch(self, epoch: int, values: dict[str, float]) -> None:
+        """Writes the figures of an epoch."""
+        self._write("epoch", epoch, values)
+
+    def _write(self, prefix, step, values):
+        with self._writer.as_default():
+            for name, value in values.items():
+                tf.summary.scalar(f"{prefix}/{name}", value, step=step)
+
+    def close(self) -> None:
+        """Writes out what is left."""
+        self._writer.close()

@@ -1,0 +1,97 @@
+"""The folder of a run: which files it has, whose it is, and how to find one to go on with."""
+
+import datetime
+import fcntl
+import json
+import os
+import pathlib
+
+from keras_vgg import files, recipe
+from keras_vgg.errors import InputError
+
+RUNS = pathlib.Path("runs")
+
+
+class RunFolder:
+    """Paths and small files of a run.
+
+    Args:
+        path: the folder; made by `claim`.
+    """
+
+    def __init__(self, path: str | pathlib.Path):
+        self.path = pathlib.Path(path)
+        self.recipe = self.path / "recipe.toml"
+        self.state = self.path / "state.zip"
+        self.best = self.path / "best.keras"
+        self.last = self.path / "last.keras"
+        self.log = self.path / "log.csv"
+        self.curves = self.path / "curves.png"
+        self.classes = self.path / "classes.txt"
+        self.summary = self.path / "summary.json"
+        self.colors = self.path / "colors.json"
+        self.broken = self.path / "broken_images.csv"
+        self.tensorboard = self.path / "tensorboard"
+
+    def claim(self, wanted: recipe.Recipe) -> None:
+        """Makes the folder for `wanted`, or finds that it holds a run of the same experiment to go on with.
+
+        The folder stays locked to this process while it lives.
+
+        Raises:
+            InputError: if the folder cannot be written, is in use, or belongs to another experiment.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / ".lock", "w")  # held open: the lock goes with the process
+        except OSError as error:
+            raise InputError(f"`workdir` must be a folder that can be written. Received: {self.path} ({error.strerror}).") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"`workdir` {self.path} is in use by another process; wait for it or give another folder.") from error
+        if self.recipe.exists():
+            ours, theirs = wanted.experiment(), recipe.resolve(recipe.read_recipe(self.recipe)).experiment()
+            if differing := [name for name in ours if ours[name] != theirs[name]]:
+                told = ", ".join(f"{name} {theirs[name]!r} there, {ours[name]!r} here" for name in differing)
+                raise InputError(f"`workdir` {self.path} holds a run of another recipe ({told}); give another folder.")
+        elif any(entry.name != ".lock" for entry in self.path.iterdir()):
+            raise InputError(f"`workdir` must be a new folder or a run of this recipe. Received: {self.path}, which holds other files.")
+        files.write_text(self.recipe, recipe.to_toml(wanted))
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.summary.exists() and json.loads(self.summary.read_text())["finished"]
+
+    def write_summary(self, summary: dict) -> None:
+        """Writes the outcome of the run; with it the run is finished."""
+        files.write_text(self.summary, json.dumps(summary, indent=2) + "\n")
+
+
+def choose_folder(workdir: str | None, wanted: recipe.Recipe, name: str) -> tuple[RunFolder, bool]:
+    """Returns the folder of a run and whether it was found there, unfinished.
+
+    Without `workdir` it is the latest unfinished run of the same experiment under `runs/`, so that the same command goes on
+    where it stopped; otherwise a new `runs/<name>-<time>`.
+    """
+    if workdir:
+        folder = RunFolder(workdir)
+        return folder, folder.state.exists() and not folder.is_finished
+    for path in sorted(RUNS.glob(f"{name}-*"), reverse=True):
+        folder = RunFolder(path)
+        if folder.recipe.exists() and not folder.is_finished:
+            if recipe.resolve(recipe.read_recipe(folder.recipe)).experiment() == wanted.experiment():
+                return folder, True
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    path, number = RUNS / f"{name}-{stamp}", 1
+    while path.exists():  # two runs within a second
+        number += 1
+        path = RUNS / f"{name}-{stamp}-{number}"
+    return RunFolder(path), False
+
+
+def free_bytes(path: pathlib.Path) -> int:
+    """Free space on the disk that holds `path`."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize

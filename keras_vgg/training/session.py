@@ -1,0 +1,87 @@
+"""A training run from a recipe: everything is opened and made in order, then trained."""
+
+import dataclasses
+import json
+
+import keras
+import tensorflow as tf
+
+from keras_vgg import files, models, transfer
+from keras_vgg.data import color, datasets
+from keras_vgg.data.split import Dataset
+from keras_vgg.recipe import AUTO, Recipe
+from keras_vgg.training import checkpoint
+from keras_vgg.training.cluster import Cluster, make_cluster
+from keras_vgg.training.memory import auto_micro_batch
+from keras_vgg.training.optimizer import SGD
+from keras_vgg.training.run_folder import RunFolder
+from keras_vgg.training.trainer import Trainer
+
+
+def train(recipe: Recipe, folder: RunFolder) -> None:
+    """Trains `recipe` in `folder`, from its last checkpoint if there is one, to the end of the run.
+
+    Args:
+        recipe: what to train.
+        folder: where to; claimed here by the chief.
+
+    Raises:
+        InputError: for whatever the user can mend.
+        keras_vgg.training.trainer.Stopped: after SIGTERM or Ctrl-C, with everything saved.
+    """
+    cluster = make_cluster(recipe.strategy, recipe.replicas)
+    say = print if cluster.is_chief else lambda *args: None
+    if cluster.is_chief:
+        folder.claim(recipe)
+    resuming = folder.state.exists()
+    if not recipe.jit:
+        tf.config.experimental.enable_op_determinism()  # XLA refuses it (it has no max-pooling gradient to offer then)
+    keras.config.set_dtype_policy(recipe.precision)
+    keras.utils.set_random_seed(recipe.seed % 2**32)
+    dataset = datasets.open_dataset(recipe.dataset, limit_images=recipe.limit_images)
+    say(f"data: {dataset.description}, {dataset.train.size} + {dataset.validation.size} images, {len(dataset.classes)} classes")
+    recipe = dataclasses.replace(recipe, micro_batch=_micro_batch(recipe, dataset, cluster, folder if resuming else None))
+    say(
+        f"training: {cluster.description}; batches of {recipe.batch_size} in micro-batches of {recipe.micro_batch} per replica, "
+        f"{recipe.precision}, XLA {'on' if recipe.jit else 'off'}"
+    )
+    colors = _colors(recipe, dataset, cluster, folder)
+    with cluster.strategy.scope():
+        model = models.build_vgg(
+            recipe.arch,
+            input_shape=(recipe.crop, recipe.crop, 3),
+            classes=len(dataset.classes),
+            dropout=recipe.dropout,
+            width=recipe.width,
+            initializer=recipe.init,
+        )
+        optimizer = SGD(recipe.learning_rate, momentum=recipe.momentum, l2=recipe.weight_decay)
+    say(f"model: net {recipe.arch}, {model.count_params():,} parameters")
+    trainer = Trainer(model, optimizer, recipe, dataset, colors, cluster, folder)
+    if resuming:
+        trainer.restore()
+        say(f"going on with {folder.path} at {trainer.place}")
+    elif recipe.init_from:
+        say(f"from {recipe.init_from}\n{transfer.init_from(model, transfer.load_model(recipe.init_from))}")
+    if cluster.is_chief:
+        files.write_text(folder.classes, "".join(f"{name}\n" for name in dataset.classes))
+    trainer.run()
+
+
+def _micro_batch(recipe: Recipe, dataset: Dataset, cluster: Cluster, resumed: RunFolder | None) -> int:
+    if recipe.micro_batch != AUTO:
+        return recipe.micro_batch
+    if resumed:  # the same sums in the same order: bit for bit the run that was never stopped
+        return checkpoint.read_values(resumed.state)["micro_batch"]
+    return auto_micro_batch(recipe, len(dataset.classes), cluster.replicas, len(cluster.my_replicas))
+
+
+def _colors(recipe: Recipe, dataset: Dataset, cluster: Cluster, folder: RunFolder) -> color.ColorStatistics:
+    if recipe.color_statistics == "imagenet":
+        return color.IMAGENET
+    if folder.colors.exists():
+        return color.ColorStatistics(**json.loads(folder.colors.read_text()))
+    measured = color.measure(dataset.train, scale=recipe.test_scale, crop=recipe.crop)
+    if cluster.is_chief:
+        files.write_text(folder.colors, json.dumps(dataclasses.asdict(measured), indent=2) + "\n")
+    return measured
