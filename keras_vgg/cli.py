@@ -13,7 +13,15 @@ from keras_vgg.recipe import Recipe
 USER_ERROR = 2
 
 
-def add_recipe_flags(parser: argparse_flags.ArgumentParser) -> None:
+class Parser(argparse_flags.ArgumentParser):
+    """An argument parser that tells a mistake in one line."""
+
+    def error(self, message):
+        """Prints `message` and exits with 2."""
+        self.exit(USER_ERROR, f"{message[0].upper()}{message[1:]}; --help shows all flags.\n")
+
+
+def add_recipe_flags(parser: Parser) -> None:
     """Adds one flag for each field of `Recipe`; a flag not given leaves no attribute behind."""
     for field in dataclasses.fields(Recipe):
         flag, omit = f"--{field.name.replace('_', '-')}", argparse_flags.argparse.SUPPRESS
@@ -61,10 +69,29 @@ def run(command: Callable[[list[str]], int | None]) -> None:
 
     A user's mistake is one line on the error stream and exit code 2; a traceback means a bug.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: a command's output is its own
     try:
         code = command(sys.argv[1:])
     except InputError as error:
         print(f"{' '.join(str(error).split())}", file=sys.stderr, flush=True)
         code = USER_ERROR
     sys.exit(code)
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without the lines it writes to file descriptor 2 while being imported, whatever the log level.
+
+    An error of the import is raised as ever.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors still come through
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            import tensorflow
+
+            tensorflow.config.list_physical_devices()  # looks for CUDA, and says much where there is none
+            tensorflow.get_logger().setLevel("ERROR")
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator
 
 from keras_vgg.errors import InputError
@@ -29,6 +30,12 @@ def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
         ) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def copy(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Copies a file, replacing `target` whole."""
+    with replacing(target) as beside:
+        shutil.copyfile(source, beside)
 
 
 def write_text(path: str | pathlib.Path, text: str) -> None:

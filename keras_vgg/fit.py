@@ -6,15 +6,13 @@ stopped run left off.
 
 import pathlib
 
-from absl.flags import argparse_flags
-
 from keras_vgg import cli, recipe
 from keras_vgg.training.run_folder import choose_folder
 
 
 def main(argv: list[str]) -> int | None:
     """Parses `argv`, trains, and returns the exit code."""
-    parser = argparse_flags.ArgumentParser(prog="python -m keras_vgg.fit", description=__doc__.split("\n")[0])
+    parser = cli.Parser(prog="python -m keras_vgg.fit", description=__doc__.split("\n")[0])
     parser.add_argument("--recipe", metavar="FILE", help="recipe file (TOML), e.g. recipes/quickstart.toml")
     parser.add_argument("--workdir", metavar="FOLDER", help="run folder (default: runs/<recipe>-<time>, or the unfinished one)")
     cli.add_recipe_flags(parser)
@@ -34,13 +32,16 @@ def main(argv: list[str]) -> int | None:
 
 
 def _train(wanted: recipe.Recipe, folder) -> int | None:
-    from keras_vgg.training import session, trainer  # TensorFlow: only once everything that can be checked without it is
+    cli.import_tensorflow()  # only once everything that can be checked without it is
+    from keras_vgg.training import session, trainer
 
     try:
         session.train(wanted, folder)
     except trainer.Stopped as stopped:
         signal = stopped.signal
-        print(f"\nstopped by {signal.name if signal else 'another worker'}; saved in {folder.path}. The same command goes on from here.")
+        print(
+            f"\nstopped by {signal.name if signal else 'another worker'}; saved in {folder.path}. The same command goes on from here."
+        )
         return 128 + signal if signal else 0
     return None
 

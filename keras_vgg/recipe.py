@@ -46,9 +46,7 @@ class Recipe:
     dropout: float = _field(0.5, "dropout rate after fc1 and fc2")
     init: str = _field("glorot", "initialisation of the kernels", choices=("glorot", "gaussian", "he"))
     init_from: str | None = _field(None, "run folder or .keras file to start from: net A for a deeper net, or the same net")
-    precision: str = _field(
-        "float32", "compute precision", choices=("float32", "mixed_bfloat16", "mixed_float16")
-    )
+    precision: str = _field("float32", "compute precision", choices=("float32", "mixed_bfloat16", "mixed_float16"))
     seed: int = _field(0, "seed of everything random")
     limit_images: int | None = _field(None, "use at most this many images of each split")
     max_bad_fraction: float = _field(0.01, "share of unreadable training images that stops the run")
@@ -91,8 +89,14 @@ def _bounds(recipe: Recipe) -> dict[str, tuple[bool, str]]:
     return {
         "width": (recipe.width > 0, "positive"),
         "crop": (recipe.crop >= 32, "at least 32 pixels: five poolings halve it"),
-        "jitter": (recipe.jitter is None or recipe.crop <= smallest <= largest, f"SMIN SMAX with crop {recipe.crop} <= SMIN <= SMAX"),
-        "scale": (recipe.jitter is not None or recipe.scale >= recipe.crop, f"at least the crop, {recipe.crop} (or give a smaller crop)"),
+        "jitter": (
+            recipe.jitter is None or recipe.crop <= smallest <= largest,
+            f"SMIN SMAX with crop {recipe.crop} <= SMIN <= SMAX",
+        ),
+        "scale": (
+            recipe.jitter is not None or recipe.scale >= recipe.crop,
+            f"at least the crop, {recipe.crop} (or give a smaller crop)",
+        ),
         "batch_size": (recipe.batch_size >= 1, "at least 1"),
         "micro_batch": (
             recipe.micro_batch == AUTO or (isinstance(recipe.micro_batch, int) and recipe.micro_batch >= 1),

@@ -70,7 +70,9 @@ def init_from(model: keras.Model, source: keras.Model) -> Transferred:
     ours, theirs = _convolutions(model), _convolutions(source)
     if ours == theirs:
         return init_from_same_net(model, source)
-    if [name for name, _ in theirs] == [f"block{b}_conv{c}" for b, c in ((1, 1), (2, 1), (3, 1), (3, 2), (4, 1), (4, 2), (5, 1), (5, 2))]:
+    if [name for name, _ in theirs] == [
+        f"block{b}_conv{c}" for b, c in ((1, 1), (2, 1), (3, 1), (3, 2), (4, 1), (4, 2), (5, 1), (5, 2))
+    ]:
         return init_from_net_a(model, source)
     raise InputError(
         f"`init_from` takes the same net or net A. Received: {source.name} with {len(theirs)} convolutions "

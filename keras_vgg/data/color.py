@@ -62,7 +62,9 @@ def measure(split: Split, *, scale: int, crop: int, sampled: int = SAMPLED_IMAGE
         pixels = batch.images[batch.weights > 0].reshape(-1, 3).astype(np.float64)
         number, total, products = number + len(pixels), total + pixels.sum(0), products + pixels.T @ pixels
     if not number:
-        raise InputError(f"The training set must hold images. Received: none of {len(chosen)} could be read, e.g. {split.name_of(0)}.")
+        raise InputError(
+            f"The training set must hold images. Received: none of {len(chosen)} could be read, e.g. {split.name_of(0)}."
+        )
     mean = total / number
     covariance = (products / number - np.outer(mean, mean)) / 255**2
     values, vectors = np.linalg.eigh(covariance)

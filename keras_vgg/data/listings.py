@@ -97,7 +97,9 @@ def open_csv(path: str) -> Dataset:
     paths = [os.path.join(file.parent, name) for name in table["path"]]
     probed = paths[:_PROBED_FILES]
     if not any(map(os.path.exists, probed)):
-        raise InputError(f"{file}: none of its first {len(probed)} images exists, e.g. {probed[0]}. Paths start at the CSV's folder.")
+        raise InputError(
+            f"{file}: none of its first {len(probed)} images exists, e.g. {probed[0]}. Paths start at the CSV's folder."
+        )
     every = files(paths, labels)
     if "split" in table.columns:
         if unknown := set(table["split"]) - {"train", *VALIDATION_SPLITS}:

@@ -36,7 +36,9 @@ def load(path: pathlib.Path) -> tuple[list[np.ndarray], dict]:
                     arrays.append(np.lib.format.read_array(file, allow_pickle=False))
             return arrays, values
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"Checkpoint {path} must be whole. Received: a damaged file ({error}); remove it to start anew.") from error
+        raise InputError(
+            f"Checkpoint {path} must be whole. Received: a damaged file ({error}); remove it to start anew."
+        ) from error
 
 
 def read_values(path: pathlib.Path) -> dict:

@@ -45,7 +45,9 @@ def draw_curves(path: pathlib.Path, history: list[dict], title: str) -> None:
     for name, color in (("top1", "C0"), ("top5", "C1")):
         label = name.replace("top", "top-")
         error.plot(table.epoch, 100 * table[f"{name}_error"], ":", color=color, label=f"{label}, training")
-        error.plot(table.epoch, 100 * table[f"val_{name}_error"], color=color, label=f"{label}, validation", marker=mark, markersize=3)
+        error.plot(
+            table.epoch, 100 * table[f"val_{name}_error"], color=color, label=f"{label}, validation", marker=mark, markersize=3
+        )
     error.set_ylabel("error (%)")
     error.set_ylim(bottom=0)
     rate.plot(table.epoch, table.learning_rate, drawstyle="steps-mid", color="C2")
@@ -63,24 +65,17 @@ def draw_curves(path: pathlib.Path, history: list[dict], title: str) -> None:
 
 
 class Events:
-    """TensorBoard events of a run: `train/…` by step, `validation/…` by epoch."""
+    """TensorBoard events of a run: `train/…` by step, `epoch/…` by epoch."""
 
     def __init__(self, folder: pathlib.Path):
         self._writer = tf.summary.create_file_writer(str(folder))
 
-    def step(self, step: int, values: dict[str, float]) -> None:
-        """Writes the figures of a weight update."""
-        self._write("train", step, values)
-
-    def epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """Writes the figures of an epoch."""
-        self._write("epoch", epoch, values)
-
-    def _write(self, prefix, step, values):
+    def write(self, prefix: str, step: int, values: dict[str, float]) -> None:
+        """Writes figures under `prefix`."""
         with self._writer.as_default():
             for name, value in values.items():
                 tf.summary.scalar(f"{prefix}/{name}", value, step=step)
 
     def close(self) -> None:
-        """Writes out what is left."""
+        """Writes out what is pending."""
         self._writer.close()

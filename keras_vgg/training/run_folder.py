@@ -10,13 +10,14 @@ from keras_vgg import files, recipe
 from keras_vgg.errors import InputError
 
 RUNS = pathlib.Path("runs")
+_LOCK = ".lock"
 
 
 class RunFolder:
     """Paths and small files of a run.
 
     Args:
-        path: the folder; made by `claim`.
+        path: the folder, made by `claim`.
     """
 
     def __init__(self, path: str | pathlib.Path):
@@ -33,31 +34,35 @@ class RunFolder:
         self.broken = self.path / "broken_images.csv"
         self.tensorboard = self.path / "tensorboard"
 
-    def claim(self, wanted: recipe.Recipe) -> None:
-        """Makes the folder for `wanted`, or finds that it holds a run of the same experiment to go on with.
-
-        The folder stays locked to this process while it lives.
-
-        Raises:
-            InputError: if the folder cannot be written, is in use, or belongs to another experiment.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / ".lock", "w")  # held open: the lock goes with the process
-        except OSError as error:
-            raise InputError(f"`workdir` must be a folder that can be written. Received: {self.path} ({error.strerror}).") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"`workdir` {self.path} is in use by another process; wait for it or give another folder.") from error
+    def check(self, wanted: recipe.Recipe) -> None:
+        """Raises `InputError` if the folder belongs to another experiment than `wanted`, or to something else entirely."""
         if self.recipe.exists():
             ours, theirs = wanted.experiment(), recipe.resolve(recipe.read_recipe(self.recipe)).experiment()
             if differing := [name for name in ours if ours[name] != theirs[name]]:
                 told = ", ".join(f"{name} {theirs[name]!r} there, {ours[name]!r} here" for name in differing)
                 raise InputError(f"`workdir` {self.path} holds a run of another recipe ({told}); give another folder.")
-        elif any(entry.name != ".lock" for entry in self.path.iterdir()):
-            raise InputError(f"`workdir` must be a new folder or a run of this recipe. Received: {self.path}, which holds other files.")
-        files.write_text(self.recipe, recipe.to_toml(wanted))
+        elif self.path.is_dir() and any(entry.name != _LOCK for entry in self.path.iterdir()):
+            raise InputError(
+                f"`workdir` must be a new folder or a run of this recipe. Received: {self.path}, which holds other files."
+            )
+
+    def claim(self) -> None:
+        """Makes the folder and keeps it locked to this process while it lives.
+
+        Raises:
+            InputError: if it cannot be written or is in use.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / _LOCK, "w")
+        except OSError as error:
+            raise InputError(
+                f"`workdir` must be a folder that can be written. Received: {self.path} ({error.strerror})."
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"`workdir` {self.path} is in use by another process; wait for it or give another folder.") from error
 
     @property
     def is_finished(self) -> bool:
@@ -74,9 +79,13 @@ def choose_folder(workdir: str | None, wanted: recipe.Recipe, name: str) -> tupl
 
     Without `workdir` it is the latest unfinished run of the same experiment under `runs/`, so that the same command goes on
     where it stopped; otherwise a new `runs/<name>-<time>`.
+
+    Raises:
+        InputError: if `workdir` is not for this recipe.
     """
     if workdir:
         folder = RunFolder(workdir)
+        folder.check(wanted)
         return folder, folder.state.exists() and not folder.is_finished
     for path in sorted(RUNS.glob(f"{name}-*"), reverse=True):
         folder = RunFolder(path)

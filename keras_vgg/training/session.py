@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_vgg import files, models, transfer
 from keras_vgg.data import color, datasets
 from keras_vgg.data.split import Dataset
-from keras_vgg.recipe import AUTO, Recipe
+from keras_vgg.recipe import AUTO, Recipe, to_toml
 from keras_vgg.training import checkpoint
 from keras_vgg.training.cluster import Cluster, make_cluster
 from keras_vgg.training.memory import auto_micro_batch
@@ -32,13 +32,16 @@ def train(recipe: Recipe, folder: RunFolder) -> None:
     cluster = make_cluster(recipe.strategy, recipe.replicas)
     say = print if cluster.is_chief else lambda *args: None
     if cluster.is_chief:
-        folder.claim(recipe)
+        folder.claim()
     resuming = folder.state.exists()
     if not recipe.jit:
         tf.config.experimental.enable_op_determinism()  # XLA refuses it (it has no max-pooling gradient to offer then)
     keras.config.set_dtype_policy(recipe.precision)
     keras.utils.set_random_seed(recipe.seed % 2**32)
     dataset = datasets.open_dataset(recipe.dataset, limit_images=recipe.limit_images)
+    if cluster.is_chief:  # only now: a run that never had data leaves no trace that could block the next
+        files.write_text(folder.recipe, to_toml(recipe))
+        files.write_text(folder.classes, "".join(f"{name}\n" for name in dataset.classes))
     say(f"data: {dataset.description}, {dataset.train.size} + {dataset.validation.size} images, {len(dataset.classes)} classes")
     recipe = dataclasses.replace(recipe, micro_batch=_micro_batch(recipe, dataset, cluster, folder if resuming else None))
     say(
@@ -59,12 +62,9 @@ def train(recipe: Recipe, folder: RunFolder) -> None:
     say(f"model: net {recipe.arch}, {model.count_params():,} parameters")
     trainer = Trainer(model, optimizer, recipe, dataset, colors, cluster, folder)
     if resuming:
-        trainer.restore()
-        say(f"going on with {folder.path} at {trainer.place}")
+        say(f"going on with {folder.path} at {trainer.restore()}")
     elif recipe.init_from:
         say(f"from {recipe.init_from}\n{transfer.init_from(model, transfer.load_model(recipe.init_from))}")
-    if cluster.is_chief:
-        files.write_text(folder.classes, "".join(f"{name}\n" for name in dataset.classes))
     trainer.run()
 
 

@@ -1,0 +1,24 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: fit test lint clean
+
+fit: $(VENV)/installed  ## trains the quickstart recipe to its end (under two minutes on two CPU cores)
+	$(BIN)/python -m keras_vgg.fit --recipe recipes/quickstart.toml
+
+test: $(VENV)/installed lint  ## runs the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,61 @@
+"""Prints a net of Table 1, or all six side by side: `python -m keras_vgg.describe --arch D`."""
+
+import pandas as pd
+
+from keras_vgg import cli, configs
+
+
+def main(argv: list[str]) -> None:
+    """Parses `argv` and prints."""
+    parser = cli.Parser(prog="python -m keras_vgg.describe", description=__doc__.split("\n")[0])
+    parser.add_argument("--arch", choices=tuple(configs.CONFIGS), help="net to print layer by layer (default: compare all six)")
+    parser.add_argument(
+        "--size", type=int, default=configs.TRAINING_SIZE, help="side of the input in pixels (default: %(default)s)"
+    )
+    parser.add_argument("--classes", type=int, default=1000, help="number of classes (default: %(default)s)")
+    parser.add_argument("--width", type=float, default=1.0, help="factor on all filters and FC sizes (default: %(default)s)")
+    arguments = parser.parse_args(argv)
+    if arguments.size < 32:
+        parser.error(f"argument --size: must be at least 32, five poolings halve it (received {arguments.size})")
+    if arguments.classes < 1 or arguments.width <= 0:
+        parser.error(f"--classes and --width must be positive (received {arguments.classes}, {arguments.width})")
+    shape = (arguments.size, arguments.size, 3)
+    options = {"input_shape": shape, "classes": arguments.classes, "width": arguments.width}
+    print(_layers(arguments.arch, options) if arguments.arch else _comparison(options))
+
+
+def _layers(arch: str, options: dict) -> str:
+    facts = configs.layer_facts(arch, **options)
+    rows = [
+        {
+            "layer": layer.name,
+            "output": "x".join(map(str, layer.shape)),
+            "receptive field": layer.receptive_field or "whole input",
+            "parameters": f"{layer.parameters:,}" if layer.parameters else "",
+            "multiply-adds": f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
+        }
+        for layer in facts
+    ]
+    parameters, multiply_adds = (sum(getattr(layer, name) for layer in facts) for name in ("parameters", "multiply_adds"))
+    config = configs.get_config(arch)
+    heading = f"Net {arch}: {config.depth} weight layers, {parameters:,} parameters, {multiply_adds / 1e9:.2f} G multiply-adds"
+    return f"{heading}\n\n{pd.DataFrame(rows).to_string(index=False)}"
+
+
+def _comparison(options: dict) -> str:
+    columns = {}
+    for arch, config in configs.CONFIGS.items():
+        facts = configs.layer_facts(arch, **options)
+        columns[arch] = {"weight layers": config.depth}
+        for block, (kernels, filters) in enumerate(zip(config.kernels, configs.FILTERS, strict=True), start=1):
+            name = f"block {block}, {configs.scaled_width(filters, options['width'])} filters"
+            columns[arch][name] = " ".join(map(str, kernels)) + (" LRN" if config.lrn and block == 1 else "")
+        columns[arch]["receptive field"] = max(layer.receptive_field or 0 for layer in facts)
+        columns[arch]["parameters (M)"] = f"{sum(layer.parameters for layer in facts) / 1e6:.1f}"
+        columns[arch]["multiply-adds (G)"] = f"{sum(layer.multiply_adds for layer in facts) / 1e9:.2f}"
+    note = "Numbers in the blocks are kernel sizes, one per convolution. Every net ends in fc1, fc2, predictions."
+    return f"{pd.DataFrame(columns).to_string()}\n\n{note}"
+
+
+if __name__ == "__main__":
+    cli.run(main)

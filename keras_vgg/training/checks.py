@@ -1,0 +1,62 @@
+"""What can go wrong in a run and should be told at once, each with a way out."""
+
+import math
+
+from keras_vgg.errors import InputError
+from keras_vgg.recipe import Recipe
+from keras_vgg.training.run_folder import RunFolder, free_bytes
+
+_STUCK = 0.01  # a loss within this share of ln(classes) has learnt nothing
+
+
+def check_loss(loss: float, recipe: Recipe, folder: RunFolder, *, epoch: int, step: int, learning_rate: float) -> None:
+    """Raises `InputError` if the loss is infinite or no number; `epoch` and `step` count from one."""
+    if not math.isfinite(loss):
+        raise InputError(
+            f"The loss became {loss} at epoch {epoch}, step {step} (learning rate {learning_rate:.3g}, init {recipe.init}, "
+            f"{recipe.precision}). Start anew with a lower --learning-rate, or --init glorot, or --precision float32; "
+            f"the last good checkpoint is in {folder.path}."
+        )
+
+
+def check_broken(split: str, broken: float, size: int, named: list[tuple[str, str]], recipe: Recipe, folder: RunFolder) -> None:
+    """Raises `InputError` if more images of a split could not be read than the recipe allows.
+
+    Args:
+        split: its name.
+        broken: number of images that could not be read in this epoch, over all workers.
+        size: number of images of the split.
+        named: `(image, reason)` of those that this worker met.
+        recipe, folder: the run.
+    """
+    if broken > recipe.max_bad_fraction * size:
+        told = "; ".join(f"{name}: {reason}" for name, reason in named[:5])
+        raise InputError(
+            f"{int(broken)} of {size} {split} images could not be read, more than --max-bad-fraction "
+            f"{recipe.max_bad_fraction:g}: {told}{'; …' if len(named) > 5 else ''} (all in {folder.broken}). "
+            "Mend or remove them, or allow more."
+        )
+
+
+def check_disk(folder: RunFolder, num_weights: int) -> None:
+    """Raises `InputError` if the disk cannot hold the checkpoints of a net of `num_weights`."""
+    needed = 5 * 4 * num_weights  # state (weights and velocities), best.keras, last.keras, and one of them written beside
+    free = free_bytes(folder.path)
+    present = sum(path.stat().st_size for path in (folder.state, folder.best, folder.last) if path.exists())
+    if free + present < needed:
+        raise InputError(
+            f"The disk of {folder.path} must have {needed / 1e9:.1f} GB free for checkpoints. Received: {free / 1e9:.1f} GB; "
+            "make room or give another --workdir."
+        )
+
+
+def stuck_warning(loss: float, num_classes: int, init: str, learning_rate: float) -> str | None:
+    """Returns a warning if an epoch's training loss is what guessing gives, else `None`."""
+    chance = math.log(num_classes)
+    if num_classes < 2 or abs(loss - chance) >= _STUCK * chance:
+        return None
+    return (
+        f"Warning: the loss is stuck at ln({num_classes}) = {chance:.3f}, what guessing gives (init {init}, learning rate "
+        f"{learning_rate:.2g}). If it stays there: a deep net needs --init glorot or he, or --init-from a trained net A "
+        "(Sec. 3.1); after that, try another --learning-rate."
+    )

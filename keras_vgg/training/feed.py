@@ -1,0 +1,55 @@
+"""The micro-batches of a run, dealt out to the replicas of this worker."""
+
+from collections.abc import Iterator
+
+from keras_vgg.data import order, pipeline
+from keras_vgg.data.broken import BrokenImages
+from keras_vgg.data.split import Split
+from keras_vgg.recipe import Recipe
+from keras_vgg.training.cluster import Cluster
+
+
+class Feed:
+    """Endless micro-batches of a split for this worker's replicas, and the images among them that could not be read.
+
+    Args:
+        split: where examples are read.
+        rows: makes the worker's rows, see `data.order`.
+        micro_batch: images that a replica takes at a time.
+        view: what is taken of each image.
+        cluster: where they go.
+    """
+
+    def __init__(self, split: Split, rows, micro_batch: int, view: pipeline.View, cluster: Cluster):
+        self.size = split.size
+        self.broken = BrokenImages(split)
+
+        def make(context):
+            return pipeline.micro_batches(split, rows, micro_batch, view, self.broken.report)
+
+        self._batches = iter(cluster.strategy.distribute_datasets_from_function(make))
+
+    def __iter__(self) -> Iterator:
+        return self
+
+    def __next__(self):
+        return next(self._batches)
+
+
+def training_feed(split: Split, recipe: Recipe, layout: order.Layout, cluster: Cluster, *, epoch: int, step: int) -> Feed:
+    """Returns the training examples from `step` of `epoch` on, in random views (Sec. 3.1)."""
+
+    def rows():
+        return order.training_rows(split.size, layout, seed=recipe.seed, epoch=epoch, step=step, my_replicas=cluster.my_replicas)
+
+    view = pipeline.View(recipe.crop, recipe.scales, flip=recipe.flip, random=True, seed=recipe.seed)
+    return Feed(split, rows, layout.micro_batch, view, cluster)
+
+
+def validation_feed(split: Split, recipe: Recipe, layout: order.Layout, cluster: Cluster) -> Feed:
+    """Returns the validation examples, every one once a pass, in centre crops at scale Q."""
+
+    def rows():
+        return order.validation_rows(split.size, layout, my_replicas=cluster.my_replicas)
+
+    return Feed(split, rows, layout.micro_batch, pipeline.View(recipe.crop, (recipe.test_scale,) * 2), cluster)

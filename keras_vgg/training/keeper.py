@@ -1,0 +1,121 @@
+"""Keeps the run folder: checkpoints, models, what people read. Only the chief worker writes."""
+
+import dataclasses
+import sys
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vgg import files, preprocessing
+from keras_vgg.errors import InputError
+from keras_vgg.training import checkpoint, report
+from keras_vgg.training.cluster import Cluster
+from keras_vgg.training.run_folder import RunFolder
+
+_CURVES_SECONDS = 30.0
+
+
+class Keeper:
+    """Writes a run's files.
+
+    Args:
+        folder: where to.
+        cluster: says whether this worker writes.
+        model: the model that is trained.
+        variables: all variables that a checkpoint must hold.
+        wanted: the preprocessing that goes with the model.
+        title: heads the curves.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        cluster: Cluster,
+        model: keras.Model,
+        variables: list,
+        wanted: preprocessing.Preprocessing,
+        title: str,
+    ):
+        self._folder, self._cluster, self._model, self._variables = folder, cluster, model, variables
+        self._preprocessing, self._title = wanted, title
+        self._events = report.Events(folder.tensorboard) if cluster.is_chief else None
+        self._saved_at = self._drawn_at = time.monotonic()
+
+    @property
+    def stream(self):
+        """Where to tell of progress, or `None`."""
+        return sys.stdout if self._cluster.is_chief else None
+
+    @property
+    def seconds_since_save(self) -> float:
+        """Age of the last checkpoint, or of the process."""
+        return time.monotonic() - self._saved_at
+
+    def restore(self) -> dict:
+        """Sets the variables to the last checkpoint's and returns its plain values."""
+        arrays, values = checkpoint.load(self._folder.state)
+        if [array.shape for array in arrays] != [tuple(variable.shape) for variable in self._variables]:
+            raise InputError(
+                f"Checkpoint {self._folder.state} must fit the model. Received: one of another net or another number of classes."
+            )
+        for variable, array in zip(self._variables, arrays, strict=True):
+            variable.assign(array)
+        return values
+
+    def save(self, values: dict, history: list[dict]) -> None:
+        """Writes a checkpoint with `values`, and what people read of `history`."""
+        if not self._cluster.is_chief:
+            return
+        # The log is made from the history in the checkpoint; should a kill fall between the two, it is made again.
+        if history:
+            report.write_log(self._folder.log, history)
+        checkpoint.save(self._folder.state, [np.asarray(variable) for variable in self._variables], values)
+        self._saved_at = time.monotonic()
+        if history and time.monotonic() - self._drawn_at > _CURVES_SECONDS:
+            self._draw(history)
+
+    def save_models(self, improved: bool) -> None:
+        """Writes `last.keras`, and `best.keras` if the model is the best so far."""
+        if not self._cluster.is_chief:
+            return
+        with files.replacing(self._folder.last) as beside:
+            self._model.save(beside)
+            preprocessing.attach(beside, self._preprocessing)
+        if improved:
+            files.copy(self._folder.last, self._folder.best)
+
+    def write_events(self, prefix: str, step: int, values: dict[str, float]) -> None:
+        """Writes figures for TensorBoard."""
+        if self._events:
+            self._events.write(prefix, step, values)
+
+    def write_broken(self, found: dict[str, list[tuple[str, str]]]) -> None:
+        """Adds to the list of images that could not be read; every worker keeps its own."""
+        path = self._folder.broken
+        if not self._cluster.is_chief:
+            path = path.with_stem(f"{path.stem}-replica{self._cluster.my_replicas.start}")
+        report.add_broken(path, found)
+
+    def close(self) -> None:
+        """Writes out pending events."""
+        if self._events:
+            self._events.close()
+
+    def finish(self, history: list[dict], facts: dict) -> None:
+        """Draws the curves to the end and writes `summary.json`; with it the run is finished."""
+        if not self._cluster.is_chief:
+            return
+        self._draw(history)
+        best = min(history, key=lambda row: row["val_top1_error"])
+        summary = {"finished": True, "parameters": self._model.count_params(), "epochs": len(history)}
+        summary |= {"best_epoch": best["epoch"]}
+        summary |= {f"best_{name}": best[name] for name in ("val_top1_error", "val_top5_error")}
+        summary |= facts | {"tensorflow": tf.__version__, "keras": keras.__version__}
+        summary |= {"preprocessing": dataclasses.asdict(self._preprocessing)}
+        self._folder.write_summary(summary)
+
+    def _draw(self, history):
+        report.draw_curves(self._folder.curves, history, self._title)
+        self._drawn_at = time.monotonic()

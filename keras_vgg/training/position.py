@@ -1,0 +1,54 @@
+"""Where a run stands: with the weights, all that the rest of it depends on."""
+
+import dataclasses
+
+from keras_vgg.training.step import Totals
+
+
+@dataclasses.dataclass
+class Position:
+    """Where a run stands.
+
+    Attributes:
+        epoch: epochs completed, validation included.
+        step: weight updates completed in the epoch that runs.
+        totals: training figures of the epoch so far.
+        history: rows of `log.csv`.
+        best_accuracy: highest validation accuracy so far.
+        seconds: time spent so far, over all processes.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    totals: Totals = dataclasses.field(default_factory=Totals)
+    history: list[dict] = dataclasses.field(default_factory=list)
+    best_accuracy: float = -1.0
+    seconds: float = 0.0
+
+    def to_values(self) -> dict:
+        """Plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_values(cls, values: dict) -> "Position":
+        """The position that `to_values` told."""
+        return cls(**values | {"totals": Totals(**values["totals"])})
+
+    def finish_epoch(self, validation: Totals, *, step: int, learning_rate: float) -> tuple[dict, bool]:
+        """Enters the epoch in the history.
+
+        Returns:
+            The new row of `log.csv` and whether its validation accuracy is the best so far.
+        """
+        train, val = self.totals.means(), validation.means()
+        row = {"epoch": self.epoch + 1, "step": step, "learning_rate": learning_rate}
+        for prefix, means in (("", train), ("val_", val)):
+            row[f"{prefix}loss"] = means["loss"]
+            row[f"{prefix}top1_error"] = 1 - means["accuracy"]
+            row[f"{prefix}top5_error"] = 1 - means["top5_accuracy"]
+        row["broken_images"] = int(self.totals.broken)
+        self.history.append(row)
+        improved = val["accuracy"] > self.best_accuracy
+        self.best_accuracy = max(val["accuracy"], self.best_accuracy)
+        self.epoch, self.step, self.totals = self.epoch + 1, 0, Totals()
+        return row, improved
