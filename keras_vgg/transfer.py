@@ -93,7 +93,11 @@ def load_model(run_or_file: str | pathlib.Path) -> keras.Model:
         raise InputError(f"Expected a run folder with best.keras, or a .keras file. Received: {run_or_file} (no {path}).")
     if not zipfile.is_zipfile(path):
         raise InputError(f"Expected a .keras file (a zip archive). Received: {path}, which is damaged or of another kind.")
-    return keras.saving.load_model(path, compile=False)
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever comes up within a damaged archive, or one that holds no model
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"Expected a .keras file that Keras can load. Received: {path} ({reason}).") from error
 
 
 def _convolutions(model):

@@ -1,0 +1,67 @@
+import pytest
+
+from keras_vgg import configs, describe
+
+
+@pytest.mark.parametrize(
+    ("arch", "heading"),
+    [
+        ("A", "Net A: 11 weight layers, 132,863,336 parameters, 7.61 G multiply-adds"),
+        ("D", "Net D: 16 weight layers, 138,357,544 parameters, 15.47 G multiply-adds"),
+        ("E", "Net E: 19 weight layers, 143,667,240 parameters, 19.63 G multiply-adds"),
+    ],
+)
+def test_one_net(arch, heading, capsys):
+    describe.main(["--arch", arch])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == heading
+    assert len(lines) == 3 + len(configs.layer_facts(arch))
+    assert lines[-1].split() == ["predictions", "1000", "whole", "input", "4,097,000", "4,096,000"]
+
+
+def test_rows_of_a_net(capsys):
+    describe.main(["--arch", "A-LRN"])
+    rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()[3:]}
+    assert rows["block1_conv1"] == ["224x224x64", "3", "1,792", f"{3 * 3 * 3 * 64 * 224 * 224:,}"]
+    assert rows["block1_lrn"] == ["224x224x64", "3"]
+    assert rows["block5_pool"] == ["7x7x512", "150"]
+
+
+def test_all_six_side_by_side(capsys):
+    describe.main([])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["A", "A-LRN", "B", "C", "D", "E"]
+    rows = {line.split()[0]: line for line in lines[1:] if line}
+    assert rows["parameters"].split()[-6:] == ["132.9", "132.9", "133.0", "133.6", "138.4", "143.7"]
+    assert rows["multiply-adds"].split()[-6:] == ["7.61", "7.61", "11.31", "11.77", "15.47", "19.63"]
+    assert rows["weight"].split()[-6:] == ["11", "11", "13", "16", "16", "19"]
+    assert "3 LRN" in "\n".join(lines)
+    assert "3 3 1" in "\n".join(lines)
+
+
+def test_size_classes_and_width_are_heeded(capsys):
+    describe.main(["--arch", "B", "--size", "32", "--classes", "10", "--width", "0.125"])
+    count = configs.parameter_count("B", input_shape=(32, 32, 3), classes=10, width=0.125)
+    heading, *_, last = capsys.readouterr().out.splitlines()
+    assert f" {count:,} parameters" in heading
+    assert last.split() == ["predictions", "10", "whole", "input", "5,130", "5,120"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--arch", "F"], "F"),
+        (["--size", "31"], "--size: must be at least 32, five poolings halve it (received 31)"),
+        (["--classes", "0"], "must be positive (received 0, 1.0)"),
+        (["--width", "-1"], "must be positive (received 1000, -1.0)"),
+        (["--depth", "16"], "--depth"),
+    ],
+)
+def test_mistake_is_one_line_and_exit_code_2(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        describe.main(arguments)
+    assert stopped.value.code == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert not printed.out

@@ -1,0 +1,47 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_vgg.models import build_vgg
+from keras_vgg.preprocessing import CAFFE, TORCH, Preprocessing, attach, read_attached
+
+
+def pixels(dtype="uint8"):
+    return np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3)).astype(dtype)
+
+
+@pytest.mark.parametrize(("preprocessing", "mode"), [(CAFFE, "caffe"), (TORCH, "torch")])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_agrees_with_keras_applications(preprocessing, mode, dtype):
+    expected = keras.applications.imagenet_utils.preprocess_input(pixels("float32").copy(), mode=mode)
+    outputs = preprocessing(tf.constant(pixels(dtype)))
+    assert outputs.dtype == tf.float32
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_one_pixel_by_hand():
+    red = [[200.0, 100.0, 50.0]]
+    mean, std = (100.0, 90.0, 40.0), (2.0, 5.0, 10.0)
+    np.testing.assert_allclose(Preprocessing(mean, std)(red), [[50, 2, 1]])
+    np.testing.assert_allclose(Preprocessing(mean, std, bgr=True)(red), [[1, 2, 50]])
+    np.testing.assert_allclose(Preprocessing(mean)(red), [[100, 10, 10]])
+
+
+def test_never_changes_its_argument():
+    images = pixels("float32")
+    before = images.copy()
+    CAFFE(images)
+    np.testing.assert_array_equal(images, before)
+
+
+def test_file_says_what_its_weights_want_and_still_loads(tmp_path):
+    path = tmp_path / "net.keras"
+    model = build_vgg("A", input_shape=(32, 32, 3), width=0.05, classes=3)
+    model.save(path)
+    assert read_attached(path) is None
+    preprocessing = Preprocessing((1.1, 2.2, 3.3), (4.0, 5.0, 6.0), bgr=True)
+    attach(path, preprocessing)
+    assert read_attached(path) == preprocessing
+    images = pixels("float32")[:, :1, :1] * np.ones((1, 32, 32, 1), "float32")
+    np.testing.assert_array_equal(keras.saving.load_model(path)(images), model(images))

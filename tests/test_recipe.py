@@ -1,0 +1,198 @@
+import dataclasses
+import pathlib
+
+import pytest
+
+from keras_vgg import recipe
+from keras_vgg.errors import InputError
+from keras_vgg.recipe import Recipe, read_recipe, resolve, to_toml
+
+RECIPES = sorted((pathlib.Path(__file__).parents[1] / "recipes").glob("**/*.toml"))
+
+OUT_OF_BOUNDS = {
+    "width": [0.0, -1.0, float("nan")],
+    "crop": [31],
+    "jitter": [(223, 512), (512, 256), (256,), (256, 384, 512)],
+    "scale": [223],
+    "batch_size": [0],
+    "micro_batch": [0, "all"],
+    "epochs": [0],
+    "learning_rate": [0.0, -0.1],
+    "patience": [0],
+    "momentum": [1.0, -0.1],
+    "weight_decay": [-1e-4],
+    "dropout": [1.0, -0.1],
+    "seed": [-1, 2**40],
+    "limit_images": [0],
+    "max_bad_fraction": [-0.01, 1.01],
+    "replicas": [0],
+    "checkpoint_minutes": [0.0],
+}
+WITHIN_BOUNDS = {
+    "width": [0.01, 2.0],
+    "crop": [32],
+    "jitter": [(224, 224), (256, 512)],
+    "scale": [224],
+    "micro_batch": [1, "auto"],
+    "momentum": [0.0],
+    "weight_decay": [0.0],
+    "dropout": [0.0],
+    "seed": [2**40 - 1],
+    "limit_images": [1],
+    "max_bad_fraction": [0.0, 1.0],
+    "replicas": [1],
+}
+
+
+def cases(values):
+    return [(name, value) for name, several in values.items() for value in several]
+
+
+def written(tmp_path, text):
+    path = tmp_path / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_are_the_papers():
+    paper = Recipe()
+    assert (paper.batch_size, paper.momentum, paper.weight_decay, paper.dropout) == (256, 0.9, 5e-4, 0.5)
+    assert (paper.learning_rate, paper.epochs, paper.crop, paper.scale) == (1e-2, 74, 224, 256)
+    assert paper.flip
+    assert paper.color
+
+
+@pytest.mark.parametrize(("name", "value"), cases(OUT_OF_BOUNDS))
+def test_value_out_of_bounds_is_named(name, value):
+    with pytest.raises(InputError, match=f"`{name}` must be "):
+        Recipe(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), cases(WITHIN_BOUNDS))
+def test_value_within_bounds_is_taken(name, value):
+    assert getattr(Recipe(**{name: value}), name) == value
+
+
+def test_every_bound_has_a_failing_example():
+    assert set(OUT_OF_BOUNDS) == set(recipe._bounds(Recipe()))
+
+
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Recipe) if f.metadata["choices"]])
+def test_choices_are_named(name):
+    choices = {f.name: f.metadata["choices"] for f in dataclasses.fields(Recipe)}[name]
+    for choice in choices:
+        assert getattr(Recipe(**{name: choice}), name) == choice
+    with pytest.raises(InputError, match=f"`{name}` must be one of {', '.join(choices)}. Received: 'other'"):
+        Recipe(**{name: "other"})
+
+
+@pytest.mark.parametrize(("fields", "scales", "test_scale"), [({}, (256, 256), 256), ({"jitter": [256, 512]}, (256, 512), 384)])
+def test_scales(fields, scales, test_scale):
+    assert (Recipe(**fields).scales, Recipe(**fields).test_scale) == (scales, test_scale)  # Q = S, or 0.5(Smin + Smax)
+
+
+def test_jitter_does_not_mind_the_fixed_scale():
+    assert Recipe(crop=300, jitter=(320, 400)).scales == (320, 400)  # although scale is 256
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"arch": "D", "jitter": [256, 512], "init_from": "runs/ä", "micro_batch": 8, "replicas": 2, "limit_images": 10},
+        {"micro_batch": "auto", "flip": False, "seed": 2**40 - 1, "weight_decay": 1e-300, "dataset": 'folder:/a "b"\\c'},
+    ],
+)
+def test_toml_there_and_back(fields, tmp_path):
+    first = Recipe(**fields)
+    assert Recipe(**read_recipe(written(tmp_path, to_toml(first)))) == first
+
+
+def test_table_of_the_papers_figures_is_left_out(tmp_path):
+    path = written(tmp_path, 'arch = "E"\n[paper]\ntop1_error = 25.5\n')
+    assert read_recipe(path) == {"arch": "E"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learning_rat = 0.1", "unknown keys: learning_rat. Known: arch, width"),
+        ("[training]\nepochs = 3", "unknown keys: training"),
+        ("epochs = 3.0", "`epochs` must be int. Received: 3.0"),
+        ("epochs = true", "`epochs` must be int. Received: True"),
+        ('epochs = "3"', "`epochs` must be int. Received: '3'"),
+        ('width = "half"', "`width` must be int or float. Received: 'half'"),
+        ("flip = 1", "`flip` must be bool. Received: 1"),
+        ("arch = 16", "`arch` must be str. Received: 16"),
+        ("init_from = 1", "`init_from` must be str. Received: 1"),
+        ("limit_images = 1.5", "`limit_images` must be int. Received: 1.5"),
+        ("micro_batch = 1.5", "`micro_batch` must be str or int. Received: 1.5"),
+        ("jitter = 256", r"`jitter` must be \[SMIN, SMAX\], two whole numbers. Received: 256"),
+        ("jitter = [256]", r"`jitter` must be \[SMIN, SMAX\].*\[256\]"),
+        ("jitter = [256, 512.0]", r"`jitter` must be \[SMIN, SMAX\].*\[256, 512.0\]"),
+        ("epochs 3", "is not TOML"),
+    ],
+)
+def test_mistake_in_a_file_names_file_and_key(text, message, tmp_path):
+    path = written(tmp_path, text)
+    with pytest.raises(InputError, match=message) as caught:
+        read_recipe(path)
+    assert str(path) in str(caught.value)
+
+
+def test_whole_number_is_taken_where_a_float_is_wanted(tmp_path):
+    fields = read_recipe(written(tmp_path, "width = 1\nlearning_rate = 1"))
+    assert fields == {"width": 1.0, "learning_rate": 1.0}
+    assert all(type(value) is float for value in fields.values())
+
+
+def test_missing_and_undecodable_files(tmp_path):
+    with pytest.raises(InputError, match=r"readable TOML file. Received: .*none\.toml \(No such file"):
+        read_recipe(tmp_path / "none.toml")
+    with pytest.raises(InputError, match="readable TOML file"):
+        read_recipe(tmp_path)
+    (tmp_path / "latin.toml").write_bytes('init_from = "ä"'.encode("latin-1"))
+    with pytest.raises(InputError, match=r"latin\.toml is not TOML"):
+        read_recipe(tmp_path / "latin.toml")
+
+
+def test_flags_override_the_file_and_the_file_the_defaults(tmp_path):
+    fields = read_recipe(written(tmp_path, 'arch = "B"\nepochs = 3\nflip = false'))
+    resolved = resolve(fields, {"epochs": 5, "dataset": "folder:x"})
+    assert (resolved.arch, resolved.epochs, resolved.flip, resolved.color) == ("B", 5, False, True)
+    assert resolved.batch_size == Recipe().batch_size
+
+
+@pytest.mark.parametrize("layers", [(), ({"dataset": "digits"},), ({"dataset": "folder:x"}, {"dataset": "digits"})])
+def test_digits_are_neither_mirrored_nor_coloured(layers):
+    assert (resolve(*layers).flip, resolve(*layers).color) == (False, False)
+
+
+@pytest.mark.parametrize("name", ["flip", "color"])
+def test_digits_are_mirrored_or_coloured_if_asked_for(name):
+    assert getattr(resolve({"dataset": "digits", name: True}), name)
+    assert getattr(resolve({name: True}, {"dataset": "digits"}), name)
+
+
+def test_other_data_sets_are_mirrored_and_coloured():
+    resolved = resolve({"dataset": "digits"}, {"dataset": "folder:x"})
+    assert (resolved.flip, resolved.color) == (True, True)
+
+
+def test_experiment_leaves_out_what_says_how_the_work_is_done():
+    machine = {"micro_batch": 4, "strategy": "mirrored", "replicas": 2, "jit": False, "checkpoint_minutes": 1.0}
+    assert Recipe(**machine).experiment() == Recipe().experiment()
+    assert set(Recipe().experiment()) == {f.name for f in dataclasses.fields(Recipe)} - set(machine)
+    assert Recipe(seed=1).experiment() != Recipe().experiment()
+
+
+def test_there_are_recipes():
+    assert RECIPES
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_resolves(path):
+    resolved = resolve(read_recipe(path))
+    assert resolve(read_recipe(path), {"seed": 1}).seed == 1
+    for name, value in read_recipe(path).items():
+        assert getattr(resolved, name) == value

@@ -1,0 +1,137 @@
+import pathlib
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from keras_vgg import transfer
+from keras_vgg.errors import InputError
+from keras_vgg.models import build_vgg
+
+COPIED_CONVOLUTIONS = ("block1_conv1", "block2_conv1", "block3_conv1", "block3_conv2")  # Sec. 3.1: A's first four
+FC_LAYERS = ("fc1", "fc2", "predictions")
+
+
+def net(arch, seed=0, *, width=0.05, classes=5, **kwargs):
+    keras.utils.set_random_seed(seed)
+    return build_vgg(arch, input_shape=(32, 32, 3), width=width, classes=classes, **kwargs)
+
+
+def weights_of(model):
+    return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+
+
+def same(first, second):
+    return len(first) == len(second) and all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("arch", ["B", "C", "D", "E"])
+@pytest.mark.parametrize("start", [transfer.init_from_net_a, transfer.init_from])
+def test_net_a_gives_its_first_four_convolutions_and_fc_layers(arch, start):
+    net_a, model = net("A", seed=1), net(arch, seed=2)
+    before, source = weights_of(model), weights_of(net_a)
+    result = start(model, net_a)
+    assert result.copied == COPIED_CONVOLUTIONS + FC_LAYERS
+    for name, values in weights_of(model).items():
+        if name in result.copied:
+            assert same(values, source[name]), name
+            assert not same(before[name], source[name]), name
+        else:
+            assert same(values, before[name]), name
+    assert set(result.left_random) == set(before) - set(result.copied)
+    assert result.left_random["block4_conv1"] == "not taken from the source"  # A has one, the paper does not take it
+
+
+def test_other_classes_leave_predictions_random_and_say_so():
+    net_a, model = net("A", seed=1, classes=9), net("D", seed=2)
+    before = weights_of(model)["predictions"]
+    result = transfer.init_from(model, net_a)
+    assert result.copied == (*COPIED_CONVOLUTIONS, "fc1", "fc2")
+    assert same(weights_of(model)["predictions"], before)
+    assert result.left_random["predictions"] == "needs shape (205, 5), the source has (205, 9)"
+    assert "left as initialised: predictions (needs shape (205, 5), the source has (205, 9))" in str(result)
+    assert str(result).startswith("copied: block1_conv1, block2_conv1, ")
+
+
+def test_other_image_size_leaves_fc1_random():
+    net_a, model = net("A", seed=1), build_vgg("B", input_shape=(64, 64, 3), width=0.05, classes=5)
+    result = transfer.init_from(model, net_a)
+    assert result.copied == (*COPIED_CONVOLUTIONS, "fc2", "predictions")
+    assert "fc1" in result.left_random
+
+
+@pytest.mark.parametrize("arch", ["A", "A-LRN", "C", "E"])
+def test_same_net_is_copied_whole(arch):
+    source, model = net(arch, seed=1), net(arch, seed=2)
+    result = transfer.init_from(model, source)
+    assert result.left_random == {}
+    images = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype("float32")
+    np.testing.assert_array_equal(model(images), source(images))
+
+
+def test_batch_norm_statistics_are_copied_too():
+    source, model = net("A", seed=1, batch_norm=True), net("A", seed=2, batch_norm=True)
+    source.get_layer("block2_bn1").moving_mean.assign(np.arange(6))
+    transfer.init_from(model, source)
+    np.testing.assert_array_equal(model.get_layer("block2_bn1").moving_mean, np.arange(6))
+
+
+@pytest.mark.parametrize(("source", "arch"), [("D", "A"), ("C", "D"), ("D", "C"), ("B", "E"), ("E", "D")])
+def test_another_net_than_a_or_the_same_is_refused(source, arch):
+    model = net(arch)
+    before = weights_of(model)
+    with pytest.raises(InputError, match=f"`init_from` takes the same net or net A. Received: vgg_{source.lower()} with"):
+        transfer.init_from(model, net(source))
+    assert all(same(values, before[name]) for name, values in weights_of(model).items())
+
+
+@pytest.mark.parametrize("arch", ["A", "D"])
+def test_another_width_is_refused(arch):
+    with pytest.raises(InputError, match=f"No convolution of vgg_a fits vgg_{arch.lower()}.*width.*block1_conv1"):
+        transfer.init_from(net(arch), net("A", width=0.1))
+
+
+def test_model_of_a_run_folder_and_of_a_file(tmp_path):
+    model = net("A-LRN", seed=3)
+    model.save(tmp_path / "best.keras")
+    for path in (tmp_path, tmp_path / "best.keras", str(tmp_path)):
+        loaded = transfer.load_model(path)
+        assert all(same(values, weights_of(loaded)[name]) for name, values in weights_of(model).items())
+
+
+def test_missing_model_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"Expected a run folder.*no .*none\.keras"):
+        transfer.load_model(tmp_path / "none.keras")
+    with pytest.raises(InputError, match=r"Expected a run folder.*best\.keras"):
+        transfer.load_model(tmp_path)  # a folder without best.keras
+
+
+def a_text(path: pathlib.Path, model):
+    path.write_text("no model")
+
+
+def another_archive(path: pathlib.Path, model):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("notes.txt", "no model")
+
+
+def truncated(path: pathlib.Path, model):
+    model.save(path)
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+def overwritten_in_the_middle(path: pathlib.Path, model):
+    model.save(path)
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 4000] = bytes(4000)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("spoil", [a_text, another_archive, truncated, overwritten_in_the_middle])
+def test_damaged_file_is_named(spoil, tmp_path):
+    path = tmp_path / "model.keras"
+    spoil(path, net("A"))
+    with pytest.raises(InputError, match=r"Expected a \.keras file.*Received: .*model\.keras"):
+        transfer.load_model(path)
