@@ -57,7 +57,8 @@ def decode_view(encoded, scale, top, left, mirrored, crop: int):
     """Decodes what `window` chooses and resizes it to the crop.
 
     Args:
-        encoded: scalar string: JPEG (grey and CMYK too), PNG, GIF (its first frame), BMP or WebP, told by its content.
+        encoded: scalar string: JPEG (grey and CMYK too), PNG, GIF (its first frame), BMP (without palette) or WebP, told by its
+            content.
         scale, top, left, crop: as for `window`.
         mirrored: whether to mirror the result left to right.
 
@@ -65,7 +66,8 @@ def decode_view(encoded, scale, top, left, mirrored, crop: int):
         `(crop, crop, 3)` uint8, RGB. Bilinear, as in Caffe; reductions beyond two are averaged beforehand.
 
     Raises:
-        tf.errors.InvalidArgumentError: for bytes that are no whole image.
+        tf.errors.InvalidArgumentError: for bytes that are no whole image. A JPEG that breaks off below the crop is not noticed:
+            decoding ends there, and the pixels are right.
     """
     pixels = tf.cond(
         tf.io.is_jpeg(encoded),

@@ -1,0 +1,300 @@
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_vgg import randomness
+from keras_vgg.data import images
+
+ALMOST_ONE = 1 - 2.0**-24  # the largest fraction that a draw gives
+
+
+def encode(image, kind="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def gradient(height, width):
+    """Red tells the column, green the row; blue waves, some six times over the image."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    y, x = (rows + 0.5) / height, (columns + 0.5) / width
+    channels = 255 * x, 255 * y, 128 + 60 * np.sin(6 * np.pi * x) * np.cos(6 * np.pi * y)
+    return Image.fromarray(np.stack(channels, -1).round().astype(np.uint8))
+
+
+def view(encoded, scale, top=0.5, left=0.5, mirrored=False, crop=32):
+    return images.decode_view(tf.constant(encoded), scale, tf.constant(top), tf.constant(left), tf.constant(mirrored), crop).numpy()
+
+
+def mean_color(pixels):
+    return pixels.reshape(-1, 3).mean(0)
+
+
+def crop_of_rescaled(image, scale, top, left, crop):
+    """What a view is: the whole image rescaled with PIL, then cropped."""
+    zoom = scale / min(image.size)
+    rescaled = image.resize([round(side * zoom) for side in image.size], Image.Resampling.BILINEAR)
+    x, y = (int(fraction * (side - crop + 1)) for fraction, side in zip((left, top), rescaled.size, strict=True))
+    return np.asarray(rescaled.crop((x, y, x + crop, y + crop)), np.float32)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize(("top", "left"), [(0.0, 0.0), (0.5, 0.5), (ALMOST_ONE, ALMOST_ONE), (0.2, 0.9)])
+@pytest.mark.parametrize(
+    ("height", "width", "scale", "crop"),
+    [(120, 90, 90, 64), (150, 400, 100, 64), (64, 64, 64, 64), (70, 50, 120, 96), (500, 300, 80, 32), (900, 1300, 40, 32)],
+)
+def test_view_is_a_crop_of_the_rescaled_image(kind, top, left, height, width, scale, crop):
+    image = gradient(height, width)
+    pixels = view(encode(image, kind, **({"quality": 95} if kind == "JPEG" else {})), scale, top, left, crop=crop)
+    expected = crop_of_rescaled(image, scale, top, left, crop)
+    # The window is rounded to whole pixels of the original, which moves it by up to a pixel of either image.
+    pixel = 255 * max(1 / min(height, width), 1 / scale)
+    difference = np.abs(pixels - expected)
+    assert difference[..., :2].max() < 1.5 * pixel + 3
+    assert difference[..., :2].mean() < 0.7 * pixel + 1
+    assert difference[..., 2].mean() < 0.7 * pixel + 2
+
+
+@pytest.mark.parametrize("sides", [(40, 60), (60, 40), (500, 400), (1500, 2000)])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_corners_are_reached(kind, sides):
+    encoded = encode(gradient(*sides), kind)
+    pixel = 255 * 2 / 40
+    first = view(encoded, 40, 0.0, 0.0)
+    assert first[0, 0, 0] < pixel
+    assert first[0, 0, 1] < pixel
+    last = view(encoded, 40, ALMOST_ONE, ALMOST_ONE)
+    assert last[-1, -1, 0] > 255 - pixel
+    assert last[-1, -1, 1] > 255 - pixel
+
+
+def test_window_by_hand():
+    # 400x600 to S=200 halves it: 200x300, the crop of 100 has 101 and 201 places.
+    def window(top, left):
+        return images.window(400, 600, 200, tf.constant(top), tf.constant(left), 100).numpy().tolist()
+
+    assert window(0.0, 0.0) == [0, 0, 200, 200]
+    assert window(0.5, 0.5) == [100, 200, 200, 200]
+    assert window(ALMOST_ONE, ALMOST_ONE) == [200, 400, 200, 200]
+    assert window(1.0, 1.0) == [200, 400, 200, 200]
+    assert window(0.01, 0.01) == [2, 4, 200, 200]  # place 1 of 101, place 2 of 201
+
+
+def test_window_lies_within_the_image_whatever_its_size():
+    crop = 224
+    window = tf.function(lambda *arguments: images.window(*arguments, crop))
+    random = np.random.default_rng(0)
+    sizes = [(1, 1), (1, 5000), (5000, 1), (1, 65500), (65500, 1), (2, 3), (31, 7000), (6000, 8000), (224, 224), (225, 223)]
+    sizes += [tuple(size) for size in np.exp(random.uniform(0, np.log(9000), (150, 2))).astype(int)]
+    for height, width in sizes:
+        for top, left in [(0.0, 0.0), (ALMOST_ONE, ALMOST_ONE), *random.random((3, 2))]:
+            scale = int(random.integers(crop, 513))
+            numbers = (tf.constant(number) for number in (height, width, scale))
+            fractions = (tf.constant(fraction, tf.float32) for fraction in (top, left))
+            y, x, rows, columns = window(*numbers, *fractions).numpy()
+            # The rescaled image has whole sides: half a pixel of it may be cut or missing at the far end.
+            rounding = 1 + 0.5 * min(height, width) / scale
+            told = (height, width, scale, top, left, y, x, rows, columns)
+            assert 0 <= y < y + rows <= height, told
+            assert 0 <= x < x + columns <= width, told
+            assert abs(rows - columns) <= rounding, told  # the image keeps its proportions
+            assert abs(max(rows, columns) - crop * min(height, width) / scale) <= 1, told
+            if top == left == 0:
+                assert y == x == 0, told
+            if top == left == ALMOST_ONE and max(height, width) < 10000:
+                assert height - y - rows <= rounding, told
+                assert width - x - columns <= rounding, told
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 2), (31, 33)])
+def test_images_smaller_than_the_crop_and_thin_ones(kind, size):
+    height, width = size
+    encoded = encode(Image.new("RGB", (width, height), (200, 60, 30)), kind)
+    for fraction in (0.0, 0.5, ALMOST_ONE):
+        pixels = view(encoded, 36, fraction, fraction)
+        assert pixels.shape == (32, 32, 3)
+        np.testing.assert_allclose(pixels, np.broadcast_to([200, 60, 30], pixels.shape), atol=4)
+
+
+def test_place_in_a_thin_image():
+    encoded = encode(gradient(2, 1000))
+    for left in (0.1, 0.5, 0.9):
+        assert mean_color(view(encoded, 36, 0.5, left))[0] == pytest.approx(255 * left, abs=2)
+
+
+COLOR = (200, 60, 30)
+
+
+def solid(mode="RGB"):
+    return Image.new("RGB", (50, 40), COLOR).convert(mode)
+
+
+def palette_with_transparency():
+    image = Image.new("P", (50, 40), 1)
+    image.putpalette([0, 0, 0, *COLOR])
+    return encode(image, "PNG", transparency=0)
+
+
+def animation():
+    return encode(solid(), "GIF", save_all=True, append_images=[Image.new("RGB", (50, 40), (0, 0, 255))])
+
+
+GREY = (98, 98, 98)  # luma of the colour: 0.299 R + 0.587 G + 0.114 B
+
+
+@pytest.mark.parametrize(
+    ("encoded", "expected", "tolerance"),
+    [
+        pytest.param(encode(solid(), "JPEG"), COLOR, 3, id="jpeg"),
+        pytest.param(encode(solid(), "JPEG", progressive=True), COLOR, 3, id="progressive jpeg"),
+        pytest.param(encode(solid("L"), "JPEG"), GREY, 1, id="grey jpeg"),
+        pytest.param(encode(solid("CMYK"), "JPEG"), COLOR, 3, id="cmyk jpeg"),
+        pytest.param(encode(solid(), "PNG"), COLOR, 0, id="png"),
+        pytest.param(encode(solid("L"), "PNG"), GREY, 0, id="grey png"),
+        pytest.param(encode(solid("LA"), "PNG"), GREY, 0, id="grey png with alpha"),
+        pytest.param(encode(solid("RGBA"), "PNG"), COLOR, 0, id="png with alpha"),
+        pytest.param(encode(solid().quantize(4), "PNG"), COLOR, 1, id="palette png"),
+        pytest.param(palette_with_transparency(), COLOR, 0, id="palette png with transparency"),
+        pytest.param(encode(Image.fromarray(np.full((40, 50), 156 * 257, np.uint16))), (156,) * 3, 0, id="16-bit png"),
+        pytest.param(encode(Image.new("1", (50, 40), 1)), (255,) * 3, 0, id="1-bit png"),
+        pytest.param(encode(solid().quantize(4), "GIF"), COLOR, 1, id="gif"),
+        pytest.param(animation(), COLOR, 1, id="first frame of a gif"),
+        pytest.param(encode(solid(), "BMP"), COLOR, 0, id="bmp"),
+        pytest.param(encode(solid("L"), "BMP"), GREY, 0, id="grey bmp"),
+        pytest.param(encode(solid(), "WEBP", lossless=True), COLOR, 0, id="lossless webp"),
+        pytest.param(encode(solid(), "WEBP"), COLOR, 3, id="webp"),
+    ],
+)
+def test_colors_of_every_kind_of_image(encoded, expected, tolerance):
+    pixels = view(encoded, 36)
+    assert pixels.dtype == np.uint8
+    np.testing.assert_allclose(pixels, np.broadcast_to(expected, pixels.shape), atol=tolerance)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_reduced_jpeg_of_any_mode_is_at_its_place(mode):
+    image = gradient(1200, 1000).convert(mode)
+    expected = np.asarray(image.convert("RGB").resize((40, 48), Image.Resampling.BOX), np.float32)[:32, 8:]
+    pixels = view(encode(image, "JPEG", quality=95), 40, 0.0, ALMOST_ONE)
+    np.testing.assert_allclose(pixels, expected, atol=10)
+    assert np.abs(pixels - expected).mean() < 3
+
+
+@pytest.mark.parametrize("reduction", [1, 2, 4, 8, 20])
+def test_reduced_jpeg_agrees_with_averaging(reduction):
+    # The window is `reduction` times the crop, and not on the decoder's grid.
+    crop, side = 32, 40 * reduction + 5
+    image = gradient(side, side + 3 * reduction)
+    pixels = view(encode(image, "JPEG", quality=95), 40, 0.3, 0.7, crop=crop)
+    y, x, rows, columns = images.window(side, side + 3 * reduction, 40, tf.constant(0.3), tf.constant(0.7), crop).numpy().tolist()
+    expected = image.crop((x, y, x + columns, y + rows)).resize((crop, crop), Image.Resampling.BOX)
+    difference = np.abs(pixels - np.asarray(expected, np.float32))
+    pixel = 255 / 40  # the window is rounded to the decoder's grid, which moves it by less than a pixel of the crop
+    assert difference[..., :2].max() < pixel + 3
+    assert difference[..., :2].mean() < 0.7 * pixel
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("reduction", [4, 8, 16])
+def test_reduction_averages_instead_of_skipping(kind, reduction):
+    noise = np.random.default_rng(0).normal(128, 40, (32 * reduction, 32 * reduction, 1)).clip(0, 255).astype(np.uint8)
+    image = Image.fromarray(np.repeat(noise, 3, -1))
+    pixels = view(encode(image, kind, **({"quality": 100} if kind == "JPEG" else {})), 32)
+    assert mean_color(pixels) == pytest.approx([128] * 3, abs=2)
+    # The mean of reduction² pixels has deviation 40 / reduction; two-tap interpolation alone would leave 20 or more.
+    assert pixels.std() < 2 * 40 / reduction
+
+
+def test_photograph_of_48_megapixels():
+    columns = Image.linear_gradient("L").rotate(90).resize((8000, 6000))
+    encoded = encode(Image.merge("RGB", (columns, Image.new("L", columns.size, 90), Image.new("L", columns.size, 20))), "JPEG")
+    for left in (0.0, 0.5, ALMOST_ONE):
+        pixels = view(encoded, 256, 0.5, left, crop=224).astype(np.float32)
+        room = 1 - 224 / (256 * 8 / 6)  # share of the width that the crop can move over
+        expected = 255 * (left * room + (np.arange(224) + 0.5) / (256 * 8 / 6))
+        np.testing.assert_allclose(pixels[..., 0], np.broadcast_to(expected, (224, 224)), atol=4)
+        np.testing.assert_allclose(pixels[..., 1:], np.broadcast_to([90, 20], (224, 224, 2)), atol=4)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_mirrored_view(kind):
+    encoded = encode(gradient(90, 120), kind)
+    plain, mirrored = (view(encoded, 40, 0.2, 0.7, flag) for flag in (False, True))
+    np.testing.assert_array_equal(mirrored, plain[:, ::-1])
+    assert not np.array_equal(mirrored, plain)
+
+
+def test_eager_equals_dataset_map():
+    everything = [encode(gradient(90, 120), kind) for kind in ("PNG", "JPEG", "BMP")] + [encode(gradient(700, 600), "JPEG")]
+    keys = randomness.example_key(1, tf.range(len(everything), dtype=tf.int64))
+
+    def drawn(encoded, key):
+        return images.decode_view(encoded, *images.draw_view(key, scales=(32, 60), flip=True, seed=3), crop=32)
+
+    mapped = tf.data.Dataset.from_tensor_slices((everything, keys)).map(drawn)
+    assert mapped.element_spec == tf.TensorSpec((32, 32, 3), tf.uint8)
+    for encoded, key, pixels in zip(everything, keys, mapped, strict=True):
+        np.testing.assert_array_equal(drawn(tf.constant(encoded), key), pixels)
+
+
+BROKEN = {
+    "empty": b"",
+    "text": b"hello world" * 10,
+    "truncated png": encode(gradient(90, 120))[:-500],
+    "truncated webp": encode(gradient(90, 120), "WEBP")[:-500],
+    "half a jpeg header": encode(gradient(90, 120), "JPEG")[:100],
+    "tiff": encode(gradient(90, 120), "TIFF"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_bytes_that_are_no_image_raise(name):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        view(BROKEN[name], 40)
+
+
+def test_truncated_jpeg_raises_or_gives_what_the_whole_one_gives():
+    whole = encode(gradient(200, 120), "JPEG")
+    truncated = whole[: len(whole) * 2 // 3]
+    np.testing.assert_array_equal(view(truncated, 40, 0.0), view(whole, 40, 0.0))  # above the cut
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        view(truncated, 40, ALMOST_ONE)
+
+
+def draws(number=3000, **options):
+    drawn = tf.function(lambda keys: tf.map_fn(lambda key: images.draw_view(key, **options), keys, fn_output_signature=SIGNATURE))
+    return [values.numpy() for values in drawn(randomness.example_key(0, tf.range(number, dtype=tf.int64)))]
+
+
+SIGNATURE = (tf.int32, tf.float32, tf.float32, tf.bool)
+
+
+def test_scale_is_uniform_over_all_whole_numbers_of_the_jitter():
+    scales, top, left, mirrored = draws(scales=(256, 265), flip=True, seed=0)
+    values, counts = np.unique(scales, return_counts=True)
+    assert values.tolist() == list(range(256, 266))
+    np.testing.assert_allclose(counts, 300, atol=75)
+    for fraction in (top, left):
+        assert 0 <= fraction.min() < 0.01
+        assert 0.99 < fraction.max() < 1
+    assert mirrored.mean() == pytest.approx(0.5, abs=0.04)
+    assert np.abs(np.corrcoef([scales, top, left, mirrored]) - np.eye(4)).max() < 0.08
+
+
+def test_fixed_scale_without_flip():
+    scales, _, _, mirrored = draws(200, scales=(256, 256), flip=False, seed=0)
+    assert set(scales) == {256}
+    assert not mirrored.any()
+
+
+def test_view_depends_on_key_and_seed_alone():
+    first, again, other = (draws(50, scales=(256, 512), flip=True, seed=seed) for seed in (1, 1, 2))
+    for one, two in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert (first[0] == other[0]).mean() < 0.2
+    assert (first[1] == other[1]).mean() < 0.2
