@@ -80,9 +80,11 @@ def open_csv(path: str) -> Dataset:
     """
     file = pathlib.Path(path).expanduser()
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        # Blank lines are read, so that the index tells the line, and then dropped.
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, skip_blank_lines=False)
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"`csv:` must name a readable CSV file. Received: {path} ({error}).") from error
+    table = table[(table != "").any(axis=1)]
     if missing := {"path", "label"} - set(table.columns):
         raise InputError(
             f"{file} must have columns path and label. Received: columns {', '.join(table.columns)}; "
@@ -103,7 +105,7 @@ def open_csv(path: str) -> Dataset:
     every = files(paths, labels)
     if "split" in table.columns:
         if unknown := set(table["split"]) - {"train", *VALIDATION_SPLITS}:
-            raise InputError(f"{file}: `split` must be train or val. Received: {', '.join(sorted(unknown)[:5])}.")
+            raise InputError(f"{file}: `split` must be train or val. Received: {', '.join(map(repr, sorted(unknown)[:5]))}.")
         held_out = table["split"].isin(VALIDATION_SPLITS).to_numpy()
         if held_out.all() or not held_out.any():
             raise InputError(f"{file}: `split` must name both train and val rows. Received: {table['split'].iloc[0]} alone.")

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vgg import randomness
+from keras_vgg.errors import InputError
 
 HELD_OUT_FRACTION = 0.1
 """Share of the examples held out for validation where a data set has no such split."""
@@ -80,7 +81,13 @@ def files(paths: list[str], labels: np.ndarray) -> Split:
 
 
 def hold_out(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns sorted indices for training and for validation, the same at every call."""
+    """Returns sorted indices for training and for validation, the same at every call.
+
+    Raises:
+        InputError: if there are not two examples to share out.
+    """
+    if size < 2:
+        raise InputError(f"A data set without images for validation must hold at least two, to hold one out. Received: {size}.")
     order = randomness.epoch_order(size, seed=0, epoch=1)
     held_out = max(1, round(size * HELD_OUT_FRACTION))
     return np.sort(order[held_out:]), np.sort(order[:held_out])

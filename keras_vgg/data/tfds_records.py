@@ -25,7 +25,7 @@ def open_tfds(name: str) -> Dataset:
     Training is the split `train`; validation is `validation`, else `test`, else a tenth of `train` held out.
 
     Raises:
-        InputError: if TFDS does not know it, cannot prepare it, or it has no features `image` and `label`.
+        InputError: if TFDS does not know it, cannot prepare it, or it has no image and class label by these names.
     """
     import tensorflow_datasets as tfds
 
@@ -38,6 +38,10 @@ def open_tfds(name: str) -> Dataset:
     features = builder.info.features
     if not {"image", "label"} <= set(features):
         raise InputError(f"tfds:{name} must have features image and label. Received: {', '.join(features)}.")
+    image, label = features["image"], features["label"]
+    if not isinstance(image, tfds.features.Image) or not isinstance(label, tfds.features.ClassLabel):
+        kinds = f"image {type(image).__name__}, label {type(label).__name__}"
+        raise InputError(f"tfds:{name} must have an image and a class label for each example. Received: {kinds}.")
     if "train" not in builder.info.splits:
         raise InputError(f"tfds:{name} must have a split train. Received: {', '.join(builder.info.splits)}.")
     train = _split(builder, "train")
@@ -47,7 +51,7 @@ def open_tfds(name: str) -> Dataset:
     else:
         kept, held_out = hold_out(train.size)
         train, validation = train.subset(kept), train.subset(held_out)
-    return Dataset(train, validation, tuple(features["label"].names), f"TFDS {builder.info.full_name}")
+    return Dataset(train, validation, tuple(label.names), f"TFDS {builder.info.full_name}")
 
 
 def _split(builder, name: str) -> Split:

@@ -1,0 +1,106 @@
+"""Who may import whom, read from the syntax tree."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parents[1] / "keras_vgg"
+
+# Imports run downward. A part is a module or a package of `keras_vgg`; what is in no level is a command, above all of them.
+LEVELS = (
+    ("errors", "randomness"),
+    ("configs", "files"),
+    ("recipe",),
+    ("layers", "preprocessing", "cli"),
+    ("models", "transfer", "data"),
+    ("training",),
+)
+STRANGERS = {
+    "data": {"layers", "models", "transfer", "preprocessing", "recipe", "cli"},
+    "models": {"data", "recipe", "cli"},
+    "transfer": {"data", "models", "recipe", "cli"},
+    "layers": {"data", "models", "cli"},
+    "training": {"cli"},
+}
+"""Parts that do not know each other although their levels would let them."""
+
+
+def level_of(part):
+    return next((level for level, parts in enumerate(LEVELS) if part in parts), len(LEVELS))
+
+
+def modules():
+    """`{dotted name: path}` of every module of the package."""
+    named = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        named[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return named
+
+
+MODULES = modules()
+
+
+def imports_of(name):
+    """Dotted names that a module imports anywhere in it; of our own, the modules."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} must import by absolute names, line {node.lineno}"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                found.add(whole if whole in MODULES else node.module)
+    return found
+
+
+def own_imports_of(name):
+    return {imported for imported in imports_of(name) if imported.split(".")[0] == "keras_vgg"}
+
+
+def part_of(name):
+    return name.split(".")[1] if "." in name else ""
+
+
+def test_the_modules_are_found():
+    assert {"keras_vgg", "keras_vgg.configs", "keras_vgg.data.images", "keras_vgg.training.step"} <= set(MODULES)
+    assert own_imports_of("keras_vgg.models") == {"keras_vgg.configs", "keras_vgg.errors", "keras_vgg.layers"}
+    assert {part for level in LEVELS for part in level} <= {part_of(name) for name in MODULES}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_exist_and_run_downward(name):
+    part = part_of(name)
+    for imported in own_imports_of(name):
+        assert imported in MODULES, f"{name} imports {imported}, which is not there"
+        other = part_of(imported)
+        if other not in ("", part):
+            assert level_of(other) < level_of(part), f"{name} imports {imported}, which stands above or beside it"
+            assert other not in STRANGERS.get(part, ()), f"{name} imports {imported}; the two must not know each other"
+
+
+def test_no_module_imports_itself_by_a_detour():
+    remaining = {name: own_imports_of(name) & set(MODULES) for name in MODULES}
+    while free := [name for name, imported in remaining.items() if not imported & set(remaining)]:
+        for name in free:
+            del remaining[name]
+    assert not remaining, f"these import each other: {', '.join(remaining)}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_library_imports_neither_tools_nor_tests(name):
+    assert not {imported.split(".")[0] for imported in imports_of(name)} & {"tools", "tests", "recipes", "conftest", "pytest"}
+
+
+def test_what_must_answer_at_once_imports_no_tensorflow():
+    program = """if True:
+        import sys
+        import keras_vgg, keras_vgg.configs, keras_vgg.recipe, keras_vgg.cli, keras_vgg.describe, keras_vgg.files, keras_vgg.fit
+        print([name for name in ("tensorflow", "keras", "tensorflow_datasets") if name in sys.modules])
+    """
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert finished.stdout.strip() == "[]"
