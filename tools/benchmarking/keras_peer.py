@@ -1,0 +1,100 @@
+"""Stock Keras: `keras.applications`, `fit`, `predict_on_batch` and plain tf.data, as its own guides write them."""
+
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from benchmarking.pictures import CLASSES, LEARNING_RATE, NetSettings, ReadingSettings
+
+_NETS = {
+    "D": (keras.applications.VGG16, keras.applications.vgg16.preprocess_input),
+    "E": (keras.applications.VGG19, keras.applications.vgg19.preprocess_input),
+}
+
+
+def _build(settings: NetSettings) -> keras.Model:
+    net, preprocess = _NETS[settings.arch]
+    shape = (settings.crop, settings.crop, 3)
+    inputs = keras.Input(shape, dtype="uint8")
+    outputs = net(weights=None, input_shape=shape, classes=CLASSES)(preprocess(keras.ops.cast(inputs, "float32")))
+    return keras.Model(inputs, outputs)
+
+
+class Training:
+    """`compile` with its defaults and `fit` on arrays. Its net has no dropout; its optimizer no L2."""
+
+    processes = 0
+
+    def __init__(self, settings: NetSettings):
+        self._model, self._batch = _build(settings), settings.batch
+        self._model.compile(
+            optimizer=keras.optimizers.SGD(LEARNING_RATE, momentum=0.9),
+            loss="sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+        )
+        self._images, self._labels = settings.images()
+        self.note = f"fit, jit_compile={self._model.jit_compile}, {self._model.count_params():,} parameters"
+
+    def run(self, steps: int) -> float:
+        """Fits `steps` batches and returns the seconds."""
+        number = steps * self._batch
+        began = time.perf_counter()
+        history = self._model.fit(self._images[:number], self._labels[:number], batch_size=self._batch, verbose=0)
+        bias = self._model.weights[-1].numpy()  # waits for the last update
+        seconds = time.perf_counter() - began
+        if not np.isfinite(history.history["loss"][-1] + bias.sum()):
+            raise RuntimeError("Training diverged: its time means nothing.")
+        return seconds
+
+
+class Forward:
+    """`predict_on_batch` of uint8 images."""
+
+    processes = 0
+
+    def __init__(self, settings: NetSettings):
+        self._model = _build(settings)
+        images, _ = settings.images()
+        self._batches = np.split(images, settings.steps)
+        self.note = f"predict_on_batch, {self._model.count_params():,} parameters"
+
+    def run(self, steps: int) -> float:
+        """Predicts `steps` batches, from NumPy to NumPy, and returns the seconds."""
+        began = time.perf_counter()
+        for batch in self._batches[:steps]:
+            self._model.predict_on_batch(batch)
+        return time.perf_counter() - began
+
+
+class Reading:
+    """Decode, resize, crop, flip, in the manner of `keras.utils.image_dataset_from_directory`, which cannot jitter itself."""
+
+    processes = 0
+    note = "decode, resize, random_crop, flip; tf.data, AUTOTUNE"
+
+    def __init__(self, settings: ReadingSettings):
+        self._settings = settings
+        crop, (smallest, largest) = settings.crop, settings.jitter
+
+        def read(path):
+            image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+            scale = tf.random.uniform([], smallest, largest + 1, tf.int32)
+            size = tf.cast(tf.shape(image)[:2], tf.float32)
+            size = tf.cast(tf.round(size * tf.cast(scale, tf.float32) / tf.reduce_min(size)), tf.int32)
+            image = tf.image.random_crop(tf.image.resize(image, size), [crop, crop, 3])
+            return tf.image.random_flip_left_right(image)
+
+        paths = tf.data.Dataset.from_tensor_slices(list(settings.paths)).shuffle(len(settings.paths)).repeat()
+        self._batches = paths.map(read, tf.data.AUTOTUNE).batch(settings.batch).prefetch(tf.data.AUTOTUNE)
+
+    def run(self, steps: int) -> float:
+        """Reads `steps` batches and returns the seconds."""
+        batches = iter(self._batches)
+        for _ in range(self._settings.warm_up):
+            next(batches)
+        began = time.perf_counter()
+        for _ in range(steps):
+            next(batches)
+        return time.perf_counter() - began

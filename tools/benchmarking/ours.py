@@ -1,0 +1,103 @@
+"""Our contestants: the training step, the forward pass and the pipeline that the commands of keras_vgg use."""
+
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarking.pictures import CLASSES, LEARNING_RATE, NetSettings, ReadingSettings
+from keras_vgg.data.color import IMAGENET
+from keras_vgg.data.order import Layout
+from keras_vgg.data.pipeline import MicroBatch
+from keras_vgg.data.split import files
+from keras_vgg.models import build_vgg
+from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.randomness import example_key
+from keras_vgg.recipe import Recipe
+from keras_vgg.training.cluster import make_cluster
+from keras_vgg.training.feed import training_feed
+from keras_vgg.training.optimizer import SGD
+from keras_vgg.training.step import TrainingStep
+
+_PREPROCESSING = Preprocessing(mean=IMAGENET.mean)
+
+
+class Training:
+    """Weight updates as `keras_vgg.fit` makes them, one micro-batch each: keyed dropout, colour shift, L2, XLA."""
+
+    processes = 0
+
+    def __init__(self, settings: NetSettings):
+        cluster = make_cluster("one-device", None)
+        strategy = cluster.strategy
+        with strategy.scope():
+            self._model = build_vgg(settings.arch, input_shape=(settings.crop, settings.crop, 3), classes=CLASSES)
+            optimizer = SGD(LEARNING_RATE, momentum=0.9, l2=5e-4)
+        options = {"preprocessing": _PREPROCESSING, "colors": IMAGENET, "seed": 0, "jit": True}
+        self._step = TrainingStep(self._model, optimizer, strategy, **options)
+        images, labels = settings.images()
+        examples = MicroBatch(images, labels, example_key(0, np.arange(len(images))), np.ones(len(images), np.float32), 0.0)
+        per_image = tf.data.Dataset.from_tensor_slices(examples[:-1]).batch(settings.batch, drop_remainder=True).repeat()
+        batches = per_image.map(lambda *tensors: MicroBatch(*tensors, broken=tf.constant(0.0)))
+        self._batches = iter(strategy.distribute_datasets_from_function(lambda context: batches))
+        self.note = f"XLA, {cluster.description}, {self._model.count_params():,} parameters"
+
+    def run(self, steps: int) -> float:
+        """Makes `steps` weight updates and returns the seconds."""
+        began, scale = time.perf_counter(), tf.constant(1.0)
+        for _ in range(steps):
+            self._step.accumulate(next(self._batches), scale)
+            totals = self._step.totals()
+            self._step.update(tf.constant(totals.examples, tf.float32) * scale)
+        bias = self._model.weights[-1].numpy()  # waits for the last update
+        seconds = time.perf_counter() - began
+        if not np.isfinite(totals.loss + bias.sum()):
+            raise RuntimeError("Training diverged: its time means nothing.")
+        return seconds
+
+
+class Forward:
+    """Posteriors of uint8 images, compiled with XLA."""
+
+    processes = 0
+
+    def __init__(self, settings: NetSettings):
+        model = build_vgg(settings.arch, input_shape=(settings.crop, settings.crop, 3), classes=CLASSES)
+        self._predict = tf.function(lambda images: model(_PREPROCESSING(images), training=False), jit_compile=True)
+        images, _ = settings.images()
+        self._batches = np.split(images, settings.steps)
+        self.note = f"tf.function, XLA, {model.count_params():,} parameters"
+
+    def run(self, steps: int) -> float:
+        """Predicts `steps` batches, from NumPy to NumPy, and returns the seconds."""
+        began = time.perf_counter()
+        for batch in self._batches[:steps]:
+            self._predict(batch).numpy()
+        return time.perf_counter() - began
+
+
+class Reading:
+    """Micro-batches as `keras_vgg.fit` reads them: jittered, cropped, mirrored, uint8."""
+
+    processes = 0
+    note = "decodes only the crop's window, tf.data"
+
+    def __init__(self, settings: ReadingSettings):
+        self._settings = settings
+        self._cluster = make_cluster("one-device", None)
+        self._split = files(list(settings.paths), np.zeros(len(settings.paths), np.int32))
+        self._recipe = Recipe(crop=settings.crop, jitter=settings.jitter, flip=True)
+        self._layout = Layout(settings.batch, settings.batch, replicas=1)
+
+    def run(self, steps: int) -> float:
+        """Reads `steps` micro-batches and returns the seconds."""
+        feed = training_feed(self._split, self._recipe, self._layout, self._cluster, epoch=0, step=0)
+        for _ in range(self._settings.warm_up):
+            next(feed)
+        began = time.perf_counter()
+        for _ in range(steps):
+            next(feed)
+        seconds = time.perf_counter() - began
+        if len(feed.broken):
+            raise RuntimeError(f"Images could not be read, so that their time means nothing: {feed.broken.rows()[:3]}.")
+        return seconds

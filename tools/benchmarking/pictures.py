@@ -1,0 +1,97 @@
+"""The images that all contestants get: random pixels for nets, JPEG files for pipelines. Imports no framework."""
+
+import dataclasses
+import itertools
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from keras_vgg.errors import InputError
+
+CLASSES = 1000
+LEARNING_RATE = 1e-4
+"""Small: on random labels nothing is to be learnt, and a net that diverges computes with infinities."""
+
+_SUFFIXES = {".jpg", ".jpeg"}
+_NOISE = 22.0  # standard deviation; makes a 500x375 JPEG of quality 90 about 100 KB, as in ImageNet
+_QUALITY = 90
+
+
+@dataclasses.dataclass(frozen=True)
+class NetSettings:
+    """What a net's contestants share.
+
+    Attributes:
+        arch: net of Table 1.
+        crop: side of the images.
+        batch: images per step.
+        steps: batches at hand; step `i` of a round takes batch `i`.
+    """
+
+    arch: str
+    crop: int
+    batch: int
+    steps: int
+
+    def images(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns `(steps * batch, crop, crop, 3)` uint8 RGB and `(steps * batch,)` int32 labels, the same at every call."""
+        random = np.random.default_rng(0)
+        shape = (self.steps * self.batch, self.crop, self.crop, 3)
+        return random.integers(0, 256, shape, np.uint8), random.integers(0, CLASSES, shape[0], np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadingSettings:
+    """What the pipelines share.
+
+    Attributes:
+        paths: JPEG files; read in random order, without end.
+        crop: side of the crop.
+        jitter: smallest and largest S.
+        batch: images per step.
+        warm_up: batches read and not timed at the start of every round: they start threads and processes and bring the
+            buffers to a steady state, so that nothing made before the clock started is counted.
+    """
+
+    paths: tuple[str, ...]
+    crop: int
+    jitter: tuple[int, int]
+    batch: int
+    warm_up: int
+
+
+def find_jpegs(places: list[str], at_least: int) -> tuple[str, ...]:
+    """Returns the JPEG files among and below `places`, repeated as a whole until there are `at_least`.
+
+    Raises:
+        InputError: if a place is missing or there is no JPEG.
+    """
+    found = []
+    for place in map(pathlib.Path, places):
+        if not place.exists():
+            raise InputError(f"`images` must name JPEG files or folders with some. Received: {place}, which does not exist.")
+        candidates = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+        found += [str(path) for path in candidates if path.suffix.lower() in _SUFFIXES]
+    if not found:
+        raise InputError(f"`images` must name JPEG files or folders with some. Received: none in {', '.join(places)}.")
+    return tuple(itertools.chain.from_iterable(itertools.repeat(found, -(-at_least // len(found)))))
+
+
+def make_jpegs(folder: str, number: int) -> tuple[str, ...]:
+    """Writes `number` JPEGs as large and as heavy as ImageNet's (about 500x375, 100 KB) and returns their paths.
+
+    Smooth random colours with noise upon them: the noise stands for texture and makes the decoder work as hard.
+    """
+    random = np.random.default_rng(0)
+    noise = random.normal(0, _NOISE, (1024, 1024, 3)).astype(np.float32)
+    paths = []
+    for index in range(number):
+        sides = (500, int(random.integers(333, 418)))
+        width, height = sides if random.random() < 0.75 else sides[::-1]
+        colours = Image.fromarray(random.integers(0, 256, (6, 8, 3), np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+        top, left = random.integers(0, 1024 - 500, 2)
+        pixels = np.asarray(colours, np.float32) + noise[top : top + height, left : left + width]
+        paths.append(str(pathlib.Path(folder, f"{index:06}.jpg")))
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(paths[-1], quality=_QUALITY)
+    return tuple(paths)

@@ -1,0 +1,132 @@
+"""torchvision: its nets in a plain PyTorch loop, its transforms in a DataLoader."""
+
+import math
+import os
+import random
+import time
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+from torchvision.transforms import functional
+
+from benchmarking.pictures import CLASSES, LEARNING_RATE, NetSettings, ReadingSettings
+
+_NETS = {"A": "vgg11", "B": "vgg13", "D": "vgg16", "E": "vgg19"}
+_DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+_MEAN, _STD = (torch.tensor(values, device=_DEVICE).reshape(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+
+
+def _build(settings: NetSettings) -> torch.nn.Module:
+    model = torchvision.models.get_model(_NETS[settings.arch], weights=None, num_classes=CLASSES)
+    if settings.crop != 224:
+        # torchvision pools any map to 7x7 before fc1; ours takes it as it is. The same net at 224 only, so made the same here.
+        model.avgpool = torch.nn.Identity()
+        model.classifier[0] = torch.nn.Linear(512 * (settings.crop // 32) ** 2, 4096)
+    return model.to(_DEVICE)
+
+
+def _batches(settings: NetSettings):
+    images, labels = settings.images()
+    images = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))  # what PILToTensor gives
+    return list(zip(images.split(settings.batch), torch.from_numpy(labels).long().split(settings.batch), strict=True))
+
+
+def _normalize(images):
+    return (images.to(_DEVICE).float() / 255 - _MEAN) / _STD
+
+
+def _note(model) -> str:
+    return f"{_DEVICE}, {torch.get_num_threads()} threads, {sum(weights.numel() for weights in model.parameters()):,} parameters"
+
+
+class Training:
+    """SGD with momentum and weight decay; dropout on."""
+
+    processes = 0
+
+    def __init__(self, settings: NetSettings):
+        self._model, self._batches = _build(settings).train(), _batches(settings)
+        self._loss = torch.nn.CrossEntropyLoss()
+        self._optimizer = torch.optim.SGD(self._model.parameters(), LEARNING_RATE, momentum=0.9, weight_decay=5e-4)
+        self.note = _note(self._model)
+
+    def run(self, steps: int) -> float:
+        """Makes `steps` weight updates and returns the seconds."""
+        began = time.perf_counter()
+        for images, labels in self._batches[:steps]:
+            self._optimizer.zero_grad()
+            loss = self._loss(self._model(_normalize(images)), labels.to(_DEVICE))
+            loss.backward()
+            self._optimizer.step()
+            loss_value = loss.item()
+        bias = self._model.classifier[-1].bias.sum().item()  # waits for the last update
+        seconds = time.perf_counter() - began
+        if not math.isfinite(loss_value + bias):
+            raise RuntimeError("Training diverged: its time means nothing.")
+        return seconds
+
+
+class Forward:
+    """Posteriors of uint8 images, in evaluation mode and without gradients."""
+
+    processes = 0
+
+    def __init__(self, settings: NetSettings):
+        self._model, self._batches = _build(settings).eval(), _batches(settings)
+        self.note = f"eval, no_grad, {_note(self._model)}"
+
+    def run(self, steps: int) -> float:
+        """Predicts `steps` batches, from memory to memory, and returns the seconds."""
+        began = time.perf_counter()
+        with torch.no_grad():
+            for images, _ in self._batches[:steps]:
+                self._model(_normalize(images)).softmax(1).cpu()
+        return time.perf_counter() - began
+
+
+class _JitteredFiles(torch.utils.data.Dataset):
+    """What `ImageFolder` does with a file, and the paper's scale jitter (Sec. 3.1)."""
+
+    def __init__(self, settings: ReadingSettings):
+        self._paths, self._jitter = settings.paths, settings.jitter
+        self._crop = torchvision.transforms.RandomCrop(settings.crop)
+        self._flip = torchvision.transforms.RandomHorizontalFlip()
+
+    def __len__(self):
+        return len(self._paths)
+
+    def __getitem__(self, index):
+        with open(self._paths[index], "rb") as file:
+            image = Image.open(file).convert("RGB")
+        image = functional.resize(image, random.randint(*self._jitter), functional.InterpolationMode.BILINEAR)
+        return functional.pil_to_tensor(self._flip(self._crop(image))), 0
+
+
+class Reading:
+    """The transforms in a `DataLoader` with a worker process for every core."""
+
+    processes = os.cpu_count()
+    note = f"PIL, Resize, RandomCrop, flip; DataLoader, {os.cpu_count()} workers"
+
+    def __init__(self, settings: ReadingSettings):
+        self._warm_up = settings.warm_up
+        dataset = _JitteredFiles(settings)
+        self._loader = torch.utils.data.DataLoader(
+            dataset,
+            settings.batch,
+            sampler=torch.utils.data.RandomSampler(dataset, num_samples=2**40),  # without end
+            num_workers=self.processes,
+            multiprocessing_context="fork",  # its default on Linux; the contest's own "spawn" must not come through
+        )
+
+    def run(self, steps: int) -> float:
+        """Reads `steps` batches and returns the seconds."""
+        batches = iter(self._loader)
+        for _ in range(self._warm_up):
+            next(batches)
+        began = time.perf_counter()
+        for _ in range(steps):
+            next(batches)
+        return time.perf_counter() - began
