@@ -81,6 +81,14 @@ def test_batch_norm_stands_between_convolution_and_relu():
     assert sum(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers) == 8
 
 
+def test_batch_norm_has_torchvisions_epsilon():
+    layer = build_vgg("A", **SMALL, batch_norm=True).get_layer("block1_bn1")
+    layer.moving_mean.assign([1.0, 2.0, 3.0])
+    layer.moving_variance.assign([0.0, 1e-5, 4.0])
+    deviations = np.sqrt([1e-5, 2e-5, 4.00001])
+    np.testing.assert_allclose(layer(np.ones((1, 1, 1, 3), "float32")).numpy()[0, 0, 0], [0, -1, -2] / deviations, rtol=1e-4)
+
+
 @pytest.mark.parametrize("initializer", INITIALIZERS)
 def test_initializers(initializer):
     keras.utils.set_random_seed(0)

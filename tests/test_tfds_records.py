@@ -2,6 +2,7 @@ import concurrent.futures
 import io
 import os
 import pathlib
+import typing
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ class Colors(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Solid colours: the red channel tells the number of the example, which tells the label."""
 
     VERSION = tfds.core.Version("1.0.0")
-    SPLITS = SIZES
+    SPLITS: typing.ClassVar = SIZES
 
     def _info(self):
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(self.features()))
@@ -66,19 +67,19 @@ class ColorsConfigured(Colors):
 class ColorsTest(Colors):
     """With a test split instead of a validation split."""
 
-    SPLITS = {"train": 6, "test": 4}
+    SPLITS: typing.ClassVar = {"train": 6, "test": 4}
 
 
 class ColorsAlone(Colors):
     """With a training split alone."""
 
-    SPLITS = {"train": 30}
+    SPLITS: typing.ClassVar = {"train": 30}
 
 
 class ColorsUntrained(Colors):
     """Without a training split."""
 
-    SPLITS = {"validation": 4}
+    SPLITS: typing.ClassVar = {"validation": 4}
 
 
 class ColorsUnlabelled(Colors):
