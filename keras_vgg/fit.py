@@ -38,11 +38,11 @@ def _train(wanted: recipe.Recipe, folder) -> int | None:
     try:
         session.train(wanted, folder)
     except trainer.Stopped as stopped:
-        signal = stopped.signal
-        print(
-            f"\nstopped by {signal.name if signal else 'another worker'}; saved in {folder.path}. The same command goes on from here."
-        )
-        return 128 + signal if signal else 0
+        by = stopped.signal.name if stopped.signal else "another worker"
+        print(f"\nstopped by {by}; saved in {folder.path}. The same command goes on from here.")
+        return 128 + stopped.signal if stopped.signal else 0
+    finally:
+        folder.release()
     return None
 
 

@@ -5,6 +5,7 @@ the paper that the recipe reproduces; it is data for people and tables and chang
 """
 
 import dataclasses
+import math
 import pathlib
 import tomllib
 from collections.abc import Mapping
@@ -103,10 +104,10 @@ def _bounds(recipe: Recipe) -> dict[str, tuple[bool, str]]:
             "a positive number or 'auto'",
         ),
         "epochs": (recipe.epochs >= 1, "at least 1"),
-        "learning_rate": (recipe.learning_rate > 0, "positive"),
+        "learning_rate": (0 < recipe.learning_rate < math.inf, "positive"),
         "patience": (recipe.patience >= 1, "at least 1"),
         "momentum": (0 <= recipe.momentum < 1, "in [0, 1)"),
-        "weight_decay": (recipe.weight_decay >= 0, "zero or positive"),
+        "weight_decay": (0 <= recipe.weight_decay < math.inf, "zero or positive"),
         "dropout": (0 <= recipe.dropout < 1, "in [0, 1)"),
         "seed": (0 <= recipe.seed < 2**40, "in [0, 2**40)"),
         "limit_images": (recipe.limit_images is None or recipe.limit_images >= 1, "at least 1"),

@@ -85,7 +85,7 @@ def _jpeg_window(encoded, scale, top, left, crop):
     def decode_reduced(reduction):
         # The decoder counts a window in pixels of the reduced image.
         size = tf.maximum(box[2:] // reduction, 1)
-        reduced = tf.concat([box[:2] // reduction, size], axis=0)
+        reduced = tf.concat([(box[:2] + reduction // 2) // reduction, size], axis=0)
         return lambda: tf.io.decode_and_crop_jpeg(encoded, reduced, channels=3, ratio=reduction)
 
     # The largest reduction that leaves at least the pixels of the crop.

@@ -18,7 +18,7 @@ def save(path: pathlib.Path, arrays: list[np.ndarray], values: dict) -> None:
         archive.writestr(_VALUES, json.dumps(values))
         for number, array in enumerate(arrays):
             with archive.open(f"{number}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+                np.lib.format.write_array(file, np.asarray(array, order="C"), allow_pickle=False)
 
 
 def load(path: pathlib.Path) -> tuple[list[np.ndarray], dict]:

@@ -5,7 +5,6 @@ import sys
 import time
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_vgg import files, preprocessing
@@ -71,7 +70,7 @@ class Keeper:
         # The log is made from the history in the checkpoint; should a kill fall between the two, it is made again.
         if history:
             report.write_log(self._folder.log, history)
-        checkpoint.save(self._folder.state, [np.asarray(variable) for variable in self._variables], values)
+        checkpoint.save(self._folder.state, [variable.value.numpy() for variable in self._variables], values)
         self._saved_at = time.monotonic()
         if history and time.monotonic() - self._drawn_at > _CURVES_SECONDS:
             self._draw(history)

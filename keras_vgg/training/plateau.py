@@ -6,6 +6,11 @@ DROPS = 3
 """How often the learning rate falls in all."""
 
 
+def learning_rate_of(optimizer: keras.optimizers.Optimizer) -> float:
+    """The learning rate as a number, whatever strategy the optimizer was made under."""
+    return float(optimizer.learning_rate.value.numpy())
+
+
 class PlateauSchedule(keras.callbacks.ReduceLROnPlateau):
     """Divides the learning rate by 10 when the validation accuracy stops improving; three times, then ends the run.
 
@@ -35,11 +40,11 @@ class PlateauSchedule(keras.callbacks.ReduceLROnPlateau):
     def on_epoch_end(self, epoch, logs=None):
         """Watches the validation accuracy; lowers the rate or ends the run at a plateau."""
         optimizer = self.model.optimizer
-        rate = float(optimizer.learning_rate)
+        rate = learning_rate_of(optimizer)
         if self.dropped == self.drops:
             self.min_lr = rate  # from here on Keras sees plateaus and lowers nothing
         super().on_epoch_end(epoch, logs)
-        if float(optimizer.learning_rate) < rate:
+        if learning_rate_of(optimizer) < rate:
             self.dropped += 1
         elif self.wait >= self.patience:
             self.model.stop_training = True

@@ -33,11 +33,12 @@ class RunFolder:
         self.colors = self.path / "colors.json"
         self.broken = self.path / "broken_images.csv"
         self.tensorboard = self.path / "tensorboard"
+        self._lock = None
 
     def check(self, wanted: recipe.Recipe) -> None:
         """Raises `InputError` if the folder belongs to another experiment than `wanted`, or to something else entirely."""
         if self.recipe.exists():
-            ours, theirs = wanted.experiment(), recipe.resolve(recipe.read_recipe(self.recipe)).experiment()
+            ours, theirs = wanted.experiment(), self.read_recipe().experiment()
             if differing := [name for name in ours if ours[name] != theirs[name]]:
                 told = ", ".join(f"{name} {theirs[name]!r} there, {ours[name]!r} here" for name in differing)
                 raise InputError(f"`workdir` {self.path} holds a run of another recipe ({told}); give another folder.")
@@ -47,7 +48,7 @@ class RunFolder:
             )
 
     def claim(self) -> None:
-        """Makes the folder and keeps it locked to this process while it lives.
+        """Makes the folder and locks it to this process, until `release` or the process' end.
 
         Raises:
             InputError: if it cannot be written or is in use.
@@ -63,6 +64,15 @@ class RunFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"`workdir` {self.path} is in use by another process; wait for it or give another folder.") from error
+
+    def release(self) -> None:
+        """Unlocks the folder, if it was claimed here."""
+        if self._lock:
+            self._lock.close()
+
+    def read_recipe(self) -> recipe.Recipe:
+        """Returns the recipe of the run in the folder."""
+        return recipe.resolve(recipe.read_recipe(self.recipe))
 
     @property
     def is_finished(self) -> bool:
@@ -89,9 +99,8 @@ def choose_folder(workdir: str | None, wanted: recipe.Recipe, name: str) -> tupl
         return folder, folder.state.exists() and not folder.is_finished
     for path in sorted(RUNS.glob(f"{name}-*"), reverse=True):
         folder = RunFolder(path)
-        if folder.recipe.exists() and not folder.is_finished:
-            if recipe.resolve(recipe.read_recipe(folder.recipe)).experiment() == wanted.experiment():
-                return folder, True
+        if folder.recipe.exists() and not folder.is_finished and folder.read_recipe().experiment() == wanted.experiment():
+            return folder, True
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     path, number = RUNS / f"{name}-{stamp}", 1
     while path.exists():  # two runs within a second

@@ -21,7 +21,7 @@ from keras_vgg.training.cluster import Cluster
 from keras_vgg.training.feed import training_feed, validation_feed
 from keras_vgg.training.keeper import Keeper
 from keras_vgg.training.loss_scale import LossScale
-from keras_vgg.training.plateau import PlateauSchedule
+from keras_vgg.training.plateau import PlateauSchedule, learning_rate_of
 from keras_vgg.training.position import Position
 from keras_vgg.training.progress import Progress, duration
 from keras_vgg.training.run_folder import RunFolder
@@ -29,7 +29,7 @@ from keras_vgg.training.signals import StopRequest
 from keras_vgg.training.step import Totals, TrainingStep
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818  (no error: what was asked for)
     """The run was asked to stop and its state is saved; `signal` asked, or another worker's if it is `None`."""
 
     def __init__(self, signal):
@@ -238,4 +238,4 @@ class Trainer:
 
     @property
     def _learning_rate(self) -> float:
-        return float(self.optimizer.learning_rate)
+        return learning_rate_of(self.optimizer)

@@ -1,0 +1,283 @@
+"""The command end to end: what it leaves, how it fails, how it goes on after being stopped or killed."""
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from keras_vgg import fit, preprocessing
+from keras_vgg.data import datasets
+from keras_vgg.data.pipeline import View
+from keras_vgg.errors import InputError
+from keras_vgg.training import checkpoint
+
+TINY = [
+    *("--width", "0.02", "--crop", "32", "--jitter", "32", "40", "--flip", "--color", "--no-jit"),
+    *("--batch-size", "50", "--learning-rate", "0.002"),
+]  # fmt: skip
+SMALL = [*TINY, "--epochs", "2", "--limit-images", "120"]
+LONG = [*TINY, "--epochs", "5", "--limit-images", "600", "--batch-size", "8"]  # 375 weight updates
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "keras_vgg.fit", *arguments]
+
+
+def outcome(folder):
+    """Everything of a run that must be the same however it was interrupted."""
+    arrays, values = checkpoint.load(folder / "state.zip")
+    values["position"].pop("seconds")
+    models = [keras.saving.load_model(folder / name).get_weights() for name in ("best.keras", "last.keras")]
+    return (
+        [array.tobytes() for array in arrays],
+        values,
+        (folder / "log.csv").read_bytes(),
+        [w.tobytes() for m in models for w in m],
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "finished"
+    assert fit.main([*SMALL, "--workdir", str(folder)]) is None
+    return folder
+
+
+def test_leaves_a_whole_run_folder(finished):
+    assert {entry.name for entry in finished.iterdir()} >= {
+        *("recipe.toml", "log.csv", "tensorboard", "curves.png", "classes.txt", "best.keras", "last.keras", "summary.json"),
+    }  # fmt: skip
+    assert (finished / "classes.txt").read_text().split() == list("0123456789")
+    log = pd.read_csv(finished / "log.csv")
+    assert log.epoch.tolist() == [1, 2]
+    assert log.step.tolist() == [3, 6]  # 120 images in batches of 50
+    assert Image.open(finished / "curves.png").width > 500
+    assert any((finished / "tensorboard").iterdir())
+    assert json.loads((finished / "summary.json").read_text())["finished"]
+
+
+def test_logged_accuracy_is_that_of_the_saved_model(finished):
+    """By another route: the plain Keras model, its attached preprocessing, one image after the other."""
+    model = keras.saving.load_model(finished / "last.keras")
+    preprocess = preprocessing.read_attached(finished / "last.keras")
+    split = datasets.open_dataset("digits", limit_images=120).validation
+    view = View(crop=32, scales=(36, 36))
+    images, labels = zip(*((view(encoded, 0), int(label)) for encoded, label in map(split.read, range(split.size))), strict=True)
+    posteriors = model.predict(preprocess(np.stack(images)), verbose=0)
+    last = pd.read_csv(finished / "log.csv").iloc[-1]
+    assert last.val_top1_error == pytest.approx(np.mean(posteriors.argmax(1) != labels))
+    assert last.val_loss == pytest.approx(-np.mean(np.log(posteriors[range(120), labels])), rel=1e-4)
+    assert last.val_top5_error == pytest.approx(
+        np.mean([label not in row.argsort()[-5:] for row, label in zip(posteriors, labels, strict=True)])
+    )
+
+
+def test_says_which_data_it_took(tmp_path, capsys):
+    fit.main([*SMALL, "--epochs", "1", "--workdir", str(tmp_path / "run")])
+    assert "embedded digits" in capsys.readouterr().out.splitlines()[0]
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains(tmp_path, precision):
+    fit.main([*SMALL, "--precision", precision, "--limit-images", "50", "--epochs", "1", "--workdir", str(tmp_path / "run")])
+    log = pd.read_csv(tmp_path / "run" / "log.csv")
+    assert np.isfinite(log[["loss", "val_loss"]]).all(axis=None)
+    arrays, _ = checkpoint.load(tmp_path / "run" / "state.zip")
+    assert all(array.dtype == np.float32 for array in arrays if array.ndim > 1)  # weights stay in full precision
+
+
+def test_goes_from_net_a_to_a_deeper_net(tmp_path, finished, capsys):
+    fit.main([*SMALL, "--arch", "D", "--init-from", str(finished), "--epochs", "1", "--workdir", str(tmp_path / "d")])
+    output = capsys.readouterr().out
+    assert "copied: block1_conv1, block2_conv1, block3_conv1, block3_conv2, fc1, fc2, predictions" in output
+    assert "left as initialised: block1_conv2" in output
+
+
+# --- Mistakes -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--scale", "100"], "`scale` must be at least the crop, 224"),
+        (["--jitter", "512", "256"], "`jitter` must be SMIN SMAX"),
+        (["--recipe", "missing.toml"], "missing.toml"),
+        (["--dataset", "flowers"], "`dataset` must be digits, folder:PATH"),
+        (["--dataset", "folder:missing"], "missing, which is no folder"),
+        (["--init-from", "missing"], "missing"),
+        (["--strategy", "multi-worker"], "TF_CONFIG"),
+        (["--strategy", "one-device", "--replicas", "2"], "one replica"),
+    ],
+)
+def test_a_mistake_is_told_at_once(tmp_path, monkeypatch, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=told):
+        fit.main(arguments)
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(tmp_path):
+    (tmp_path / "recipe.toml").write_text("archh = 'D'\n")
+    process = subprocess.run(command("--recipe", str(tmp_path / "recipe.toml")), capture_output=True, text=True)
+    assert process.returncode == 2
+    assert len(process.stderr.splitlines()) == 1
+    assert "unknown keys: archh" in process.stderr
+
+
+def test_a_folder_of_another_recipe_is_left_alone(finished):
+    before = (finished / "recipe.toml").read_bytes()
+    with pytest.raises(InputError, match=r"another recipe \(epochs 2 there, 3 here\)"):
+        fit.main([*SMALL, "--epochs", "3", "--workdir", str(finished)])
+    assert (finished / "recipe.toml").read_bytes() == before
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(InputError, match="holds other files"):
+        fit.main([*SMALL, "--workdir", str(tmp_path)])
+
+
+def test_a_path_that_cannot_be_a_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="`workdir` must be a folder that can be written"):
+        fit.main([*SMALL, "--workdir", str(tmp_path / "file" / "run")])
+
+
+def test_a_finished_run_is_not_trained_again(finished, capsys):
+    before = (finished / "log.csv").stat().st_mtime_ns
+    fit.main([*SMALL, "--workdir", str(finished)])
+    assert "finished" in capsys.readouterr().out
+    assert (finished / "log.csv").stat().st_mtime_ns == before
+
+
+def test_divergence_names_the_step_and_a_way_out(tmp_path):
+    with pytest.raises(InputError, match=r"loss became (nan|inf) at epoch \d, step \d.*lower --learning-rate"):
+        fit.main([*SMALL, "--learning-rate", "1e4", "--workdir", str(tmp_path / "run")])
+
+
+def test_a_stuck_loss_draws_a_warning(tmp_path, capsys):
+    fit.main([*SMALL, "--arch", "E", "--init", "gaussian", "--epochs", "1", "--workdir", str(tmp_path / "run")])
+    assert "stuck at ln(10) = 2.303" in capsys.readouterr().out
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, finished):
+    """The largest file that may be written stands in for the room on the disk: not enough for the next checkpoint."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / "summary.json").unlink()  # as if it had been stopped after its first epoch
+    arrays, values = checkpoint.load(folder / "state.zip")
+    values["position"]["epoch"], values["position"]["history"] = 1, values["position"]["history"][:1]
+    checkpoint.save(folder / "state.zip", arrays, values)
+    before = (folder / "state.zip").read_bytes()
+    room = len(before) // 2
+    process = subprocess.run(
+        command(*SMALL, "--workdir", str(folder)),
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+    )
+    assert process.returncode == 2, process.stderr
+    assert process.stderr.splitlines()[-1].startswith("Could not write")
+    assert (folder / "state.zip").read_bytes() == before
+
+
+def make_images(folder, broken):
+    rng = np.random.default_rng(0)
+    for split, number in (("train", 30), ("val", 5)):
+        for label in "ab":
+            (folder / split / label).mkdir(parents=True)
+            for i in range(number):
+                pixels = rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / split / label / f"{i}.jpg")
+    for path in [folder / "train" / "a" / f"{i}.jpg" for i in range(broken)]:
+        path.write_bytes(path.read_bytes()[:300])
+
+
+IMAGES = [*TINY, "--epochs", "1", "--batch-size", "20"]
+
+
+def test_broken_images_are_skipped_counted_and_listed(tmp_path):
+    make_images(tmp_path / "data", broken=2)
+    dataset = f"folder:{tmp_path / 'data'}"
+    fit.main([*IMAGES, "--dataset", dataset, "--max-bad-fraction", "0.05", "--workdir", str(tmp_path / "run")])
+    assert pd.read_csv(tmp_path / "run" / "log.csv").broken_images.tolist() == [2]
+    listed = pd.read_csv(tmp_path / "run" / "broken_images.csv")
+    assert listed.image.str.endswith(("a/0.jpg", "a/1.jpg")).all()
+    assert len(listed) == 2
+
+
+def test_too_many_broken_images_stop_the_run_with_their_names(tmp_path):
+    make_images(tmp_path / "data", broken=6)
+    with pytest.raises(InputError, match=r"of 60 train images could not be read, more than --max-bad-fraction 0.01: .*a/\d.jpg"):
+        fit.main([*IMAGES, "--dataset", f"folder:{tmp_path / 'data'}", "--workdir", str(tmp_path / "run")])
+
+
+# --- Stopping and going on ------------------------------------------------------------------------------------------------
+
+
+def start(folder, *arguments):
+    return subprocess.Popen(
+        command(*LONG, "--workdir", str(folder), *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def wait_for_updates(folder, process, seconds=120):
+    """Waits until the process has written a checkpoint of its own."""
+
+    def written():
+        return (folder / "state.zip").stat().st_mtime_ns if (folder / "state.zip").exists() else 0
+
+    before, deadline = written(), time.monotonic() + seconds
+    while written() == before:
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_killed_and_stopped_at_random_moments_it_ends_the_same(tmp_path):
+    """SIGKILL, also while a checkpoint is written (here after every update), SIGTERM and Ctrl-C; then bit for bit the same."""
+    uninterrupted, folder = tmp_path / "uninterrupted", tmp_path / "run"
+    process = start(uninterrupted)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    seed = int(os.environ.get("KERAS_VGG_TEST_SEED", time.time_ns()))
+    rng = random.Random(seed)
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
+        process = start(folder, "--checkpoint-minutes", "1e-9")
+        wait_for_updates(folder, process)
+        time.sleep(rng.random() * 0.5)
+        process.send_signal(number)
+        output, _ = process.communicate()
+        if number == signal.SIGKILL:
+            assert process.returncode == -number, output
+        else:
+            assert process.returncode == 128 + number, output
+            assert f"stopped by {number.name}; saved in" in output
+            keras.saving.load_model(folder / "last.keras")
+        checkpoint.load(folder / "state.zip")  # whole at any instant
+    process = start(folder)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert "going on with" in output
+    assert outcome(folder) == outcome(uninterrupted), f"KERAS_VGG_TEST_SEED={seed}"
+
+
+def test_without_workdir_the_same_command_goes_on(tmp_path, monkeypatch, capsys, finished):
+    monkeypatch.chdir(tmp_path)
+    fit.main([*SMALL, "--epochs", "1"])
+    (folder,) = (tmp_path / "runs").iterdir()
+    (folder / "summary.json").unlink()
+    fit.main([*SMALL, "--epochs", "1"])
+    assert f"runs/{folder.name} (unfinished)" in capsys.readouterr().out
+    fit.main([*SMALL, "--epochs", "1"])  # finished: a new one
+    assert len(list((tmp_path / "runs").iterdir())) == 2

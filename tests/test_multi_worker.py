@@ -1,0 +1,70 @@
+"""Two processes that train together give the run of one."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pandas as pd
+
+ARGUMENTS = [
+    *("--width", "0.02", "--crop", "32", "--jitter", "32", "40", "--flip", "--color", "--no-jit", "--seed", "5"),
+    *("--batch-size", "50", "--learning-rate", "0.002", "--limit-images", "130", "--epochs", "3"),
+]  # fmt: skip
+
+
+def start_workers(folder, *arguments):
+    with socket.socket() as first, socket.socket() as second:
+        for free in (first, second):
+            free.bind(("127.0.0.1", 0))
+        workers = [f"127.0.0.1:{free.getsockname()[1]}" for free in (first, second)]
+    processes = []
+    for index in range(2):
+        config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "keras_vgg.fit", *ARGUMENTS, "--workdir", str(folder), *arguments],
+                env=os.environ | {"TF_CONFIG": json.dumps(config)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    return processes
+
+
+def finish(processes):
+    outputs = [process.communicate(timeout=180)[0] for process in processes]
+    return [process.returncode for process in processes], outputs
+
+
+def test_two_workers_give_the_run_of_one_even_when_stopped(tmp_path):
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    subprocess.run([sys.executable, "-m", "keras_vgg.fit", *ARGUMENTS, "--workdir", str(alone)], check=True, capture_output=True)
+
+    # The second worker alone is asked to stop, as a scheduler may do: both must leave at the same step.
+    processes = start_workers(together, "--checkpoint-minutes", "1e-9")
+    deadline = time.monotonic() + 120
+    while not (together / "state.zip").exists() and time.monotonic() < deadline and processes[0].poll() is None:
+        time.sleep(0.01)
+    processes[1].send_signal(signal.SIGTERM)
+    codes, outputs = finish(processes)
+    assert codes == [0, 143], outputs
+    assert "stopped by another worker" in outputs[0]
+    assert not (together / "summary.json").exists()
+
+    codes, outputs = finish(start_workers(together))
+    assert codes == [0, 0], outputs
+    assert "going on with" in outputs[0]
+    assert "epoch" not in outputs[1]  # one voice
+
+    logs = [pd.read_csv(folder / "log.csv") for folder in (alone, together)]
+    pd.testing.assert_frame_equal(*logs, rtol=1e-5)
+    one, two = (keras.saving.load_model(folder / "last.keras").get_weights() for folder in (alone, together))
+    for ours, theirs in zip(one, two, strict=True):
+        assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs)

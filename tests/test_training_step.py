@@ -1,0 +1,125 @@
+"""The weights do not depend on how many replicas, micro-batches or compilers computed them."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_vgg import models
+from keras_vgg.data import color, datasets, order
+from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.recipe import Recipe
+from keras_vgg.training.cluster import Cluster
+from keras_vgg.training.feed import training_feed, validation_feed
+from keras_vgg.training.optimizer import SGD
+from keras_vgg.training.step import Totals, TrainingStep
+
+STEPS = 20
+RECIPE = Recipe(jitter=(32, 48), crop=32, batch_size=32, seed=3)
+assert RECIPE.flip
+assert RECIPE.color
+assert RECIPE.dropout == 0.5
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return datasets.open_dataset("digits", limit_images=90)  # batches of 32, 32 and 26
+
+
+def make_cluster(replicas):
+    devices = [f"CPU:{i}" for i in range(replicas)]
+    if replicas == 1:
+        return Cluster(tf.distribute.OneDeviceStrategy(devices[0]), range(1), True, "")
+    strategy = tf.distribute.MirroredStrategy(devices, tf.distribute.ReductionToOneDevice())
+    return Cluster(strategy, range(replicas), True, "")
+
+
+def train(dataset, replicas, micro_batch, jit, recipe=RECIPE, steps=STEPS):
+    """Returns the weights, and the figures of each step and of a validation pass."""
+    cluster = make_cluster(replicas)
+    layout = order.Layout(recipe.batch_size, micro_batch, replicas)
+    colors = color.measure(dataset.train, scale=recipe.test_scale, crop=recipe.crop)
+    keras.utils.set_random_seed(0)
+    with cluster.strategy.scope():
+        model = models.build_vgg("A", input_shape=(32, 32, 3), classes=10, width=0.04, dropout=recipe.dropout)
+        optimizer = SGD(0.01)
+    step = TrainingStep(
+        model,
+        optimizer,
+        cluster.strategy,
+        preprocessing=Preprocessing(colors.mean),
+        colors=colors if recipe.color else None,
+        seed=recipe.seed,
+        jit=jit,
+    )
+    feed = training_feed(dataset.train, recipe, layout, cluster, epoch=0, step=0)
+    figures = []
+    for number in range(steps):
+        for _ in range(layout.micro_steps(90, number % layout.steps(90))):
+            step.accumulate(next(feed), tf.constant(1.0))
+        figures.append(step.totals())
+        step.update(tf.constant(figures[-1].examples, tf.float32))
+    validation = validation_feed(dataset.validation, recipe, layout, cluster)
+    for _ in range(order.Layout(90, micro_batch, replicas).micro_steps(90, 0)):
+        step.evaluate(next(validation))
+    figures.append(step.totals())
+    return [variable.numpy() for variable in model.trainable_variables], figures
+
+
+@pytest.fixture(scope="module")
+def reference(dataset):
+    return train(dataset, replicas=1, micro_batch=32, jit=False)
+
+
+@pytest.mark.parametrize(("replicas", "micro_batch", "jit"), [(1, 7, False), (2, 5, False), (2, 16, True), (4, 8, False)])
+def test_weights_and_figures_do_not_depend_on_the_layout(dataset, reference, replicas, micro_batch, jit):
+    weights, figures = train(dataset, replicas, micro_batch, jit)
+    for ours, theirs in zip(weights, reference[0], strict=True):
+        assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs)
+    for ours, theirs in zip(figures, reference[1], strict=True):
+        assert (ours.examples, ours.top1, ours.top5) == (theirs.examples, theirs.top1, theirs.top5)
+        assert ours.loss == pytest.approx(theirs.loss, rel=1e-5)
+
+
+def test_dropout_and_views_matter(dataset, reference):
+    """Guards the test above: with another seed everything random is another, and so are the weights."""
+    other = Recipe(jitter=(32, 48), crop=32, batch_size=32, seed=4)
+    weights, _ = train(dataset, 1, 32, False, recipe=other)
+    assert max(np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(weights, reference[0], strict=True)) > 1e-3
+
+
+def test_every_example_counts_once(reference):
+    assert [figures.examples for figures in reference[1]] == [*([32, 32, 26] * 7)[:STEPS], 90]
+
+
+def test_one_step_is_the_papers_update(dataset):
+    """Against the gradient of the mean loss over the batch, taken by hand, and `v ← μv − η(g + λw)`."""
+    recipe = Recipe(scale=32, crop=32, batch_size=90, dropout=0.0, flip=False, color=False)
+    before, _ = train(dataset, 1, 90, False, recipe=recipe, steps=0)
+    after, _ = train(dataset, 1, 10, False, recipe=recipe, steps=1)
+    # The paper's rule from zero velocity: w ← w − η(g + λw); so (w − w') / η − λw is the mean gradient.
+    gradients = [(b - a) / 0.01 - 5e-4 * b for a, b in zip(after, before, strict=True)]
+    model = models.build_vgg("A", input_shape=(32, 32, 3), classes=10, width=0.04, dropout=0.0, classifier_activation=None)
+    model.set_weights(before)
+    colors = color.measure(dataset.train, scale=32, crop=32)
+    cluster = make_cluster(1)
+    batch = next(validation_feed(dataset.train, recipe, order.Layout(90, 90, 1), cluster))
+    with tf.GradientTape() as tape:
+        logits = model(tf.cast(batch.images, tf.float32) - tf.constant(colors.mean, tf.float32))
+        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(batch.labels, logits))
+    for ours, by_hand in zip(gradients, tape.gradient(loss, model.trainable_variables), strict=True):
+        np.testing.assert_allclose(ours, by_hand, atol=2e-4 * np.abs(by_hand).max() + 1e-5)
+
+
+def test_totals_add_up_and_average():
+    totals = Totals(loss=2.0, top1=1, top5=2, examples=2) + Totals(loss=4.0, top1=0, top5=2, examples=2, broken=1)
+    assert totals.means("val_") == {"val_loss": 1.5, "val_accuracy": 0.25, "val_top5_accuracy": 1.0}
+    assert totals.broken == 1
+
+
+def test_a_saturated_softmax_gives_a_finite_loss():
+    """Cross-entropy must come from the logits: the probability of a far-off class is zero in float32."""
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax", kernel_initializer="identity")(inputs))
+    loss = keras.losses.sparse_categorical_crossentropy(tf.constant([1]), model(tf.constant([[500.0, 0.0]])))
+    assert float(loss[0]) == pytest.approx(500.0)
