@@ -18,24 +18,43 @@ ARGUMENTS = [
 ]  # fmt: skip
 
 
-def start_workers(folder, *arguments):
+def free_ports():
     with socket.socket() as first, socket.socket() as second:
         for free in (first, second):
             free.bind(("127.0.0.1", 0))
-        workers = [f"127.0.0.1:{free.getsockname()[1]}" for free in (first, second)]
-    processes = []
-    for index in range(2):
-        config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "keras_vgg.fit", *ARGUMENTS, "--workdir", str(folder), *arguments],
-                env=os.environ | {"TF_CONFIG": json.dumps(config)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
+        return [free.getsockname()[1] for free in (first, second)]
+
+
+def tf_config(index, ports):
+    """What Kubernetes' TFJob and Ray Train set."""
+    workers = [f"127.0.0.1:{port}" for port in ports]
+    return {"TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})}
+
+
+def slurm(index, ports):
+    """What `srun --nodes=1 --ntasks=2` sets; the port follows from the job's number."""
+    return {
+        "SLURM_JOB_ID": str((ports[0] - 12000) % 20000),
+        "SLURM_PROCID": str(index),
+        "SLURM_LOCALID": str(index),
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_STEP_TASKS_PER_NODE": "2",
+    }
+
+
+def start_workers(folder, surroundings, *arguments):
+    ports = free_ports()
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "keras_vgg.fit", *ARGUMENTS, "--workdir", str(folder), *arguments],
+            env=os.environ | surroundings(index, ports),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
-    return processes
+        for index in range(2)
+    ]
 
 
 def finish(processes):
@@ -48,7 +67,7 @@ def test_two_workers_give_the_run_of_one_even_when_stopped(tmp_path):
     subprocess.run([sys.executable, "-m", "keras_vgg.fit", *ARGUMENTS, "--workdir", str(alone)], check=True, capture_output=True)
 
     # The second worker alone is asked to stop, as a scheduler may do: both must leave at the same step.
-    processes = start_workers(together, "--checkpoint-minutes", "1e-9")
+    processes = start_workers(together, slurm, "--checkpoint-minutes", "1e-9")
     deadline = time.monotonic() + 120
     while not (together / "state.zip").exists() and time.monotonic() < deadline and processes[0].poll() is None:
         time.sleep(0.01)
@@ -58,7 +77,7 @@ def test_two_workers_give_the_run_of_one_even_when_stopped(tmp_path):
     assert "stopped by another worker" in outputs[0]
     assert not (together / "summary.json").exists()
 
-    codes, outputs = finish(start_workers(together))
+    codes, outputs = finish(start_workers(together, tf_config))
     assert codes == [0, 0], outputs
     assert "going on with" in outputs[0]
     assert "epoch" not in outputs[1]  # one voice

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_vgg.errors import InputError
 
-SLURM_PORT = 12340
+_SLURM_PORTS = (12000, 20000)  # first port and number of ports; a job takes its own, so that jobs may share a node
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,8 +112,14 @@ def _multi_worker(surroundings: str | None) -> Cluster:
         if kind == "worker" and task["cluster"].get("chief"):
             index += 1
     elif surroundings == "SLURM":
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(port_base=SLURM_PORT)
+        first, number = _SLURM_PORTS
+        port = first + int(os.environ.get("SLURM_JOB_ID", "0")) % number
         workers, index = int(os.environ["SLURM_STEP_NUM_TASKS"]), int(os.environ["SLURM_PROCID"])
+        # Which GPUs a task sees is Slurm's to say (--gpus-per-task). The resolver must be given numbers that fit together, or it
+        # asks nvidia-smi and fails where there is none.
+        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+            port_base=port, gpus_per_node=workers, gpus_per_task=1, auto_set_gpu=False
+        )
     else:
         raise InputError("`strategy` multi-worker needs TF_CONFIG, or a Slurm step of several tasks (srun). Received: neither.")
     made = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)

@@ -1,10 +1,14 @@
 """SIGTERM and Ctrl-C as a wish to stop that is granted at the next good moment."""
 
 import signal
+import threading
 
 
 class StopRequest:
-    """While entered, remembers a SIGTERM or SIGINT; a second one has its usual effect."""
+    """While entered, remembers a SIGTERM or SIGINT; a second one has its usual effect.
+
+    Only in a program's main thread: elsewhere (Ray Train runs its workers in threads) signals belong to the host program.
+    """
 
     def __init__(self):
         self.signal: signal.Signals | None = None
@@ -13,7 +17,8 @@ class StopRequest:
         return self.signal is not None
 
     def __enter__(self):
-        self._before = {number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT)}
+        ours = threading.current_thread() is threading.main_thread()
+        self._before = {number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT) if ours}
         return self
 
     def __exit__(self, *exception):
