@@ -42,7 +42,7 @@ def open_folder(path: str) -> Dataset:
         if unknown := sorted(set(_class_folders(validation_root)) - set(classes)):
             raise InputError(f"{validation_root} has classes that {train_root} has not: {', '.join(unknown[:5])}.")
         validation = files(*_list_images(validation_root, [c for c in classes if (validation_root / c).is_dir()], classes))
-    return Dataset(train, validation, tuple(classes), f"folder {root}")
+    return Dataset(train, validation, tuple(classes), f"folder {root.name}")
 
 
 def _class_folders(root: pathlib.Path) -> list[str]:
@@ -112,7 +112,7 @@ def open_csv(path: str) -> Dataset:
         train, validation = np.flatnonzero(~held_out), np.flatnonzero(held_out)
     else:
         train, validation = hold_out(len(paths))
-    return Dataset(every.subset(train), every.subset(validation), classes, f"CSV file {file}")
+    return Dataset(every.subset(train), every.subset(validation), classes, f"CSV file {file.name}")
 
 
 def _classes_of(column: pd.Series) -> tuple[tuple[str, ...], np.ndarray]:
