@@ -25,9 +25,11 @@ def add_recipe_flags(parser: Parser) -> None:
     """Adds one flag for each field of `Recipe`; a flag not given leaves no attribute behind."""
     for field in dataclasses.fields(Recipe):
         flag, omit = f"--{field.name.replace('_', '-')}", argparse_flags.argparse.SUPPRESS
-        help = f"{field.metadata['help']} (default: {_shown(field.default)})"
+        help = field.metadata["help"]
+        if "default:" not in help:
+            help += f" (default: {_shown(field.default)})"
         types = {"width": float, "micro_batch": _number_or_auto}
-        if field.type is bool:
+        if field.type in (bool, bool | None):
             parser.add_argument(flag, action=argparse_flags.argparse.BooleanOptionalAction, default=omit, help=help)
         elif field.name == "jitter":
             parser.add_argument(flag, nargs=2, type=int, metavar=("SMIN", "SMAX"), default=omit, help=help)

@@ -16,6 +16,8 @@ from keras_vgg import configs
 from keras_vgg.errors import InputError
 
 AUTO = "auto"
+JIT_MULTIPLY_ADDS = 10**9
+"""Multiply-adds an image from which compiling with XLA is the default: below, on two CPU cores, it gained nothing."""
 
 
 def _field(default, help: str, *, choices=None, machine: bool = False):
@@ -56,7 +58,7 @@ class Recipe:
         AUTO, "how replicas are laid out", choices=(AUTO, "one-device", "mirrored", "multi-worker"), machine=True
     )
     replicas: int | None = _field(None, "replicas on this machine: GPUs, or logical CPU devices where there is none", machine=True)
-    jit: bool = _field(True, "compile the training step with XLA", machine=True)
+    jit: bool | None = _field(None, "compile with XLA (default: where the net is large enough to gain)", machine=True)
     checkpoint_minutes: float = _field(10.0, "minutes between checkpoints within an epoch", machine=True)
 
     def __post_init__(self):
@@ -79,6 +81,13 @@ class Recipe:
     def test_scale(self) -> int:
         """Validation scale Q: S, or the middle of the jitter range (Sec. 3.2)."""
         return sum(self.scales) // 2
+
+    def uses_jit(self, num_classes: int) -> bool:
+        """Whether to compile with XLA: as `jit` says, or, unsaid, for nets large enough that it pays."""
+        if self.jit is not None:
+            return self.jit
+        facts = configs.layer_facts(self.arch, input_shape=(self.crop, self.crop, 3), classes=num_classes, width=self.width)
+        return sum(layer.multiply_adds for layer in facts) >= JIT_MULTIPLY_ADDS
 
     def experiment(self) -> dict:
         """The fields that decide what comes out of a run, without those that say on what it is computed."""

@@ -34,8 +34,6 @@ def train(recipe: Recipe, folder: RunFolder) -> None:
     if cluster.is_chief:
         folder.claim()
     resuming = folder.state.exists()
-    if not recipe.jit:
-        tf.config.experimental.enable_op_determinism()  # XLA refuses it (it has no max-pooling gradient to offer then)
     keras.config.set_dtype_policy(recipe.precision)
     keras.utils.set_random_seed(recipe.seed % 2**32)
     dataset = datasets.open_dataset(recipe.dataset, limit_images=recipe.limit_images)
@@ -43,7 +41,14 @@ def train(recipe: Recipe, folder: RunFolder) -> None:
         files.write_text(folder.recipe, to_toml(recipe))
         files.write_text(folder.classes, "".join(f"{name}\n" for name in dataset.classes))
     say(f"data: {dataset.description}, {dataset.train.size} + {dataset.validation.size} images, {len(dataset.classes)} classes")
-    recipe = dataclasses.replace(recipe, micro_batch=_micro_batch(recipe, dataset, cluster, folder if resuming else None))
+    recipe = dataclasses.replace(
+        recipe,
+        micro_batch=_micro_batch(recipe, dataset, cluster, folder if resuming else None),
+        jit=recipe.uses_jit(len(dataset.classes)),
+    )
+    if tf.config.list_physical_devices("GPU") and not recipe.jit:
+        # On CPUs the operations are deterministic anyway. XLA refuses: it has no deterministic max-pooling gradient for GPUs.
+        tf.config.experimental.enable_op_determinism()
     say(
         f"training: {cluster.description}; batches of {recipe.batch_size} in micro-batches of {recipe.micro_batch} per replica, "
         f"{recipe.precision}, XLA {'on' if recipe.jit else 'off'}"
