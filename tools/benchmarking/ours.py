@@ -23,7 +23,7 @@ _PREPROCESSING = Preprocessing(mean=IMAGENET.mean)
 
 
 class Training:
-    """Weight updates as `keras_vgg.fit` makes them, one micro-batch each: keyed dropout, colour shift, L2, XLA."""
+    """Weight updates as `keras_vgg.fit` makes them, a micro-batch each: keyed dropout, colour shift, L2, XLA by its rule."""
 
     processes = 0
 
@@ -33,14 +33,15 @@ class Training:
         with strategy.scope():
             self._model = build_vgg(settings.arch, input_shape=(settings.crop, settings.crop, 3), classes=CLASSES)
             optimizer = SGD(LEARNING_RATE, momentum=0.9, l2=5e-4)
-        options = {"preprocessing": _PREPROCESSING, "colors": IMAGENET, "seed": 0, "jit": True}
+        jit = Recipe(arch=settings.arch, crop=settings.crop, scale=settings.crop).uses_jit(CLASSES)
+        options = {"preprocessing": _PREPROCESSING, "colors": IMAGENET, "seed": 0, "jit": jit}
         self._step = TrainingStep(self._model, optimizer, strategy, **options)
         images, labels = settings.images()
         examples = MicroBatch(images, labels, example_key(0, np.arange(len(images))), np.ones(len(images), np.float32), 0.0)
         per_image = tf.data.Dataset.from_tensor_slices(examples[:-1]).batch(settings.batch, drop_remainder=True).repeat()
         batches = per_image.map(lambda *tensors: MicroBatch(*tensors, broken=tf.constant(0.0)))
         self._batches = iter(strategy.distribute_datasets_from_function(lambda context: batches))
-        self.note = f"XLA, {cluster.description}, {self._model.count_params():,} parameters"
+        self.note = f"XLA {'on' if jit else 'off'}, {cluster.description}, {self._model.count_params():,} parameters"
 
     def run(self, steps: int) -> float:
         """Makes `steps` weight updates and returns the seconds."""
