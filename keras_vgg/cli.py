@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -76,6 +77,9 @@ def run(command: Callable[[list[str]], int | None]) -> None:
     except InputError as error:
         print(f"{' '.join(str(error).split())}", file=sys.stderr, flush=True)
         code = USER_ERROR
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        code = 128 + signal.SIGINT
     sys.exit(code)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from keras_vgg.errors import InputError
 
+_BESIDE = ".writing-"
+
 
 @contextlib.contextmanager
 def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
@@ -17,7 +19,7 @@ def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
         InputError: if the file system refuses, as when the disk is full; `path` is then what it was before.
     """
     path = pathlib.Path(path)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # Keras looks at the suffix
+    beside = path.with_name(f"{_BESIDE}{path.stem}.{os.getpid()}{path.suffix}")  # Keras looks at the suffix
     try:
         yield beside
         with open(beside, "rb") as file:
@@ -30,6 +32,12 @@ def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
         ) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: pathlib.Path) -> None:
+    """Removes what a killed process was writing in `folder` with `replacing`; nobody else may be writing there."""
+    for path in folder.glob(f"{_BESIDE}*"):
+        path.unlink()
 
 
 def copy(source: pathlib.Path, target: pathlib.Path) -> None:

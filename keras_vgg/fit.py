@@ -5,9 +5,12 @@ stopped run left off.
 """
 
 import pathlib
+import signal
 
 from keras_vgg import cli, recipe
+from keras_vgg.errors import InputError
 from keras_vgg.training.run_folder import choose_folder
+from keras_vgg.training.surroundings import many_workers
 
 
 def main(argv: list[str]) -> int | None:
@@ -23,6 +26,8 @@ def main(argv: list[str]) -> int | None:
     name = pathlib.Path(arguments.recipe).stem if arguments.recipe else f"net-{wanted.arch.lower()}"
     if "dataset" not in from_file | flags:
         print("no --dataset given: training on the embedded digits; flip and colour shift are off for them unless asked for")
+    if not arguments.workdir and many_workers():
+        raise InputError("Several workers need --workdir, a folder that all of them see. Received: none.")
     folder, unfinished = choose_folder(arguments.workdir, wanted, name)
     if folder.is_finished:
         print(f"{folder.path} holds a finished run; give another --workdir to train anew")
@@ -40,7 +45,7 @@ def _train(wanted: recipe.Recipe, folder) -> int | None:
     except trainer.Stopped as stopped:
         by = stopped.signal.name if stopped.signal else "another worker"
         print(f"\nstopped by {by}; saved in {folder.path}. The same command goes on from here.")
-        return 128 + stopped.signal if stopped.signal else 0
+        return 128 + (stopped.signal or signal.SIGTERM)  # to a scheduler the job is stopped, not done, whoever was asked
     finally:
         folder.release()
     return None

@@ -80,11 +80,11 @@ def init_from(model: keras.Model, source: keras.Model) -> Transferred:
     )
 
 
-def load_model(run_or_file: str | pathlib.Path) -> keras.Model:
-    """Returns the model of a run folder of `keras_vgg.fit` (its `best.keras`) or of a `.keras` file.
+def find_model(run_or_file: str | pathlib.Path) -> pathlib.Path:
+    """Returns the `.keras` file of a run folder of `keras_vgg.fit` (its `best.keras`), or the file that is named itself.
 
     Raises:
-        InputError: if there is no such file or it is not a Keras model.
+        InputError: if there is no such file or it is no archive.
     """
     path = pathlib.Path(run_or_file)
     if path.is_dir():
@@ -93,6 +93,16 @@ def load_model(run_or_file: str | pathlib.Path) -> keras.Model:
         raise InputError(f"Expected a run folder with best.keras, or a .keras file. Received: {run_or_file} (no {path}).")
     if not zipfile.is_zipfile(path):
         raise InputError(f"Expected a .keras file (a zip archive). Received: {path}, which is damaged or of another kind.")
+    return path
+
+
+def load_model(run_or_file: str | pathlib.Path) -> keras.Model:
+    """Returns the model that `find_model` finds.
+
+    Raises:
+        InputError: if there is none or Keras cannot load it.
+    """
+    path = find_model(run_or_file)
     try:
         return keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever comes up within a damaged archive, or one that holds no model

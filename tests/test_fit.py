@@ -165,6 +165,47 @@ def test_divergence_names_the_step_and_a_way_out(tmp_path):
         fit.main([*SMALL, "--learning-rate", "1e4", "--workdir", str(tmp_path / "run")])
 
 
+def test_divergence_in_the_last_update_of_an_epoch_spoils_no_checkpoint(tmp_path, finished):
+    """NaN weights show only in validation then; the saved models must be the ones from before."""
+    folder = tmp_path / "run"
+    one_step = [*TINY, "--batch-size", "120", "--limit-images", "120", "--epochs", "9", "--learning-rate", "1e4"]
+    with pytest.raises(InputError, match="loss became"):
+        fit.main([*one_step, "--workdir", str(folder)])
+    for path in folder.glob("*.keras"):
+        assert all(np.isfinite(weight).all() for weight in keras.saving.load_model(path).get_weights())
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path, finished):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / "summary.json").unlink()
+    (folder / "state.zip").write_bytes((folder / "state.zip").read_bytes()[:-100])
+    with pytest.raises(InputError, match="must be whole"):
+        fit.main([*SMALL, "--workdir", str(folder)])
+
+
+def test_a_slip_at_the_start_does_not_block_the_folder(tmp_path, finished):
+    with pytest.raises(InputError, match="no_such_run"):
+        fit.main([*SMALL, "--epochs", "1", "--init-from", "no_such_run", "--workdir", str(tmp_path / "run")])
+    fit.main([*SMALL, "--epochs", "1", "--init-from", str(finished), "--workdir", str(tmp_path / "run")])
+
+
+def test_other_data_are_not_gone_on_with(tmp_path):
+    make_images(tmp_path / "data", broken=0)
+    arguments = [*IMAGES, "--dataset", f"folder:{tmp_path / 'data'}", "--workdir", str(tmp_path / "run")]
+    fit.main(arguments)
+    (tmp_path / "run" / "summary.json").unlink()
+    (tmp_path / "data" / "train" / "a" / "7.jpg").unlink()
+    with pytest.raises(InputError, match=r"other classes or numbers of images \(\[60, 10\] then, \[59, 10\] now\)"):
+        fit.main(arguments)
+
+
+def test_several_workers_need_a_shared_folder(monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    with pytest.raises(InputError, match="--workdir"):
+        fit.main(SMALL)
+
+
 def test_a_stuck_loss_draws_a_warning(tmp_path, capsys):
     fit.main([*SMALL, "--arch", "E", "--init", "gaussian", "--epochs", "1", "--workdir", str(tmp_path / "run")])
     assert "stuck at ln(10) = 2.303" in capsys.readouterr().out

@@ -74,7 +74,7 @@ def decode_view(encoded, scale, top, left, mirrored, crop: int):
         lambda: _jpeg_window(encoded, scale, top, left, crop),
         lambda: _other_window(encoded, scale, top, left, crop),
     )
-    pixels = tf.cond(mirrored, lambda: pixels[:, ::-1], lambda: pixels)
+    pixels = tf.cond(mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels)
     return tf.ensure_shape(pixels, [crop, crop, 3])
 
 

@@ -16,7 +16,7 @@ from keras_vgg.data import images
 from keras_vgg.data.order import PADDING
 from keras_vgg.data.split import Split
 
-_ROWS_AT_ONCE = 3  # micro-batches in the making: enough to bridge the end of one and the start of the next
+_ROWS_AT_ONCE = 2  # micro-batches in the making: one bridges the end of the other
 _ROWS_READY = 2
 
 
@@ -94,12 +94,23 @@ def micro_batches(
         (tf.zeros([0], tf.int64), tf.zeros([0, crop, crop, 3], tf.uint8), tf.zeros([0], tf.int32))
     )
 
+    def spread_out(places, pixels):
+        # For each place its row among what was read, or the black one behind; scattering the bytes themselves is slow.
+        rows = tf.tensor_scatter_nd_update(
+            tf.fill([micro_batch], tf.shape(places)[0]), places[:, tf.newaxis], tf.range(tf.shape(places)[0])
+        )
+        return tf.gather(tf.concat([pixels, tf.zeros([1, crop, crop, 3], tf.uint8)], 0), rows)
+
     def read_row(epoch, indices):
         places = tf.where(indices != PADDING)[:, 0]
-        examples = tf.data.Dataset.from_tensor_slices((places, tf.gather(indices, places)))
-        examples = examples.map(lambda place, index: example(place, index, epoch), num_parallel_calls=decode_threads)
-        # What raised is left out; a row of which nothing is left must still give one element.
-        read = examples.ignore_errors().batch(micro_batch).concatenate(none_read).take(1)
+
+        def decoded():  # made anew for each use: tf.data fuses map and batch, which must not concern the other
+            examples = tf.data.Dataset.from_tensor_slices((places, tf.gather(indices, places)))
+            return examples.map(lambda place, index: example(place, index, epoch), num_parallel_calls=decode_threads)
+
+        # The row as a whole, which is fast; failing that, one by one, without those that raise; failing all, nothing.
+        whole, what_can_be_read = decoded().batch(micro_batch).ignore_errors(), decoded().ignore_errors().batch(micro_batch)
+        read = whole.concatenate(what_can_be_read).concatenate(none_read).take(1)
         return tf.data.Dataset.zip(tf.data.Dataset.from_tensors((epoch, indices)), read)
 
     def fill_places(row, read):
@@ -114,7 +125,7 @@ def micro_batches(
             lambda: tf.constant(0, tf.int64),
         )
         return MicroBatch(
-            images=tf.scatter_nd(where, pixels, [micro_batch, crop, crop, 3]),
+            images=tf.cond(tf.shape(pixels)[0] == micro_batch, lambda: pixels, lambda: spread_out(places, pixels)),
             labels=tf.scatter_nd(where, labels, [micro_batch]),
             keys=randomness.example_key(epoch, tf.maximum(indices, 0)),
             weights=present,

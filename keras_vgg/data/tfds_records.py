@@ -82,19 +82,18 @@ class TFRecords:
         offsets = [record_offsets(path) for path in paths]
         self._starts = np.concatenate(offsets)
         self._shards = np.repeat(np.arange(len(paths)), [len(o) for o in offsets])
-        self._descriptors: dict[int, int] = {}
 
     def __len__(self):
         return len(self._starts)
 
     def read(self, index: int) -> bytes:
-        """Returns the record's bytes; safe to call from several threads (`pread` keeps no position)."""
-        shard, start = int(self._shards[index]), int(self._starts[index])
-        if shard not in self._descriptors:
-            self._descriptors[shard] = os.open(self._paths[shard], os.O_RDONLY)
-        descriptor = self._descriptors[shard]
-        length, _ = _HEADER.unpack(os.pread(descriptor, _HEADER.size, start))
-        data = os.pread(descriptor, length, start + _HEADER.size)
+        """Returns the record's bytes; safe to call from several threads."""
+        shard = int(self._shards[index])
+        # Opened anew each time, which costs microseconds: ImageNet has more shards than a process may often have open files.
+        with open(self._paths[shard], "rb", buffering=0) as file:
+            file.seek(int(self._starts[index]))
+            length, _ = _HEADER.unpack(file.read(_HEADER.size))
+            data = file.read(length)
         if len(data) != length:
             raise OSError(f"{self._paths[shard]} ends within record {index}.")
         return data

@@ -1,5 +1,6 @@
 """The state of a run in one file: arrays and plain values, written whole or not at all."""
 
+import contextlib
 import json
 import pathlib
 import zipfile
@@ -27,21 +28,27 @@ def load(path: pathlib.Path) -> tuple[list[np.ndarray], dict]:
     Raises:
         InputError: if the file is damaged.
     """
+    with _opened(path) as archive:
+        values = json.loads(archive.read(_VALUES))
+        arrays = []
+        for number in range(len(archive.namelist()) - 1):
+            with archive.open(f"{number}.npy") as file:
+                arrays.append(np.lib.format.read_array(file, allow_pickle=False))
+        return arrays, values
+
+
+def read_values(path: pathlib.Path) -> dict:
+    """Returns the plain values of the checkpoint at `path` without its arrays; raises as `load`."""
+    with _opened(path) as archive:
+        return json.loads(archive.read(_VALUES))
+
+
+@contextlib.contextmanager
+def _opened(path):
     try:
         with zipfile.ZipFile(path) as archive:
-            values = json.loads(archive.read(_VALUES))
-            arrays = []
-            for number in range(len(archive.namelist()) - 1):
-                with archive.open(f"{number}.npy") as file:
-                    arrays.append(np.lib.format.read_array(file, allow_pickle=False))
-            return arrays, values
+            yield archive
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(
             f"Checkpoint {path} must be whole. Received: a damaged file ({error}); remove it to start anew."
         ) from error
-
-
-def read_values(path: pathlib.Path) -> dict:
-    """Returns the plain values of the checkpoint at `path` without its arrays."""
-    with zipfile.ZipFile(path) as archive:
-        return json.loads(archive.read(_VALUES))

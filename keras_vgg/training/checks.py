@@ -12,10 +12,11 @@ _STUCK = 0.01  # a loss within this share of ln(classes) has learnt nothing
 def check_loss(loss: float, recipe: Recipe, folder: RunFolder, *, epoch: int, step: int, learning_rate: float) -> None:
     """Raises `InputError` if the loss is infinite or no number; `epoch` and `step` count from one."""
     if not math.isfinite(loss):
+        kept = f"the last good checkpoint is in {folder.path}" if folder.state.exists() else "there is no checkpoint yet"
         raise InputError(
             f"The loss became {loss} at epoch {epoch}, step {step} (learning rate {learning_rate:.3g}, init {recipe.init}, "
             f"{recipe.precision}). Start anew with a lower --learning-rate, or --init glorot, or --precision float32; "
-            f"the last good checkpoint is in {folder.path}."
+            f"{kept}."
         )
 
 
@@ -40,7 +41,7 @@ def check_broken(split: str, broken: float, size: int, named: list[tuple[str, st
 
 def check_disk(folder: RunFolder, num_weights: int) -> None:
     """Raises `InputError` if the disk cannot hold the checkpoints of a net of `num_weights`."""
-    needed = 5 * 4 * num_weights  # state (weights and velocities), best.keras, last.keras, and one of them written beside
+    needed = 6 * 4 * num_weights  # state (weights and velocities), best.keras, last.keras, and a new state written beside
     free = free_bytes(folder.path)
     present = sum(path.stat().st_size for path in (folder.state, folder.best, folder.last) if path.exists())
     if free + present < needed:

@@ -10,8 +10,9 @@ import os
 import tensorflow as tf
 
 from keras_vgg.errors import InputError
+from keras_vgg.training.surroundings import scheduler
 
-_SLURM_PORTS = (12000, 20000)  # first port and number of ports; a job takes its own, so that jobs may share a node
+_SLURM_PORTS = (12000, 1000, 16)  # first port, number of jobs with ports of their own, ports of a job on a node
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,7 @@ def make_cluster(strategy: str = "auto", replicas: int | None = None) -> Cluster
         InputError: if the surroundings do not offer what is asked for.
     """
     gpus = tf.config.list_physical_devices("GPU")
-    surroundings = _surroundings()
+    surroundings = scheduler()
     if strategy == "auto":
         many = (replicas or len(gpus)) > 1
         strategy = "multi-worker" if surroundings else "mirrored" if many else "one-device"
@@ -88,15 +89,6 @@ def _devices(gpus, replicas: int | None, default: int) -> list[str]:
     return [f"CPU:{i}" for i in range(number)]
 
 
-def _surroundings() -> str | None:
-    """Names what tells of other workers: `TF_CONFIG`, `SLURM` or nothing."""
-    if "TF_CONFIG" in os.environ:
-        return "TF_CONFIG"
-    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        return "SLURM"
-    return None
-
-
 def _multi_worker(surroundings: str | None) -> Cluster:
     if surroundings == "TF_CONFIG":
         try:
@@ -112,13 +104,21 @@ def _multi_worker(surroundings: str | None) -> Cluster:
         if kind == "worker" and task["cluster"].get("chief"):
             index += 1
     elif surroundings == "SLURM":
-        first, number = _SLURM_PORTS
-        port = first + int(os.environ.get("SLURM_JOB_ID", "0")) % number
         workers, index = int(os.environ["SLURM_STEP_NUM_TASKS"]), int(os.environ["SLURM_PROCID"])
-        # Which GPUs a task sees is Slurm's to say (--gpus-per-task). The resolver must be given numbers that fit together, or it
-        # asks nvidia-smi and fails where there is none.
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+        first, jobs, stride = _SLURM_PORTS
+        port = first + int(os.environ.get("SLURM_JOB_ID", "0")) % jobs * stride
+        # Which GPUs a task sees is Slurm's to say (--gpus-per-task). Its resolver is good for the addresses; its numbers of GPUs
+        # must only fit together, or it asks nvidia-smi and fails where there is none.
+        slurm = tf.distribute.cluster_resolver.SlurmClusterResolver(
             port_base=port, gpus_per_node=workers, gpus_per_task=1, auto_set_gpu=False
+        )
+        gpus = len(tf.config.get_visible_devices("GPU"))
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            slurm.cluster_spec(),
+            task_type="worker",
+            task_id=index,
+            rpc_layer="grpc",
+            num_accelerators={"GPU": gpus} if gpus else {},
         )
     else:
         raise InputError("`strategy` multi-worker needs TF_CONFIG, or a Slurm step of several tasks (srun). Received: neither.")

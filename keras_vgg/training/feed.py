@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import tensorflow as tf
+
 from keras_vgg.data import order, pipeline
 from keras_vgg.data.broken import BrokenImages
 from keras_vgg.data.split import Split
@@ -25,7 +27,9 @@ class Feed:
         self.broken = BrokenImages(split)
 
         def make(context):
-            return pipeline.micro_batches(split, rows, micro_batch, view, self.broken.report)
+            batches = pipeline.micro_batches(split, rows, micro_batch, view, self.broken.report)
+            # Said, or every `next` asks all workers whether there is more.
+            return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
         self._batches = iter(cluster.strategy.distribute_datasets_from_function(make))
 

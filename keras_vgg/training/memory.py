@@ -18,7 +18,7 @@ _UNKNOWN_GPU_BYTES = 8 * 2**30
 def auto_micro_batch(recipe: Recipe, num_classes: int, replicas: int, local_replicas: int) -> int:
     """Returns the largest power of two whose activations fit, at most a replica's share of the batch.
 
-    It is an estimate from the net's layers: nothing is tried out.
+    It is an estimate from the net's layers: nothing is tried out. Several workers take what fits a small machine.
 
     Args:
         recipe: the run.
@@ -30,7 +30,10 @@ def auto_micro_batch(recipe: Recipe, num_classes: int, replicas: int, local_repl
     value_bytes = 4 if recipe.precision == "float32" else 2
     per_image = _KEPT * value_bytes * configs.activation_values(recipe.arch, **facts)
     weights = _WEIGHT_COPIES * 4 * configs.parameter_count(recipe.arch, **facts)
-    if tf.config.list_physical_devices("GPU"):
+    gpus = bool(tf.config.list_physical_devices("GPU"))
+    if local_replicas < replicas:  # all workers must come to the same number without asking each other
+        budget = _SHARE * _UNKNOWN_GPU_BYTES - weights if gpus else _CPU_BYTES
+    elif gpus:
         budget = _SHARE * _gpu_bytes() - weights
     else:
         budget = min((_SHARE * psutil.virtual_memory().available) / local_replicas - weights, _CPU_BYTES)

@@ -1,11 +1,13 @@
 """What a run leaves for people: `log.csv`, TensorBoard events, `curves.png`."""
 
+import contextlib
 import pathlib
 
 import pandas as pd
 import tensorflow as tf
 
 from keras_vgg import files
+from keras_vgg.errors import InputError
 
 COLUMNS = (
     "epoch", "step", "learning_rate", "loss", "top1_error", "top5_error",
@@ -65,17 +67,32 @@ def draw_curves(path: pathlib.Path, history: list[dict], title: str) -> None:
 
 
 class Events:
-    """TensorBoard events of a run: `train/…` by step, `epoch/…` by epoch."""
+    """TensorBoard events of a run: `train/…` by step, `epoch/…` by epoch.
+
+    Raises:
+        InputError: from `write` and `close`, if the file system refuses.
+    """
 
     def __init__(self, folder: pathlib.Path):
+        self._folder = folder
         self._writer = tf.summary.create_file_writer(str(folder))
 
     def write(self, prefix: str, step: int, values: dict[str, float]) -> None:
         """Writes figures under `prefix`."""
-        with self._writer.as_default():
+        with self._told(), self._writer.as_default():
             for name, value in values.items():
                 tf.summary.scalar(f"{prefix}/{name}", value, step=step)
 
     def close(self) -> None:
         """Writes out what is pending."""
-        self._writer.close()
+        with self._told():
+            self._writer.close()
+
+    @contextlib.contextmanager
+    def _told(self):
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise InputError(
+                f"Could not write to {self._folder}: {error.message}; make room and run the same command again."
+            ) from error

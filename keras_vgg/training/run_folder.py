@@ -36,13 +36,16 @@ class RunFolder:
         self._lock = None
 
     def check(self, wanted: recipe.Recipe) -> None:
-        """Raises `InputError` if the folder belongs to another experiment than `wanted`, or to something else entirely."""
-        if self.recipe.exists():
+        """Raises `InputError` if the folder belongs to another experiment than `wanted`, or to something else entirely.
+
+        A folder without a checkpoint belongs to no experiment yet: whatever was begun there came to nothing.
+        """
+        if self.state.exists():
             ours, theirs = wanted.experiment(), self.read_recipe().experiment()
             if differing := [name for name in ours if ours[name] != theirs[name]]:
                 told = ", ".join(f"{name} {theirs[name]!r} there, {ours[name]!r} here" for name in differing)
                 raise InputError(f"`workdir` {self.path} holds a run of another recipe ({told}); give another folder.")
-        elif self.path.is_dir() and any(entry.name != _LOCK for entry in self.path.iterdir()):
+        elif self.path.is_dir() and not self.recipe.exists() and any(entry.name != _LOCK for entry in self.path.iterdir()):
             raise InputError(
                 f"`workdir` must be a new folder or a run of this recipe. Received: {self.path}, which holds other files."
             )
@@ -64,6 +67,9 @@ class RunFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"`workdir` {self.path} is in use by another process; wait for it or give another folder.") from error
+        except OSError:
+            print(f"the file system of {self.path} has no locks: see to it that no other process uses the folder")
+        files.remove_leftovers(self.path)
 
     def release(self) -> None:
         """Unlocks the folder, if it was claimed here."""
@@ -99,7 +105,7 @@ def choose_folder(workdir: str | None, wanted: recipe.Recipe, name: str) -> tupl
         return folder, folder.state.exists() and not folder.is_finished
     for path in sorted(RUNS.glob(f"{name}-*"), reverse=True):
         folder = RunFolder(path)
-        if folder.recipe.exists() and not folder.is_finished and folder.read_recipe().experiment() == wanted.experiment():
+        if folder.state.exists() and not folder.is_finished and folder.read_recipe().experiment() == wanted.experiment():
             return folder, True
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     path, number = RUNS / f"{name}-{stamp}", 1

@@ -18,28 +18,28 @@ from keras_vgg.training.run_folder import RunFolder
 from keras_vgg.training.trainer import Trainer
 
 
-def train(recipe: Recipe, folder: RunFolder) -> None:
-    """Trains `recipe` in `folder`, from its last checkpoint if there is one, to the end of the run.
+def train(wanted: Recipe, folder: RunFolder) -> None:
+    """Trains `wanted` in `folder`, from its last checkpoint if there is one, to the end of the run.
 
     Args:
-        recipe: what to train.
+        wanted: what to train.
         folder: where to; claimed here by the chief.
 
     Raises:
         InputError: for whatever the user can mend.
         keras_vgg.training.trainer.Stopped: after SIGTERM or Ctrl-C, with everything saved.
     """
+    recipe = wanted
     cluster = make_cluster(recipe.strategy, recipe.replicas)
     say = print if cluster.is_chief else lambda *args: None
     if cluster.is_chief:
         folder.claim()
     resuming = folder.state.exists()
+    if recipe.init_from and not resuming:
+        transfer.find_model(recipe.init_from)  # a slip is told before data are opened
     keras.config.set_dtype_policy(recipe.precision)
     keras.utils.set_random_seed(recipe.seed % 2**32)
     dataset = datasets.open_dataset(recipe.dataset, limit_images=recipe.limit_images)
-    if cluster.is_chief:  # only now: a run that never had data leaves no trace that could block the next
-        files.write_text(folder.recipe, to_toml(recipe))
-        files.write_text(folder.classes, "".join(f"{name}\n" for name in dataset.classes))
     say(f"data: {dataset.description}, {dataset.train.size} + {dataset.validation.size} images, {len(dataset.classes)} classes")
     recipe = dataclasses.replace(
         recipe,
@@ -53,7 +53,7 @@ def train(recipe: Recipe, folder: RunFolder) -> None:
         f"training: {cluster.description}; batches of {recipe.batch_size} in micro-batches of {recipe.micro_batch} per replica, "
         f"{recipe.precision}, XLA {'on' if recipe.jit else 'off'}"
     )
-    colors = _colors(recipe, dataset, cluster, folder)
+    colors = _colors(recipe, dataset, folder, resuming)
     with cluster.strategy.scope():
         model = models.build_vgg(
             recipe.arch,
@@ -70,6 +70,10 @@ def train(recipe: Recipe, folder: RunFolder) -> None:
         say(f"going on with {folder.path} at {trainer.restore()}")
     elif recipe.init_from:
         say(f"from {recipe.init_from}\n{transfer.init_from(model, transfer.load_model(recipe.init_from))}")
+    if cluster.is_chief:  # only now: what failed before leaves no trace
+        files.write_text(folder.recipe, to_toml(wanted))
+        files.write_text(folder.classes, "".join(f"{name}\n" for name in dataset.classes))
+        files.write_text(folder.colors, json.dumps(dataclasses.asdict(colors), indent=2) + "\n")
     trainer.run()
 
 
@@ -81,12 +85,9 @@ def _micro_batch(recipe: Recipe, dataset: Dataset, cluster: Cluster, resumed: Ru
     return auto_micro_batch(recipe, len(dataset.classes), cluster.replicas, len(cluster.my_replicas))
 
 
-def _colors(recipe: Recipe, dataset: Dataset, cluster: Cluster, folder: RunFolder) -> color.ColorStatistics:
+def _colors(recipe: Recipe, dataset: Dataset, folder: RunFolder, resuming: bool) -> color.ColorStatistics:
     if recipe.color_statistics == "imagenet":
         return color.IMAGENET
-    if folder.colors.exists():
+    if resuming:
         return color.ColorStatistics(**json.loads(folder.colors.read_text()))
-    measured = color.measure(dataset.train, scale=recipe.test_scale, crop=recipe.crop)
-    if cluster.is_chief:
-        files.write_text(folder.colors, json.dumps(dataclasses.asdict(measured), indent=2) + "\n")
-    return measured
+    return color.measure(dataset.train, scale=recipe.test_scale, crop=recipe.crop)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_vgg.data.color import ColorStatistics
 from keras_vgg.data.order import Layout
 from keras_vgg.data.split import Dataset
+from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.recipe import Recipe
 from keras_vgg.training import checks
@@ -87,6 +88,11 @@ class Trainer:
     def restore(self) -> str:
         """Takes up the run where its last checkpoint left it; returns the place in words."""
         values = self._keeper.restore()
+        if values["data"] != self._data_facts():
+            raise InputError(
+                f"{self._folder.path} must be gone on with on the data it began with. Received: other classes or numbers of images "
+                f"({values['data']['sizes']} then, {self._data_facts()['sizes']} now); give another --workdir."
+            )
         self._plateau.restore(values["plateau"])
         self._loss_scale = LossScale(**values["loss_scale"])
         self.stop_training = values["stop_training"]
@@ -119,7 +125,7 @@ class Trainer:
             self._keeper.save_models(improved=False)
             raise
         finally:
-            self._keeper.write_broken({"train": self._training.broken.rows(), "validation": self._validation.broken.rows()})
+            self._write_broken()
             self._keeper.close()
         self._finish()
 
@@ -143,25 +149,24 @@ class Trainer:
         for _ in range(self._layout.micro_steps(self._dataset.train.size, self._position.step)):
             self._step.accumulate(next(self._training), scale)
             self._stop_if_alone()
-            self._progress.count(self._layout.micro_batch * self._cluster.replicas)
             self._show()
-        totals = self._step.totals(stop=bool(self._stop))
-        checks.check_loss(
-            totals.loss,
-            self._recipe,
-            self._folder,
-            epoch=self._position.epoch + 1,
-            step=self._position.step + 1,
-            learning_rate=self._learning_rate,
-        )
+        totals = self._totals(self._position.step + 1)
         if self._loss_scale.is_dynamic:
             finite = bool(self._step.gradients_are_finite())
             self._loss_scale.adjust(finite)
             if not finite:
                 self._step.discard()
                 return totals
+        self._progress.count(int(totals.examples))
         if totals.examples:  # else every image of the batch was broken
             self._step.update(tf.constant(totals.examples, tf.float32) * scale)
+        return totals
+
+    def _totals(self, step: int) -> Totals:
+        """Returns the figures since the last call, over all workers, each of which learns here whether another should stop."""
+        totals = self._step.totals(stop=bool(self._stop))
+        rate = self._learning_rate
+        checks.check_loss(totals.loss, self._recipe, self._folder, epoch=self._position.epoch + 1, step=step, learning_rate=rate)
         return totals
 
     def _validate(self) -> Totals:
@@ -170,7 +175,7 @@ class Trainer:
         for _ in range(one_pass.micro_steps(size, 0)):
             self._step.evaluate(next(self._validation))
             self._stop_if_alone()
-        totals = self._step.totals(stop=bool(self._stop))
+        totals = self._totals(self._steps)
         if totals.stop:
             raise Stopped(self._stop.signal)
         self._check_broken("validation", totals.broken, self._validation)
@@ -190,6 +195,7 @@ class Trainer:
         self._plateau.on_epoch_end(row["epoch"] - 1, {"val_accuracy": validation.means()["accuracy"]})
         self._keeper.save_models(improved)
         self._save()
+        self._write_broken()
 
     def _finish(self):
         facts = {
@@ -214,8 +220,16 @@ class Trainer:
             "loss_scale": dataclasses.asdict(self._loss_scale),
             "stop_training": self.stop_training,
             "micro_batch": self._layout.micro_batch,
+            "data": self._data_facts(),
         }
         self._keeper.save(values, self._position.history)
+
+    def _data_facts(self) -> dict:
+        dataset = self._dataset
+        return {"sizes": [dataset.train.size, dataset.validation.size], "classes": list(dataset.classes)}
+
+    def _write_broken(self):
+        self._keeper.write_broken({"train": self._training.broken.rows(), "validation": self._validation.broken.rows()})
 
     def _stop_if_alone(self):
         # A lone worker need not finish the update or validation it is in: it will do it again from the last one completed.
