@@ -126,6 +126,7 @@ class Trainer:
             raise
         finally:
             self._write_broken()
+            self._training = self._validation = None  # ends their threads now, not whenever a traceback is forgotten
             self._keeper.close()
         self._finish()
 
