@@ -9,6 +9,7 @@ import signal
 
 from keras_vgg import cli, recipe
 from keras_vgg.errors import InputError
+from keras_vgg.huge_pages import restart_with_huge_pages
 from keras_vgg.training.run_folder import choose_folder
 from keras_vgg.training.surroundings import many_workers
 
@@ -52,4 +53,5 @@ def _train(wanted: recipe.Recipe, folder) -> int | None:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages()
     cli.run(main)

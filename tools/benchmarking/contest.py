@@ -20,7 +20,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from keras_vgg import cli
+from keras_vgg import cli, huge_pages
 from keras_vgg.errors import InputError
 
 _GB = 1e9
@@ -90,7 +90,8 @@ class _Process:
         self._entry = entry
         self._process = context.Process(target=_serve, args=(entry, theirs))
         began = time.perf_counter()
-        self._process.start()
+        with _environment(huge_pages.ENVIRONMENT if entry.name == "ours" else {}):  # as keras_vgg.fit starts itself
+            self._process.start()
         theirs.close()  # so that its end of the pipe closes with the process
         with self._alive():
             note = self._connection.recv()
@@ -120,6 +121,17 @@ class _Process:
                     "side by side. Give a smaller --batch, or fewer --peers."
                 ) from None
             raise RuntimeError(f"{self._entry.name}: its process ended with code {code}; its error stands above.") from None
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]):
+    before = dict(os.environ)
+    os.environ |= values
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ |= before
 
 
 def _serve(entry: Entry, connection) -> None:

@@ -23,7 +23,7 @@ _PREPROCESSING = Preprocessing(mean=IMAGENET.mean)
 
 
 class Training:
-    """Weight updates as `keras_vgg.fit` makes them, a micro-batch each: keyed dropout, colour shift, L2, XLA by its rule."""
+    """Weight updates as `keras_vgg.fit` makes them, one a micro-batch: keyed dropout, colour shift, L2, XLA, huge pages."""
 
     processes = 0
 
