@@ -147,9 +147,13 @@ class Trainer:
     def _train_step(self) -> Totals:
         """Makes one weight update and returns its figures."""
         scale = tf.constant(self._loss_scale.value)
+        left = min(self._recipe.batch_size, self._dataset.train.size - self._position.step * self._recipe.batch_size)
         for _ in range(self._layout.micro_steps(self._dataset.train.size, self._position.step)):
             self._step.accumulate(next(self._training), scale)
             self._stop_if_alone()
+            taken = min(self._layout.micro_batch * self._cluster.replicas, left)  # the last micro-batch may be partly empty
+            self._progress.count(taken)
+            left -= taken
             self._show()
         totals = self._totals(self._position.step + 1)
         if self._loss_scale.is_dynamic:
@@ -158,7 +162,6 @@ class Trainer:
             if not finite:
                 self._step.discard()
                 return totals
-        self._progress.count(int(totals.examples))
         if totals.examples:  # else every image of the batch was broken
             self._step.update(tf.constant(totals.examples, tf.float32) * scale)
         return totals
