@@ -83,62 +83,69 @@ def micro_batches(
         on_broken: called with the indices of images that could not be read; ahead of training, and maybe more than once.
         decode_threads: images of one micro-batch that are decoded at the same time.
     """
-    shapes = ([], [micro_batch])
-    crop = view.crop
+    signature = (tf.TensorSpec([], tf.int64), tf.TensorSpec([micro_batch], tf.int64))
+    return (
+        tf.data.Dataset.from_generator(rows, output_signature=signature)
+        .interleave(
+            lambda epoch, indices: _read_row(epoch, indices, split, view, decode_threads),
+            cycle_length=_ROWS_AT_ONCE,
+            block_length=1,
+            num_parallel_calls=_ROWS_AT_ONCE,
+            deterministic=True,
+        )
+        .map(lambda row, read: _fill_places(*row, *read, on_broken), num_parallel_calls=1)
+        .prefetch(_ROWS_READY)
+    )
 
-    def example(place, index, epoch):
+
+def _read_row(epoch, indices, split: Split, view: View, decode_threads: int) -> tf.data.Dataset:
+    """Returns one element: the row, and `(places, pixels, labels)` of those of its images that can be read."""
+    micro_batch, crop = indices.shape[0], view.crop
+    places = tf.where(indices != PADDING)[:, 0]
+
+    def example(place, index):
         encoded, label = split.read(index)
         return place, view(encoded, randomness.example_key(epoch, index)), label
 
-    none_read = tf.data.Dataset.from_tensors(
+    def decoded():  # made anew for each use: tf.data fuses map and batch, which must not concern the other
+        examples = tf.data.Dataset.from_tensor_slices((places, tf.gather(indices, places)))
+        return examples.map(example, num_parallel_calls=decode_threads)
+
+    # The row as a whole, which is fast; failing that, one by one, without those that raise; failing all, nothing.
+    whole, what_can_be_read = decoded().batch(micro_batch).ignore_errors(), decoded().ignore_errors().batch(micro_batch)
+    nothing = tf.data.Dataset.from_tensors(
         (tf.zeros([0], tf.int64), tf.zeros([0, crop, crop, 3], tf.uint8), tf.zeros([0], tf.int32))
     )
+    read = whole.concatenate(what_can_be_read).concatenate(nothing).take(1)
+    return tf.data.Dataset.zip(tf.data.Dataset.from_tensors((epoch, indices)), read)
 
-    def spread_out(places, pixels):
-        # For each place its row among what was read, or the black one behind; scattering the bytes themselves is slow.
-        rows = tf.tensor_scatter_nd_update(
-            tf.fill([micro_batch], tf.shape(places)[0]), places[:, tf.newaxis], tf.range(tf.shape(places)[0])
-        )
-        return tf.gather(tf.concat([pixels, tf.zeros([1, crop, crop, 3], tf.uint8)], 0), rows)
 
-    def read_row(epoch, indices):
-        places = tf.where(indices != PADDING)[:, 0]
-
-        def decoded():  # made anew for each use: tf.data fuses map and batch, which must not concern the other
-            examples = tf.data.Dataset.from_tensor_slices((places, tf.gather(indices, places)))
-            return examples.map(lambda place, index: example(place, index, epoch), num_parallel_calls=decode_threads)
-
-        # The row as a whole, which is fast; failing that, one by one, without those that raise; failing all, nothing.
-        whole, what_can_be_read = decoded().batch(micro_batch).ignore_errors(), decoded().ignore_errors().batch(micro_batch)
-        read = whole.concatenate(what_can_be_read).concatenate(none_read).take(1)
-        return tf.data.Dataset.zip(tf.data.Dataset.from_tensors((epoch, indices)), read)
-
-    def fill_places(row, read):
-        (epoch, indices), (places, pixels, labels) = row, read
-        where = places[:, tf.newaxis]
-        present = tf.scatter_nd(where, tf.ones_like(places, tf.float32), [micro_batch])
-        broken = tf.logical_and(indices != PADDING, present == 0)
-        number_broken = tf.math.count_nonzero(broken, dtype=tf.float32)
-        tf.cond(
-            number_broken > 0,
-            lambda: tf.numpy_function(_reporting(on_broken), [tf.boolean_mask(indices, broken)], tf.int64),
-            lambda: tf.constant(0, tf.int64),
-        )
-        return MicroBatch(
-            images=tf.cond(tf.shape(pixels)[0] == micro_batch, lambda: pixels, lambda: spread_out(places, pixels)),
-            labels=tf.scatter_nd(where, labels, [micro_batch]),
-            keys=randomness.example_key(epoch, tf.maximum(indices, 0)),
-            weights=present,
-            broken=number_broken,
-        )
-
-    signature = tuple(tf.TensorSpec(shape, tf.int64) for shape in shapes)
-    return (
-        tf.data.Dataset.from_generator(rows, output_signature=signature)
-        .interleave(read_row, cycle_length=_ROWS_AT_ONCE, block_length=1, num_parallel_calls=_ROWS_AT_ONCE, deterministic=True)
-        .map(fill_places, num_parallel_calls=1)
-        .prefetch(_ROWS_READY)
+def _fill_places(epoch, indices, places, pixels, labels, on_broken) -> MicroBatch:
+    """Puts what was read in its places in the micro-batch and reports what is missing."""
+    micro_batch, where = indices.shape[0], places[:, tf.newaxis]
+    present = tf.scatter_nd(where, tf.ones_like(places, tf.float32), [micro_batch])
+    broken = tf.logical_and(indices != PADDING, present == 0)
+    number_broken = tf.math.count_nonzero(broken, dtype=tf.float32)
+    tf.cond(
+        number_broken > 0,
+        lambda: tf.numpy_function(_reporting(on_broken), [tf.boolean_mask(indices, broken)], tf.int64),
+        lambda: tf.constant(0, tf.int64),
     )
+    is_full = tf.shape(pixels)[0] == micro_batch
+    return MicroBatch(
+        images=tf.cond(is_full, lambda: pixels, lambda: _spread_out(places, pixels, micro_batch)),
+        labels=tf.scatter_nd(where, labels, [micro_batch]),
+        keys=randomness.example_key(epoch, tf.maximum(indices, 0)),
+        weights=present,
+        broken=number_broken,
+    )
+
+
+def _spread_out(places, pixels, micro_batch: int):
+    # For each place its row among what was read, or the black one behind; scattering the bytes themselves is slow.
+    read = tf.shape(places)[0]
+    rows = tf.tensor_scatter_nd_update(tf.fill([micro_batch], read), places[:, tf.newaxis], tf.range(read))
+    return tf.gather(tf.concat([pixels, tf.zeros([1, *pixels.shape[1:]], tf.uint8)], axis=0), rows)
 
 
 def _reporting(on_broken):
