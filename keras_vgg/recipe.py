@@ -58,7 +58,7 @@ class Recipe:
         AUTO, "how replicas are laid out", choices=(AUTO, "one-device", "mirrored", "multi-worker"), machine=True
     )
     replicas: int | None = _field(None, "replicas on this machine: GPUs, or logical CPU devices where there is none", machine=True)
-    jit: bool | None = _field(None, "compile with XLA (default: where the net is large enough to gain)", machine=True)
+    jit: bool | None = _field(None, "compile with XLA (default: where net and machine gain by it)", machine=True)
     checkpoint_minutes: float = _field(10.0, "minutes between checkpoints within an epoch", machine=True)
 
     def __post_init__(self):
@@ -82,12 +82,12 @@ class Recipe:
         """Validation scale Q: S, or the middle of the jitter range (Sec. 3.2)."""
         return sum(self.scales) // 2
 
-    def uses_jit(self, num_classes: int) -> bool:
-        """Whether to compile with XLA: as `jit` says, or, unsaid, for nets large enough that it pays."""
+    def uses_jit(self, num_classes: int, prefers_xla: bool) -> bool:
+        """Whether to compile with XLA: as `jit` says, or, unsaid, for large nets on a machine that `prefers_xla` for them."""
         if self.jit is not None:
             return self.jit
         facts = configs.layer_facts(self.arch, input_shape=(self.crop, self.crop, 3), classes=num_classes, width=self.width)
-        return sum(layer.multiply_adds for layer in facts) >= JIT_MULTIPLY_ADDS
+        return prefers_xla and sum(layer.multiply_adds for layer in facts) >= JIT_MULTIPLY_ADDS
 
     def experiment(self) -> dict:
         """The fields that decide what comes out of a run, without those that say on what it is computed."""

@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 
 from keras_vgg.training.optimizer import SGD
 
@@ -16,6 +17,18 @@ def test_follows_the_papers_formula():
         velocity = 0.9 * velocity - 0.1 * (gradient + 0.05 * weight)
         weight = weight + velocity
     np.testing.assert_allclose(variable.numpy(), weight, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+def test_is_keras_sgd_where_nothing_decays(momentum, nesterov):
+    rng = np.random.default_rng(1)
+    variables = [keras.Variable(np.ones((2, 3), "float32")) for _ in range(2)]
+    optimizers = [SGD(0.1, momentum, l2=0.0, nesterov=nesterov), keras.optimizers.SGD(0.1, momentum, nesterov=nesterov)]
+    for gradient in rng.normal(size=(4, 2, 3)).astype("float32"):
+        for optimizer, variable in zip(optimizers, variables, strict=True):
+            optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+    np.testing.assert_allclose(variables[0].numpy(), variables[1].numpy(), rtol=1e-6)
+    assert not np.allclose(variables[0].numpy(), 1)
 
 
 def test_differs_from_both_keras_ways():

@@ -55,8 +55,8 @@ def train(dataset, replicas, micro_batch, jit, recipe=RECIPE, steps=STEPS):
     feed = training_feed(dataset.train, recipe, layout, cluster, epoch=0, step=0)
     figures = []
     for number in range(steps):
-        for _ in range(layout.micro_steps(90, number % layout.steps(90))):
-            step.accumulate(next(feed), tf.constant(1.0))
+        for micro_step in range(layout.micro_steps(90, number % layout.steps(90))):
+            step.accumulate(next(feed), tf.constant(1.0), first=micro_step == 0)
         figures.append(step.totals())
         step.update(tf.constant(figures[-1].examples, tf.float32))
     validation = validation_feed(dataset.validation, recipe, layout, cluster)

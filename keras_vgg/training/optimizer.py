@@ -1,6 +1,7 @@
 """The paper's SGD: momentum with the L2 term in the gradient (Sec. 3.1)."""
 
 import keras
+import tensorflow as tf
 
 
 @keras.saving.register_keras_serializable("keras_vgg")
@@ -23,8 +24,20 @@ class SGD(keras.optimizers.SGD):
         self.l2 = l2
 
     def update_step(self, gradient, variable, learning_rate):
-        """One update of `variable`; called by Keras."""
-        super().update_step(gradient + self.l2 * keras.ops.convert_to_tensor(variable), variable, learning_rate)
+        """One update of `variable`, a `tf.Variable`; called by Keras."""
+        gradient = keras.ops.cast(gradient, variable.dtype) + self.l2 * keras.ops.convert_to_tensor(variable)
+        if not self.momentum:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        # Keras' own rule in one kernel: each operation of its own would read and write all weights once more.
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable.handle,
+            accum=self.momentums[self._get_variable_index(variable)].value.handle,
+            lr=tf.cast(learning_rate, variable.dtype),
+            grad=gradient,
+            momentum=tf.cast(self.momentum, variable.dtype),
+            use_nesterov=self.nesterov,
+        )
 
     def get_config(self):
         """The constants, for saving."""

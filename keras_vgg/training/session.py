@@ -16,6 +16,7 @@ from keras_vgg.training.memory import auto_micro_batch
 from keras_vgg.training.optimizer import SGD
 from keras_vgg.training.run_folder import RunFolder
 from keras_vgg.training.trainer import Trainer
+from keras_vgg.xla import convolutions_prefer_xla
 
 
 def train(wanted: Recipe, folder: RunFolder) -> None:
@@ -44,7 +45,7 @@ def train(wanted: Recipe, folder: RunFolder) -> None:
     recipe = dataclasses.replace(
         recipe,
         micro_batch=_micro_batch(recipe, dataset, cluster, folder if resuming else None),
-        jit=recipe.uses_jit(len(dataset.classes)),
+        jit=recipe.uses_jit(len(dataset.classes), convolutions_prefer_xla()),
     )
     if tf.config.list_physical_devices("GPU") and not recipe.jit:
         # On CPUs the operations are deterministic anyway. XLA refuses: it has no deterministic max-pooling gradient for GPUs.

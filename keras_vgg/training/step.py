@@ -119,13 +119,16 @@ class TrainingStep:
         self._gradients_of, self._figures_of = gradients, evaluate
 
     @tf.function
-    def accumulate(self, batch: MicroBatch, loss_scale):
-        """Adds the gradients (times `loss_scale`) and figures of one micro-batch per replica."""
+    def accumulate(self, batch: MicroBatch, loss_scale, *, first: bool):
+        """Adds the gradients (times `loss_scale`) and figures of one micro-batch per replica; the `first` begins the sum anew."""
 
         def on_replica(batch):
             gradients, sums = self._gradients_of(batch, loss_scale)
             for total, gradient in zip(self._gradients, gradients, strict=True):
-                total.assign_add(gradient)
+                if first:
+                    total.assign(gradient)  # the variable takes the array over: nothing to clear, nothing to copy
+                else:
+                    total.assign_add(gradient)
             self._sums.assign_add(sums)
 
         self._strategy.run(on_replica, args=(batch,))
@@ -168,20 +171,10 @@ class TrainingStep:
 
     @tf.function
     def update(self, divisor):
-        """Changes the weights by the summed gradients over `divisor` (examples times loss scale) and clears the sums."""
+        """Changes the weights by the summed gradients over `divisor` (examples times loss scale)."""
 
         def on_replica():
             gradients = [total.read_value() / divisor for total in self._gradients]
             self._optimizer.apply(gradients, self._model.trainable_variables)
-            self._clear()
 
         self._strategy.run(on_replica)
-
-    @tf.function
-    def discard(self):
-        """Clears the summed gradients."""
-        self._strategy.run(self._clear)
-
-    def _clear(self):
-        for total in self._gradients:
-            total.assign(tf.zeros_like(total))

@@ -148,8 +148,8 @@ class Trainer:
         """Makes one weight update and returns its figures."""
         scale = tf.constant(self._loss_scale.value)
         left = min(self._recipe.batch_size, self._dataset.train.size - self._position.step * self._recipe.batch_size)
-        for _ in range(self._layout.micro_steps(self._dataset.train.size, self._position.step)):
-            self._step.accumulate(next(self._training), scale)
+        for number in range(self._layout.micro_steps(self._dataset.train.size, self._position.step)):
+            self._step.accumulate(next(self._training), scale, first=number == 0)
             self._stop_if_alone()
             taken = min(self._layout.micro_batch * self._cluster.replicas, left)  # the last micro-batch may be partly empty
             self._progress.count(taken)
@@ -159,8 +159,7 @@ class Trainer:
         if self._loss_scale.is_dynamic:
             finite = bool(self._step.gradients_are_finite())
             self._loss_scale.adjust(finite)
-            if not finite:
-                self._step.discard()
+            if not finite:  # a lower scale begins with the next batch
                 return totals
         if totals.examples:  # else every image of the batch was broken
             self._step.update(tf.constant(totals.examples, tf.float32) * scale)

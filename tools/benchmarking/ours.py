@@ -18,12 +18,13 @@ from keras_vgg.training.cluster import make_cluster
 from keras_vgg.training.feed import training_feed
 from keras_vgg.training.optimizer import SGD
 from keras_vgg.training.step import TrainingStep
+from keras_vgg.xla import convolutions_prefer_xla
 
 _PREPROCESSING = Preprocessing(mean=IMAGENET.mean)
 
 
 class Training:
-    """Weight updates as `keras_vgg.fit` makes them, one a micro-batch: keyed dropout, colour shift, L2, XLA, huge pages."""
+    """Updates as `keras_vgg.fit` makes them, one a micro-batch: keyed dropout, colour shift, L2, XLA where it pays, huge pages."""
 
     processes = 0
 
@@ -33,7 +34,7 @@ class Training:
         with strategy.scope():
             self._model = build_vgg(settings.arch, input_shape=(settings.crop, settings.crop, 3), classes=CLASSES)
             optimizer = SGD(LEARNING_RATE, momentum=0.9, l2=5e-4)
-        jit = Recipe(arch=settings.arch, crop=settings.crop, scale=settings.crop).uses_jit(CLASSES)
+        jit = Recipe(arch=settings.arch, crop=settings.crop, scale=settings.crop).uses_jit(CLASSES, convolutions_prefer_xla())
         options = {"preprocessing": _PREPROCESSING, "colors": IMAGENET, "seed": 0, "jit": jit}
         self._step = TrainingStep(self._model, optimizer, strategy, **options)
         images, labels = settings.images()
@@ -47,7 +48,7 @@ class Training:
         """Makes `steps` weight updates and returns the seconds."""
         began, scale = time.perf_counter(), tf.constant(1.0)
         for _ in range(steps):
-            self._step.accumulate(next(self._batches), scale)
+            self._step.accumulate(next(self._batches), scale, first=True)
             totals = self._step.totals()
             self._step.update(tf.constant(totals.examples, tf.float32) * scale)
         bias = self._model.weights[-1].numpy()  # waits for the last update
