@@ -10,8 +10,8 @@ CPU_FACTS = pathlib.Path("/proc/cpuinfo")
 def convolutions_prefer_xla() -> bool:
     """Whether large convolutional nets train faster with XLA here: on GPUs, and on CPUs without AVX-512.
 
-    Without XLA, TensorFlow on a CPU calls oneDNN, whose convolutions use AVX-512 to the full; XLA's do not. Net D, 224x224,
-    batch 8, gradients alone: 1.68 s without XLA and 2.18 s with it under AVX-512; held to AVX2, 4.02 s and 3.61 s (`BUILD.md`).
+    Without XLA, TensorFlow on a CPU calls oneDNN, whose convolutions use AVX-512 to the full; XLA's do not. Without AVX-512,
+    XLA is as fast or faster (figures and commands in `BUILD.md`).
     """
     return bool(tf.config.list_physical_devices("GPU")) or not _has_avx512()
 

@@ -4,6 +4,7 @@
 same work on the same images, each in its own process, in alternating rounds; images per second are medians over the rounds.
 """
 
+import argparse
 import concurrent.futures
 import multiprocessing
 import pathlib
@@ -32,6 +33,9 @@ def main(argv: list[str]) -> None:
     for name, help, steps in (("train", "weight updates", 2), ("predict", "forward passes", 3)):
         command = commands.add_parser(name, help=help, description=f"Images per second of {help}, float32.")
         command.add_argument("--arch", choices=tuple(configs.CONFIGS), default="D", help="net of Table 1 (default: %(default)s)")
+        command.add_argument(
+            "--jit", action=argparse.BooleanOptionalAction, help="compile ours with XLA (default: as keras_vgg.fit)"
+        )
         _add_contest_flags(command, batch=8, steps=steps)
     command = commands.add_parser("input", help="input pipelines", description="Images per second of input pipelines.")
     command.add_argument("--images", nargs="+", metavar="PATH", help="JPEG files or folders with some (default: makes its own)")
@@ -77,7 +81,7 @@ _positive.__name__ = "positive number"  # argparse puts it into its message
 
 
 def _compare_nets(arguments) -> None:
-    settings = pictures.NetSettings(arguments.arch, arguments.crop, arguments.batch, arguments.steps)
+    settings = pictures.NetSettings(arguments.arch, arguments.crop, arguments.batch, arguments.steps, arguments.jit)
     peers, kind = [], {"train": "Training", "predict": "Forward"}[arguments.command]
     for name in arguments.peers:
         if arguments.arch in _PEER_NETS[name]:

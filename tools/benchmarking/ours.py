@@ -23,6 +23,11 @@ from keras_vgg.xla import convolutions_prefer_xla
 _PREPROCESSING = Preprocessing(mean=IMAGENET.mean)
 
 
+def _uses_jit(settings: NetSettings) -> bool:
+    recipe = Recipe(arch=settings.arch, crop=settings.crop, scale=settings.crop, jit=settings.jit)
+    return recipe.uses_jit(CLASSES, convolutions_prefer_xla())
+
+
 class Training:
     """Updates as `keras_vgg.fit` makes them, one a micro-batch: keyed dropout, colour shift, L2, XLA where it pays, huge pages."""
 
@@ -34,7 +39,7 @@ class Training:
         with strategy.scope():
             self._model = build_vgg(settings.arch, input_shape=(settings.crop, settings.crop, 3), classes=CLASSES)
             optimizer = SGD(LEARNING_RATE, momentum=0.9, l2=5e-4)
-        jit = Recipe(arch=settings.arch, crop=settings.crop, scale=settings.crop).uses_jit(CLASSES, convolutions_prefer_xla())
+        jit = _uses_jit(settings)
         options = {"preprocessing": _PREPROCESSING, "colors": IMAGENET, "seed": 0, "jit": jit}
         self._step = TrainingStep(self._model, optimizer, strategy, **options)
         images, labels = settings.images()
@@ -59,16 +64,17 @@ class Training:
 
 
 class Forward:
-    """Posteriors of uint8 images, compiled with XLA."""
+    """Posteriors of uint8 images, compiled with XLA where that pays."""
 
     processes = 0
 
     def __init__(self, settings: NetSettings):
         model = build_vgg(settings.arch, input_shape=(settings.crop, settings.crop, 3), classes=CLASSES)
-        self._predict = tf.function(lambda images: model(_PREPROCESSING(images), training=False), jit_compile=True)
+        jit = _uses_jit(settings)
+        self._predict = tf.function(lambda images: model(_PREPROCESSING(images), training=False), jit_compile=jit)
         images, _ = settings.images()
         self._batches = np.split(images, settings.steps)
-        self.note = f"tf.function, XLA, {model.count_params():,} parameters"
+        self.note = f"tf.function, XLA {'on' if jit else 'off'}, {model.count_params():,} parameters"
 
     def run(self, steps: int) -> float:
         """Predicts `steps` batches, from NumPy to NumPy, and returns the seconds."""

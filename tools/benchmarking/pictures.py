@@ -27,12 +27,14 @@ class NetSettings:
         crop: side of the images.
         batch: images per step.
         steps: batches at hand; step `i` of a round takes batch `i`.
+        jit: whether ours is compiled with XLA; `None` leaves it to `keras_vgg`.
     """
 
     arch: str
     crop: int
     batch: int
     steps: int
+    jit: bool | None
 
     def images(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns `(steps * batch, crop, crop, 3)` uint8 RGB and `(steps * batch,)` int32 labels, the same at every call."""
