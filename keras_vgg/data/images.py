@@ -107,4 +107,4 @@ def _resize(pixels, crop):
 
     # Two-tap bilinear skips pixels beyond a reduction of two; averaging costs much and is needed for large PNGs alone.
     resized = tf.cond(tf.reduce_min(tf.shape(pixels)[:2]) >= 2 * crop, bilinear(True), bilinear(False))
-    return tf.cast(tf.round(tf.clip_by_value(resized, 0, 255)), tf.uint8)
+    return tf.cast(tf.round(resized), tf.uint8)  # means of pixels, so that they lie in [0, 255] already
