@@ -11,7 +11,7 @@ def convolutions_prefer_xla() -> bool:
     """Whether large convolutional nets train faster with XLA here: on GPUs, and on CPUs without AVX-512.
 
     Without XLA, TensorFlow on a CPU calls oneDNN, whose convolutions use AVX-512 to the full; XLA's do not. Without AVX-512,
-    XLA is as fast or faster (figures and commands in `BUILD.md`).
+    XLA is as fast (figures and commands in `BUILD.md`).
     """
     return bool(tf.config.list_physical_devices("GPU")) or not _has_avx512()
 

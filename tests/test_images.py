@@ -210,6 +210,12 @@ def test_reduction_averages_instead_of_skipping(kind, reduction):
     assert pixels.std() < 2 * 40 / reduction
 
 
+@pytest.mark.parametrize("side", [20, 33, 47, 64, 101, 333])
+def test_white_stays_white(side):
+    """However it is resized: one rounding error above 255 would come out black."""
+    assert (view(encode(Image.new("RGB", (side, side + 7), (255,) * 3)), 32) == 255).all()
+
+
 def test_photograph_of_48_megapixels():
     columns = Image.linear_gradient("L").rotate(90).resize((8000, 6000))
     encoded = encode(Image.merge("RGB", (columns, Image.new("L", columns.size, 90), Image.new("L", columns.size, 20))), "JPEG")

@@ -126,7 +126,7 @@ class TrainingStep:
             gradients, sums = self._gradients_of(batch, loss_scale)
             for total, gradient in zip(self._gradients, gradients, strict=True):
                 if first:
-                    total.assign(gradient)  # the variable takes the array over: nothing to clear, nothing to copy
+                    total.assign(gradient)  # so that nothing needs clearing, whatever became of the batch before
                 else:
                     total.assign_add(gradient)
             self._sums.assign_add(sums)
