@@ -1,0 +1,55 @@
+"""Arrays that lie in files: what a reader of a weight file gives for every array, before a number of it is read.
+
+Readers tell shapes at once and read values when asked, by rows, so that loading 500 MB takes no second copy of it and a
+file that does not fit is refused before anything is changed.
+"""
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from keras_vgg.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredArray:
+    """An array in a file, in the file's own layout.
+
+    Attributes:
+        shape: its shape, of at least one axis.
+        dtype: the type of its numbers in the file.
+        rows: `rows(start, stop)` reads that part of the first axis.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    rows: Callable[[int, int], np.ndarray]
+
+    def read(self) -> np.ndarray:
+        """Reads the whole array."""
+        return self.rows(0, self.shape[0])
+
+
+def raw_array(path: str | pathlib.Path, name: str, offset: int, shape: tuple[int, ...], dtype) -> StoredArray:
+    """Returns the array of plain little-endian numbers, last axis fastest, that starts at byte `offset` of the file.
+
+    Raises:
+        InputError: if the file ends before the array does; the line names the array.
+    """
+    dtype, path = np.dtype(dtype), pathlib.Path(path)
+    end, size = offset + math.prod(shape) * dtype.itemsize, path.stat().st_size
+    if end > size:
+        raise InputError(f"{path} is truncated: {name} should end at byte {end:,}, the file has {size:,}. Fetch or copy it again.")
+    row = math.prod(shape[1:])
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        begin, count = offset + start * row * dtype.itemsize, (stop - start) * row
+        values = np.fromfile(path, dtype, count, offset=begin)
+        if values.size < count:
+            raise InputError(f"{path} became shorter while {name} was being read. Fetch or copy it again.")
+        return values.reshape(stop - start, *shape[1:])
+
+    return StoredArray(tuple(shape), dtype, rows)
