@@ -6,6 +6,7 @@ Every convolution has stride 1, "same" padding and ReLU; every block ends in 2x2
 
 import dataclasses
 import math
+from collections.abc import Iterator
 
 from keras_vgg.errors import InputError
 
@@ -33,6 +34,13 @@ class Config:
     def depth(self) -> int:
         """Number of weight layers, by which the nets are commonly named (VGG11 … VGG19)."""
         return sum(map(len, self.kernels)) + 3
+
+    @property
+    def convolutions(self) -> Iterator[tuple[int, int, int]]:
+        """Block, number within the block (both from 1) and kernel size of every convolution, in order."""
+        for block, kernels in enumerate(self.kernels, start=1):
+            for conv, kernel in enumerate(kernels, start=1):
+                yield block, conv, kernel
 
 
 CONFIGS = {

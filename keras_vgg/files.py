@@ -19,7 +19,7 @@ def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
         InputError: if the file system refuses, as when the disk is full; `path` is then what it was before.
     """
     path = pathlib.Path(path)
-    beside = path.with_name(f"{_BESIDE}{path.stem}.{os.getpid()}{path.suffix}")  # Keras looks at the suffix
+    beside = path.with_name(f"{_BESIDE}{os.getpid()}.{path.name}")  # Keras looks at the suffix
     try:
         yield beside
         with open(beside, "rb") as file:

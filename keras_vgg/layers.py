@@ -15,16 +15,23 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     Args:
         k, n, alpha, beta: Krizhevsky's constants; `n` counts channels and must be odd.
+        data_format: `"channels_last"` or `"channels_first"`; Keras' own setting by default.
     """
 
-    def __init__(self, k: float = 2.0, n: int = 5, alpha: float = 1e-4, beta: float = 0.75, **kwargs):
+    def __init__(self, k: float = 2.0, n: int = 5, alpha: float = 1e-4, beta: float = 0.75, data_format=None, **kwargs):
         super().__init__(**kwargs)
+        self.data_format = data_format or keras.config.image_data_format()
         if n < 1 or n % 2 == 0:
             raise ValueError(f"`n` must be an odd number of channels, so that they lie around one. Received: n={n}.")
         self.k, self.n, self.alpha, self.beta = k, n, alpha, beta
 
     def call(self, inputs):
-        """Normalises `(B, H, W, C)`; same shape and dtype out."""
+        """Normalises `(B, H, W, C)`, or `(B, C, H, W)`; same shape and dtype out."""
+        if self.data_format == "channels_first":  # the op knows channels_last alone
+            return tf.transpose(self._normalize(tf.transpose(inputs, (0, 2, 3, 1))), (0, 3, 1, 2))
+        return self._normalize(inputs)
+
+    def _normalize(self, inputs):
         # The op knows no bfloat16, and squares overflow float16.
         outputs = tf.nn.local_response_normalization(
             tf.cast(inputs, tf.float32), depth_radius=self.n // 2, bias=self.k, alpha=self.alpha, beta=self.beta
@@ -37,7 +44,8 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     def get_config(self):
         """The constants, for saving."""
-        return super().get_config() | {"k": self.k, "n": self.n, "alpha": self.alpha, "beta": self.beta}
+        constants = {"k": self.k, "n": self.n, "alpha": self.alpha, "beta": self.beta}
+        return super().get_config() | constants | {"data_format": self.data_format}
 
 
 def keyed_dropout(inputs, keys, *, rate: float, seed: int, stream: int):

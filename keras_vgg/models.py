@@ -26,30 +26,17 @@ def build_vgg(
     arch: str,
     *,
     input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
-    classes: int = 1000,
-    include_top: bool = True,
-    dropout: float = 0.5,
-    width: float = 1.0,
-    batch_norm: bool = False,
-    initializer="glorot",
-    classifier_activation: str | None = "softmax",
-    pooling: str | None = None,
     name: str | None = None,
+    **options,
 ) -> keras.Model:
     """Returns net `arch` of Table 1, untrained.
 
     Args:
         arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`.
         input_shape: `(height, width, channels)`; sides of at least 32, or `None` for any size without the top.
-        classes: number of classes of `predictions`.
-        include_top: whether `fc1`, `fc2` and `predictions` follow the convolutions.
-        dropout: dropout rate after `fc1` and after `fc2`.
-        width: factor on all filters and on the sizes of `fc1` and `fc2`, for small machines.
-        batch_norm: batch normalisation between every convolution and its ReLU, as in torchvision's `vgg*_bn`.
-        initializer: `"glorot"`, `"gaussian"`, `"he"`, or any Keras initializer, for the kernels.
-        classifier_activation: activation of `predictions`; `None` for logits.
-        pooling: without the top, `"avg"` or `"max"` for global pooling after the last block, `None` for its feature map.
         name: the model's name; by default from `arch`, e.g. `vgg_d`.
+        **options: as for `apply_vgg`: `classes`, `include_top`, `dropout`, `width`, `batch_norm`, `initializer`,
+            `classifier_activation`, `pooling`.
 
     Returns:
         A functional model, `(B, height, width, channels)` float32 to `(B, classes)` float32 with the top.
@@ -61,13 +48,77 @@ def build_vgg(
         >>> build_vgg("D").count_params()
         138357544
     """
+    configs.get_config(arch)
+    _check_shape(input_shape, options.get("include_top", True))
+    inputs = keras.Input(input_shape, name="images")
+    outputs = apply_vgg(inputs, arch, **options)
+    return keras.Model(inputs, outputs, name=name or default_name(arch, batch_norm=options.get("batch_norm", False)))
+
+
+def default_name(arch: str, *, batch_norm: bool = False) -> str:
+    """Name of a model of net `arch`, e.g. `vgg_a_lrn` or `vgg_d_bn`."""
+    return f"vgg_{arch.lower().replace('-', '_')}{'_bn' if batch_norm else ''}"
+
+
+def apply_vgg(
+    inputs,
+    arch: str,
+    *,
+    classes: int = 1000,
+    include_top: bool = True,
+    dropout: float = 0.5,
+    width: float = 1.0,
+    batch_norm: bool = False,
+    initializer="glorot",
+    classifier_activation: str | None = "softmax",
+    pooling: str | None = None,
+):
+    """Puts the layers of net `arch` on a symbolic tensor, in Keras' image data format.
+
+    Args:
+        inputs: symbolic `(B, height, width, channels)`.
+        arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`.
+        classes: number of classes of `predictions`.
+        include_top: whether `fc1`, `fc2` and `predictions` follow the convolutions.
+        dropout: dropout rate after `fc1` and after `fc2`; no such layers at 0.
+        width: factor on all filters and on the sizes of `fc1` and `fc2`, for small machines.
+        batch_norm: batch normalisation between every convolution and its ReLU, as in torchvision's `vgg*_bn`.
+        initializer: `"glorot"`, `"gaussian"`, `"he"`, or any Keras initializer, for the kernels.
+        classifier_activation: activation of `predictions`; `None` for logits.
+        pooling: without the top, `"avg"` or `"max"` for global pooling after the last block, `None` for its feature map.
+
+    Returns:
+        Symbolic outputs: `(B, classes)` with the top, `(B, 512)` with `pooling`, else `(B, height / 32, width / 32, 512)`.
+
+    Raises:
+        InputError: for an argument out of range.
+    """
     config = configs.get_config(arch)
-    _check(input_shape, classes, include_top, dropout, width, initializer, pooling)
+    _check_options(classes, include_top, dropout, width, initializer, pooling)
 
     def new_initializer():
         return INITIALIZERS[initializer]() if isinstance(initializer, str) else _fresh(initializer)
 
-    inputs = outputs = keras.Input(input_shape, name="images")
+    outputs = _convolutions(inputs, config, width, batch_norm, new_initializer)
+    if not include_top:
+        return POOLINGS[pooling](name=f"{pooling}_pool")(outputs) if pooling else outputs
+    outputs = keras.layers.Flatten(name="flatten")(outputs)
+    for fc in ("fc1", "fc2"):
+        units = configs.scaled_width(configs.FC_UNITS, width)
+        outputs = keras.layers.Dense(units, activation="relu", kernel_initializer=new_initializer(), name=fc)(outputs)
+        if dropout:
+            outputs = keras.layers.Dropout(dropout, name=f"dropout_{fc}")(outputs)
+    return keras.layers.Dense(
+        classes,
+        activation=classifier_activation,
+        kernel_initializer=new_initializer(),
+        dtype="float32",  # posteriors and the loss keep full precision under a mixed policy
+        name="predictions",
+    )(outputs)
+
+
+def _convolutions(outputs, config, width, batch_norm, new_initializer):
+    channel_axis = -1 if keras.config.image_data_format() == "channels_last" else 1
     for block, (kernels, filters) in enumerate(zip(config.kernels, configs.FILTERS, strict=True), start=1):
         for conv, kernel in enumerate(kernels, start=1):
             outputs = keras.layers.Conv2D(
@@ -79,27 +130,14 @@ def build_vgg(
                 name=f"block{block}_conv{conv}",
             )(outputs)
             if batch_norm:  # torchvision's epsilon and momentum, so that its weights give its outputs
-                outputs = keras.layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name=f"block{block}_bn{conv}")(outputs)
-                outputs = keras.layers.ReLU(name=f"block{block}_relu{conv}")(outputs)
+                normalization = keras.layers.BatchNormalization(
+                    axis=channel_axis, epsilon=1e-5, momentum=0.9, name=f"block{block}_bn{conv}"
+                )
+                outputs = keras.layers.ReLU(name=f"block{block}_relu{conv}")(normalization(outputs))
             if config.lrn and block == conv == 1:
                 outputs = LocalResponseNormalization(name="block1_lrn")(outputs)
         outputs = keras.layers.MaxPooling2D(2, strides=2, name=f"block{block}_pool")(outputs)
-    if include_top:
-        outputs = keras.layers.Flatten(name="flatten")(outputs)
-        for fc in ("fc1", "fc2"):
-            units = configs.scaled_width(configs.FC_UNITS, width)
-            outputs = keras.layers.Dense(units, activation="relu", kernel_initializer=new_initializer(), name=fc)(outputs)
-            outputs = keras.layers.Dropout(dropout, name=f"dropout_{fc}")(outputs)
-        outputs = keras.layers.Dense(
-            classes,
-            activation=classifier_activation,
-            kernel_initializer=new_initializer(),
-            dtype="float32",  # posteriors and the loss keep full precision under a mixed policy
-            name="predictions",
-        )(outputs)
-    elif pooling:
-        outputs = POOLINGS[pooling](name=f"{pooling}_pool")(outputs)
-    return keras.Model(inputs, outputs, name=name or f"vgg_{arch.lower().replace('-', '_')}{'_bn' if batch_norm else ''}")
+    return outputs
 
 
 def _fresh(initializer):
@@ -108,7 +146,7 @@ def _fresh(initializer):
     return initializer.clone() if isinstance(initializer, keras.initializers.Initializer) else initializer
 
 
-def _check(input_shape, classes, include_top, dropout, width, initializer, pooling):
+def _check_shape(input_shape, include_top):
     if len(input_shape) != 3 or input_shape[-1] is None:
         raise InputError(f"`input_shape` must be (height, width, channels). Received: input_shape={input_shape}.")
     sides = input_shape[:2]
@@ -116,6 +154,9 @@ def _check(input_shape, classes, include_top, dropout, width, initializer, pooli
         raise InputError(f"The sides of `input_shape` must be at least 32: five poolings halve them. Received: {input_shape}.")
     if include_top and None in sides:
         raise InputError(f"With `include_top=True`, `input_shape` must give both sides: fc1 needs them. Received: {input_shape}.")
+
+
+def _check_options(classes, include_top, dropout, width, initializer, pooling):
     if classes < 1:
         raise InputError(f"`classes` must be at least 1. Received: classes={classes}.")
     if not 0 <= dropout < 1:

@@ -48,7 +48,7 @@ class Recipe:
     weight_decay: float = _field(5e-4, "L2 multiplier: it is added to the gradient, inside the momentum")
     dropout: float = _field(0.5, "dropout rate after fc1 and fc2")
     init: str = _field("glorot", "initialisation of the kernels", choices=("glorot", "gaussian", "he"))
-    init_from: str | None = _field(None, "run folder or .keras file to start from: net A for a deeper net, or the same net")
+    init_from: str | None = _field(None, "run folder or weight file to start from: net A for a deeper net, or the same net")
     precision: str = _field("float32", "compute precision", choices=("float32", "mixed_bfloat16", "mixed_float16"))
     seed: int = _field(0, "seed of everything random")
     limit_images: int | None = _field(None, "use at most this many images of each split")

@@ -2,12 +2,18 @@
 
 import dataclasses
 import pathlib
-import zipfile
 
 import keras
+import numpy as np
 
-from keras_vgg import layers  # noqa: F401  (registers the layers that a file may hold)
+from keras_vgg import (
+    layers,  # noqa: F401  (registers the layers that a file may hold)
+    preprocessing,
+)
+from keras_vgg.configs import CONFIGS
 from keras_vgg.errors import InputError
+from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.weights import kinds, loading, weight_file
 
 NET_A_LAYERS = ("block1_conv1", "block2_conv1", "block3_conv1", "block3_conv2", "fc1", "fc2", "predictions")
 """Net A's first four convolutions and its FC layers: what the paper copies into the deeper nets.
@@ -61,58 +67,88 @@ def init_from_same_net(model: keras.Model, source: keras.Model) -> Transferred:
     return _copy(model, source, tuple(layer.name for layer in source.layers if layer.weights))
 
 
-def init_from(model: keras.Model, source: keras.Model) -> Transferred:
+def init_from(model: keras.Model, source: keras.Model, *, wants: Preprocessing | None = None) -> Transferred:
     """Starts `model` from `source` as the paper would: the same net whole, or net A into a deeper one.
+
+    Args:
+        model: a net of `build_vgg`, changed in place.
+        source: a trained net.
+        wants: what `model` is going to be given. Where `source` is known to want another thing of an image (BGR, another mean,
+            another deviation), the first convolution is changed to put out the same for the same image; only at the image's
+            border, where zeros stand for the mean, a difference between the means remains.
 
     Raises:
         InputError: if `source` is neither.
     """
     ours, theirs = _convolutions(model), _convolutions(source)
     if ours == theirs:
-        return init_from_same_net(model, source)
-    if [name for name, _ in theirs] == [
-        f"block{b}_conv{c}" for b, c in ((1, 1), (2, 1), (3, 1), (3, 2), (4, 1), (4, 2), (5, 1), (5, 2))
-    ]:
-        return init_from_net_a(model, source)
-    raise InputError(
-        f"`init_from` takes the same net or net A. Received: {source.name} with {len(theirs)} convolutions "
-        f"for {model.name} with {len(ours)}."
-    )
+        result = init_from_same_net(model, source)
+    elif theirs == _NET_A:
+        result = init_from_net_a(model, source)
+    else:
+        raise InputError(
+            f"`init_from` takes the same net or net A. Received: {source.name} with {len(theirs)} convolutions and "
+            f"normalisations for {model.name} with {len(ours)}."
+        )
+    if wants and "block1_conv1" in result.copied and preprocessing.is_known(source):
+        _adapt(model.get_layer("block1_conv1"), preprocessing.for_model(source), wants)
+    return result
+
+
+def _adapt(first: keras.layers.Conv2D, learned: Preprocessing, given: Preprocessing) -> None:
+    """Changes the first convolution, which learned to see one preprocessing, to put out the same when given another."""
+    if learned == given:
+        return
+    kernel, bias = first.get_weights()  # (height, width, channels, filters)
+    if learned.bgr:
+        kernel = kernel[:, :, ::-1]
+    # As RGB, x_learned = (image - mean_l) / std_l and x_given = (image - mean_g) / std_g; solved for the former.
+    scale = np.divide(given.std, learned.std)
+    shift = np.subtract(given.mean, learned.mean) / learned.std
+    bias = bias + np.einsum("hwcf,c->f", kernel, shift)
+    kernel = kernel * scale[:, None]
+    first.set_weights([kernel[:, :, ::-1] if given.bgr else kernel, bias])
 
 
 def find_model(run_or_file: str | pathlib.Path) -> pathlib.Path:
-    """Returns the `.keras` file of a run folder of `keras_vgg.fit` (its `best.keras`), or the file that is named itself.
+    """Returns the file of a model: the `best.keras` of a run folder of `keras_vgg.fit`, or a weight file of any kind itself.
 
     Raises:
-        InputError: if there is no such file or it is no archive.
+        InputError: if there is no such file or its kind is not known.
     """
-    path = pathlib.Path(run_or_file)
-    if path.is_dir():
-        path = path / "best.keras"
-    if not path.is_file():
-        raise InputError(f"Expected a run folder with best.keras, or a .keras file. Received: {run_or_file} (no {path}).")
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"Expected a .keras file (a zip archive). Received: {path}, which is damaged or of another kind.")
+    path = weight_file.find_file(run_or_file)
+    kinds.tell(path)
     return path
 
 
 def load_model(run_or_file: str | pathlib.Path) -> keras.Model:
-    """Returns the model that `find_model` finds.
+    """Returns the model that `find_model` finds, and notes what its weights want of an image, if the file says so.
+
+    A `.keras` file gives its own model; from other files the net is built that they hold weights for.
 
     Raises:
-        InputError: if there is none or Keras cannot load it.
+        InputError: if there is none or it cannot be loaded.
     """
     path = find_model(run_or_file)
+    if kinds.tell(path) is not kinds.KERAS:
+        return loading.load_net(path)
     try:
-        return keras.saving.load_model(path, compile=False)
+        model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever comes up within a damaged archive, or one that holds no model
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"Expected a .keras file that Keras can load. Received: {path} ({reason}).") from error
+    if attached := preprocessing.read_attached(path):
+        preprocessing.remember(model, attached)
+    return model
+
+
+_NET_A = [(f"block{block}_conv{conv}", (kernel, kernel)) for block, conv, kernel in CONFIGS["A"].convolutions]
 
 
 def _convolutions(model):
-    # Names with kernel sizes: net C differs from net D in these alone.
-    return [(layer.name, tuple(layer.kernel_size)) for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    # Names with kernel sizes: net C differs from net D in these alone. A net with batch norm is another one.
+    kept = [layer for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.BatchNormalization))]
+    return [(layer.name, tuple(getattr(layer, "kernel_size", ()))) for layer in kept]
 
 
 def _copy(model, source, names) -> Transferred:

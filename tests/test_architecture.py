@@ -15,15 +15,19 @@ LEVELS = (
     ("configs", "files"),
     ("recipe",),
     ("layers", "preprocessing", "cli"),
-    ("models", "transfer", "data"),
-    ("training",),
+    ("models", "data"),
+    ("weights",),
+    ("transfer",),
+    ("training", "applications"),
 )
 STRANGERS = {
     "data": {"layers", "models", "transfer", "preprocessing", "recipe", "cli"},
     "models": {"data", "recipe", "cli"},
+    "weights": {"data", "recipe", "cli"},
     "transfer": {"data", "models", "recipe", "cli"},
     "layers": {"data", "models", "cli"},
-    "training": {"cli"},
+    "training": {"cli", "weights"},
+    "applications": {"data", "recipe", "cli", "transfer"},
 }
 """Parts that do not know each other although their levels would let them."""
 
@@ -100,6 +104,7 @@ def test_what_must_answer_at_once_imports_no_tensorflow():
     program = """if True:
         import sys
         import keras_vgg, keras_vgg.configs, keras_vgg.recipe, keras_vgg.cli, keras_vgg.describe, keras_vgg.files, keras_vgg.fit
+        import keras_vgg.convert, keras_vgg.weights.catalogue
         print([name for name in ("tensorflow", "keras", "tensorflow_datasets") if name in sys.modules])
     """
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)

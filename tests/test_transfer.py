@@ -5,9 +5,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vgg import transfer
+from keras_vgg import preprocessing, transfer
 from keras_vgg.errors import InputError
 from keras_vgg.models import build_vgg
+from keras_vgg.preprocessing import Preprocessing
 
 COPIED_CONVOLUTIONS = ("block1_conv1", "block2_conv1", "block3_conv1", "block3_conv2")  # Sec. 3.1: A's first four
 FC_LAYERS = ("fc1", "fc2", "predictions")
@@ -133,5 +134,50 @@ def overwritten_in_the_middle(path: pathlib.Path, model):
 def test_damaged_file_is_named(spoil, tmp_path):
     path = tmp_path / "model.keras"
     spoil(path, net("A"))
-    with pytest.raises(InputError, match=r"Expected a \.keras file.*Received: .*model\.keras"):
+    with pytest.raises(InputError, match=r"Received: .*model\.keras|model\.keras is truncated or damaged") as caught:
         transfer.load_model(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_batch_norm_makes_another_net():
+    with pytest.raises(InputError, match="`init_from` takes the same net or net A"):
+        transfer.init_from(net("D"), net("D", batch_norm=True))
+
+
+@pytest.mark.parametrize("learned", [preprocessing.CAFFE, preprocessing.TORCH, Preprocessing((1.0, 2.0, 3.0))])
+@pytest.mark.parametrize("given", [Preprocessing((120.0, 110.0, 100.0)), preprocessing.CAFFE])
+def test_first_convolution_is_adapted_to_what_the_new_net_is_given(learned, given):
+    source, model = net("A", seed=1), net("A", seed=2)
+    preprocessing.remember(source, learned)
+    transfer.init_from(model, source, wants=given)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
+    first = [keras.Model(each.input, each.get_layer("block1_conv1").output) for each in (source, model)]
+    expected, found = first[0](learned(images)), first[1](given(images))
+    inside = np.s_[:, 1:-1, 1:-1]  # at the border zeros stand for the mean, and the means differ
+    np.testing.assert_allclose(found[inside], expected[inside], atol=1e-4 * np.max(expected))
+    assert np.std(expected) > 0
+
+
+def test_nothing_is_adapted_where_both_want_the_same_or_the_source_does_not_say():
+    source = net("A", seed=1)
+    for said in (None, preprocessing.TORCH):
+        preprocessing.remember(source, said)
+        model = net("A", seed=2)
+        transfer.init_from(model, source, wants=preprocessing.TORCH)
+        assert same(model.get_layer("block1_conv1").get_weights(), source.get_layer("block1_conv1").get_weights())
+
+
+def test_loaded_model_says_what_its_weights_want(tmp_path):
+    path = tmp_path / "net.keras"
+    net("A").save(path)
+    assert not preprocessing.is_known(transfer.load_model(path))
+    preprocessing.attach(path, preprocessing.CAFFE)
+    assert preprocessing.for_model(transfer.load_model(path)) == preprocessing.CAFFE
+
+
+def test_other_kinds_of_files_are_loaded_too(tmp_path):
+    source = net("E", seed=1)
+    source.save_weights(tmp_path / "net.weights.h5")
+    loaded = transfer.load_model(tmp_path / "net.weights.h5")
+    images = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype("float32")
+    np.testing.assert_array_equal(loaded(images), source(images))

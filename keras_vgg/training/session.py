@@ -70,7 +70,8 @@ def train(wanted: Recipe, folder: RunFolder) -> None:
     if resuming:
         say(f"going on with {folder.path} at {trainer.restore()}")
     elif recipe.init_from:
-        say(f"from {recipe.init_from}\n{transfer.init_from(model, transfer.load_model(recipe.init_from))}")
+        source = transfer.load_model(recipe.init_from)
+        say(f"from {recipe.init_from}\n{transfer.init_from(model, source, wants=trainer.preprocessing)}")
     if cluster.is_chief:  # only now: what failed before leaves no trace
         files.write_text(folder.recipe, to_toml(wanted))
         files.write_text(folder.classes, "".join(f"{name}\n" for name in dataset.classes))

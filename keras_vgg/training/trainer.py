@@ -50,6 +50,9 @@ class Trainer:
         colors: colours of the training set.
         cluster: where to train.
         folder: the run folder.
+
+    Attributes:
+        preprocessing: what the model is given of an image.
     """
 
     def __init__(
@@ -66,18 +69,18 @@ class Trainer:
         self._recipe, self._dataset, self._cluster, self._folder = recipe, dataset, cluster, folder
         self._layout = Layout(recipe.batch_size, recipe.micro_batch, cluster.replicas)
         self._steps = self._layout.steps(dataset.train.size)
-        preprocessing = Preprocessing(mean=colors.mean)
+        self.preprocessing = Preprocessing(mean=colors.mean)
         self._step = TrainingStep(
             model,
             optimizer,
             cluster.strategy,
-            preprocessing=preprocessing,
+            preprocessing=self.preprocessing,
             colors=colors if recipe.color else None,
             seed=recipe.seed,
             jit=recipe.jit,
         )
         title = f"net {recipe.arch}, {dataset.description}"
-        self._keeper = Keeper(folder, cluster, model, [*model.variables, *optimizer.variables], preprocessing, title)
+        self._keeper = Keeper(folder, cluster, model, [*model.variables, *optimizer.variables], self.preprocessing, title)
         if cluster.is_chief:
             checks.check_disk(folder, model.count_params())
         self._plateau = PlateauSchedule(recipe.patience)

@@ -1,0 +1,205 @@
+"""The contract of `keras.applications` for the whole family: `VGG11` … `VGG19`, `preprocess_input`, `decode_predictions`.
+
+`VGG16` and `VGG19` take the arguments, give the layers and raise for the mistakes that Keras' own do. What is more: nets A,
+A-LRN, B, C and the batch-norm nets; weights of every public source (`weights` below); and each model knows what its weights
+want of an image (`keras_vgg.preprocessing.for_model`), which differs between sources.
+"""
+
+import os
+import warnings
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from keras_vgg import configs, models
+from keras_vgg.errors import InputError
+from keras_vgg.weights import catalogue, download
+from keras_vgg.weights.loading import build_unset, load_weights
+
+_DOC = """Returns {net}, as `keras.applications` would.
+
+    Args:
+        include_top: whether the three FC layers follow the convolutions.
+        weights: `None` for random ones, a name ({names}), a weight file of Keras, PyTorch, safetensors or Caffe, or a run
+            folder of `keras_vgg.fit`.
+        input_tensor: Keras tensor to build on.
+        input_shape: `(height, width, channels)`, sides of at least 32; without the top by default of any size. In Keras' image
+            data format, as everything here.
+        pooling: without the top, `"avg"` or `"max"` for global pooling after the last block; `None` for its feature map.
+        classes: number of classes, with the top.
+        classifier_activation: activation of `predictions`; `None` for logits.
+        name: the model's name.
+        dropout: dropout rate after fc1 and fc2, for training; `keras.applications` has no such layers, nor are there any at 0.
+
+    Returns:
+        A functional model from images, preprocessed as `keras_vgg.preprocessing.for_model(model)` does it, to posteriors.
+
+    Raises:
+        InputError: (a `ValueError`) for arguments or weights that do not fit.
+    """
+
+
+def _application(function: str, arch: str, *, batch_norm: bool = False) -> Callable[..., keras.Model]:
+    default_name = function.lower().replace("lrn", "_lrn").replace("bn", "_bn")
+    names = catalogue.names(arch, batch_norm)
+
+    def build(
+        include_top: bool = True,
+        weights: str | os.PathLike | None = "imagenet",
+        input_tensor=None,
+        input_shape: tuple[int | None, int | None, int] | None = None,
+        pooling: str | None = None,
+        classes: int = 1000,
+        classifier_activation: str | None = "softmax",
+        name: str = default_name,
+        *,
+        dropout: float = 0.0,
+    ) -> keras.Model:
+        entry = _catalogue_entry(arch, batch_norm, weights)
+        input_shape = _input_shape(input_shape, include_top, public=entry is not None)
+        if entry and include_top and classes != 1000:
+            raise InputError(
+                f"With weights={weights!r} and include_top=True, `classes` should be 1000. Received: classes={classes}."
+            )
+        if weights is not None and include_top:
+            _check_activation(classifier_activation)
+        inputs = _inputs(input_tensor, input_shape)
+        options = {
+            "classes": classes,
+            "include_top": include_top,
+            "dropout": dropout,
+            "batch_norm": batch_norm,
+            "classifier_activation": classifier_activation,
+            "pooling": None if include_top else pooling,  # Keras, too, takes it and ignores it with the top
+        }
+        file = _weight_file(entry, weights, include_top)
+
+        def build_net(initializer="glorot"):
+            outputs = models.apply_vgg(inputs, arch, **options, initializer=initializer)
+            source = inputs if input_tensor is None else keras.utils.get_source_inputs(input_tensor)
+            return keras.Model(source, outputs, name=name)
+
+        if file is None:
+            return build_net()
+        model = build_unset(build_net)
+        load_weights(model, file)
+        return model
+
+    net = f"net {arch} of Table 1{' with batch normalisation, as in torchvision' if batch_norm else ''}"
+    build.__name__ = build.__qualname__ = function
+    build.__doc__ = _DOC.format(net=net, names=", ".join(map(repr, names)) or "none for this net")
+    return build
+
+
+VGG11 = _application("VGG11", "A")
+VGG11LRN = _application("VGG11LRN", "A-LRN")
+VGG13 = _application("VGG13", "B")
+VGG16C = _application("VGG16C", "C")
+VGG16 = _application("VGG16", "D")
+VGG19 = _application("VGG19", "E")
+VGG11BN = _application("VGG11BN", "A", batch_norm=True)
+VGG13BN = _application("VGG13BN", "B", batch_norm=True)
+VGG16BN = _application("VGG16BN", "D", batch_norm=True)
+VGG19BN = _application("VGG19BN", "E", batch_norm=True)
+
+
+def preprocess_input(x, data_format: str | None = None, mode: str = "caffe"):
+    """Does what `keras.applications.imagenet_utils.preprocess_input` does, but never to the caller's own array.
+
+    Which mode the weights of a model want, `keras_vgg.preprocessing.for_model(model)` knows better.
+
+    Args:
+        x: `(…, height, width, 3)` images, RGB in 0–255: an array or a tensor of any numeric type.
+        data_format: `"channels_last"` or `"channels_first"`; Keras' own setting by default.
+        mode: `"caffe"` (BGR minus mean), `"torch"` (RGB in 0–1, minus mean, over deviation) or `"tf"` (RGB in −1–1).
+
+    Returns:
+        The same shape; an array for an array, of Keras' `floatx` unless it came as floats; a tensor for a tensor.
+
+    Raises:
+        ValueError: for another mode or data format.
+    """
+    if isinstance(x, np.ndarray):
+        x = x.copy() if np.issubdtype(x.dtype, np.floating) else x.astype(keras.config.floatx())
+    elif not keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
+        x = keras.ops.cast(x, keras.config.floatx())
+    return keras.applications.imagenet_utils.preprocess_input(x, data_format=data_format, mode=mode)
+
+
+def decode_predictions(preds, top: int = 5) -> list[list[tuple[str, str, float]]]:
+    """Returns the `top` ImageNet classes of each row of posteriors, best first.
+
+    Args:
+        preds: `(B, 1000)` posteriors.
+        top: how many.
+
+    Returns:
+        For each row tuples of WordNet id, name and score.
+
+    Raises:
+        ValueError: for another shape.
+        InputError: if the names of the classes are not in Keras' cache and cannot be fetched.
+    """
+    if preds.ndim == 2 and preds.shape[1] == 1000:  # else Keras says what is wrong
+        download.fetch(catalogue.CLASS_INDEX)
+    return keras.applications.imagenet_utils.decode_predictions(preds, top=top)
+
+
+def _catalogue_entry(arch: str, batch_norm: bool, weights) -> catalogue.Entry | None:
+    names = catalogue.names(arch, batch_norm)
+    if isinstance(weights, str) and weights in names:
+        return catalogue.find(arch, weights, batch_norm)
+    if weights is None or os.path.exists(weights):
+        return None
+    if isinstance(weights, str) and weights.startswith("imagenet"):
+        catalogue.find(arch, weights, batch_norm)  # says what there is
+    raise InputError(
+        f"`weights` should be None (random), {', '.join(map(repr, names)) + ', ' if names else ''}"
+        f"or the path of a weight file or run folder. Received: weights={weights!r}, which does not exist."
+    )
+
+
+def _weight_file(entry: catalogue.Entry | None, weights, include_top: bool):
+    if entry is None:
+        return weights
+    return download.fetch(entry.file_without_top if entry.file_without_top and not include_top else entry.file)
+
+
+def _check_activation(activation) -> None:
+    if keras.activations.get(activation) not in (keras.activations.get("softmax"), keras.activations.get(None)):
+        raise InputError(f"With loaded weights, `classifier_activation` should be 'softmax' or None. Received: {activation!r}.")
+
+
+def _input_shape(shape, include_top: bool, *, public: bool) -> tuple[int | None, ...]:
+    last = keras.config.image_data_format() == "channels_last"
+
+    def arranged(channels, height, width):
+        return (height, width, channels) if last else (channels, height, width)
+
+    side = configs.TRAINING_SIZE
+    if shape is None:
+        return arranged(3, *((side, side) if include_top else (None, None)))
+    shape = tuple(shape)
+    if len(shape) != 3:
+        raise InputError(f"`input_shape` must be a tuple of three integers. Received: input_shape={shape}.")
+    channels, sides = (shape[2], shape[:2]) if last else (shape[0], shape[1:])
+    if public and include_top and shape != arranged(3, side, side):
+        raise InputError(
+            f"With include_top=True and public weights `input_shape` should be {arranged(3, side, side)}. Received: {shape}."
+        )
+    if public and channels != 3:
+        raise InputError(f"With public weights the input must have 3 channels. Received: input_shape={shape}.")
+    if any(size is not None and size < 32 for size in sides):
+        raise InputError(f"Input size must be at least 32x32. Received: input_shape={shape}.")
+    if include_top and None in sides:
+        raise InputError(f"With include_top=True `input_shape` must be static. Received: input_shape={shape}.")
+    if channels not in (1, 3):
+        warnings.warn(f"This model usually expects 1 or 3 input channels, not {channels}.", stacklevel=3)
+    return shape
+
+
+def _inputs(tensor, shape):
+    if tensor is None:
+        return keras.Input(shape)
+    return tensor if keras.utils.is_keras_tensor(tensor) else keras.Input(tensor=tensor, shape=shape)

@@ -1,0 +1,195 @@
+"""Reads Caffe's weight files (`.caffemodel`) without Caffe and without taking one whole into memory.
+
+Such a file is one protobuf message, net > layer > blob > numbers. Its fields are walked in the open file; protobuf parses
+the small ones, and the numbers stay where they are until they are asked for: a single blob of VGG-16 has 411 MB.
+"""
+
+import contextlib
+import itertools
+import math
+import pathlib
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from keras_vgg.errors import InputError
+from keras_vgg.weights import caffe_proto
+from keras_vgg.weights.caffe_proto import BlobProto
+from keras_vgg.weights.protobuf_wire import BYTES, VARINT, DamagedError, Wire
+from keras_vgg.weights.stored import StoredArray, raw_array
+
+_NET = caffe_proto.field_numbers(caffe_proto.NetParameter)
+_BLOB = caffe_proto.field_numbers(BlobProto)
+_LAYERS = {_NET["layer"]: caffe_proto.LayerParameter, _NET["layers"]: caffe_proto.V1LayerParameter}
+_NUMBERS = {_BLOB["data"]: np.dtype("<f4"), _BLOB["double_data"]: np.dtype("<f8")}
+_GRADIENTS = (_BLOB["diff"], _BLOB["double_diff"])
+
+# Axes of the first blob by the type of its layer; the numbers are V1LayerParameter.LayerType's.
+_KERNEL_AXES = {"Convolution": 4, "Deconvolution": 4, "InnerProduct": 2, 4: 4, 39: 4, 14: 2}
+_MAX_AXES = 32  # Caffe's own limit
+_MAX_SMALL = 1 << 20  # bytes of the longest name or shape that is believed
+_MAX_FIELDS = 1000  # before the first layer
+
+# Fields with which a file may begin (name, input), which may stand before the first layer (name, input, input_dim,
+# force_backward, state, debug_info, input_shape), and with which a layer begins (V0 layer, bottom, top, name, type).
+_FILE_BEGINS = {(1, BYTES), (3, BYTES)}
+_NET_BEGINS = {*_FILE_BEGINS, (4, VARINT), (4, BYTES), (5, VARINT), (6, BYTES), (7, VARINT), (8, BYTES)}
+_LAYER_BEGINS = {(1, BYTES), (2, BYTES), (3, BYTES), (4, BYTES)}
+
+
+def read_caffemodel(path: str | pathlib.Path) -> dict[str, StoredArray]:
+    """Returns the blobs of a `.caffemodel` file by "<layer name>/<blob number>", values unread, in the file's order.
+
+    `conv1_1/0` is a kernel, (out, in, height, width), `conv1_1/1` its bias, (out,); `fc6/0` is (out, in). Layers without
+    blobs give nothing. Both formats are read, `layer` and the older `layers`; in old files every shape has four axes, of
+    which the leading ones go, as `_squeeze` says. Blobs of doubles come as float32.
+
+    Raises:
+        InputError: if the file cannot be read, is not such a file, is damaged, or is of the format of 2013 (V0).
+
+    Example:
+        >>> read_caffemodel("VGG_ILSVRC_16_layers.caffemodel")["conv1_1/0"].shape
+        (64, 3, 3, 3)
+    """
+    path = pathlib.Path(path)
+    try:
+        with open(path, "rb") as file:
+            return _read_net(Wire(file), path)
+    except DamagedError as error:
+        raise InputError(f"{path} cannot be read as a Caffe model: {error}. Fetch or copy it again.") from error
+    except OSError as error:
+        raise InputError(f"Could not read {path}: {error.strerror or error}.") from error
+
+
+def looks_like_caffemodel(path: str | pathlib.Path) -> bool:
+    """Tells whether a file begins as a `.caffemodel` does, damaged or whole, by contents and not by name.
+
+    It must begin with the net's name, inputs or layers; what stands before the first layer must be a field of a net, and the
+    layer must begin as layers do. Few other files are like that, but rule out formats with a signature first.
+
+    Raises:
+        InputError: if the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            wire = Wire(file)
+            for place, field in enumerate(itertools.islice(wire.fields(0), _MAX_FIELDS)):
+                if _is_layer(field):
+                    first = next(wire.fields(field.begin, field.end))
+                    return (first.number, first.wire_type) in _LAYER_BEGINS
+                known = _NET_BEGINS if place else _FILE_BEGINS
+                if (field.number, field.wire_type) not in known or field.end - field.begin > _MAX_SMALL:
+                    return False
+                # TensorFlow's frozen graphs begin alike, but with a message where the name should be.
+                if field.number == _NET["name"] and not wire.read(field.begin, field.end).decode().isprintable():
+                    return False
+    except (DamagedError, UnicodeDecodeError, StopIteration):
+        return False
+    except OSError as error:
+        raise InputError(f"Could not read {path}: {error.strerror or error}.") from error
+    return False
+
+
+def _is_layer(field):
+    return field.number in _LAYERS and field.wire_type == BYTES
+
+
+def _read_net(wire, path):
+    arrays, layer = {}, None
+    for field in filter(_is_layer, wire.fields(0)):
+        layer = _LAYERS[field.number]()
+        with _told_of(layer):
+            blobs = _read_layer(wire, field, path, layer)
+            if blobs and f"{layer.name}/0" in arrays:
+                raise DamagedError("there is another layer of this name")
+            for number, blob in enumerate(blobs):
+                arrays[f"{layer.name}/{number}"] = _read_blob(wire, blob, path, layer, number)
+    if layer is None:
+        raise DamagedError("it holds no layer")
+    return arrays
+
+
+@contextlib.contextmanager
+def _told_of(layer):
+    # A DecodeError is worded by whichever implementation of protobuf is at work; that in Python minds text not in UTF-8 too.
+    try:
+        yield
+    except (DamagedError, DecodeError, UnicodeDecodeError) as error:
+        what = error if isinstance(error, DamagedError) else "protobuf cannot parse a name, shape or blob"
+        raise DamagedError(f"in {f'layer {layer.name!r}' if layer.name else 'a layer'}, {what}") from error
+
+
+def _read_layer(wire, at, path, layer):
+    # Fills `layer` but for its blobs and returns their fields. Once an error comes, what was filled in stays: the name.
+    numbers, blobs = caffe_proto.field_numbers(type(layer)), []
+    for field in wire.fields(at.begin, at.end):
+        if field.number == numbers.get("layer"):
+            raise InputError(f"{path} is of Caffe's format of 2013 (V0). Convert it with Caffe's tool upgrade_net_proto_binary.")
+        if field.number == numbers["blobs"] and field.wire_type == BYTES:
+            blobs.append(field)
+        elif field.number in numbers.values():
+            layer.MergeFromString(_read_small(wire, field))
+    # protobuf in C gives bytes for a name that is not UTF-8
+    if blobs and not (isinstance(layer.name, str) and layer.name and layer.name.isprintable()):
+        raise DamagedError("there are blobs but no readable name")
+    return blobs
+
+
+def _read_blob(wire, at, path, layer, number):
+    blob, chunks = BlobProto(), []
+    for field in wire.fields(at.begin, at.end):
+        if field.number in _NUMBERS:
+            chunks.append(field)
+            if field.wire_type != BYTES:
+                break  # a tag before every number: millions of them
+        elif field.number in _BLOB.values() and field.number not in _GRADIENTS:
+            blob.MergeFromString(_read_small(wire, field))
+    if len(chunks) == 1 and chunks[0].wire_type == BYTES:
+        dtype, (_, _, _, begin, end) = _NUMBERS[chunks[0].number], chunks[0]
+        shape = _checked_shape(blob, layer, number, (end - begin) / dtype.itemsize)
+        return _as_float32(raw_array(path, f"{layer.name}/{number}", begin, shape, dtype))
+    blob = BlobProto.FromString(wire.read(at.begin, at.end))
+    if blob.double_data:  # goes before `data`, as in Caffe
+        values = np.fromiter(blob.double_data, np.float64, len(blob.double_data)).astype(np.float32)
+    else:
+        values = np.fromiter(blob.data, np.float32, len(blob.data))
+    values = values.reshape(_checked_shape(blob, layer, number, values.size))
+    return StoredArray(values.shape, values.dtype, lambda start, stop: values[start:stop])
+
+
+def _read_small(wire, field):
+    if field.end - field.begin > _MAX_SMALL:
+        raise DamagedError(f"the field at byte {field.start:,} has {field.end - field.begin:,} bytes, which no name or shape has")
+    return wire.read(field.start, field.end)
+
+
+def _checked_shape(blob, layer, number, count):
+    # Caffe, too, lets the old fields go before `shape`.
+    if any(blob.HasField(name) for name in ("num", "channels", "height", "width")):
+        shape = _squeeze((blob.num, blob.channels, blob.height, blob.width), layer.type, number)
+    else:
+        shape = tuple(blob.shape.dim) or (1,)
+    if len(shape) > _MAX_AXES:
+        raise DamagedError(f"blob {number} has {len(shape):,} axes; Caffe's have at most {_MAX_AXES}")
+    if min(shape) < 1 or math.prod(shape) != count:
+        raise DamagedError(f"blob {number} has {count:,.12g} numbers, which do not make the shape {shape}")
+    return shape
+
+
+def _squeeze(shape, layer_type, number):
+    """Takes leading axes of one from an old shape, where a bias is (1, 1, 1, n) and an FC matrix (1, 1, out, in).
+
+    The first blob of a convolution keeps all four axes and that of an FC layer keeps two, so that a net of one output
+    stays whole. Any other blob that begins with (1, 1) loses these two and a third one; a blob of another beginning, such
+    as a kernel whose layer does not tell its type, loses nothing.
+    """
+    axes = _KERNEL_AXES.get(layer_type, 1) if number == 0 else 1
+    if axes == 4 or shape[:2] != (1, 1):
+        return shape
+    return shape[3:] if axes == 1 and shape[2] == 1 else shape[2:]
+
+
+def _as_float32(array):
+    if array.dtype == np.float32:
+        return array
+    return StoredArray(array.shape, np.dtype(np.float32), lambda start, stop: array.rows(start, stop).astype(np.float32))

@@ -1,0 +1,179 @@
+"""The public weights of VGG as a table: which file, its hash, how well it does and under which licence.
+
+Data alone: imports no TensorFlow and touches no network. Nets C and A-LRN have no public weights.
+"""
+
+import dataclasses
+
+from keras_vgg.configs import get_config
+from keras_vgg.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file that can be fetched and told to be the right one.
+
+    Attributes:
+        url: where it lies.
+        hash: "algorithm:hexdigits" with an algorithm of `hashlib`. The digits may be only the first ones of the digest:
+            torchvision publishes no more than eight, in the file's name.
+        size: in bytes, if published.
+    """
+
+    url: str
+    hash: str
+    size: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the URL."""
+        return self.url.rpartition("/")[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One set of public weights.
+
+    Attributes:
+        arch: the net's letter.
+        batch_norm: whether batch normalisation follows every convolution.
+        names: what the weights are called, as in `weights="imagenet"`.
+        file: the whole net with its 1000 classes; the suffix tells the format.
+        file_without_top: the convolutions alone, `None` if there is no such file.
+        parameters: number of trainable numbers of the whole net, as published.
+        preprocessing: "caffe" or "torch", what the weights want of an image.
+        top1: accuracy in percent on the validation set of ILSVRC-2012, as published.
+        top5: the same, the right class being among the first five.
+        protocol: how the two accuracies were measured.
+        licence: of the weights.
+        source: whose weights they are, and who says how well they do.
+    """
+
+    arch: str
+    batch_norm: bool
+    names: tuple[str, ...]
+    file: File
+    file_without_top: File | None
+    parameters: int
+    preprocessing: str
+    top1: float | None
+    top5: float | None
+    protocol: str
+    licence: str
+    source: str
+
+
+CLASS_INDEX = File(
+    "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json",
+    "md5:c2c37ea517e94d9795004a39431a14cb",
+    35363,
+)
+"""WordNet ids and names of the 1000 classes in the order of the outputs, the same for all weights here."""
+
+
+def _keras(arch, depth, md5, size, md5_without_top, size_without_top, parameters, top1, top5):
+    folder = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg{depth}"
+    stem = f"{folder}/vgg{depth}_weights_tf_dim_ordering_tf_kernels"
+    return Entry(
+        arch=arch,
+        batch_norm=False,
+        names=("imagenet",),
+        file=File(f"{stem}.h5", f"md5:{md5}", size),
+        file_without_top=File(f"{stem}_notop.h5", f"md5:{md5_without_top}", size_without_top),
+        parameters=parameters,
+        preprocessing="caffe",
+        top1=top1,
+        top5=top5,
+        protocol="single centre crop",
+        licence="CC BY 4.0",
+        source="the authors' Caffe release in Keras' layout, keras.applications",
+    )
+
+
+def _torchvision(arch, names, stem, sha256, parameters, top1, top5):
+    return Entry(
+        arch=arch,
+        batch_norm=stem.endswith("_bn"),
+        names=names,
+        file=File(f"https://download.pytorch.org/models/{stem}-{sha256}.pth", f"sha256:{sha256}"),
+        file_without_top=None,
+        parameters=parameters,
+        preprocessing="torch",
+        top1=top1,
+        top5=top5,
+        protocol="single centre crop of 224, shorter side 256",
+        licence="BSD-3-Clause",
+        source="torchvision's own training, IMAGENET1K_V1",
+    )
+
+
+def _caffe(arch, depth, sha1, parameters, top1, top5):
+    return Entry(
+        arch=arch,
+        batch_norm=False,
+        names=("imagenet_caffe",),
+        file=File(f"http://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe/VGG_ILSVRC_{depth}_layers.caffemodel", f"sha1:{sha1}"),
+        file_without_top=None,
+        parameters=parameters,
+        preprocessing="caffe",
+        top1=top1,
+        top5=top5,
+        protocol="dense, Q=384",
+        licence="CC BY 4.0",
+        source="the authors' Caffe release, trained with S in [256;512]; the paper, Table 3",
+    )
+
+
+# "imagenet" is the set that Keras' users get by that name where there is one, else torchvision's, the only one there is.
+_BOTH, _SECOND = ("imagenet", "imagenet_torchvision"), ("imagenet_torchvision",)
+
+# fmt: off
+CATALOGUE = (
+    _keras("D", 16, "64373286793e3c8b2b4e3219cbf3544b", 553467096, "6d6bbae143d832006294945121d1f1fc", 58889256,
+           138357544, 71.3, 90.1),
+    _keras("E", 19, "cbe5617147190e668d6c5d5026f83318", 574710816, "253f8cb515780f3b799900260a226db6", 80134624,
+           143667240, 71.3, 90.0),
+    _torchvision("A", _BOTH, "vgg11", "8a719046", 132863336, 69.020, 88.628),
+    _torchvision("B", _BOTH, "vgg13", "19584684", 133047848, 69.928, 89.246),
+    _torchvision("D", _SECOND, "vgg16", "397923af", 138357544, 71.592, 90.382),
+    _torchvision("E", _SECOND, "vgg19", "dcbb9e9d", 143667240, 72.376, 90.876),
+    _torchvision("A", _BOTH, "vgg11_bn", "6002323d", 132868840, 70.370, 89.810),
+    _torchvision("B", _BOTH, "vgg13_bn", "abd245e5", 133053736, 71.586, 90.374),
+    _torchvision("D", _BOTH, "vgg16_bn", "6c64b313", 138365992, 73.360, 91.516),
+    _torchvision("E", _BOTH, "vgg19_bn", "c79401a0", 143678248, 74.218, 91.842),
+    _caffe("D", 16, "9363e1f6d65f7dba68c4f27a1e62105cdf6c4e24", 138357544, 74.4, 91.9),
+    _caffe("E", 19, "239785e7862442717d831f682bb824055e51e9ba", 143667240, 74.5, 92.0),
+)
+# fmt: on
+
+
+def names(arch: str, batch_norm: bool = False) -> tuple[str, ...]:
+    """Returns what public weights of a net are called; empty if it has none.
+
+    >>> names("D")
+    ('imagenet', 'imagenet_torchvision', 'imagenet_caffe')
+    """
+    return tuple(name for entry in _entries(arch, batch_norm) for name in entry.names)
+
+
+def find(arch: str, name: str, batch_norm: bool = False) -> Entry:
+    """Returns the public weights of a net by their name.
+
+    >>> find("A", "imagenet").file.name
+    'vgg11-8a719046.pth'
+
+    Raises:
+        InputError: if the net has no weights of that name; lists those it has.
+    """
+    for entry in _entries(arch, batch_norm):
+        if name in entry.names:
+            return entry
+    net = f"Net {arch} with batch normalisation" if batch_norm else f"Net {arch}"
+    known = ", ".join(names(arch, batch_norm))
+    mend = "Name one of these" if known else "Train it"
+    raise InputError(f"{net} has no public weights named {name!r}; there are: {known or 'none'}. {mend}, or give a file.")
+
+
+def _entries(arch, batch_norm):
+    get_config(arch)
+    return [entry for entry in CATALOGUE if (entry.arch, entry.batch_norm) == (arch, batch_norm)]

@@ -1,0 +1,90 @@
+"""From one kind of weight file to another, with a table of what was converted."""
+
+import dataclasses
+import hashlib
+import pathlib
+
+import pandas as pd
+
+from keras_vgg import preprocessing as wanted
+from keras_vgg.weights.saving import save_weights, suffix_of, with_swapped_colors
+from keras_vgg.weights.weight_file import WeightFile, open_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """What was converted.
+
+    Attributes:
+        source: what was read, its colours swapped if so wanted.
+        target: the file that was written.
+        table: a row for each variable: layer, variable, its name in the source, shape in Keras' layout, and checksum.
+    """
+
+    source: WeightFile
+    target: pathlib.Path
+    table: pd.DataFrame
+
+    def __str__(self):
+        lines = [self.table.to_string(index=False), "", f"from {self.source}", f"to {self.target}, {self._wanted()}"]
+        return "\n".join(lines)
+
+    def _wanted(self) -> str:
+        wants = self.source.preprocessing
+        if wants is None:
+            return "which does not say what its weights want of an image: the source did not (--preprocessing says it)"
+        told = f"for images as {wants}"
+        if suffix_of(self.target) in (".pth", ".pt") and wants != wanted.TORCH:
+            told += "; a state dict has no place to say so, and its readers will take torchvision's"
+        return told
+
+
+def convert(
+    source: str | pathlib.Path,
+    target: str | pathlib.Path,
+    *,
+    arch: str | None = None,
+    swap_colors: bool = False,
+    preprocessing: str | None = None,
+) -> Conversion:
+    """Converts a weight file of any kind, or a run folder, to the kind that the suffix of `target` says.
+
+    Args:
+        source: what to read.
+        target: what to write: whole, or not at all.
+        arch: the net; told from the file if not given.
+        swap_colors: whether to turn round the first convolution's channels, so that weights for BGR take RGB, or the reverse.
+        preprocessing: `"caffe"` or `"torch"`: what the source's weights want of an image, where it does not say so.
+
+    Raises:
+        InputError: for a source that is no VGG net, and where the target cannot be written.
+
+    Example:
+        >>> print(convert("vgg16-397923af.pth", "vgg16.keras"))  # doctest: +SKIP
+    """
+    suffix_of(target)
+    file = open_weights(source, arch=arch)
+    if preprocessing:
+        file = dataclasses.replace(file, preprocessing=wanted.BY_NAME[preprocessing])
+    if swap_colors:
+        file = with_swapped_colors(file)
+    save_weights(file, target)
+    return Conversion(file, pathlib.Path(target), describe(file))
+
+
+def describe(file: WeightFile) -> pd.DataFrame:
+    """Returns a row for each variable of a weight file.
+
+    The checksum (the first 12 digits of the SHA-256 of the float32 numbers in Keras' layout) is the same in whatever kind of
+    file the same numbers lie.
+    """
+    return pd.DataFrame(
+        {
+            "layer": layer,
+            "variable": name,
+            "name in the file": variable.array,
+            "shape": "x".join(map(str, variable.shape)),
+            "checksum": hashlib.sha256(variable.read()).hexdigest()[:12],
+        }
+        for (layer, name), variable in file.variables.items()
+    )

@@ -1,0 +1,129 @@
+"""Keras' own weight files: `.weights.h5`, `.keras`, and the legacy `.h5` of its public VGG weights, with or without a model.
+
+Arrays are named `<layer>/<number of the variable>`, e.g. `block1_conv1/0` for a kernel and `block1_conv1/1` for its bias.
+"""
+
+import json
+import pathlib
+import zipfile
+
+import h5py
+import numpy as np
+
+from keras_vgg import files
+from keras_vgg.errors import InputError
+from keras_vgg.weights.stored import StoredArray
+from keras_vgg.weights.zip_members import Window, member_offset
+
+_NOTE = "keras_vgg"
+_LAYER_GROUPS = ("layers", "_layer_checkpoint_dependencies")  # of a .weights.h5 file, now and in early versions of Keras 3
+
+
+def is_legacy(path: str | pathlib.Path) -> bool:
+    """Whether an HDF5 file has the layout of before Keras 3; `InputError` if it is damaged."""
+    try:
+        with h5py.File(path, "r") as file:
+            return "layer_names" in file.get("model_weights", file).attrs
+    except OSError as error:
+        raise InputError(f"{path} is damaged or truncated: {error}. Fetch or copy it again.") from error
+
+
+def read_h5(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], str | None]:
+    """Returns the arrays of a Keras HDF5 file of any of the three layouts, and the text that `write_legacy_h5` put with them.
+
+    Raises:
+        InputError: for a file that is damaged or holds something else.
+    """
+    try:
+        file = h5py.File(path, "r")
+        return _arrays(file, path), file.attrs.get(_NOTE)
+    except (OSError, KeyError, RuntimeError, TypeError) as error:  # h5py raises these for damage of various kinds
+        raise InputError(f"{path} is damaged or truncated: {error}. Fetch or copy it again.") from error
+
+
+def read_keras(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], dict]:
+    """Returns the arrays of a `.keras` archive and its model's configuration.
+
+    Raises:
+        InputError: for a file that is damaged or holds something else.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+            info = archive.getinfo("model.weights.h5")
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise InputError(f"{path}: its model.weights.h5 is compressed; save the model anew with Keras, which does not do that.")
+        file = h5py.File(Window(path, member_offset(path, info), info.file_size), "r")
+        return _arrays(file, path), config
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged, or no .keras file: {error}. Fetch or copy it again.") from error
+
+
+def _arrays(file: h5py.File, path) -> dict[str, StoredArray]:
+    legacy = file.get("model_weights", file)  # a whole legacy model has its weights in a group
+    if "layer_names" in legacy.attrs:
+        datasets = {
+            f"{layer}/{number}": legacy[layer][weight]
+            for layer in map(_text, legacy.attrs["layer_names"])
+            for number, weight in enumerate(map(_text, legacy[layer].attrs["weight_names"]))
+        }
+    elif group := next((file[name] for name in _LAYER_GROUPS if name in file), None):
+        datasets = {
+            f"{variables.attrs.get('name', folder)}/{number}": variables[number]
+            for folder, layer in group.items()
+            for variables in [layer.get("vars", {})]
+            for number in variables
+        }
+    else:
+        raise InputError(f"{path} is an HDF5 file without Keras weights: it holds {', '.join(file) or 'nothing'}.")
+    return {name: _stored(path, name, dataset, file) for name, dataset in datasets.items()}
+
+
+def _text(name) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _stored(path, name: str, dataset, file: h5py.File) -> StoredArray:
+    # HDF5 can point into other files; weights from a stranger must not read what lies elsewhere on the disk.
+    if not isinstance(dataset, h5py.Dataset) or dataset.file != file or dataset.external or dataset.is_virtual:
+        raise InputError(f"{path} was refused: {name} is no array of its own but points elsewhere.")
+    if not np.issubdtype(dataset.dtype, np.floating) or dataset.ndim == 0:
+        raise InputError(f"{path}: {name} should be an array of floats, and is {dataset.dtype} of shape {dataset.shape}.")
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        try:
+            return dataset[start:stop]
+        except OSError as error:
+            raise InputError(f"{path} is damaged: {name} cannot be read ({error}). Fetch or copy it again.") from error
+
+    return StoredArray(dataset.shape, dataset.dtype, rows)
+
+
+def write_legacy_h5(path: str | pathlib.Path, arrays, text: str | None) -> None:
+    """Writes the layout of Keras' public VGG files, which `load_weights` of any Keras and old programs read.
+
+    Args:
+        path: where to.
+        arrays: `(layer, variable, read)` in the order of the net's layers, each layer's variables together.
+        text: is kept with them, for `read_h5`.
+    """
+    with files.replacing(path) as beside, h5py.File(beside, "w") as file:
+        names: dict[str, list[str]] = {}
+        for layer, variable, read in arrays:
+            names.setdefault(layer, []).append(f"{layer}/{variable}:0")
+            file.create_dataset(f"{layer}/{names[layer][-1]}", data=read())
+        for layer, weights in names.items():
+            file[layer].attrs["weight_names"] = [name.encode() for name in weights]
+        file.attrs["layer_names"] = [layer.encode() for layer in names]
+        file.attrs["backend"] = b"tensorflow"
+        if text:
+            file.attrs[_NOTE] = text
+
+
+def write_note(path: str | pathlib.Path, text: str | None) -> None:
+    """Puts `text` into a finished HDF5 file, for `read_h5`; Keras does not look at it."""
+    if text:
+        with h5py.File(path, "r+") as file:
+            file.attrs[_NOTE] = text

@@ -1,0 +1,108 @@
+"""The kinds of weight files: how each is told by its content, and read."""
+
+import dataclasses
+import pathlib
+import zipfile
+from collections.abc import Callable, Mapping
+
+from keras_vgg import preprocessing
+from keras_vgg.errors import InputError
+from keras_vgg.weights import caffe_files, keras_files, safetensors_files, torch_files
+from keras_vgg.weights.stored import StoredArray
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_ZIP = b"PK\x03\x04"
+_LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of PyTorch's magic number
+_PICKLE = b"\x80"
+_NO_WEIGHTS = {
+    b"<": "a web page, as where a download failed",
+    b"version https://git-lfs": "a Git LFS pointer, not what it points to",
+    b"\x1f\x8b": "compressed by gzip: unpack it",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """What a reader found in a file.
+
+    Attributes:
+        arrays: the arrays by their names in the file.
+        preprocessing: what its maker noted that the weights want, as JSON, or `None`.
+        arch: the net, where the file says it beyond its arrays.
+    """
+
+    arrays: Mapping[str, StoredArray]
+    preprocessing: str | bytes | None = None
+    arch: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A kind of weight file.
+
+    Attributes:
+        name: for people.
+        read: from path to `Content`.
+        preprocessing: the custom among such files, a key of `preprocessing.BY_NAME`, where there is one.
+    """
+
+    name: str
+    read: Callable[[pathlib.Path], Content]
+    preprocessing: str | None = None
+
+
+def _read_keras(path) -> Content:
+    arrays, config = keras_files.read_keras(path)
+    attached = preprocessing.read_attached(path)
+    lrn = any(layer.get("class_name") == "LocalResponseNormalization" for layer in config.get("config", {}).get("layers", ()))
+    return Content(arrays, attached.to_json() if attached else None, "A-LRN" if lrn else None)
+
+
+KERAS = Kind("Keras model", _read_keras)
+KERAS_WEIGHTS = Kind("Keras weights", lambda path: Content(*keras_files.read_h5(path)))
+LEGACY_KERAS = Kind("legacy Keras weights", KERAS_WEIGHTS.read, "caffe")  # as in the public files, made of the authors' weights
+TORCH = Kind("PyTorch state dict", lambda path: Content(torch_files.read_state_dict(path)), "torch")
+SAFETENSORS = Kind("safetensors", lambda path: Content(*safetensors_files.read_safetensors(path)), "torch")
+CAFFE = Kind("Caffe model", lambda path: Content(caffe_files.read_caffemodel(path)), "caffe")
+
+
+def tell(path: pathlib.Path) -> Kind:
+    """Returns the kind of a weight file, told by its content.
+
+    Raises:
+        InputError: if it is none of these kinds.
+    """
+    with open(path, "rb") as file:
+        head = file.read(64)
+    if not head:
+        raise InputError(f"Expected a weight file. Received: {path}, which is empty.")
+    if head.startswith(_HDF5):
+        return LEGACY_KERAS if keras_files.is_legacy(path) else KERAS_WEIGHTS
+    if head.startswith(_ZIP):
+        return _tell_archive(path)
+    if head.startswith(_LEGACY_TORCH):
+        return TORCH
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size:
+        return SAFETENSORS
+    if caffe_files.looks_like_caffemodel(path):
+        return CAFFE
+    what = next((told for start, told in _NO_WEIGHTS.items() if head.startswith(start)), None)
+    if head.startswith(_PICKLE):
+        what = "a pickle but no PyTorch state dict: it was not opened, since a pickle may run anything"
+    raise InputError(
+        f"Expected weights of Keras (.keras, .weights.h5, .h5), PyTorch (.pth), safetensors or Caffe (.caffemodel). "
+        f"Received: {path}, which is {what or 'none of these, or damaged at its start'}."
+    )
+
+
+def _tell_archive(path) -> Kind:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.namelist()
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path} is truncated or damaged: a zip archive without its end. Fetch or copy it again.") from error
+    if "model.weights.h5" in members:
+        return KERAS
+    if any(member.split("/")[-1] == "data.pkl" for member in members):
+        return TORCH
+    raise InputError(f"Expected a .keras file or a PyTorch state dict. Received: {path}, a zip archive of other things.")

@@ -1,0 +1,40 @@
+"""How PyTorch and Caffe lay weights out, against Keras: permutations in NumPy, without a change of a number.
+
+| weights            | PyTorch, Caffe                                    | Keras                          |
+|--------------------|---------------------------------------------------|--------------------------------|
+| convolution        | (out, in, height, width)                          | (height, width, in, out)       |
+| FC layer           | (out, in)                                         | (in, out)                      |
+| fc1's inputs       | the last feature map flattened as C x H x W       | flattened as H x W x C         |
+
+Some files hold FC layers as convolutions (timm, fully convolutional Caffe nets): (out, in, height, width), whose
+rows, flattened, are those of the FC layer.
+"""
+
+import numpy as np
+
+
+def conv_to_keras(kernel: np.ndarray) -> np.ndarray:
+    """(out, in, height, width) to (height, width, in, out)."""
+    return kernel.transpose(2, 3, 1, 0)
+
+
+def conv_from_keras(kernel: np.ndarray) -> np.ndarray:
+    """(height, width, in, out) to (out, in, height, width)."""
+    return kernel.transpose(3, 2, 0, 1)
+
+
+def fc_to_keras(matrix: np.ndarray, spatial: tuple[int, int] = (1, 1)) -> np.ndarray:
+    """(out, in) or (out, in, height, width) to (in, out).
+
+    Args:
+        matrix: the weights, or some rows of them, which become columns.
+        spatial: height and width of the feature map that was flattened into `in`; (1, 1) after another FC layer.
+    """
+    units = matrix.shape[0]
+    return matrix.reshape(units, -1, *spatial).transpose(2, 3, 1, 0).reshape(-1, units)
+
+
+def fc_from_keras(kernel: np.ndarray, spatial: tuple[int, int] = (1, 1)) -> np.ndarray:
+    """(in, out) to (out, in); `spatial` as for `fc_to_keras`."""
+    units = kernel.shape[1]
+    return kernel.reshape(*spatial, -1, units).transpose(3, 2, 0, 1).reshape(units, -1)

@@ -1,0 +1,187 @@
+"""Weights from a file of any kind into a model, whole or not at all."""
+
+import pathlib
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from keras_vgg import configs, preprocessing
+from keras_vgg.errors import InputError
+from keras_vgg.layers import LocalResponseNormalization
+from keras_vgg.models import build_vgg
+from keras_vgg.weights import names
+from keras_vgg.weights.variable import Variable
+from keras_vgg.weights.weight_file import WeightFile, open_weights
+
+
+def load_weights(model: keras.Model, run_or_file: str | pathlib.Path) -> WeightFile:
+    """Puts the weights of a file, or of a run folder, into a VGG model, and notes what they want of an image.
+
+    A file with FC layers loads into a model without them. Nothing is changed unless everything fits.
+
+    Args:
+        model: a net of `build_vgg`, `keras_vgg.applications` or `keras.applications`.
+        run_or_file: weights of any kind that `weights.kinds` knows.
+
+    Returns:
+        What the file holds.
+
+    Raises:
+        InputError: if the file is missing, damaged, or of another net, classes or input size; the line names the layer.
+    """
+    net = arch_of(model)
+    file = open_weights(run_or_file, arch=net.arch, batch_norm=net.batch_norm, spatial=_spatial(model))
+    _load(model, net, file)
+    return file
+
+
+def load_net(run_or_file: str | pathlib.Path, *, arch: str | None = None, dropout: float = 0.5) -> keras.Model:
+    """Builds the net that a weight file holds and loads it: its width, classes and input size are told from the shapes.
+
+    Args:
+        run_or_file: weights of any kind that `weights.kinds` knows.
+        arch: the net; told from the file if not given (A-LRN's weights look like A's).
+        dropout: dropout rate after fc1 and fc2, which weights do not tell.
+
+    Raises:
+        InputError: as `load_weights`, and for filters that are no multiple of the paper's.
+    """
+    return build_net(open_weights(run_or_file, arch=arch), dropout=dropout)
+
+
+def build_net(file: WeightFile, *, dropout: float = 0.5) -> keras.Model:
+    """Builds the net of an opened file and loads it, as `load_net`."""
+    arguments = build_arguments(file) | {"dropout": dropout}
+    model = build_unset(lambda initializer: build_vgg(**arguments, initializer=initializer))
+    _load(model, arch_of(model), file)
+    return model
+
+
+def _load(model: keras.Model, net: names.Match, file: WeightFile) -> None:
+    if net.include_top and not file.include_top:
+        raise InputError(
+            f"{file.path} was saved without the top ({', '.join(names.TOP)}), which model {model.name!r} has; "
+            "build it with include_top=False."
+        )
+    targets = {
+        (layer, variable): model.get_layer(layer).weights[int(array.split("/")[1])]
+        for (layer, variable), array in net.arrays.items()
+    }
+    for key, target in targets.items():
+        _check(model, file, key, tuple(target.shape))
+    for key, target in targets.items():
+        _assign(target, file.variables[key])
+    takes_rgb = targets["block1_conv1", "kernel"].shape[2] == 3
+    preprocessing.remember(model, file.preprocessing if takes_rgb else None)
+
+
+def build_arguments(file: WeightFile) -> dict:
+    """Returns the arguments of `build_vgg` for the net that a file holds.
+
+    Raises:
+        InputError: if `build_vgg` has no such net: a width for each block, or an fc1 on a map that is no square.
+    """
+    kernels = {layer: variable.shape for (layer, name), variable in file.variables.items() if name == "kernel"}
+    units = {f"block{block}_conv1": filters for block, filters in enumerate(configs.FILTERS, start=1)}
+    units |= dict.fromkeys(("fc1", "fc2") if file.include_top else (), configs.FC_UNITS)
+    found = {layer: kernels[layer][-1] for layer in units}
+    arguments = {
+        "arch": file.arch,
+        "width": _width(file, units, found),
+        "batch_norm": file.batch_norm,
+        "include_top": file.include_top,
+        "input_shape": (None, None, kernels["block1_conv1"][2]),
+    }
+    if not file.include_top:
+        return arguments
+    if file.spatial is None:
+        raise InputError(f"{file.path}: fc1 sees a map that is no square; build the model and load the weights into it.")
+    height, width = (32 * places for places in file.spatial)
+    return arguments | {"classes": kernels["predictions"][1], "input_shape": (height, width, kernels["block1_conv1"][2])}
+
+
+def _width(file: WeightFile, units: dict[str, int], found: dict[str, int]) -> float:
+    # Each layer bounds the width, since its units were rounded.
+    least = max((found[layer] - 0.5) / full for layer, full in units.items())
+    most = min((found[layer] + 0.5) / full for layer, full in units.items())
+    whole = found["block1_conv1"] / units["block1_conv1"]
+    width = whole if least < whole < most else (least + most) / 2
+    for layer, full in units.items():
+        if found[layer] != configs.scaled_width(full, width):
+            raise InputError(
+                f"{file.path}: {layer} has {found[layer]} outputs, which no one width gives it along with "
+                f"{found['block1_conv1']} of block1_conv1; build the model and load the weights into it."
+            )
+    return width
+
+
+class _Unset(keras.initializers.Initializer):
+    """Memory as it comes."""
+
+    def __call__(self, shape, dtype=None):
+        """Returns a tensor of any values."""
+        return tf.raw_ops.Empty(shape=shape, dtype=dtype or "float32", init=False)
+
+
+def build_unset(build: Callable[[keras.initializers.Initializer], keras.Model]) -> keras.Model:
+    """Builds a model whose kernels are about to be loaded, so that nobody waits for random numbers that are overwritten.
+
+    Args:
+        build: builds it with the initializer it is given.
+
+    Returns:
+        The model; its layers are told afterwards that they are initialised as usual, for whoever clones them.
+    """
+    model = build(_Unset())
+    for layer in model.layers:
+        if isinstance(getattr(layer, "kernel_initializer", None), _Unset):
+            layer.kernel_initializer = keras.initializers.GlorotUniform()
+    return model
+
+
+def arch_of(model: keras.Model) -> names.Match:
+    """Returns which net of Table 1 a model is, with batch norm or without, with its top or without.
+
+    Raises:
+        InputError: if it is none.
+    """
+    shapes = {f"{layer.name}/{number}": tuple(w.shape) for layer in model.layers for number, w in enumerate(layer.weights)}
+    lrn = any(isinstance(layer, LocalResponseNormalization) for layer in model.layers)
+    match = names.closest(shapes, ("A-LRN",) if lrn else names.DISTINCT)
+    if match.distance:
+        raise InputError(
+            f"Expected a model that is one of the VGG nets. Received: {model.name!r}, which {match.problem} of {match}."
+        )
+    return match
+
+
+def _spatial(model: keras.Model) -> tuple[int, int] | None:
+    *_, height, width, _ = model.get_layer("block5_pool").output.shape
+    return (height, width) if height and width else None
+
+
+def _check(model: keras.Model, file: WeightFile, key: tuple[str, str], wanted: tuple[int, ...]) -> None:
+    layer, found = key[0], file.variables[key].shape
+    if found == wanted:
+        return
+    told = f"shape {wanted}"
+    if layer == "predictions" and found[:-1] == wanted[:-1]:
+        told = f"{wanted[-1]} classes, not {found[-1]}"
+    elif key == ("fc1", "kernel") and found[1] == wanted[1]:
+        told = f"another input size: fc1 takes {wanted[0]:,} values, not {found[0]:,}"
+    array = file.variables[key].array
+    raise InputError(f"{file.path}: {layer} ({array}) has shape {found}. Model {model.name!r} has {told}.")
+
+
+def _assign(target: keras.Variable, source: Variable) -> None:
+    if isinstance(target.value, tf.distribute.DistributedValues):  # a part would reach one replica only
+        target.assign(source.read())
+        return
+    for part in source.parts():
+        # The op itself: `value[…].assign` reads the variable first, whereupon each assignment copies it whole.
+        begin, end = [0] * len(source.shape), list(source.shape)
+        begin[part.axis], end[part.axis] = part.start, part.start + part.values.shape[part.axis]
+        tf.raw_ops.ResourceStridedSliceAssign(
+            ref=target.value.handle, begin=begin, end=end, strides=[1] * len(begin), value=tf.cast(part.values, target.dtype)
+        )

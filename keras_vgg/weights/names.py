@@ -1,0 +1,211 @@
+"""What the layers of a net are called in each world, and which net a file holds by the names and shapes in it.
+
+| here and keras.applications | torchvision           | timm                   | Caffe     |
+|-----------------------------|-----------------------|------------------------|-----------|
+| `block1_conv1`              | `features.0`          | `features.0`           | `conv1_1` |
+| `fc1`, `fc2`, `predictions` | `classifier.0, .3, .6`| `pre_logits.fc1, .fc2`, `head.fc` | `fc6`, `fc7`, `fc8` |
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from keras_vgg.configs import CONFIGS, get_config
+
+TOP = ("fc1", "fc2", "predictions")
+
+DISTINCT = ("A", "B", "C", "D", "E")
+"""Nets that can be told by their weights: A-LRN's look like A's."""
+
+VARIABLES = {"conv": ("kernel", "bias"), "bn": ("gamma", "beta", "moving_mean", "moving_variance"), "fc": ("kernel", "bias")}
+"""Variables of each kind of layer, in the order in which Keras keeps them."""
+
+_TORCH_VARIABLES = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+def weight_layers(arch: str, *, batch_norm: bool = False, include_top: bool = True) -> Iterator[tuple[str, str]]:
+    """Yields name and kind (a key of `VARIABLES`) of the layers of a net that have weights, in order."""
+    for block, conv, _ in get_config(arch).convolutions:
+        yield f"block{block}_conv{conv}", "conv"
+        if batch_norm:
+            yield f"block{block}_bn{conv}", "bn"
+    if include_top:
+        for name in TOP:
+            yield name, "fc"
+
+
+def _keras_layers(arch, batch_norm):
+    return {name: name for name, _ in weight_layers(arch, batch_norm=batch_norm)}
+
+
+def _numbered_layers(arch, batch_norm):
+    # Earlier versions of Keras 3 tell the layers of a .weights.h5 file by class and number alone.
+    classes, counts, names = {"conv": "conv2d", "bn": "batch_normalization", "fc": "dense"}, {}, {}
+    for name, kind in weight_layers(arch, batch_norm=batch_norm):
+        number = counts.get(kind, 0)
+        names[name] = f"{classes[kind]}_{number}" if number else classes[kind]
+        counts[kind] = number + 1
+    return names
+
+
+def _torch_features(arch, batch_norm):
+    # torch.nn.Sequential counts every module: convolution, batch norm, ReLU and, at a block's end, pooling.
+    names, index, last_block = {}, 0, 1
+    for block, conv, _ in get_config(arch).convolutions:
+        index += block != last_block
+        last_block = block
+        names[f"block{block}_conv{conv}"] = f"features.{index}"
+        if batch_norm:
+            names[f"block{block}_bn{conv}"] = f"features.{index + 1}"
+        index += 3 if batch_norm else 2
+    return names
+
+
+def _torchvision_layers(arch, batch_norm):
+    return _torch_features(arch, batch_norm) | dict(zip(TOP, ("classifier.0", "classifier.3", "classifier.6"), strict=True))
+
+
+def _timm_layers(arch, batch_norm):
+    return _torch_features(arch, batch_norm) | dict(zip(TOP, ("pre_logits.fc1", "pre_logits.fc2", "head.fc"), strict=True))
+
+
+def _caffe_layers(arch, batch_norm):
+    convolutions = {f"block{block}_conv{conv}": f"conv{block}_{conv}" for block, conv, _ in get_config(arch).convolutions}
+    return convolutions | dict(zip(TOP, ("fc6", "fc7", "fc8"), strict=True))
+
+
+def _by_position(layer, variables):
+    return {variable: f"{layer}/{number}" for number, variable in enumerate(variables)}
+
+
+def _by_torch_name(layer, variables):
+    return {variable: f"{layer}.{_TORCH_VARIABLES[variable]}" for variable in variables}
+
+
+@dataclasses.dataclass(frozen=True)
+class Scheme:
+    """One way of naming layers and their variables.
+
+    Attributes:
+        name: whose way it is.
+        layers: from net and batch norm to `{our layer: its layer}`.
+        variables: from its layer and our variables to `{our variable: name of the array}`.
+        keras_layout: whether arrays lie as in Keras; otherwise as in PyTorch and Caffe.
+        with_batch_norm: whether there are such nets with batch norm.
+    """
+
+    name: str
+    layers: Callable[[str, bool], dict[str, str]]
+    variables: Callable[[str, tuple[str, ...]], dict[str, str]]
+    keras_layout: bool = False
+    with_batch_norm: bool = True
+
+    def arrays(self, arch: str, *, batch_norm: bool = False, include_top: bool = True) -> dict[tuple[str, str], str]:
+        """Returns `{(layer, variable): name of the array}` of a net, in the order of its layers."""
+        theirs = self.layers(arch, batch_norm)
+        return {
+            (layer, variable): array
+            for layer, kind in weight_layers(arch, batch_norm=batch_norm, include_top=include_top)
+            for variable, array in self.variables(theirs[layer], VARIABLES[kind]).items()
+        }
+
+
+KERAS = Scheme("Keras", _keras_layers, _by_position, keras_layout=True)
+KERAS_NUMBERED = Scheme("Keras, numbered", _numbered_layers, _by_position, keras_layout=True)
+TORCHVISION = Scheme("torchvision", _torchvision_layers, _by_torch_name)
+TIMM = Scheme("timm", _timm_layers, _by_torch_name)
+CAFFE = Scheme("Caffe", _caffe_layers, _by_position, with_batch_norm=False)
+SCHEMES = (KERAS, KERAS_NUMBERED, TORCHVISION, TIMM, CAFFE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """Which net the arrays of a file are, or come closest to.
+
+    Attributes:
+        scheme, arch, batch_norm, include_top: the net and how its arrays are named.
+        missing: arrays that the net has and the file has not.
+        extra: arrays that the file has and the net has not.
+        other_kernels: arrays of convolutions whose kernel size is not the net's.
+    """
+
+    scheme: Scheme
+    arch: str
+    batch_norm: bool
+    include_top: bool
+    missing: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    other_kernels: tuple[str, ...] = ()
+
+    def __str__(self):
+        return net_name(self.arch, batch_norm=self.batch_norm, include_top=self.include_top)
+
+    @property
+    def arrays(self) -> dict[tuple[str, str], str]:
+        """`{(layer, variable): name of the array}` of the net."""
+        return self.scheme.arrays(self.arch, batch_norm=self.batch_norm, include_top=self.include_top)
+
+    @property
+    def distance(self) -> int:
+        """Zero for a file that holds exactly this net."""
+        return len(self.missing) + len(self.extra) + len(self.other_kernels)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether even half of the net is missing."""
+        return 2 * len(self.missing) > len(self.arrays)
+
+    @property
+    def problem(self) -> str:
+        """What keeps the file from being this net, with the first layers concerned."""
+        layers = {array: layer for (layer, _), array in self.arrays.items()}
+        for told, arrays in (
+            ("lacks", self.missing),
+            ("also holds", self.extra),
+            ("has another kernel size in", self.other_kernels),
+        ):
+            if arrays:
+                some = [f"{layers[array]} ({array})" if array in layers else array for array in arrays[:3]]
+                return f"{told} {', '.join(some)}{' and others' if len(arrays) > 3 else ''}"
+        return "nothing"
+
+
+def net_name(arch: str, *, batch_norm: bool = False, include_top: bool = True) -> str:
+    """A net in words."""
+    return f"net {arch}{' with batch norm' if batch_norm else ''}{'' if include_top else ' without the top'}"
+
+
+def closest(
+    shapes: Mapping[str, tuple[int, ...]], archs: Sequence[str] = DISTINCT, batch_norm: Sequence[bool] = (False, True)
+) -> Match:
+    """Returns the net that the arrays of a file are, or come closest to, among `archs` with or without `batch_norm`."""
+    candidates = (
+        _match(shapes, Match(scheme, arch, with_batch_norm, include_top))
+        for scheme in SCHEMES
+        for arch in archs
+        for with_batch_norm in batch_norm
+        if scheme.with_batch_norm or not with_batch_norm
+        for include_top in (True, False)
+    )
+    return min(candidates, key=lambda match: match.distance)
+
+
+def _match(shapes, match: Match) -> Match:
+    arrays = match.arrays
+    kernel_axis = 0 if match.scheme.keras_layout else 3
+    kernels = {arrays[f"block{b}_conv{c}", "kernel"]: kernel for b, c, kernel in CONFIGS[match.arch].convolutions}
+    wanted = set(arrays.values())
+    return dataclasses.replace(
+        match,
+        missing=tuple(array for array in arrays.values() if array not in shapes),
+        extra=tuple(array for array in shapes if array not in wanted),
+        other_kernels=tuple(
+            array for array, kernel in kernels.items() if len(shapes.get(array, ())) == 4 and shapes[array][kernel_axis] != kernel
+        ),
+    )

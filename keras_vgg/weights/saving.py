@@ -1,0 +1,92 @@
+"""Weights to a file of any kind that has a public reader: Keras' three, PyTorch's and safetensors.
+
+The kind is told by the suffix. PyTorch's and safetensors carry torchvision's names and layout.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from keras_vgg import files, preprocessing
+from keras_vgg.errors import InputError
+from keras_vgg.weights import keras_files, layouts, loading, names, safetensors_files, torch_write
+from keras_vgg.weights.variable import Part, Variable
+from keras_vgg.weights.weight_file import WeightFile
+
+SUFFIXES = (".keras", ".weights.h5", ".h5", ".pth", ".pt", ".safetensors")
+
+
+def suffix_of(path: str | pathlib.Path) -> str:
+    """Returns which of `SUFFIXES` a file's name has.
+
+    Raises:
+        InputError: if none.
+    """
+    for suffix in SUFFIXES:
+        if str(path).endswith(suffix):
+            return suffix
+    raise InputError(f"The output's name should end in one of {', '.join(SUFFIXES)}. Received: {path}.")
+
+
+def save_weights(file: WeightFile, path: str | pathlib.Path) -> None:
+    """Writes the weights of an opened file to `path`, in the kind that its suffix says; whole or not at all.
+
+    What they want of an image goes with them, except into `.pth`, which has no place for it.
+
+    Raises:
+        InputError: for another suffix, or where the file system refuses.
+    """
+    suffix, said = suffix_of(path), file.preprocessing.to_json() if file.preprocessing else None
+    if suffix == ".h5":
+        keras_files.write_legacy_h5(path, [(*key, variable.read) for key, variable in file.variables.items()], said)
+    elif suffix == ".safetensors":
+        safetensors_files.write_safetensors(path, _as_torchvision(file), said)
+    elif suffix in (".pth", ".pt"):
+        torch_write.write_state_dict(path, _as_torchvision(file))
+    else:
+        save_model(loading.build_net(file), path)
+
+
+def save_model(model: keras.Model, path: str | pathlib.Path) -> None:
+    """Saves a model as `.keras` or `.weights.h5`, what its weights want of an image with it if that is known."""
+    suffix = suffix_of(path)
+    known = preprocessing.for_model(model) if preprocessing.is_known(model) else None
+    with files.replacing(path) as beside:
+        if suffix == ".keras":
+            model.save(beside)
+            if known:
+                preprocessing.attach(beside, known)
+        else:
+            model.save_weights(beside)
+            keras_files.write_note(beside, known.to_json() if known else None)
+
+
+def with_swapped_colors(file: WeightFile) -> WeightFile:
+    """Returns the same net for images of the other colour order, RGB for BGR: the first convolution's inputs are turned round."""
+    key = ("block1_conv1", "kernel")
+    first = file.variables[key]
+    if first.shape[2] != 3:
+        raise InputError(f"{file.path}: block1_conv1 takes {first.shape[2]} channels; colours can be swapped where there are 3.")
+    swapped = dataclasses.replace(first, parts=lambda: iter([Part(0, 0, np.ascontiguousarray(first.read()[:, :, ::-1]))]))
+    wanted = file.preprocessing and dataclasses.replace(file.preprocessing, bgr=not file.preprocessing.bgr)
+    return dataclasses.replace(file, variables=file.variables | {key: swapped}, preprocessing=wanted)
+
+
+def _as_torchvision(file: WeightFile) -> list[tuple[str, tuple[int, ...], Callable[[], np.ndarray]]]:
+    if file.include_top and file.spatial is None:
+        raise InputError(f"{file.path}: fc1 sees a map that is no square; PyTorch's order of its inputs cannot be told.")
+    arrays = names.TORCHVISION.arrays(file.arch, batch_norm=file.batch_norm, include_top=file.include_top)
+    return [(array, *_torch_array(key, file.variables[key], file.spatial)) for key, array in arrays.items()]
+
+
+def _torch_array(key, variable: Variable, spatial):
+    layer, name = key
+    if name != "kernel":
+        return variable.shape, variable.read
+    if layer in names.TOP:
+        return variable.shape[::-1], lambda: layouts.fc_from_keras(variable.read(), spatial if layer == "fc1" else (1, 1))
+    height, width, channels, filters = variable.shape
+    return (filters, channels, height, width), lambda: np.ascontiguousarray(layouts.conv_from_keras(variable.read()))

@@ -1,0 +1,84 @@
+"""A variable of a net in a file: by our names, in Keras' layout, read in parts.
+
+fc1 is three quarters of a net. Read whole, permuted whole and then copied into the model it would take three times its
+411 MB; in parts it takes the model's own and little more.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from keras_vgg.weights import layouts
+from keras_vgg.weights.stored import StoredArray
+
+PART_BYTES = 16 * 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Values of a variable from `start` on along `axis`, and all of the other axes; float32."""
+
+    axis: int
+    start: int
+    values: np.ndarray
+
+    @property
+    def index(self) -> tuple[slice, ...]:
+        """Where it belongs in the variable."""
+        return (slice(None),) * self.axis + (slice(self.start, self.start + self.values.shape[self.axis]),)
+
+
+@dataclasses.dataclass(frozen=True)
+class Variable:
+    """One variable of a net in a file.
+
+    Attributes:
+        array: its name in the file.
+        shape: its shape in Keras' layout.
+        parts: reads it; the parts cover it once.
+    """
+
+    array: str
+    shape: tuple[int, ...]
+    parts: Callable[[], Iterator[Part]]
+
+    def read(self) -> np.ndarray:
+        """Reads it whole."""
+        values = np.empty(self.shape, np.float32)
+        for part in self.parts():
+            values[part.index] = part.values
+        return values
+
+
+def as_it_lies(array: str, stored: StoredArray) -> Variable:
+    """Returns a variable that lies in Keras' layout, or is a vector."""
+    return Variable(array, stored.shape, lambda: (Part(0, start, rows.astype(np.float32)) for start, rows in _chunks(stored)))
+
+
+def convolution(array: str, stored: StoredArray) -> Variable:
+    """Returns a kernel that lies as (out, in, height, width)."""
+    filters, channels, height, width = stored.shape
+
+    def parts():
+        yield Part(0, 0, layouts.conv_to_keras(stored.read()).astype(np.float32))
+
+    return Variable(array, (height, width, channels, filters), parts)
+
+
+def fc_matrix(array: str, stored: StoredArray, spatial: tuple[int, int]) -> Variable:
+    """Returns a matrix that lies as (out, in) or (out, in, height, width), flattened from a map of size `spatial`."""
+    units, inputs = stored.shape[0], int(np.prod(stored.shape[1:]))
+
+    def parts():
+        for start, rows in _chunks(stored):
+            yield Part(1, start, layouts.fc_to_keras(rows, spatial).astype(np.float32))
+
+    return Variable(array, (inputs, units), parts)
+
+
+def _chunks(stored: StoredArray) -> Iterator[tuple[int, np.ndarray]]:
+    row = max(1, int(np.prod(stored.shape[1:])) * stored.dtype.itemsize)
+    step = max(1, PART_BYTES // row)
+    for start in range(0, stored.shape[0], step):
+        yield start, stored.rows(start, min(start + step, stored.shape[0]))

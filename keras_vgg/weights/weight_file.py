@@ -1,0 +1,169 @@
+"""Opening a weight file of any kind: which net it holds, and its variables by our names in Keras' layout.
+
+The kind is told from the content, not from the name. Nothing is read but what says shapes, until a variable is asked for.
+"""
+
+import dataclasses
+import math
+import pathlib
+
+from keras_vgg import preprocessing
+from keras_vgg.errors import InputError
+from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.weights import kinds, names
+from keras_vgg.weights.stored import StoredArray
+from keras_vgg.weights.variable import Variable, as_it_lies, convolution, fc_matrix
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightFile:
+    """What a weight file holds.
+
+    Attributes:
+        path: the file.
+        kind: what kind of file it is, for people.
+        arch: the net of Table 1. A-LRN, whose weights look like A's, is told by `.keras` files alone, or by whoever asks.
+        batch_norm: whether it has batch norm.
+        include_top: whether it has the FC layers.
+        spatial: height and width of the feature map that fc1 sees; `None` without the top.
+        variables: `{(layer, variable): Variable}` in the order of the net's layers.
+        preprocessing: what the weights want of an image; `None` if the file does not say and its kind has no custom.
+    """
+
+    path: pathlib.Path
+    kind: str
+    arch: str
+    batch_norm: bool
+    include_top: bool
+    spatial: tuple[int, int] | None
+    variables: dict[tuple[str, str], Variable]
+    preprocessing: Preprocessing | None
+
+    def __str__(self):
+        net = names.net_name(self.arch, batch_norm=self.batch_norm, include_top=self.include_top)
+        return f"{self.path} ({self.kind}, {net})"
+
+
+def find_file(run_or_file: str | pathlib.Path) -> pathlib.Path:
+    """Returns the weight file that is named, or the `best.keras` of a run folder of `keras_vgg.fit`.
+
+    Raises:
+        InputError: if there is no such file.
+    """
+    path = pathlib.Path(run_or_file)
+    if path.is_dir():
+        path = path / "best.keras"
+    if not path.is_file():
+        raise InputError(f"Expected a run folder with best.keras, or a weight file. Received: {run_or_file} (no {path}).")
+    return path
+
+
+def open_weights(
+    run_or_file: str | pathlib.Path,
+    *,
+    arch: str | None = None,
+    batch_norm: bool | None = None,
+    spatial: tuple[int, int] | None = None,
+) -> WeightFile:
+    """Opens a weight file of any kind that `kinds` knows, or a run folder.
+
+    Args:
+        run_or_file: where it is.
+        arch: the net it must hold; told from the file if not given.
+        batch_norm: whether it must have batch norm; told from the file if not given.
+        spatial: height and width of the feature map that fc1 sees; a square if not given.
+
+    Raises:
+        InputError: if it is missing, damaged, of no known kind, or holds no VGG net, or another one; the line names the layer.
+    """
+    path = find_file(run_or_file)
+    kind = kinds.tell(path)
+    content = kind.read(path)
+    match = _identify(path, content, arch, batch_norm)
+    shapes = _keras_shapes(path, match, content)
+    _check_chain(path, match.arrays, shapes)
+    spatial = (spatial or _spatial(path, match, content, shapes)) if match.include_top else None
+    variables = {
+        key: _variable(key, array, content.arrays[array], match.scheme.keras_layout, spatial) for key, array in match.arrays.items()
+    }
+    said = Preprocessing.from_json(content.preprocessing) if content.preprocessing else None
+    return WeightFile(
+        path=path,
+        kind=kind.name,
+        arch=match.arch,
+        batch_norm=match.batch_norm,
+        include_top=match.include_top,
+        spatial=spatial,
+        variables=variables,
+        preprocessing=said or preprocessing.BY_NAME.get(kind.preprocessing),
+    )
+
+
+def _identify(path, content: kinds.Content, arch, batch_norm) -> names.Match:
+    shapes = {name: array.shape for name, array in content.arrays.items()}
+    found = names.closest(shapes, (content.arch,) if content.arch else names.DISTINCT)
+    if not shapes or found.is_hopeless:
+        told = f"its arrays are named {', '.join(list(shapes)[:3])}, …" if shapes else "it has no arrays of floats"
+        raise InputError(f"Expected weights of a VGG net. Received: {path}, which holds something else: {told}.")
+    wanted = names.closest(shapes, (arch or found.arch,), (found.batch_norm if batch_norm is None else batch_norm,))
+    if wanted.distance and not found.distance:
+        raise InputError(f"Expected weights of {wanted}. Received: {path}, which holds {found}: it {wanted.problem}.")
+    if wanted.distance:
+        raise InputError(f"Expected weights of {wanted}. Received: {path}, which {wanted.problem}.")
+    return wanted
+
+
+def _keras_shapes(path, match: names.Match, content: kinds.Content) -> dict[tuple[str, str], tuple[int, ...]]:
+    shapes = {}
+    for (layer, variable), array in match.arrays.items():
+        shape = content.arrays[array].shape
+        axes = (1,) if variable != "kernel" else (4,) if layer not in names.TOP else (2,) if match.scheme.keras_layout else (2, 4)
+        if len(shape) not in axes:
+            raise InputError(f"{path}: {layer} ({array}) should have {' or '.join(map(str, axes))} axes. Received: shape {shape}.")
+        if not match.scheme.keras_layout and variable == "kernel":
+            shape = (math.prod(shape[1:]), shape[0]) if layer in names.TOP else (*shape[2:], shape[1], shape[0])
+        shapes[layer, variable] = shape
+    return shapes
+
+
+def _check_chain(path, arrays: dict[tuple[str, str], str], shapes: dict[tuple[str, str], tuple[int, ...]]) -> None:
+    """Sees to it that every layer takes as many channels as the one before puts out, and that vectors fit their layer."""
+    before, channels = None, None
+    for (layer, variable), shape in shapes.items():
+        told = f"{path}: {layer} ({arrays[layer, variable]})"
+        if variable == "kernel":
+            fits = channels in (None, shape[-2]) or (layer == "fc1" and shape[0] % channels == 0)
+            if not fits:
+                raise InputError(f"{told} should take the {channels} channels of {before}. Received: shape {shape}.")
+            before, channels = layer, shape[-1]
+        elif shape != (channels,):
+            raise InputError(f"{told} should have shape ({channels},), as {before} puts out. Received: shape {shape}.")
+
+
+def _spatial(path, match: names.Match, content: kinds.Content, shapes) -> tuple[int, int] | None:
+    array = match.arrays["fc1", "kernel"]
+    stored = content.arrays[array].shape
+    if len(stored) == 4:
+        return stored[2:]
+    places = shapes["fc1", "kernel"][0] // _last_filters(shapes)
+    side = math.isqrt(places)
+    if side * side == places:
+        return side, side
+    if match.scheme.keras_layout:
+        return None  # the order of places does not matter until it is changed
+    raise InputError(
+        f"{path}: fc1 ({array}) sees {places} places, which is no square. Load it into a model of the right input size."
+    )
+
+
+def _last_filters(shapes) -> int:
+    return next(shape[-1] for (layer, variable), shape in reversed(shapes.items()) if layer.startswith("block5_conv"))
+
+
+def _variable(key, array: str, stored: StoredArray, keras_layout: bool, spatial) -> Variable:
+    layer, variable = key
+    if keras_layout or variable != "kernel":
+        return as_it_lies(array, stored)
+    if layer in names.TOP:
+        return fc_matrix(array, stored, spatial if layer == "fc1" else (1, 1))
+    return convolution(array, stored)

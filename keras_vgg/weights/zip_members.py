@@ -1,0 +1,60 @@
+"""Members of zip archives that are stored as they are, read where they lie without unpacking them."""
+
+import io
+import pathlib
+import struct
+import zipfile
+
+from keras_vgg.errors import InputError
+
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, …, length of the name, length of the extra field
+_ENCRYPTED, _UTF8 = 0x1, 0x800
+
+
+def member_offset(path: str | pathlib.Path, info: zipfile.ZipInfo) -> int:
+    """Returns the byte in the archive where the data of an uncompressed member begin.
+
+    Raises:
+        InputError: if there is no such member where the archive's directory says.
+    """
+    name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
+    with open(path, "rb") as file:
+        file.seek(info.header_offset)
+        header = file.read(_LOCAL_HEADER.size + len(name))
+    if not header.startswith(b"PK\3\4") or header[_LOCAL_HEADER.size :] != name or info.flag_bits & _ENCRYPTED:
+        raise InputError(f"{path} is damaged: {info.filename!r} is not where the archive says. Fetch or copy it again.")
+    _, name_length, extra_length = _LOCAL_HEADER.unpack(header[: _LOCAL_HEADER.size])
+    return info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+
+
+class Window(io.RawIOBase):
+    """The bytes `[start, start + size)` of a file as a file of their own, for reading."""
+
+    def __init__(self, path: str | pathlib.Path, start: int, size: int):
+        self._file, self._start, self._size, self._place = open(path, "rb", buffering=0), start, size, 0
+
+    def readable(self):
+        """Yes."""
+        return True
+
+    def seekable(self):
+        """Yes."""
+        return True
+
+    def seek(self, offset, whence=io.SEEK_SET):
+        """Moves within the window."""
+        self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        return self._place
+
+    def readinto(self, buffer):
+        """Fills `buffer` from the place in the window, at most to its end."""
+        count = max(0, min(len(buffer), self._size - self._place))
+        self._file.seek(self._start + self._place)
+        done = self._file.readinto(memoryview(buffer)[:count])
+        self._place += done
+        return done
+
+    def close(self):
+        """Closes the file."""
+        self._file.close()
+        super().close()
