@@ -77,8 +77,9 @@ def _application(function: str, arch: str, *, batch_norm: bool = False) -> Calla
 
         def build_net(initializer="glorot"):
             outputs = models.apply_vgg(inputs, arch, **options, initializer=initializer)
-            source = inputs if input_tensor is None else keras.utils.get_source_inputs(input_tensor)
-            return keras.Model(source, outputs, name=name)
+            sources = [inputs] if input_tensor is None else keras.utils.get_source_inputs(input_tensor)
+            # Of a list of one, which Keras' own take, Keras warns at every call with a plain array.
+            return keras.Model(sources[0] if len(sources) == 1 else sources, outputs, name=name)
 
         if file is None:
             return build_net()

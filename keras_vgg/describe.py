@@ -1,8 +1,9 @@
-"""Prints a net of Table 1, or all six side by side: `python -m keras_vgg.describe --arch D`."""
+"""Prints a net of Table 1, all six side by side, or their public weights: `python -m keras_vgg.describe --arch D`."""
 
 import pandas as pd
 
 from keras_vgg import cli, configs
+from keras_vgg.weights import catalogue
 
 
 def main(argv: list[str]) -> None:
@@ -14,7 +15,11 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--classes", type=int, default=1000, help="number of classes (default: %(default)s)")
     parser.add_argument("--width", type=float, default=1.0, help="factor on all filters and FC sizes (default: %(default)s)")
+    parser.add_argument("--weights", action="store_true", help="print the public weights (of net --arch, if given)")
     arguments = parser.parse_args(argv)
+    if arguments.weights:
+        print(_public_weights(arguments.arch))
+        return
     if arguments.size < 32:
         parser.error(f"argument --size: must be at least 32, five poolings halve it (received {arguments.size})")
     if arguments.classes < 1 or arguments.width <= 0:
@@ -55,6 +60,28 @@ def _comparison(options: dict) -> str:
         columns[arch]["multiply-adds (G)"] = f"{sum(layer.multiply_adds for layer in facts) / 1e9:.2f}"
     note = "Numbers in the blocks are kernel sizes, one per convolution. Every net ends in fc1, fc2, predictions."
     return f"{pd.DataFrame(columns).to_string()}\n\n{note}"
+
+
+def _public_weights(arch: str | None) -> str:
+    rows = [
+        {
+            "net": f"{entry.arch}{', batch norm' if entry.batch_norm else ''}",
+            "weights=": " or ".join(entry.names),
+            "parameters": f"{entry.parameters:,}",
+            "top-1 (%)": entry.top1,
+            "top-5 (%)": entry.top5,
+            "measured": entry.protocol,
+            "input": entry.preprocessing,
+            "licence": entry.licence,
+            "file": entry.file.name,
+        }
+        for entry in catalogue.CATALOGUE
+        if arch in (None, entry.arch)
+    ]
+    if not rows:
+        return f"There are no public weights of net {arch}."
+    note = "Accuracies on ILSVRC-2012's validation set as published. Nets C and A-LRN have no public weights."
+    return f"{pd.DataFrame(rows).to_string(index=False)}\n\n{note}"
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Compares our training step, forward pass and pipeline with the peers installed: stock Keras and torchvision.
 
-`python tools/benchmark.py train`, `predict`, `input`; `listing` measures how fast a long listing opens. Contestants do the
-same work on the same images, each in its own process, in alternating rounds; images per second are medians over the rounds.
+`python tools/benchmark.py train`, `predict`, `input`; `listing` measures how fast a long listing opens, `weights` how weight
+files load. Contestants do the same work on the same images, each in its own process, in alternating rounds; images per second
+are medians over the rounds.
 """
 
 import argparse
 import concurrent.futures
+import importlib.util
 import multiprocessing
 import pathlib
 import sys
@@ -15,7 +17,7 @@ import pandas as pd
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout is measured, whatever is installed
 
-from benchmarking import contest, listing, machine, pictures
+from benchmarking import contest, listing, loading, machine, pictures
 
 from keras_vgg import cli, configs
 
@@ -45,9 +47,15 @@ def main(argv: list[str]) -> None:
     _add_contest_flags(command, batch=32, steps=32)
     command = commands.add_parser("listing", help="opening of a long CSV file", description="Time and memory of a long listing.")
     command.add_argument("--rows", type=_positive, default=1281167, help="images listed (default: ImageNet's, %(default)s)")
+    command = commands.add_parser("weights", help="loading of weight files", description="Time and memory of loading weights.")
+    command.add_argument("--files", nargs="+", metavar="FILE", help="weight files (default: makes one of each kind)")
+    command.add_argument("--arch", choices=("A", "B", "D", "E"), default="D", help="net of the files made (default: %(default)s)")
     arguments = parser.parse_args(argv)
     if arguments.command == "listing":
         _measure_listing(arguments.rows)
+        return
+    if arguments.command == "weights":
+        _measure_weights(arguments.files, arguments.arch)
         return
     if arguments.crop < 32:
         parser.error(f"argument --crop: must be at least 32, five poolings halve it (received {arguments.crop})")
@@ -122,16 +130,45 @@ def _hold(title: str, kind: str, settings, peers: list[str], arguments) -> None:
     print(contest.table(contest.hold(entries, rounds=arguments.rounds, steps=arguments.steps)))
 
 
+def _apart(function, *arguments):
+    """Calls a function in a process of its own, so that time and peak memory are its alone."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as apart:
+        return apart.submit(function, *arguments).result()
+
+
 def _measure_listing(rows: int) -> None:
     print(f"{machine.describe()}\nCSV listing of {rows:,} images in {pictures.CLASSES} classes", flush=True)
-    context = multiprocessing.get_context("spawn")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as apart,  # its peak memory is the listing's alone
-    ):
-        measured = apart.submit(listing.measure, listing.write_csv(folder, rows)).result()
+    with tempfile.TemporaryDirectory() as folder:
+        measured = _apart(listing.measure, listing.write_csv(folder, rows))
     measured["peak GB"] = measured.pop("peak bytes") / 1e9
     print(pd.DataFrame([measured]).to_string(index=False, float_format="%.2f"))
+
+
+def _measure_weights(files: list[str] | None, arch: str) -> None:
+    print(f"{machine.describe()}\nweights from files into new models; memory beyond what the framework takes idle", flush=True)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for path in files or (_apart(loading.write, folder, arch, kind) for kind in loading.KINDS):
+            contestants = [loading.ours]
+            if path.endswith(".h5") and arch in _PEER_NETS["keras"]:
+                contestants.append(loading.keras)
+            if path.endswith(".pth") and arch == "D" and importlib.util.find_spec("torchvision"):
+                contestants.append(loading.torchvision)
+            size = pathlib.Path(path).stat().st_size
+            for contestant in contestants:
+                measured = _apart(contestant, path)
+                rows.append(
+                    {
+                        "file": pathlib.Path(path).name,
+                        "MB": round(size / 1e6),
+                        "contestant": contestant.__name__,
+                        "parameters": f"{measured['parameters']:,}",
+                        "seconds": f"{measured['seconds']:.2f}",
+                        "memory / file": f"{measured['bytes'] / size:.2f}",
+                    }
+                )
+    print(pd.DataFrame(rows).to_string(index=False))
 
 
 if __name__ == "__main__":
