@@ -11,13 +11,13 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "keras_vgg"
 
 # Imports run downward. A part is a module or a package of `keras_vgg`; what is in no level is a command, above all of them.
 LEVELS = (
-    ("errors", "randomness", "huge_pages", "xla"),
+    ("errors", "randomness", "huge_pages", "xla", "progress"),
     ("configs", "files"),
     ("recipe",),
     ("layers", "preprocessing", "cli"),
     ("models", "data"),
     ("weights",),
-    ("transfer",),
+    ("transfer", "fully_convolutional"),
     ("training", "applications"),
 )
 STRANGERS = {
@@ -26,7 +26,8 @@ STRANGERS = {
     "weights": {"data", "recipe", "cli"},
     "transfer": {"data", "models", "recipe", "cli"},
     "layers": {"data", "models", "cli"},
-    "training": {"cli", "weights"},
+    "training": {"cli", "weights", "fully_convolutional"},
+    "fully_convolutional": {"data", "models", "weights", "recipe", "cli"},
     "applications": {"data", "recipe", "cli", "transfer"},
 }
 """Parts that do not know each other although their levels would let them."""

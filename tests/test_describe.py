@@ -65,3 +65,14 @@ def test_mistake_is_one_line_and_exit_code_2(arguments, message, capsys):
     assert message in printed.err
     assert printed.err.count("\n") == 1
     assert not printed.out
+
+
+def test_public_weights(capsys):
+    describe.main(["--weights", "--arch", "E"])
+    printed = capsys.readouterr().out
+    assert "imagenet_torchvision" in printed
+    assert "vgg19-dcbb9e9d.pth" in printed
+    assert "143,678,248" in printed
+    assert "vgg16" not in printed
+    describe.main(["--weights", "--arch", "A-LRN"])
+    assert capsys.readouterr().out == "There are no public weights of net A-LRN.\n"

@@ -43,14 +43,23 @@ def window(height, width, scale, top, left, crop: int):
         int32 `[top, left, height, width]` in pixels of the original image, rounded to whole ones, at least one pixel high and
         wide and within the image.
     """
-    original = tf.cast(tf.stack([height, width]), tf.float32)
-    zoom = tf.cast(scale, tf.float32) / tf.reduce_min(original)
-    rescaled = tf.round(original * zoom)
+    original, zoom, rescaled = _rescaled(height, width, scale)
     # The crop starts at a whole pixel of the rescaled image, uniform over all places it can take.
     start = tf.minimum(tf.floor(tf.stack([top, left]) * (rescaled - crop + 1)), rescaled - crop)
     first = tf.minimum(tf.round(start / zoom), original - 1)
     size = tf.minimum(tf.maximum(tf.round(crop / zoom), 1), original - first)
     return tf.cast(tf.concat([first, size], axis=0), tf.int32)
+
+
+def _rescaled(height, width, scale):
+    original = tf.cast(tf.stack([height, width]), tf.float32)
+    zoom = tf.cast(scale, tf.float32) / tf.reduce_min(original)
+    return original, zoom, tf.round(original * zoom)
+
+
+def rescaled_size(height, width, scale):
+    """Returns `[height, width]`, int32, of an image rescaled isotropically to smallest side `scale`, rounded."""
+    return tf.cast(_rescaled(height, width, scale)[2], tf.int32)
 
 
 def decode_view(encoded, scale, top, left, mirrored, crop: int):
@@ -90,21 +99,57 @@ def _jpeg_window(encoded, scale, top, left, crop):
 
     # The largest reduction that leaves at least the pixels of the crop.
     branch = tf.reduce_sum(tf.cast(tf.reduce_min(box[2:]) // crop >= tf.constant(_REDUCTIONS[1:]), tf.int32))
-    return _resize(tf.switch_case(branch, [decode_reduced(reduction) for reduction in _REDUCTIONS]), crop)
+    return _resize(tf.switch_case(branch, [decode_reduced(reduction) for reduction in _REDUCTIONS]), [crop, crop])
 
 
 def _other_window(encoded, scale, top, left, crop):
-    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    image.set_shape([None, None, 3])
+    image = _decode(encoded)
     shape = tf.shape(image)
     box = window(shape[0], shape[1], scale, top, left, crop)
-    return _resize(tf.slice(image, tf.concat([box[:2], [0]], 0), tf.concat([box[2:], [3]], 0)), crop)
+    return _resize(tf.slice(image, tf.concat([box[:2], [0]], 0), tf.concat([box[2:], [3]], 0)), [crop, crop])
 
 
-def _resize(pixels, crop):
+def _decode(encoded):
+    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    image.set_shape([None, None, 3])
+    return image
+
+
+def encoded_size(encoded):
+    """Returns `[height, width]` of an encoded image, int32; of a JPEG from its header alone.
+
+    Raises:
+        tf.errors.InvalidArgumentError: for bytes that are no image.
+    """
+    return tf.cond(tf.io.is_jpeg(encoded), lambda: tf.io.extract_jpeg_shape(encoded)[:2], lambda: tf.shape(_decode(encoded))[:2])
+
+
+def decode_whole(encoded, size):
+    """Decodes a whole image and resizes it, with the same operations as `decode_view`.
+
+    Args:
+        encoded: as for `decode_view`.
+        size: `[height, width]`, int32, as `rescaled_size` gives it.
+
+    Returns:
+        `(height, width, 3)` uint8, RGB.
+
+    Raises:
+        tf.errors.InvalidArgumentError: for bytes that are no whole image.
+    """
+
+    def reduced_jpeg():
+        fits = tf.io.extract_jpeg_shape(encoded)[:2] // size  # the largest reduction that leaves at least the pixels wanted
+        branch = tf.reduce_sum(tf.cast(tf.reduce_min(fits) >= tf.constant(_REDUCTIONS[1:]), tf.int32))
+        return tf.switch_case(branch, [lambda ratio=ratio: tf.io.decode_jpeg(encoded, 3, ratio) for ratio in _REDUCTIONS])
+
+    return _resize(tf.cond(tf.io.is_jpeg(encoded), reduced_jpeg, lambda: _decode(encoded)), size)
+
+
+def _resize(pixels, size):
     def bilinear(antialias):
-        return lambda: tf.image.resize(pixels[tf.newaxis], [crop, crop], antialias=antialias)[0]
+        return lambda: tf.image.resize(pixels[tf.newaxis], size, antialias=antialias)[0]
 
     # Two-tap bilinear skips pixels beyond a reduction of two; averaging costs much and is needed for large PNGs alone.
-    resized = tf.cond(tf.reduce_min(tf.shape(pixels)[:2]) >= 2 * crop, bilinear(True), bilinear(False))
+    resized = tf.cond(tf.reduce_all(tf.shape(pixels)[:2] >= 2 * tf.convert_to_tensor(size)), bilinear(True), bilinear(False))
     return tf.cast(tf.round(resized), tf.uint8)  # means of pixels, so that they lie in [0, 255] already

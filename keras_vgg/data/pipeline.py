@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_vgg import randomness
 from keras_vgg.data import images
 from keras_vgg.data.order import PADDING
+from keras_vgg.data.reading import what_can_be_read
 from keras_vgg.data.split import Split
 
 _ROWS_AT_ONCE = 2  # micro-batches in the making: one bridges the end of the other
@@ -107,16 +108,12 @@ def _read_row(epoch, indices, split: Split, view: View, decode_threads: int) -> 
         encoded, label = split.read(index)
         return place, view(encoded, randomness.example_key(epoch, index)), label
 
-    def decoded():  # made anew for each use: tf.data fuses map and batch, which must not concern the other
-        examples = tf.data.Dataset.from_tensor_slices((places, tf.gather(indices, places)))
-        return examples.map(example, num_parallel_calls=decode_threads)
+    def examples():
+        dealt = tf.data.Dataset.from_tensor_slices((places, tf.gather(indices, places)))
+        return dealt.map(example, num_parallel_calls=decode_threads)
 
-    # The row as a whole, which is fast; failing that, one by one, without those that raise; failing all, nothing.
-    whole, what_can_be_read = decoded().batch(micro_batch).ignore_errors(), decoded().ignore_errors().batch(micro_batch)
-    nothing = tf.data.Dataset.from_tensors(
-        (tf.zeros([0], tf.int64), tf.zeros([0, crop, crop, 3], tf.uint8), tf.zeros([0], tf.int32))
-    )
-    read = whole.concatenate(what_can_be_read).concatenate(nothing).take(1)
+    nothing = (tf.zeros([0], tf.int64), tf.zeros([0, crop, crop, 3], tf.uint8), tf.zeros([0], tf.int32))
+    read = what_can_be_read(examples, micro_batch, nothing)
     return tf.data.Dataset.zip(tf.data.Dataset.from_tensors((epoch, indices)), read)
 
 

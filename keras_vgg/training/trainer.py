@@ -16,6 +16,7 @@ from keras_vgg.data.order import Layout
 from keras_vgg.data.split import Dataset
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.progress import Progress, duration
 from keras_vgg.recipe import Recipe
 from keras_vgg.training import checks
 from keras_vgg.training.cluster import Cluster
@@ -24,7 +25,6 @@ from keras_vgg.training.keeper import Keeper
 from keras_vgg.training.loss_scale import LossScale
 from keras_vgg.training.plateau import PlateauSchedule, learning_rate_of
 from keras_vgg.training.position import Position
-from keras_vgg.training.progress import Progress, duration
 from keras_vgg.training.run_folder import RunFolder
 from keras_vgg.training.signals import StopRequest
 from keras_vgg.training.step import Totals, TrainingStep
@@ -111,7 +111,7 @@ class Trainer:
         """
         position, size = self._position, self._dataset.train.size
         done = position.epoch * size + min(position.step * self._recipe.batch_size, size)
-        self._progress = Progress(self._recipe.epochs * size, done, self._keeper.stream)
+        self._progress = Progress(self._recipe.epochs * size, done, self._keeper.stream, may_end_early=True)
         self._began = time.monotonic() - position.seconds
         self._plateau.on_train_begin()
         self._training = training_feed(

@@ -68,8 +68,9 @@ def convert(
         file = dataclasses.replace(file, preprocessing=wanted.BY_NAME[preprocessing])
     if swap_colors:
         file = with_swapped_colors(file)
+    table = describe(file)  # while the source is there: the target may take its place
     save_weights(file, target)
-    return Conversion(file, pathlib.Path(target), describe(file))
+    return Conversion(file, pathlib.Path(target), table)
 
 
 def describe(file: WeightFile) -> pd.DataFrame:

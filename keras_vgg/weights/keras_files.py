@@ -3,7 +3,10 @@
 Arrays are named `<layer>/<number of the variable>`, e.g. `block1_conv1/0` for a kernel and `block1_conv1/1` for its bias.
 """
 
+import errno
 import json
+import math
+import os
 import pathlib
 import zipfile
 
@@ -37,7 +40,9 @@ def read_h5(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], str | Non
     try:
         file = h5py.File(path, "r")
         return _arrays(file, path), file.attrs.get(_NOTE)
-    except (OSError, KeyError, RuntimeError, TypeError) as error:  # h5py raises these for damage of various kinds
+    except InputError:
+        raise
+    except Exception as error:  # h5py raises whatever damage makes it run into
         raise InputError(f"{path} is damaged or truncated: {error}. Fetch or copy it again.") from error
 
 
@@ -55,9 +60,9 @@ def read_keras(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], dict]:
             raise InputError(f"{path}: its model.weights.h5 is compressed; save the model anew with Keras, which does not do that.")
         file = h5py.File(Window(path, member_offset(path, info), info.file_size), "r")
         return _arrays(file, path), config
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except Exception as error:  # as do h5py and zipfile
         raise InputError(f"{path} is damaged, or no .keras file: {error}. Fetch or copy it again.") from error
 
 
@@ -106,20 +111,39 @@ def write_legacy_h5(path: str | pathlib.Path, arrays, text: str | None) -> None:
 
     Args:
         path: where to.
-        arrays: `(layer, variable, read)` in the order of the net's layers, each layer's variables together.
+        arrays: `(layer, variable, shape, read)` in the order of the net's layers, each layer's variables together.
         text: is kept with them, for `read_h5`.
     """
-    with files.replacing(path) as beside, h5py.File(beside, "w") as file:
-        names: dict[str, list[str]] = {}
-        for layer, variable, read in arrays:
-            names.setdefault(layer, []).append(f"{layer}/{variable}:0")
-            file.create_dataset(f"{layer}/{names[layer][-1]}", data=read())
-        for layer, weights in names.items():
-            file[layer].attrs["weight_names"] = [name.encode() for name in weights]
-        file.attrs["layer_names"] = [layer.encode() for layer in names]
-        file.attrs["backend"] = b"tensorflow"
-        if text:
-            file.attrs[_NOTE] = text
+    arrays = list(arrays)
+    with files.replacing(path) as beside:
+        make_room(beside, [shape for _, _, shape, _ in arrays])
+        with h5py.File(beside, "w") as file:
+            names: dict[str, list[str]] = {}
+            for layer, variable, _, read in arrays:
+                names.setdefault(layer, []).append(f"{layer}/{variable}:0")
+                file.create_dataset(f"{layer}/{names[layer][-1]}", data=read())
+            for layer, weights in names.items():
+                file[layer].attrs["weight_names"] = [name.encode() for name in weights]
+            file.attrs["layer_names"] = [layer.encode() for layer in names]
+            file.attrs["backend"] = b"tensorflow"
+            if text:
+                file.attrs[_NOTE] = text
+
+
+def make_room(path: str | pathlib.Path, shapes) -> None:
+    """Sees to it that the file system has room for an HDF5 file of float32 arrays: on a full disk HDF5 ends the process.
+
+    Raises:
+        OSError: if there is no room.
+    """
+    size = sum(4 * math.prod(shape) for shape in shapes) + 2**20  # what HDF5 itself needs is less
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "wb") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # the file system cannot tell
+                    raise
 
 
 def write_note(path: str | pathlib.Path, text: str | None) -> None:

@@ -10,6 +10,9 @@ from keras_vgg.errors import InputError
 from keras_vgg.weights import caffe_files, keras_files, safetensors_files, torch_files
 from keras_vgg.weights.stored import StoredArray
 
+NOT_KNOWN = "null"
+"""Noted where what weights want is not known, so that no reader takes them for those its kind mostly holds."""
+
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 _LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of PyTorch's magic number
@@ -27,7 +30,7 @@ class Content:
 
     Attributes:
         arrays: the arrays by their names in the file.
-        preprocessing: what its maker noted that the weights want, as JSON, or `None`.
+        preprocessing: what its maker noted that the weights want, as JSON, or `NOT_KNOWN`; `None` if it has no note.
         arch: the net, where the file says it beyond its arrays.
     """
 
@@ -53,8 +56,16 @@ class Kind:
 
 def _read_keras(path) -> Content:
     arrays, config = keras_files.read_keras(path)
-    attached = preprocessing.read_attached(path)
-    lrn = any(layer.get("class_name") == "LocalResponseNormalization" for layer in config.get("config", {}).get("layers", ()))
+    try:
+        attached = preprocessing.read_attached(path)
+    except InputError:
+        raise
+    except Exception as error:  # as in `_tell_archive`
+        raise InputError(f"{path} is damaged: what it says of preprocessing cannot be read ({error}).") from error
+    try:
+        lrn = any(layer["class_name"] == "LocalResponseNormalization" for layer in config["config"]["layers"])
+    except (LookupError, TypeError):  # no functional model
+        lrn = False
     return Content(arrays, attached.to_json() if attached else None, "A-LRN" if lrn else None)
 
 
@@ -72,8 +83,11 @@ def tell(path: pathlib.Path) -> Kind:
     Raises:
         InputError: if it is none of these kinds.
     """
-    with open(path, "rb") as file:
-        head = file.read(64)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     if not head:
         raise InputError(f"Expected a weight file. Received: {path}, which is empty.")
     if head.startswith(_HDF5):
@@ -99,7 +113,7 @@ def _tell_archive(path) -> Kind:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
-    except zipfile.BadZipFile as error:
+    except Exception as error:  # zipfile raises whatever its parsing of garbage runs into
         raise InputError(f"{path} is truncated or damaged: a zip archive without its end. Fetch or copy it again.") from error
     if "model.weights.h5" in members:
         return KERAS

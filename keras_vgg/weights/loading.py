@@ -70,6 +70,9 @@ def _load(model: keras.Model, net: names.Match, file: WeightFile) -> None:
     }
     for key, target in targets.items():
         _check(model, file, key, tuple(target.shape))
+    if net.include_top and file.spatial not in (None, places := _spatial(model)):  # as many places, in another arrangement
+        array = file.variables["fc1", "kernel"].array
+        raise InputError(f"{file.path}: fc1 ({array}) sees a map of {file.spatial}. Model {model.name!r} gives it one of {places}.")
     for key, target in targets.items():
         _assign(target, file.variables[key])
     takes_rgb = targets["block1_conv1", "kernel"].shape[2] == 3
@@ -157,7 +160,8 @@ def arch_of(model: keras.Model) -> names.Match:
 
 
 def _spatial(model: keras.Model) -> tuple[int, int] | None:
-    *_, height, width, _ = model.get_layer("block5_pool").output.shape
+    pool = model.get_layer("block5_pool")
+    height, width = pool.output.shape[1:3] if pool.data_format == "channels_last" else pool.output.shape[2:]
     return (height, width) if height and width else None
 
 

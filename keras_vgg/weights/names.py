@@ -198,7 +198,7 @@ def closest(
 
 def _match(shapes, match: Match) -> Match:
     arrays = match.arrays
-    kernel_axis = 0 if match.scheme.keras_layout else 3
+    kernel_axes = slice(0, 2) if match.scheme.keras_layout else slice(2, 4)
     kernels = {arrays[f"block{b}_conv{c}", "kernel"]: kernel for b, c, kernel in CONFIGS[match.arch].convolutions}
     wanted = set(arrays.values())
     return dataclasses.replace(
@@ -206,6 +206,8 @@ def _match(shapes, match: Match) -> Match:
         missing=tuple(array for array in arrays.values() if array not in shapes),
         extra=tuple(array for array in shapes if array not in wanted),
         other_kernels=tuple(
-            array for array, kernel in kernels.items() if len(shapes.get(array, ())) == 4 and shapes[array][kernel_axis] != kernel
+            array
+            for array, kernel in kernels.items()
+            if len(shapes.get(array, ())) == 4 and tuple(shapes[array][kernel_axes]) != (kernel, kernel)
         ),
     )

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_vgg import files, preprocessing
 from keras_vgg.errors import InputError
-from keras_vgg.weights import keras_files, layouts, loading, names, safetensors_files, torch_write
+from keras_vgg.weights import keras_files, kinds, layouts, loading, names, safetensors_files, torch_write
 from keras_vgg.weights.variable import Part, Variable
 from keras_vgg.weights.weight_file import WeightFile
 
@@ -39,9 +39,10 @@ def save_weights(file: WeightFile, path: str | pathlib.Path) -> None:
     Raises:
         InputError: for another suffix, or where the file system refuses.
     """
-    suffix, said = suffix_of(path), file.preprocessing.to_json() if file.preprocessing else None
+    suffix, said = suffix_of(path), file.preprocessing.to_json() if file.preprocessing else kinds.NOT_KNOWN
     if suffix == ".h5":
-        keras_files.write_legacy_h5(path, [(*key, variable.read) for key, variable in file.variables.items()], said)
+        arrays = [(*key, variable.shape, variable.read) for key, variable in file.variables.items()]
+        keras_files.write_legacy_h5(path, arrays, said)
     elif suffix == ".safetensors":
         safetensors_files.write_safetensors(path, _as_torchvision(file), said)
     elif suffix in (".pth", ".pt"):
@@ -60,6 +61,7 @@ def save_model(model: keras.Model, path: str | pathlib.Path) -> None:
             if known:
                 preprocessing.attach(beside, known)
         else:
+            keras_files.make_room(beside, [variable.shape for variable in model.variables])
             model.save_weights(beside)
             keras_files.write_note(beside, known.to_json() if known else None)
 

@@ -71,7 +71,7 @@ def open_weights(
         run_or_file: where it is.
         arch: the net it must hold; told from the file if not given.
         batch_norm: whether it must have batch norm; told from the file if not given.
-        spatial: height and width of the feature map that fc1 sees; a square if not given.
+        spatial: height and width of the feature map that fc1 sees, where the file does not say; a square if not given.
 
     Raises:
         InputError: if it is missing, damaged, of no known kind, or holds no VGG net, or another one; the line names the layer.
@@ -82,11 +82,10 @@ def open_weights(
     match = _identify(path, content, arch, batch_norm)
     shapes = _keras_shapes(path, match, content)
     _check_chain(path, match.arrays, shapes)
-    spatial = (spatial or _spatial(path, match, content, shapes)) if match.include_top else None
+    spatial = _spatial(path, match, content, shapes, spatial) if match.include_top else None
     variables = {
         key: _variable(key, array, content.arrays[array], match.scheme.keras_layout, spatial) for key, array in match.arrays.items()
     }
-    said = Preprocessing.from_json(content.preprocessing) if content.preprocessing else None
     return WeightFile(
         path=path,
         kind=kind.name,
@@ -95,8 +94,17 @@ def open_weights(
         include_top=match.include_top,
         spatial=spatial,
         variables=variables,
-        preprocessing=said or preprocessing.BY_NAME.get(kind.preprocessing),
+        preprocessing=_preprocessing(kind, content),
     )
+
+
+def _preprocessing(kind: kinds.Kind, content: kinds.Content) -> Preprocessing | None:
+    match content.preprocessing:
+        case None:
+            return preprocessing.BY_NAME.get(kind.preprocessing)
+        case kinds.NOT_KNOWN:
+            return None
+    return Preprocessing.from_json(content.preprocessing)
 
 
 def _identify(path, content: kinds.Content, arch, batch_norm) -> names.Match:
@@ -120,6 +128,8 @@ def _keras_shapes(path, match: names.Match, content: kinds.Content) -> dict[tupl
         axes = (1,) if variable != "kernel" else (4,) if layer not in names.TOP else (2,) if match.scheme.keras_layout else (2, 4)
         if len(shape) not in axes:
             raise InputError(f"{path}: {layer} ({array}) should have {' or '.join(map(str, axes))} axes. Received: shape {shape}.")
+        if 0 in shape or (len(shape) == 4 and layer in names.TOP[1:] and shape[2:] != (1, 1)):
+            raise InputError(f"{path}: {layer} ({array}) has a shape that it cannot have: {shape}.")
         if not match.scheme.keras_layout and variable == "kernel":
             shape = (math.prod(shape[1:]), shape[0]) if layer in names.TOP else (*shape[2:], shape[1], shape[0])
         shapes[layer, variable] = shape
@@ -140,12 +150,16 @@ def _check_chain(path, arrays: dict[tuple[str, str], str], shapes: dict[tuple[st
             raise InputError(f"{told} should have shape ({channels},), as {before} puts out. Received: shape {shape}.")
 
 
-def _spatial(path, match: names.Match, content: kinds.Content, shapes) -> tuple[int, int] | None:
+def _spatial(path, match: names.Match, content: kinds.Content, shapes, wanted) -> tuple[int, int] | None:
     array = match.arrays["fc1", "kernel"]
-    stored = content.arrays[array].shape
+    stored, filters = content.arrays[array].shape, _last_filters(shapes)
     if len(stored) == 4:
+        if stored[1] != filters:
+            raise InputError(f"{path}: fc1 ({array}) should take the {filters} channels of block 5. Received: shape {stored}.")
         return stored[2:]
-    places = shapes["fc1", "kernel"][0] // _last_filters(shapes)
+    if wanted:
+        return wanted
+    places = shapes["fc1", "kernel"][0] // filters
     side = math.isqrt(places)
     if side * side == places:
         return side, side

@@ -1,4 +1,4 @@
-"""The live line of a run: one that is rewritten on a terminal, one now and then in a file."""
+"""The live line of long work: one that is rewritten on a terminal, one now and then in a file."""
 
 import sys
 import time
@@ -7,16 +7,19 @@ _TERMINAL_SECONDS, _FILE_SECONDS = 0.2, 30.0
 
 
 class Progress:
-    """Shows how far a run is.
+    """Shows how far work is.
 
     Args:
-        total: images in all, over all epochs.
-        done: images that an earlier process has trained on already.
+        total: images in all, or whatever `unit` says.
+        done: images that an earlier process has worked through already.
         stream: where to write; nothing is written for `None`.
+        unit: what is counted.
+        may_end_early: whether less than the total may be needed.
     """
 
-    def __init__(self, total: int, done: int = 0, stream=sys.stdout):
-        self._total, self._done, self._stream = total, done, stream
+    def __init__(self, total: float, done: float = 0, stream=sys.stdout, *, unit: str = "images", may_end_early: bool = False):
+        self._total, self._done, self._stream, self._unit = total, done, stream, unit
+        self._most = "at most " if may_end_early else ""
         self._live = stream is not None and stream.isatty()
         self._every = _TERMINAL_SECONDS if self._live else _FILE_SECONDS
         self._started = self._shown = time.monotonic()
@@ -25,11 +28,11 @@ class Progress:
 
     @property
     def images_per_second(self) -> float:
-        """Images a second since this process began to train."""
+        """Images a second since this process began to work."""
         return self._counted / max(time.monotonic() - self._started, 1e-9)
 
-    def count(self, images: int) -> None:
-        """Counts images as trained on."""
+    def count(self, images: float) -> None:
+        """Counts images as done."""
         self._counted += images
 
     def show(self, text: str) -> None:
@@ -40,7 +43,7 @@ class Progress:
         self._shown = now
         rate = self.images_per_second
         left = duration((self._total - self._done - self._counted) / rate) if rate else "?"
-        self._write(f"{text}  {rate:.3g} images/s  at most {left} left", end="" if self._live else "\n")
+        self._write(f"{text}  {rate:.3g} {self._unit}/s  {self._most}{left} left", end="" if self._live else "\n")
 
     def say(self, text: str) -> None:
         """Writes a line that stays."""

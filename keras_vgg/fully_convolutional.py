@@ -1,0 +1,134 @@
+"""Nets that take images of any size and put out a map of class scores (Sec. 3.2): FC layers as convolutions.
+
+`fc1` becomes a convolution over the whole feature map that it saw in training (7x7 at 224x224), `fc2` and `predictions`
+become 1x1. At the training size the map has one position and equals the net; a position further right or down is what the net
+says of the image 32 pixels further, but that it looks beyond the edges of its window, where the net sees zeros.
+"""
+
+import keras
+
+from keras_vgg import layers, preprocessing
+from keras_vgg.errors import InputError
+
+KEEP = "keep"
+POOLINGS = {"floor": "valid", "ceil": "same"}
+"""What becomes of the last row or column of an odd size: Keras drops it, Caffe pools it alone."""
+
+
+def to_fully_convolutional(
+    model: keras.Model,
+    *,
+    activation=KEEP,
+    pooling: str = "floor",
+    share_weights: bool = False,
+    name: str | None = None,
+) -> keras.Model:
+    """Rewrites the Dense layers of a VGG net as convolutions.
+
+    Args:
+        model: a net of `build_vgg` or `keras_vgg.applications`, VGG16 or VGG19 of `keras.applications`, or a fitted one, of any
+            width and input size, with its top.
+        activation: of the score map; by default the classifier's own, at every position. `None` for scores.
+        pooling: `"floor"` as in Keras or `"ceil"` as in Caffe, for sizes that are not multiples of 32.
+        share_weights: whether the new model computes with the variables of `model`, which takes no memory and follows whatever
+            becomes of them, but cannot be saved. By default it has a copy.
+        name: its name.
+
+    Returns:
+        A functional model from `(B, height, width, channels)`, each side at least the training size, to `(B, rows, columns,
+        classes)`.
+
+    Raises:
+        InputError: if `model` has no top or is no chain of the layers of a VGG net.
+
+    Example:
+        >>> dense = to_fully_convolutional(keras_vgg.applications.VGG16())
+        >>> dense.predict(images).shape  # (B, 384, 512, 3)
+        (B, 6, 10, 1000)
+    """
+    if pooling not in POOLINGS:
+        raise InputError(f"`pooling` must be 'floor' or 'ceil'. Received: pooling={pooling!r}.")
+    if not any(isinstance(layer, keras.layers.Flatten) for layer in model.layers):
+        raise InputError(f"Expected a net with its top (Flatten and Dense layers). Received: {model.name!r} without.")
+    inputs = keras.Input(_any_size(model.input_shape[1:]), dtype=model.inputs[0].dtype, name="images")
+    outputs, copies, field = inputs, [], (1, 1)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        if isinstance(layer, keras.layers.Flatten):
+            field = _sides(layer.input.shape[1:])
+            continue
+        is_last = layer is model.layers[-1]
+        new = _rewritten(layer, field, activation if is_last else KEEP, POOLINGS[pooling], share_weights)
+        outputs = new(outputs)
+        if isinstance(layer, keras.layers.Dense):
+            field = (1, 1)
+        if new is not layer and not share_weights:
+            copies.append((layer, new))
+    for layer, new in copies:
+        for source, target in zip(layer.weights, new.weights, strict=True):
+            target.assign(keras.ops.reshape(source, target.shape))
+    result = keras.Model(inputs, outputs, name=name or f"{model.name}_fully_convolutional")
+    if preprocessing.is_known(model):
+        preprocessing.remember(result, preprocessing.for_model(model))
+    return result
+
+
+def _any_size(shape):
+    return (None, None, shape[-1]) if keras.config.image_data_format() == "channels_last" else (shape[0], None, None)
+
+
+def _sides(shape):
+    return shape[:2] if keras.config.image_data_format() == "channels_last" else shape[1:]
+
+
+_KEPT = (
+    keras.layers.Conv2D,
+    keras.layers.BatchNormalization,
+    keras.layers.ReLU,
+    keras.layers.Activation,
+    keras.layers.Dropout,
+    layers.LocalResponseNormalization,
+)
+
+
+def _rewritten(layer: keras.layers.Layer, field: tuple[int, int], activation, padding: str, share: bool) -> keras.layers.Layer:
+    if isinstance(layer, keras.layers.Dense):
+        activation = layer.activation if isinstance(activation, str) and activation == KEEP else activation
+        if share:
+            return DenseAsConvolution(layer, field, activation, name=layer.name)
+        return keras.layers.Conv2D(
+            layer.units, field, activation=activation, use_bias=layer.use_bias, dtype=layer.dtype_policy, name=layer.name
+        )
+    if isinstance(layer, keras.layers.MaxPooling2D):
+        return type(layer).from_config(layer.get_config() | {"padding": padding})
+    if isinstance(layer, _KEPT):
+        return layer if share else type(layer).from_config(layer.get_config())
+    raise InputError(f"Expected a chain of the layers of a VGG net. Received: a {type(layer).__name__}, {layer.name!r}.")
+
+
+class DenseAsConvolution(keras.layers.Layer):
+    """A Dense layer applied at every place of a feature map, with that layer's own variables.
+
+    Args:
+        dense: the layer, which took a flattened map of size `field`.
+        field: height and width of that map.
+        activation: a Keras activation, or `None`.
+    """
+
+    def __init__(self, dense: keras.layers.Dense, field: tuple[int, int], activation, **kwargs):
+        super().__init__(dtype=dense.dtype_policy, **kwargs)
+        self.dense, self.field, self.activation = dense, tuple(field), keras.activations.get(activation)
+
+    def call(self, inputs):
+        """`(B, height, width, channels)` to `(B, height - field + 1, width - field + 1, units)`."""
+        kernel = keras.ops.reshape(self.dense.kernel, (*self.field, -1, self.dense.units))
+        outputs = keras.ops.conv(inputs, kernel, padding="valid")
+        if self.dense.use_bias:
+            shape = (-1, 1, 1) if keras.config.image_data_format() == "channels_first" else (-1,)
+            outputs = outputs + keras.ops.reshape(self.dense.bias, shape)
+        return self.activation(outputs)
+
+    def get_config(self):
+        """Raises: a saved model must have variables of its own."""
+        raise InputError("A fully convolutional net with shared weights cannot be saved; make it with share_weights=False.")
