@@ -12,6 +12,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.recipe import Recipe
 
 USER_ERROR = 2
+BooleanOptionalAction = argparse_flags.argparse.BooleanOptionalAction
 
 
 class Parser(argparse_flags.ArgumentParser):
@@ -31,7 +32,7 @@ def add_recipe_flags(parser: Parser) -> None:
             help += f" (default: {_shown(field.default)})"
         types = {"width": float, "micro_batch": _number_or_auto}
         if field.type in (bool, bool | None):
-            parser.add_argument(flag, action=argparse_flags.argparse.BooleanOptionalAction, default=omit, help=help)
+            parser.add_argument(flag, action=BooleanOptionalAction, default=omit, help=help)
         elif field.name == "jitter":
             parser.add_argument(flag, nargs=2, type=int, metavar=("SMIN", "SMAX"), default=omit, help=help)
         else:
@@ -80,6 +81,9 @@ def run(command: Callable[[list[str]], int | None]) -> None:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         code = 128 + signal.SIGINT
+    except BrokenPipeError:  # whoever reads our output, such as `head`, has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + signal.SIGPIPE
     sys.exit(code)
 
 

@@ -10,7 +10,11 @@ from keras_vgg import cli, configs
 def main(argv: list[str]) -> None:
     """Parses `argv`, converts and prints what was converted."""
     parser = cli.Parser(prog="python -m keras_vgg.convert", description=__doc__.split("\n")[0])
-    parser.add_argument("input", metavar="IN", help="weight file or run folder")
+    parser.add_argument(
+        "input",
+        metavar="IN",
+        help="weight file (.keras, .weights.h5, .h5, .pth, .safetensors or .caffemodel, told by its content) or run folder",
+    )
     parser.add_argument("output", metavar="OUT", help="file to write: .keras, .weights.h5, .h5, .pth, .pt or .safetensors")
     parser.add_argument("--arch", choices=tuple(configs.CONFIGS), help="the net (default: told from IN; A-LRN looks like A)")
     parser.add_argument(

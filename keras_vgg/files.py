@@ -31,7 +31,8 @@ def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
             "make room or mend the folder's rights and run the same command again."
         ) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where there is no such folder there is nothing to remove
+            beside.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: pathlib.Path) -> None:

@@ -48,7 +48,8 @@ def to_fully_convolutional(
     """
     if pooling not in POOLINGS:
         raise InputError(f"`pooling` must be 'floor' or 'ceil'. Received: pooling={pooling!r}.")
-    if not any(isinstance(layer, keras.layers.Flatten) for layer in model.layers):
+    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    if not dense or not any(isinstance(layer, keras.layers.Flatten) for layer in model.layers):
         raise InputError(f"Expected a net with its top (Flatten and Dense layers). Received: {model.name!r} without.")
     inputs = keras.Input(_any_size(model.input_shape[1:]), dtype=model.inputs[0].dtype, name="images")
     outputs, copies, field = inputs, [], (1, 1)
@@ -58,13 +59,19 @@ def to_fully_convolutional(
         if isinstance(layer, keras.layers.Flatten):
             field = _sides(layer.input.shape[1:])
             continue
-        is_last = layer is model.layers[-1]
-        new = _rewritten(layer, field, activation if is_last else KEEP, POOLINGS[pooling], share_weights)
+        is_classifier = layer is dense[-1]
+        new = _rewritten(layer, field, activation if is_classifier else KEEP, POOLINGS[pooling], share_weights)
+        if softmax := is_classifier and _is_softmax_along_rows(new):
+            new.activation = keras.activations.linear
         outputs = new(outputs)
+        if softmax:
+            outputs = keras.layers.Softmax(axis=1, dtype=layer.dtype_policy, name=f"{layer.name}_softmax")(outputs)
         if isinstance(layer, keras.layers.Dense):
             field = (1, 1)
         if new is not layer and not share_weights:
             copies.append((layer, new))
+        if is_classifier and not _keeps(activation):
+            break  # whatever follows is an activation that is not wanted
     for layer, new in copies:
         for source, target in zip(layer.weights, new.weights, strict=True):
             target.assign(keras.ops.reshape(source, target.shape))
@@ -72,6 +79,15 @@ def to_fully_convolutional(
     if preprocessing.is_known(model):
         preprocessing.remember(result, preprocessing.for_model(model))
     return result
+
+
+def _keeps(activation) -> bool:
+    return isinstance(activation, str) and activation == KEEP
+
+
+def _is_softmax_along_rows(layer) -> bool:
+    # Keras' soft-max goes along the last axis, which is that of the classes in channels_last alone.
+    return layer.activation is keras.activations.softmax and keras.config.image_data_format() == "channels_first"
 
 
 def _any_size(shape):
@@ -94,7 +110,7 @@ _KEPT = (
 
 def _rewritten(layer: keras.layers.Layer, field: tuple[int, int], activation, padding: str, share: bool) -> keras.layers.Layer:
     if isinstance(layer, keras.layers.Dense):
-        activation = layer.activation if isinstance(activation, str) and activation == KEEP else activation
+        activation = layer.activation if _keeps(activation) else activation
         if share:
             return DenseAsConvolution(layer, field, activation, name=layer.name)
         return keras.layers.Conv2D(

@@ -125,6 +125,14 @@ def attach(path: str | pathlib.Path, preprocessing: Preprocessing) -> None:
 
 
 def read_attached(path: str | pathlib.Path) -> Preprocessing | None:
-    """Returns what `attach` wrote into the `.keras` file at `path`; `None` if it has nothing of the kind."""
-    with zipfile.ZipFile(path) as archive:
-        return Preprocessing.from_json(archive.read(_MEMBER)) if _MEMBER in archive.namelist() else None
+    """Returns what `attach` wrote into the `.keras` file at `path`; `None` if it has nothing of the kind.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            text = archive.read(_MEMBER) if _MEMBER in archive.namelist() else None
+    except Exception as error:  # zipfile raises whatever damage makes it run into
+        raise InputError(f"{path} is damaged: what it says of preprocessing cannot be read ({error}).") from error
+    return text and Preprocessing.from_json(text)

@@ -18,7 +18,7 @@ LEVELS = (
     ("models", "data"),
     ("weights",),
     ("transfer", "fully_convolutional"),
-    ("training", "applications"),
+    ("training", "evaluation", "applications"),
 )
 STRANGERS = {
     "data": {"layers", "models", "transfer", "preprocessing", "recipe", "cli"},
@@ -28,6 +28,7 @@ STRANGERS = {
     "layers": {"data", "models", "cli"},
     "training": {"cli", "weights", "fully_convolutional"},
     "fully_convolutional": {"data", "models", "weights", "recipe", "cli"},
+    "evaluation": {"models", "cli"},
     "applications": {"data", "recipe", "cli", "transfer"},
 }
 """Parts that do not know each other although their levels would let them."""

@@ -29,6 +29,10 @@ def view(encoded, scale, top=0.5, left=0.5, mirrored=False, crop=32):
     return images.decode_view(tf.constant(encoded), scale, tf.constant(top), tf.constant(left), tf.constant(mirrored), crop).numpy()
 
 
+def whole(encoded, size):
+    return images.decode_whole(tf.constant(encoded), tf.constant(size)).numpy()
+
+
 def mean_color(pixels):
     return pixels.reshape(-1, 3).mean(0)
 
@@ -171,9 +175,10 @@ GREY = (98, 98, 98)  # luma of the colour: 0.299 R + 0.587 G + 0.114 B
     ],
 )
 def test_colors_of_every_kind_of_image(encoded, expected, tolerance):
-    pixels = view(encoded, 36)
-    assert pixels.dtype == np.uint8
-    np.testing.assert_allclose(pixels, np.broadcast_to(expected, pixels.shape), atol=tolerance)
+    for pixels in (view(encoded, 36), whole(encoded, [36, 45])):
+        assert pixels.dtype == np.uint8
+        np.testing.assert_allclose(pixels, np.broadcast_to(expected, pixels.shape), atol=tolerance)
+    assert images.encoded_size(tf.constant(encoded)).numpy().tolist() == [40, 50]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
@@ -304,3 +309,100 @@ def test_view_depends_on_key_and_seed_alone():
         np.testing.assert_array_equal(one, two)
     assert (first[0] == other[0]).mean() < 0.2
     assert (first[1] == other[1]).mean() < 0.2
+
+
+# --- Whole images ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "expected"),
+    [
+        ((375, 500), 256, [256, 341]),  # 341.33
+        ((500, 375), 256, [341, 256]),
+        ((120, 120), 224, [224, 224]),
+        ((100, 301), 50, [50, 150]),  # 150.5 goes to the even number
+        ((100, 303), 50, [50, 152]),  # 151.5
+        ((1, 5000), 256, [256, 1_280_000]),
+        ((6000, 8000), 384, [384, 512]),
+    ],
+)
+def test_rescaled_size_by_hand(size, scale, expected):
+    assert images.rescaled_size(*size, scale).numpy().tolist() == expected
+
+
+def test_size_of_a_jpeg_comes_from_its_header_alone():
+    encoded = encode(gradient(90, 120), "JPEG")
+    assert images.encoded_size(tf.constant(encoded[: len(encoded) // 2])).numpy().tolist() == [90, 120]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_no_size_and_no_pixels_in_bytes_that_are_no_image(name):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        images.encoded_size(tf.constant(BROKEN[name]))
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        whole(BROKEN[name], [40, 50])
+
+
+def test_a_truncated_jpeg_has_no_pixels():
+    encoded = encode(gradient(200, 120), "JPEG")
+    for size in ([200, 120], [50, 30]):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            whole(encoded[: len(encoded) * 2 // 3], size)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize(
+    ("size", "wanted"),
+    [((120, 90), (120, 90)), ((120, 90), (88, 66)), ((50, 70), (75, 105)), ((400, 150), (133, 50)), ((900, 1300), (40, 58))],
+)
+def test_whole_image_is_rescaled(kind, size, wanted):
+    image = gradient(*size)
+    pixels = whole(encode(image, kind, **({"quality": 95} if kind == "JPEG" else {})), wanted).astype(np.float32)
+    assert pixels.shape == (*wanted, 3)
+    expected = np.asarray(image.resize(wanted[::-1], Image.Resampling.BILINEAR), np.float32)
+    difference = np.abs(pixels - expected)
+    pixel = 255 / min(wanted)
+    assert difference[..., :2].max() < pixel + 5
+    assert difference[..., :2].mean() < 0.3 * pixel + 1
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("reduction", [2, 3, 4, 8, 11, 16])
+def test_reduction_of_whole_images_averages(kind, reduction):
+    noise = np.random.default_rng(0).normal(128, 40, (32 * reduction, 40 * reduction, 1)).clip(0, 255).astype(np.uint8)
+    pixels = whole(encode(Image.fromarray(np.repeat(noise, 3, -1)), kind, **({"quality": 100} if kind == "JPEG" else {})), [32, 40])
+    assert mean_color(pixels) == pytest.approx([128] * 3, abs=2)
+    # Between two reductions of the decoder, the rest is interpolated between two pixels.
+    assert pixels.std() < 2 * 40 / reduction
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("side", [32, 64, 96, 304])
+def test_whole_square_image_is_the_view_of_all_of_it(kind, side):
+    encoded = encode(gradient(side, side), kind)
+    np.testing.assert_array_equal(whole(encoded, [32, 32]), view(encoded, 32))
+
+
+def test_whole_photograph_of_48_megapixels():
+    columns = Image.linear_gradient("L").rotate(90).resize((8000, 6000))
+    encoded = encode(Image.merge("RGB", (columns, Image.new("L", columns.size, 90), Image.new("L", columns.size, 20))), "JPEG")
+    assert images.encoded_size(tf.constant(encoded)).numpy().tolist() == [6000, 8000]
+    pixels = whole(encoded, [384, 512]).astype(np.float32)
+    np.testing.assert_allclose(pixels[..., 0], np.broadcast_to(255 * (np.arange(512) + 0.5) / 512, (384, 512)), atol=4)
+    np.testing.assert_allclose(pixels[..., 1:], np.broadcast_to([90, 20], (384, 512, 2)), atol=4)
+
+
+def test_white_stays_white_in_whole_images():
+    for side in (20, 33, 47, 64, 101, 333):
+        assert (whole(encode(Image.new("RGB", (side, side + 7), (255,) * 3)), [32, 39]) == 255).all()
+
+
+def test_whole_images_within_dataset_map():
+    everything = [encode(gradient(90, 120), kind) for kind in ("PNG", "JPEG", "BMP")] + [encode(gradient(700, 600), "JPEG")]
+
+    def rescaled(encoded):
+        return images.decode_whole(encoded, images.rescaled_size(*tf.unstack(images.encoded_size(encoded)), 40))
+
+    for encoded, pixels in zip(everything, tf.data.Dataset.from_tensor_slices(everything).map(rescaled), strict=True):
+        np.testing.assert_array_equal(rescaled(tf.constant(encoded)), pixels)
+    assert pixels.shape == (47, 40, 3)

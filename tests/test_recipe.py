@@ -7,7 +7,11 @@ from keras_vgg import recipe
 from keras_vgg.errors import InputError
 from keras_vgg.recipe import Recipe, read_recipe, resolve, to_toml
 
-RECIPES = sorted((pathlib.Path(__file__).parents[1] / "recipes").glob("**/*.toml"))
+RECIPES = sorted(
+    path
+    for path in (pathlib.Path(__file__).parents[1] / "recipes").glob("*.toml")
+    if not path.stem.startswith(("table", "evaluate"))  # those are for keras_vgg.evaluate
+)
 
 OUT_OF_BOUNDS = {
     "width": [0.0, -1.0, float("nan")],

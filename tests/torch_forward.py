@@ -4,7 +4,13 @@ Written from what torchvision documents of its modules, without a line of `keras
 sequences that number their modules, the feature map is flattened as C x H x W, and images are (B, 3, H, W).
 """
 
+import importlib.util
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
+import pytest
 
 CONFIGURATIONS = {
     "A": "64 M 128 M 256 256 M 512 512 M 512 512 M",
@@ -49,7 +55,8 @@ def random_state_dict(config: str, batch_norm: bool = False, *, width=0.05, clas
             add(f"features.{number}", (outputs, inputs, kernel, kernel))
             inputs = outputs
         elif module == "bn":
-            for name, low, high in (("weight", 0.5, 1.5), ("bias", -0.3, 0.3), ("running_mean", -1, 1), ("running_var", 0.3, 3)):
+            ranges = {"weight": (0.7, 1.5), "bias": (-0.3, 0.3), "running_mean": (-0.3, 0.3), "running_var": (0.3, 2)}
+            for name, (low, high) in ranges.items():
                 state[f"features.{number}.{name}"] = rng.uniform(low, high, inputs).astype(np.float32)
             state[f"features.{number}.num_batches_tracked"] = np.array(9, np.int64)
     units = round(4096 * width)
@@ -57,6 +64,29 @@ def random_state_dict(config: str, batch_norm: bool = False, *, width=0.05, clas
     add("classifier.3", (units, units))
     add("classifier.6", (classes, units))
     return state
+
+
+def caffe_blobs(state, config: str) -> dict[str, list[np.ndarray]]:
+    """Returns the same arrays as the layers of the authors' Caffe models, whose layout is torch's: `conv1_1` … `fc8`."""
+    places, block, conv = {}, 1, 0
+    for number, module, _, _ in modules(config, False):
+        if module == "pool":
+            block, conv = block + 1, 0
+        elif module == "conv":
+            conv += 1
+            places[f"conv{block}_{conv}"] = f"features.{number}"
+    places |= {"fc6": "classifier.0", "fc7": "classifier.3", "fc8": "classifier.6"}
+    return {layer: [state[f"{place}.weight"], state[f"{place}.bias"]] for layer, place in places.items()}
+
+
+def timm_state_dict(state, spatial=(2, 2)) -> dict[str, np.ndarray]:
+    """Returns the same arrays under timm's names, its FC layers before the last as convolutions."""
+    renamed = {name: array for name, array in state.items() if name.startswith("features")}
+    for number, name, kernel in ((0, "pre_logits.fc1", spatial), (3, "pre_logits.fc2", (1, 1))):
+        weight = state[f"classifier.{number}.weight"]
+        renamed[f"{name}.weight"] = weight.reshape(len(weight), -1, *kernel)
+        renamed[f"{name}.bias"] = state[f"classifier.{number}.bias"]
+    return renamed | {f"head.fc.{part}": state[f"classifier.6.{part}"] for part in ("weight", "bias")}
 
 
 def feature_map(state, images: np.ndarray, config: str, batch_norm: bool = False) -> np.ndarray:
@@ -88,6 +118,27 @@ def logits(state, images: np.ndarray, config: str, batch_norm: bool = False) -> 
         outputs = outputs @ state[f"classifier.{number}.weight"].astype(np.float64).T + state[f"classifier.{number}.bias"]
         outputs = np.maximum(outputs, 0) if number < 6 else outputs
     return outputs
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Returns posteriors from logits `(B, classes)`."""
+    exponentials = np.exp(scores - scores.max(-1, keepdims=True))
+    return exponentials / exponentials.sum(-1, keepdims=True)
+
+
+def run_with(libraries: tuple[str, ...], program: str, *arguments) -> str:
+    """Runs a program that needs torch, in a process of its own: torchvision crashes where TensorFlow is loaded.
+
+    Returns:
+        What it prints. The test is skipped where a library is not installed.
+    """
+    for library in libraries:
+        if importlib.util.find_spec(library) is None:
+            pytest.skip(f"{library} is not installed")
+    command = [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 def _convolution(images, kernel, bias):

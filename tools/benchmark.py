@@ -1,8 +1,8 @@
 """Compares our training step, forward pass and pipeline with the peers installed: stock Keras and torchvision.
 
 `python tools/benchmark.py train`, `predict`, `input`; `listing` measures how fast a long listing opens, `weights` how weight
-files load. Contestants do the same work on the same images, each in its own process, in alternating rounds; images per second
-are medians over the rounds.
+files load, `evaluate` what the protocols of testing cost. Contestants do the same work on the same images, each in its own
+process, in alternating rounds; images per second are medians over the rounds.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import pandas as pd
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout is measured, whatever is installed
 
-from benchmarking import contest, listing, loading, machine, pictures
+from benchmarking import contest, evaluation, listing, loading, machine, pictures
 
 from keras_vgg import cli, configs
 
@@ -25,6 +25,7 @@ IMAGES = 1000
 _WARM_UP_IMAGES, _WARM_UP_BATCHES = 256, 8  # at the least, so that no buffer still holds what was made before the clock starts
 _PEER_NETS = {"keras": ("D", "E"), "torchvision": ("A", "B", "D", "E")}
 _PACKAGES = {"ours": ("tensorflow",), "keras": ("tensorflow",), "torchvision": ("torch", "torchvision")}
+_TESTS = ("dense", "multi-crop", "loop")
 _MODULES = {"ours": "ours", "keras": "keras_peer", "torchvision": "torch_peer"}
 
 
@@ -50,12 +51,28 @@ def main(argv: list[str]) -> None:
     command = commands.add_parser("weights", help="loading of weight files", description="Time and memory of loading weights.")
     command.add_argument("--files", nargs="+", metavar="FILE", help="weight files (default: makes one of each kind)")
     command.add_argument("--arch", choices=("A", "B", "D", "E"), default="D", help="net of the files made (default: %(default)s)")
+    command = commands.add_parser(
+        "evaluate", help="testing protocols", description="Time and memory of testing protocols, flips on."
+    )
+    command.add_argument("--images", nargs="+", metavar="PATH", help="JPEG files or folders with some (default: makes its own)")
+    command.add_argument("--count", type=_positive, default=20, help="images tested (default: %(default)s)")
+    command.add_argument("--scales", nargs="+", type=_positive, default=(256, 384, 512), metavar="Q", help="(default: 256 384 512)")
+    command.add_argument("--contestants", nargs="+", choices=_TESTS, default=_TESTS, help="(default: all)")
+    command.add_argument("--arch", choices=tuple(configs.CONFIGS), default="D", help="net of Table 1 (default: %(default)s)")
+    command.add_argument(
+        "--crop", type=_positive, default=configs.TRAINING_SIZE, help="side of the net's input (default: %(default)s)"
+    )
+    command.add_argument("--width", type=float, default=1.0, help="factor on all filters (default: %(default)s)")
+    command.add_argument("--batch", type=_positive, default=32, help="as for keras_vgg.evaluate (default: %(default)s)")
     arguments = parser.parse_args(argv)
     if arguments.command == "listing":
         _measure_listing(arguments.rows)
         return
     if arguments.command == "weights":
         _measure_weights(arguments.files, arguments.arch)
+        return
+    if arguments.command == "evaluate":
+        _measure_evaluation(arguments)
         return
     if arguments.crop < 32:
         parser.error(f"argument --crop: must be at least 32, five poolings halve it (received {arguments.crop})")
@@ -168,6 +185,35 @@ def _measure_weights(files: list[str] | None, arch: str) -> None:
                         "memory / file": f"{measured['bytes'] / size:.2f}",
                     }
                 )
+    print(pd.DataFrame(rows).to_string(index=False))
+
+
+def _measure_evaluation(arguments) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        count = arguments.count
+        paths = pictures.find_jpegs(arguments.images, count) if arguments.images else pictures.make_jpegs(folder, count)
+        settings = evaluation.Settings(
+            arguments.arch, arguments.crop, arguments.width, tuple(paths[:count]), tuple(arguments.scales), arguments.batch
+        )
+        scales = ", ".join(map(str, settings.scales))
+        print(f"{machine.describe()}\nnet {settings.arch} x {settings.width:g}, {settings.crop}x{settings.crop}, Q = {scales}, "
+              f"flips, {count} images", flush=True)  # fmt: skip
+        measured = {}
+        for name in arguments.contestants:
+            measured[name] = _apart(evaluation.loop, settings) if name == "loop" else _apart(evaluation.ours, settings, name)
+    first = next(iter(measured.values()))
+    rows = [
+        {
+            "contestant": "loop of model.predict, dense" if name == "loop" else f"ours, {name}",
+            "seconds": f"{result['seconds']:.1f}",
+            "images/s": f"{count / result['seconds']:.3g}",
+            "time / first": f"{result['seconds'] / first['seconds']:.2f}",
+            "idle GB": f"{result['idle bytes'] / 1e9:.2f}",
+            "peak GB": f"{result['peak bytes'] / 1e9:.2f}",
+            "largest difference": f"{abs(result['posteriors'] - first['posteriors']).max():.1e}",
+        }
+        for name, result in measured.items()
+    ]
     print(pd.DataFrame(rows).to_string(index=False))
 
 

@@ -3,12 +3,15 @@
 Arrays are named `<layer>/<number of the variable>`, e.g. `block1_conv1/0` for a kernel and `block1_conv1/1` for its bias.
 """
 
+import contextlib
 import errno
+import functools
 import json
 import math
 import os
 import pathlib
 import zipfile
+from collections.abc import Callable
 
 import h5py
 import numpy as np
@@ -27,7 +30,7 @@ def is_legacy(path: str | pathlib.Path) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return "layer_names" in file.get("model_weights", file).attrs
-    except OSError as error:
+    except Exception as error:  # h5py raises whatever damage makes it run into
         raise InputError(f"{path} is damaged or truncated: {error}. Fetch or copy it again.") from error
 
 
@@ -38,11 +41,11 @@ def read_h5(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], str | Non
         InputError: for a file that is damaged or holds something else.
     """
     try:
-        file = h5py.File(path, "r")
-        return _arrays(file, path), file.attrs.get(_NOTE)
+        with h5py.File(path, "r") as file:
+            return _arrays(file, path, lambda: h5py.File(path, "r")), file.attrs.get(_NOTE)
     except InputError:
         raise
-    except Exception as error:  # h5py raises whatever damage makes it run into
+    except Exception as error:  # as above
         raise InputError(f"{path} is damaged or truncated: {error}. Fetch or copy it again.") from error
 
 
@@ -58,15 +61,22 @@ def read_keras(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], dict]:
             info = archive.getinfo("model.weights.h5")
         if info.compress_type != zipfile.ZIP_STORED:
             raise InputError(f"{path}: its model.weights.h5 is compressed; save the model anew with Keras, which does not do that.")
-        file = h5py.File(Window(path, member_offset(path, info), info.file_size), "r")
-        return _arrays(file, path), config
+        reopen = functools.partial(_open_member, path, member_offset(path, info), info.file_size)
+        with reopen() as file:
+            return _arrays(file, path, reopen), config
     except InputError:
         raise
     except Exception as error:  # as do h5py and zipfile
         raise InputError(f"{path} is damaged, or no .keras file: {error}. Fetch or copy it again.") from error
 
 
-def _arrays(file: h5py.File, path) -> dict[str, StoredArray]:
+@contextlib.contextmanager
+def _open_member(path, start: int, size: int):
+    with Window(path, start, size) as window, h5py.File(window, "r") as file:
+        yield file
+
+
+def _arrays(file: h5py.File, path, reopen: Callable) -> dict[str, StoredArray]:
     legacy = file.get("model_weights", file)  # a whole legacy model has its weights in a group
     if "layer_names" in legacy.attrs:
         datasets = {
@@ -83,24 +93,27 @@ def _arrays(file: h5py.File, path) -> dict[str, StoredArray]:
         }
     else:
         raise InputError(f"{path} is an HDF5 file without Keras weights: it holds {', '.join(file) or 'nothing'}.")
-    return {name: _stored(path, name, dataset, file) for name, dataset in datasets.items()}
+    return {name: _stored(path, name, dataset, file, reopen) for name, dataset in datasets.items()}
 
 
 def _text(name) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def _stored(path, name: str, dataset, file: h5py.File) -> StoredArray:
+def _stored(path, name: str, dataset, file: h5py.File, reopen: Callable) -> StoredArray:
     # HDF5 can point into other files; weights from a stranger must not read what lies elsewhere on the disk.
     if not isinstance(dataset, h5py.Dataset) or dataset.file != file or dataset.external or dataset.is_virtual:
         raise InputError(f"{path} was refused: {name} is no array of its own but points elsewhere.")
     if not np.issubdtype(dataset.dtype, np.floating) or dataset.ndim == 0:
         raise InputError(f"{path}: {name} should be an array of floats, and is {dataset.dtype} of shape {dataset.shape}.")
 
+    place = dataset.name
+
     def rows(start: int, stop: int) -> np.ndarray:
         try:
-            return dataset[start:stop]
-        except OSError as error:
+            with reopen() as file:  # HDF5 lets nobody write a file that is left open, even by an error's traceback
+                return file[place][start:stop]
+        except Exception as error:  # as above
             raise InputError(f"{path} is damaged: {name} cannot be read ({error}). Fetch or copy it again.") from error
 
     return StoredArray(dataset.shape, dataset.dtype, rows)

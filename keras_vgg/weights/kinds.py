@@ -56,12 +56,7 @@ class Kind:
 
 def _read_keras(path) -> Content:
     arrays, config = keras_files.read_keras(path)
-    try:
-        attached = preprocessing.read_attached(path)
-    except InputError:
-        raise
-    except Exception as error:  # as in `_tell_archive`
-        raise InputError(f"{path} is damaged: what it says of preprocessing cannot be read ({error}).") from error
+    attached = preprocessing.read_attached(path)
     try:
         lrn = any(layer["class_name"] == "LocalResponseNormalization" for layer in config["config"]["layers"])
     except (LookupError, TypeError):  # no functional model

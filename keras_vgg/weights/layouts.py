@@ -6,6 +6,7 @@
 | FC layer           | (out, in)                                         | (in, out)                      |
 | fc1's inputs       | the last feature map flattened as C x H x W       | flattened as H x W x C         |
 
+The places of a feature map keep their order, row by row; whether they make a square does not matter here.
 Some files hold FC layers as convolutions (timm, fully convolutional Caffe nets): (out, in, height, width), whose
 rows, flattened, are those of the FC layer.
 """
@@ -23,18 +24,18 @@ def conv_from_keras(kernel: np.ndarray) -> np.ndarray:
     return kernel.transpose(3, 2, 0, 1)
 
 
-def fc_to_keras(matrix: np.ndarray, spatial: tuple[int, int] = (1, 1)) -> np.ndarray:
+def fc_to_keras(matrix: np.ndarray, places: int = 1) -> np.ndarray:
     """(out, in) or (out, in, height, width) to (in, out).
 
     Args:
         matrix: the weights, or some rows of them, which become columns.
-        spatial: height and width of the feature map that was flattened into `in`; (1, 1) after another FC layer.
+        places: height times width of the feature map that was flattened into `in`; 1 after another FC layer.
     """
     units = matrix.shape[0]
-    return matrix.reshape(units, -1, *spatial).transpose(2, 3, 1, 0).reshape(-1, units)
+    return matrix.reshape(units, -1, places).transpose(2, 1, 0).reshape(-1, units)
 
 
-def fc_from_keras(kernel: np.ndarray, spatial: tuple[int, int] = (1, 1)) -> np.ndarray:
-    """(in, out) to (out, in); `spatial` as for `fc_to_keras`."""
+def fc_from_keras(kernel: np.ndarray, places: int = 1) -> np.ndarray:
+    """(in, out) to (out, in); `places` as for `fc_to_keras`."""
     units = kernel.shape[1]
-    return kernel.reshape(*spatial, -1, units).transpose(3, 2, 0, 1).reshape(units, -1)
+    return kernel.reshape(places, -1, units).transpose(2, 1, 0).reshape(units, -1)

@@ -106,16 +106,15 @@ def build_arguments(file: WeightFile) -> dict:
 
 def _width(file: WeightFile, units: dict[str, int], found: dict[str, int]) -> float:
     # Each layer bounds the width, since its units were rounded.
-    least = max((found[layer] - 0.5) / full for layer, full in units.items())
-    most = min((found[layer] + 0.5) / full for layer, full in units.items())
+    least, widest = max(((found[layer] - 0.5) / full, layer) for layer, full in units.items())
+    most, narrowest = min(((found[layer] + 0.5) / full, layer) for layer, full in units.items())
     whole = found["block1_conv1"] / units["block1_conv1"]
     width = whole if least < whole < most else (least + most) / 2
-    for layer, full in units.items():
-        if found[layer] != configs.scaled_width(full, width):
-            raise InputError(
-                f"{file.path}: {layer} has {found[layer]} outputs, which no one width gives it along with "
-                f"{found['block1_conv1']} of block1_conv1; build the model and load the weights into it."
-            )
+    if any(found[layer] != configs.scaled_width(full, width) for layer, full in units.items()):
+        raise InputError(
+            f"{file.path}: {widest} has {found[widest]} outputs, which no one width gives it along with "
+            f"{found[narrowest]} of {narrowest}; build the model and load the weights into it."
+        )
     return width
 
 

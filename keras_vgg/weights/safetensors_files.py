@@ -57,5 +57,8 @@ def write_safetensors(path: str | pathlib.Path, arrays, text: str | None) -> Non
     with files.replacing(path) as beside:
         beside.touch()
         rights = beside.stat().st_mode
-        save_file(values, beside, metadata={_KEY: text} if text else None)
+        try:
+            save_file(values, beside, metadata={_KEY: text} if text else None)
+        except SafetensorError as error:  # what the file system refuses, too, such as a full disk
+            raise OSError(str(error)) from error
         beside.chmod(rights)  # as any new file; the library would leave it to its owner alone

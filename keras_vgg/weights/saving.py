@@ -78,17 +78,17 @@ def with_swapped_colors(file: WeightFile) -> WeightFile:
 
 
 def _as_torchvision(file: WeightFile) -> list[tuple[str, tuple[int, ...], Callable[[], np.ndarray]]]:
-    if file.include_top and file.spatial is None:
-        raise InputError(f"{file.path}: fc1 sees a map that is no square; PyTorch's order of its inputs cannot be told.")
     arrays = names.TORCHVISION.arrays(file.arch, batch_norm=file.batch_norm, include_top=file.include_top)
-    return [(array, *_torch_array(key, file.variables[key], file.spatial)) for key, array in arrays.items()]
+    kernels = [variable.shape for (_, name), variable in file.variables.items() if name == "kernel"]
+    places = kernels[-3][0] // kernels[-4][-1] if file.include_top else 1  # fc1 after the last convolution
+    return [(array, *_torch_array(key, file.variables[key], places)) for key, array in arrays.items()]
 
 
-def _torch_array(key, variable: Variable, spatial):
+def _torch_array(key, variable: Variable, places: int):
     layer, name = key
     if name != "kernel":
         return variable.shape, variable.read
     if layer in names.TOP:
-        return variable.shape[::-1], lambda: layouts.fc_from_keras(variable.read(), spatial if layer == "fc1" else (1, 1))
+        return variable.shape[::-1], lambda: layouts.fc_from_keras(variable.read(), places if layer == "fc1" else 1)
     height, width, channels, filters = variable.shape
     return (filters, channels, height, width), lambda: np.ascontiguousarray(layouts.conv_from_keras(variable.read()))

@@ -66,13 +66,13 @@ def convolution(array: str, stored: StoredArray) -> Variable:
     return Variable(array, (height, width, channels, filters), parts)
 
 
-def fc_matrix(array: str, stored: StoredArray, spatial: tuple[int, int]) -> Variable:
-    """Returns a matrix that lies as (out, in) or (out, in, height, width), flattened from a map of size `spatial`."""
+def fc_matrix(array: str, stored: StoredArray, places: int) -> Variable:
+    """Returns a matrix that lies as (out, in) or (out, in, height, width), whose inputs are a map of so many places."""
     units, inputs = stored.shape[0], int(np.prod(stored.shape[1:]))
 
     def parts():
         for start, rows in _chunks(stored):
-            yield Part(1, start, layouts.fc_to_keras(rows, spatial).astype(np.float32))
+            yield Part(1, start, layouts.fc_to_keras(rows, places).astype(np.float32))
 
     return Variable(array, (inputs, units), parts)
 

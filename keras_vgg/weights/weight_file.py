@@ -25,7 +25,7 @@ class WeightFile:
         arch: the net of Table 1. A-LRN, whose weights look like A's, is told by `.keras` files alone, or by whoever asks.
         batch_norm: whether it has batch norm.
         include_top: whether it has the FC layers.
-        spatial: height and width of the feature map that fc1 sees; `None` without the top.
+        spatial: height and width of the feature map that fc1 sees; `None` without the top, and if it is not known.
         variables: `{(layer, variable): Variable}` in the order of the net's layers.
         preprocessing: what the weights want of an image; `None` if the file does not say and its kind has no custom.
     """
@@ -82,9 +82,10 @@ def open_weights(
     match = _identify(path, content, arch, batch_norm)
     shapes = _keras_shapes(path, match, content)
     _check_chain(path, match.arrays, shapes)
-    spatial = _spatial(path, match, content, shapes, spatial) if match.include_top else None
+    places = shapes["fc1", "kernel"][0] // _last_filters(shapes) if match.include_top else 1
+    spatial = _spatial(path, match, content, shapes, spatial or _square(places)) if match.include_top else None
     variables = {
-        key: _variable(key, array, content.arrays[array], match.scheme.keras_layout, spatial) for key, array in match.arrays.items()
+        key: _variable(key, array, content.arrays[array], match.scheme.keras_layout, places) for key, array in match.arrays.items()
     }
     return WeightFile(
         path=path,
@@ -150,34 +151,29 @@ def _check_chain(path, arrays: dict[tuple[str, str], str], shapes: dict[tuple[st
             raise InputError(f"{told} should have shape ({channels},), as {before} puts out. Received: shape {shape}.")
 
 
-def _spatial(path, match: names.Match, content: kinds.Content, shapes, wanted) -> tuple[int, int] | None:
+def _spatial(path, match: names.Match, content: kinds.Content, shapes, supposed) -> tuple[int, int] | None:
     array = match.arrays["fc1", "kernel"]
     stored, filters = content.arrays[array].shape, _last_filters(shapes)
     if len(stored) == 4:
         if stored[1] != filters:
             raise InputError(f"{path}: fc1 ({array}) should take the {filters} channels of block 5. Received: shape {stored}.")
         return stored[2:]
-    if wanted:
-        return wanted
-    places = shapes["fc1", "kernel"][0] // filters
+    return supposed
+
+
+def _square(places: int) -> tuple[int, int] | None:
     side = math.isqrt(places)
-    if side * side == places:
-        return side, side
-    if match.scheme.keras_layout:
-        return None  # the order of places does not matter until it is changed
-    raise InputError(
-        f"{path}: fc1 ({array}) sees {places} places, which is no square. Load it into a model of the right input size."
-    )
+    return (side, side) if side * side == places else None
 
 
 def _last_filters(shapes) -> int:
     return next(shape[-1] for (layer, variable), shape in reversed(shapes.items()) if layer.startswith("block5_conv"))
 
 
-def _variable(key, array: str, stored: StoredArray, keras_layout: bool, spatial) -> Variable:
+def _variable(key, array: str, stored: StoredArray, keras_layout: bool, places: int) -> Variable:
     layer, variable = key
     if keras_layout or variable != "kernel":
         return as_it_lies(array, stored)
     if layer in names.TOP:
-        return fc_matrix(array, stored, spatial if layer == "fc1" else (1, 1))
+        return fc_matrix(array, stored, places if layer == "fc1" else 1)
     return convolution(array, stored)

@@ -1,0 +1,137 @@
+"""Tests nets as in Sec. 3.2: `python -m keras_vgg.evaluate --model runs/d-jitter --dataset tfds:imagenet2012 --protocol dense`.
+
+Prints a table of errors, and leaves tables, posteriors and pictures in a folder; the same command again goes on where a killed
+one stopped. `--recipe recipes/table5.toml` is a whole table of the paper; `--posteriors` fuses what earlier runs left.
+"""
+
+import pathlib
+import re
+import sys
+
+from keras_vgg import cli
+from keras_vgg.errors import InputError
+
+
+def main(argv: list[str]) -> None:
+    """Parses `argv`, evaluates and prints the table."""
+    arguments = _parser().parse_args(argv)
+    if arguments.posteriors:
+        if arguments.model or arguments.recipe:
+            raise InputError("`--posteriors` fuses what is there; it goes without --model and --recipe.")
+        folder = pathlib.Path(arguments.out or "evaluations/fused")
+        from keras_vgg.evaluation import results
+
+        found = [results.Posteriors.read(path) for path in arguments.posteriors]
+        _report(folder, [*found, results.fuse(found)] if len(found) > 1 else found)
+        return
+    rows, models, dataset = _wanted(arguments)
+    cli.import_tensorflow()
+    from keras_vgg.data.datasets import open_dataset
+    from keras_vgg.evaluation import session
+    from keras_vgg.evaluation.source import open_source
+
+    sources = {name: open_source(path, name=name, preprocessing=arguments.preprocessing) for name, path in models.items()}
+    devices = session.devices_for(arguments.replicas)
+    name = pathlib.Path(arguments.recipe).stem if arguments.recipe else "-".join(models)
+    folder = pathlib.Path(arguments.out or f"evaluations/{_slug(f'{name}-{dataset}')}")
+    print(f"folder: {folder}", flush=True)
+    settings = session.Settings(arguments.average, arguments.pooling, arguments.batch, devices)
+    opened = open_dataset(dataset, limit_images=arguments.limit_images)
+    _report(folder, session.evaluate(opened, sources, rows, folder, settings, stream=sys.stdout))
+
+
+def _parser() -> cli.Parser:
+    parser = cli.Parser(prog="python -m keras_vgg.evaluate", description=__doc__.split("\n")[0])
+    from keras_vgg.evaluation.views import PROTOCOLS
+
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="[NAME=]PATH",
+        help="run folder or weight file; several are tested each and fused. With --recipe, NAME says which of its nets it is",
+    )  # fmt: skip
+    parser.add_argument("--dataset", help="digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]; its validation split is tested")
+    parser.add_argument("--recipe", metavar="FILE", help="evaluation recipe (TOML), e.g. recipes/table5.toml")
+    parser.add_argument("--protocol", nargs="+", choices=tuple(PROTOCOLS), help="one row of the table for each (default: dense)")
+    parser.add_argument(
+        "--scales", nargs="+", type=int, metavar="Q", help="test scales; averaged (default: S, or the middle of the jitter)"
+    )
+    parser.add_argument("--flip", action=cli.BooleanOptionalAction, help="look at mirror images too (default: on)")
+    parser.add_argument("--posteriors", nargs="+", metavar="FILE", help="fuse posteriors of earlier evaluations (.npz)")
+    parser.add_argument("--out", metavar="FOLDER", help="where results go (default: evaluations/NAME)")
+    parser.add_argument(
+        "--average", choices=("posteriors", "scores"), default="posteriors",
+        help="average a dense score map after the soft-max or before it (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pooling", choices=("floor", "ceil"), default="floor", help="odd sizes: as Keras or as Caffe (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--preprocessing", choices=("caffe", "torch"), help="what the nets want of an image, where files do not say"
+    )
+    parser.add_argument(
+        "--batch", type=int, default=32, help="images of the net's own size that go through at a time (default: %(default)s)"
+    )
+    parser.add_argument("--replicas", type=int, help="devices that work side by side (default: all GPUs)")
+    parser.add_argument("--limit-images", type=int, help="test at most so many images")
+    return parser
+
+
+def _wanted(arguments):
+    from keras_vgg.evaluation.recipe import Row, read_recipe
+
+    given = [_name_and_path(model) for model in arguments.model]
+    if arguments.recipe:
+        if arguments.protocol or arguments.scales or arguments.flip is not None:
+            raise InputError("`--protocol`, `--scales` and `--flip` are what a recipe says; they go without --recipe.")
+        recipe = read_recipe(arguments.recipe)
+        models = dict(recipe.models)
+        for name, path in given:
+            if name not in models:
+                raise InputError(
+                    f"With --recipe, --model must be NAME=PATH with NAME one of {', '.join(models)}. Received: {name or path}."
+                )
+            models[name] = path
+        rows, dataset = recipe.rows, arguments.dataset or recipe.dataset
+    else:
+        if not given:
+            raise InputError("Give --model RUN_OR_FILE (or --recipe, or --posteriors).")
+        models = {name or pathlib.Path(path).name: path for name, path in given}
+        if len(models) < len(given):
+            raise InputError("Several models of one name; call them by --model NAME=PATH.")
+        scales = tuple(arguments.scales) if arguments.scales else None
+        groups = [(name,) for name in models] + ([tuple(models)] if len(models) > 1 else [])
+        protocols, flip = arguments.protocol or ["dense"], arguments.flip is not False
+        rows = [Row(group, protocol, (scales,) * len(group), flip) for group in groups for protocol in protocols]
+        dataset = arguments.dataset
+    if not dataset:
+        raise InputError("Give --dataset: digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG].")
+    if arguments.batch < 1:
+        raise InputError(f"`--batch` must be at least 1. Received: {arguments.batch}.")
+    return rows, models, dataset
+
+
+def _name_and_path(model: str) -> list[str | None]:
+    is_named = re.match(r"[\w.+/-]+=", model) and not pathlib.Path(model).exists()  # runs/lr=0.1 is a path
+    return model.split("=", 1) if is_named else [None, model]
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text).strip("-")
+
+
+def _report(folder: pathlib.Path, found) -> None:
+    from keras_vgg.evaluation import report
+    from keras_vgg.evaluation.results import table_line
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for number, result in enumerate(found, 1):
+        name = f"{number:02}-{_slug('-'.join(str(result.facts[key]) for key in ('net', 'protocol', 'Q')))}"
+        result.save(folder / f"{name}.npz")
+        lines.append(table_line(result) | {"posteriors": f"{name}.npz"})
+    report.write_tables(folder, lines)
+    confused = report.write_confusion(folder, name, result)
+    print(f"\n{report.format_table(lines)}\n\nmost confused, last row:\n{confused}\n\nfolder: {folder}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,124 @@
+"""Which images go through the net together: those of like shape, so that mixed photographs need not go one by one."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vgg.data import images
+from keras_vgg.data.reading import what_can_be_read
+from keras_vgg.data.split import Split
+from keras_vgg.evaluation.views import CENTER, GRID, MULTI_CROP, Views
+
+MAX_PIXELS = 2**22
+"""Most pixels of one rescaled image, beyond which it is refused: a panorama of 30:1 at Q=384 would take gigabytes."""
+
+_ROW = 256
+_READY = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What is known of a split's images before any is tested.
+
+    Attributes:
+        sizes: `(N, 2)` int32 height and width of the originals; 0 where an image cannot be read.
+        labels: `(N,)` int32; -1 where an image cannot be read.
+        fingerprints: `(N,)` int64 of the encoded images; 0 where one cannot be read.
+    """
+
+    sizes: np.ndarray
+    labels: np.ndarray
+    fingerprints: np.ndarray
+
+
+def survey(split: Split, on_broken: Callable[[np.ndarray], None]) -> Survey:
+    """Reads sizes (of JPEGs from their headers), labels and fingerprints of all images.
+
+    Args:
+        split: the images.
+        on_broken: called with the indices of images that cannot be read.
+    """
+    sizes, labels = np.zeros((split.size, 2), np.int32), np.full(split.size, -1, np.int32)
+    fingerprints = np.zeros(split.size, np.int64)
+
+    def example(index):
+        encoded, label = split.read(index)
+        return index, images.encoded_size(encoded), label, tf.strings.to_hash_bucket_fast(encoded, np.iinfo(np.int64).max)
+
+    nothing = (tf.zeros([0], tf.int64), tf.zeros([0, 2], tf.int32), tf.zeros([0], tf.int32), tf.zeros([0], tf.int64))
+    for start in range(0, split.size, _ROW):
+        indices = tf.range(start, min(start + _ROW, split.size), dtype=tf.int64)
+
+        def examples(indices=indices):
+            return tf.data.Dataset.from_tensor_slices(indices).map(example, num_parallel_calls=tf.data.AUTOTUNE)
+
+        for read, *found in what_can_be_read(examples, _ROW, nothing).as_numpy_iterator():
+            sizes[read], labels[read], fingerprints[read] = found
+    if (unread := np.flatnonzero(sizes[:, 0] == 0)).size:
+        on_broken(unread)
+    return Survey(sizes, labels, fingerprints)
+
+
+def rescaled_sizes(sizes: np.ndarray, scale: int) -> np.ndarray:
+    """Returns sizes after rescaling isotropically to smallest side `scale`, `(N, 2)` int32; 0 where there is no image."""
+    smallest = np.maximum(sizes.min(axis=1, keepdims=True), 1)
+    return np.round(sizes * (scale / smallest)).astype(np.int32)
+
+
+def group(survey: Survey, views: Views, crop: int, pixels: int, pending: np.ndarray) -> list[np.ndarray]:
+    """Returns the batches of a pass: indices of images that come to the same shape.
+
+    Args:
+        survey: the images.
+        views: the pass.
+        crop: side of the net's input.
+        pixels: most that go through the net at a time, flips included.
+        pending: `(N,)` bool, which images are wanted.
+    """
+    readable = np.flatnonzero(pending & (survey.sizes[:, 0] > 0))
+    shapes = rescaled_sizes(survey.sizes[readable], views.scale)
+    if views.kind == CENTER:
+        shapes[:] = crop
+    batches = []
+    # Sorted by shape and then by index: the same order, and so the same batches, at every start.
+    order = np.lexsort((readable, shapes[:, 1], shapes[:, 0]))
+    readable, shapes = readable[order], shapes[order]
+    starts = np.flatnonzero(np.any(np.diff(shapes, axis=0, prepend=-1), axis=1))
+    for start, stop in itertools.pairwise([*starts, len(readable)]):
+        height, width = map(int, shapes[start])
+        at_once = GRID * crop * crop if views.kind == MULTI_CROP else height * width  # a row of the grid goes through together
+        size = max(1, pixels // (at_once * (2 if views.flip else 1)))
+        batches += [readable[first : min(first + size, stop)] for first in range(start, stop, size)]
+    return batches
+
+
+def read_batches(split: Split, survey: Survey, views: Views, crop: int, batches: list[np.ndarray]) -> tf.data.Dataset:
+    """Returns a data set of `(indices, places, images)`: a batch of `group`, which of it could be read, and their pixels.
+
+    `images` is `(b, height, width, 3)` uint8, rescaled to Q; for center views, the crops.
+    """
+    shapes = rescaled_sizes(survey.sizes, views.scale)
+
+    def rows():
+        for indices in batches:
+            yield indices, shapes[indices[0]]
+
+    def read(indices, shape):
+        def example(place):
+            encoded, _ = split.read(indices[place])
+            if views.kind == CENTER:
+                return place, images.decode_view(encoded, views.scale, 0.5, 0.5, tf.constant(False), crop)
+            return place, tf.ensure_shape(images.decode_whole(encoded, shape), [None, None, 3])
+
+        def examples():
+            return tf.data.Dataset.range(tf.size(indices, tf.int64)).map(example, num_parallel_calls=tf.data.AUTOTUNE)
+
+        nothing = (tf.zeros([0], tf.int64), tf.zeros([0, 1, 1, 3] if views.kind != CENTER else [0, crop, crop, 3], tf.uint8))
+        found = what_can_be_read(examples, tf.size(indices, tf.int64), nothing)
+        return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(indices), found).map(lambda indices, found: (indices, *found))
+
+    signature = (tf.TensorSpec([None], tf.int64), tf.TensorSpec([2], tf.int32))
+    return tf.data.Dataset.from_generator(rows, output_signature=signature).flat_map(read).prefetch(_READY)

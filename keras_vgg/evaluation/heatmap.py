@@ -1,0 +1,53 @@
+"""A picture of where in an image a net sees a class."""
+
+import pathlib
+
+import numpy as np
+
+from keras_vgg import files
+from keras_vgg.evaluation.prediction import Heatmap
+
+STRIDE = 32
+"""Pixels between neighbouring positions of a score map: five poolings."""
+
+
+def draw(path: pathlib.Path, heatmap: Heatmap, label: int, class_name: str, *, title: str) -> None:
+    """Writes the image with the posterior of a class laid over it, as a PNG.
+
+    A position of the score map is drawn at the centre of the window it looks at, and between positions it is interpolated.
+
+    Args:
+        path: where to.
+        heatmap: what the net saw.
+        label: the class.
+        class_name: its name.
+        title: stands above.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    values = heatmap.posteriors[..., label]  # (rows, columns)
+    height, width = heatmap.image.shape[:2]
+    figure = Figure(figsize=(8, 8 * height / width + 0.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.imshow(heatmap.image)
+    overlay = axes.imshow(
+        _upsampled(values, height, width, heatmap.crop), cmap="inferno", alpha=0.55, vmin=0, vmax=max(values.max(), 1e-3)
+    )
+    figure.colorbar(overlay, label=f"posterior of {class_name}", shrink=0.8)
+    rows, columns = values.shape
+    axes.set_title(f"{title}; {rows}x{columns} positions", fontsize="medium")
+    axes.set_axis_off()
+    with files.replacing(path) as beside:
+        figure.savefig(beside, dpi=110, format="png")
+
+
+def _upsampled(values: np.ndarray, height: int, width: int, crop: int) -> np.ndarray:
+    """Bilinear between the centres of windows; beyond the outermost, their values."""
+    for axis, size in enumerate((height, width)):
+        centres = crop / 2 + STRIDE * np.arange(values.shape[axis])
+        values = np.apply_along_axis(
+            lambda line, size=size, centres=centres: np.interp(np.arange(size) + 0.5, centres, line), axis, values
+        )
+    return values

@@ -1,0 +1,112 @@
+"""A net made ready for testing: from uint8 images to posteriors, on one device."""
+
+import keras
+import tensorflow as tf
+
+from keras_vgg import preprocessing
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.views import CENTER, DENSE, GRID, MULTI_CROP
+from keras_vgg.fully_convolutional import to_fully_convolutional
+
+AVERAGES = ("posteriors", "scores")
+_PIXELS = tf.TensorSpec([None, None, None, 3], tf.uint8)
+
+
+class Network:
+    """Posteriors of a net for views of images of like shape.
+
+    Args:
+        model: a VGG net with its top, whose preprocessing is known, for square inputs.
+        pooling: of odd sizes in dense views, `"floor"` or `"ceil"`.
+        average: what is averaged over the places of a dense score map: `"posteriors"`, after the soft-max, or `"scores"`, before
+            it. The paper says "the class score map is spatially averaged" and leaves it open. Views are always averaged after it.
+        device: where it computes, e.g. `"GPU:1"`; by default where TensorFlow would. The model's variables should be there.
+
+    Attributes:
+        crop: side of the net's input.
+        classes: number of classes.
+
+    Raises:
+        InputError: if the model is not of this kind.
+    """
+
+    def __init__(self, model: keras.Model, *, pooling: str = "floor", average: str = "posteriors", device: str | None = None):
+        if average not in AVERAGES:
+            raise InputError(f"`average` must be one of {', '.join(AVERAGES)}. Received: average={average!r}.")
+        height, width = model.input_shape[1:3]
+        if height is None or height != width:
+            raise InputError(f"Expected a net for square inputs with its top. Received: {model.name!r} for {height}x{width}.")
+        self.crop, self.classes = height, model.output_shape[-1]
+        self._average, self._device = average, device
+        self._preprocess = preprocessing.for_model(model)
+        # Both without the classifier's own activation; the soft-max is ours.
+        self._dense = to_fully_convolutional(model, activation=None, pooling=pooling, share_weights=True)
+        # A crop is seen as in training, whatever becomes of odd sizes on a map.
+        self._crop_net = self._dense if pooling == "floor" else to_fully_convolutional(model, activation=None, share_weights=True)
+        functions = {DENSE: self._see_whole, MULTI_CROP: self._see_grid, CENTER: self._see_as_it_is}
+        # Signatures without sizes: one graph for images of every shape.
+        self._functions = {
+            (kind, flip): tf.function(
+                lambda images, see=see, flip=flip: self._posteriors(images, see, flip), input_signature=[_PIXELS]
+            )
+            for kind, see in functions.items()
+            for flip in (False, True)
+        }
+        self._score_map = tf.function(self._softmax_map, input_signature=[_PIXELS])
+
+    def posteriors(self, images, kind: str, *, flip: bool):
+        """Returns the mean posteriors of each image over its views.
+
+        Args:
+            images: `(B, height, width, 3)` uint8, RGB, of smallest side Q; for `"center"`, the crops themselves.
+            kind: as for `views.Views`.
+            flip: whether the mirror images count too; they go through the net in the same batch.
+
+        Returns:
+            `(B, classes)` float32.
+        """
+        with tf.device(self._device):
+            return self._functions[kind, flip](images)
+
+    def score_map(self, images):
+        """Returns posteriors at every place of a dense net: `(B, height, width, 3)` uint8 to `(B, rows, columns, classes)`."""
+        with tf.device(self._device):
+            return self._score_map(images)
+
+    def _posteriors(self, images, see, flip: bool):
+        if not flip:
+            return see(images)
+        both = see(tf.concat([images, tf.reverse(images, [2])], axis=0))  # (2B, classes)
+        return tf.add(*tf.split(both, 2)) / 2
+
+    def _logits(self, images, net):
+        return tf.cast(net(self._preprocess(images), training=False), tf.float32)  # (B, rows, columns, classes)
+
+    def _softmax_map(self, images):
+        return tf.nn.softmax(self._logits(images, self._dense))
+
+    def _see_whole(self, images):
+        logits = self._logits(images, self._dense)
+        if self._average == "scores":
+            return tf.nn.softmax(tf.reduce_mean(logits, axis=[1, 2]))
+        return tf.reduce_mean(tf.nn.softmax(logits), axis=[1, 2])
+
+    def _see_as_it_is(self, images):
+        return tf.nn.softmax(self._logits(images, self._crop_net)[:, 0, 0])
+
+    def _see_grid(self, images):
+        shape = tf.shape(images)
+        tops, lefts = (grid_offsets(shape[axis], self.crop) for axis in (1, 2))
+
+        def row(top):  # a row of the grid at a time, which bounds memory
+            crops = [images[:, top : top + self.crop, lefts[i] : lefts[i] + self.crop] for i in range(GRID)]
+            posteriors = self._see_as_it_is(tf.concat(crops, axis=0))  # (GRID * B, classes)
+            return tf.reduce_mean(tf.reshape(posteriors, [GRID, shape[0], self.classes]), axis=0)
+
+        rows = tf.map_fn(row, tops, fn_output_signature=tf.float32, parallel_iterations=1)  # (GRID, B, classes)
+        return tf.reduce_mean(rows, axis=0)
+
+
+def grid_offsets(size, crop: int):
+    """Returns where the crops of a regular grid begin, `(GRID,)` int32: the first at 0, the last touching the end (Sec. 3.2)."""
+    return tf.cast(tf.round(tf.linspace(0.0, tf.cast(size - crop, tf.float32), GRID)), tf.int32)

@@ -1,0 +1,105 @@
+"""What a net says of images that lie in files: posteriors, and where in the image it sees a class."""
+
+import dataclasses
+import glob
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vgg.data import images as image_ops
+from keras_vgg.data.broken import BrokenImages
+from keras_vgg.data.split import files
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.batches import MAX_PIXELS, survey
+from keras_vgg.evaluation.evaluator import BATCH, Images, run_pass
+from keras_vgg.evaluation.network import Network
+from keras_vgg.evaluation.results import mean_over
+from keras_vgg.evaluation.store import PassStore
+from keras_vgg.evaluation.views import Views
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Posteriors of image files.
+
+    Attributes:
+        paths: the files.
+        posteriors: `(N, classes)` float32; NaN for those that could not be used.
+        problems: `{path: reason}` of those.
+    """
+
+    paths: tuple[str, ...]
+    posteriors: np.ndarray
+    problems: dict[str, str]
+
+
+def find_images(patterns: Sequence[str]) -> tuple[str, ...]:
+    """Returns the image files that paths, globs and folders name, in that order, each once.
+
+    Raises:
+        InputError: if one names nothing.
+    """
+    found = []
+    for pattern in patterns:
+        if os.path.isdir(pattern):
+            paths = sorted(str(path) for path in pathlib.Path(pattern).rglob("*") if path.is_file() and path.name[0] != ".")
+        elif os.path.exists(pattern):
+            paths = [pattern]
+        else:
+            paths = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+        if not paths:
+            raise InputError(f"Expected image files, globs or folders with some. Received: {pattern!r}, which names none.")
+        found += paths
+    return tuple(dict.fromkeys(found))
+
+
+def predict(network: Network, paths: Sequence[str], passes: Sequence[Views], *, batch: int = BATCH) -> Predictions:
+    """Returns the mean posteriors of images over all passes; images of like shape go through the net together.
+
+    Raises:
+        InputError: for a scale smaller than the net's input.
+    """
+    split, refused = files(list(paths), np.zeros(len(paths), np.int32)), {}
+    broken = BrokenImages(split)
+    images = Images(split, survey(split, broken.report), broken.report, refused.__setitem__)
+    stores = [PassStore.in_memory(len(paths), network.classes) for _ in passes]
+    for views, store in zip(passes, stores, strict=True):
+        run_pass([network], images, views, store, batch=batch)
+    problems = dict(broken.rows()) | {split.name_of(index): reason for index, reason in refused.items()}
+    return Predictions(tuple(paths), mean_over([store.posteriors for store in stores]), problems)
+
+
+@dataclasses.dataclass(frozen=True)
+class Heatmap:
+    """Where a net sees what.
+
+    Attributes:
+        image: `(height, width, 3)` uint8, rescaled to Q.
+        posteriors: `(rows, columns, classes)` float32.
+        crop: side of the window in `image` that a position looks at; positions are 32 pixels apart.
+    """
+
+    image: np.ndarray
+    posteriors: np.ndarray
+    crop: int
+
+
+def see(network: Network, path: str, scale: int) -> Heatmap:
+    """Returns the dense score map of an image at scale Q.
+
+    Raises:
+        InputError: if the image cannot be read, or is too large at this scale.
+    """
+    try:
+        encoded = tf.io.read_file(path)
+        size = image_ops.rescaled_size(*tf.unstack(image_ops.encoded_size(encoded)), scale)
+        height, width = map(int, size)
+        if height * width > MAX_PIXELS:
+            raise InputError(f"{path} has {height}x{width} pixels at Q={scale}, more than {MAX_PIXELS:,}; give a smaller --scales.")
+        image = image_ops.decode_whole(encoded, size)
+    except tf.errors.OpError as error:
+        raise InputError(f"Expected an image. Received: {path} ({error.message.splitlines()[0][:200]}).") from error
+    return Heatmap(image.numpy(), network.score_map(image[tf.newaxis])[0].numpy(), network.crop)

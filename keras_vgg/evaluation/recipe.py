@@ -1,0 +1,114 @@
+"""An evaluation's rows as data: TOML in, with the paper's figures beside them.
+
+dataset = "tfds:imagenet2012"
+
+[models]
+D = "runs/d-jitter"
+
+[[rows]]
+models = ["D"]
+protocol = "dense"                # dense, multi-crop, center or both
+scales = [256, 384, 512]          # Q; or a table of them by model
+paper = { top1_error = 24.8, top5_error = 7.5 }
+"""
+
+import dataclasses
+import pathlib
+import tomllib
+
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.views import PROTOCOLS, Views, passes
+
+_KEYS = {"dataset", "models", "rows", "flip"}
+_ROW_KEYS = {"models", "protocol", "scales", "paper"}
+PAPER_KEYS = ("top1_error", "top5_error")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row of a table: nets and passes whose posteriors are averaged.
+
+    Attributes:
+        models: names of the nets.
+        protocol: a key of `views.PROTOCOLS`.
+        scales: Q for each net, in the order of `models`; `None` for the paper's single-scale Q of that net.
+        flip: whether mirror images are looked at too.
+        paper: the paper's errors in percent, `top1_error` and `top5_error`, where it has any.
+    """
+
+    models: tuple[str, ...]
+    protocol: str
+    scales: tuple[tuple[int, ...] | None, ...]
+    flip: bool = True
+    paper: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def passes_of(self, model: str, default_scale: int) -> tuple[Views, ...]:
+        """Returns the passes of one of the nets."""
+        return passes(self.protocol, self.scales[self.models.index(model)] or (default_scale,), flip=self.flip)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationRecipe:
+    """An evaluation.
+
+    Attributes:
+        dataset: what to test on, as for `keras_vgg.fit`.
+        models: paths by name.
+        rows: the table's rows.
+    """
+
+    dataset: str | None
+    models: dict[str, str]
+    rows: tuple[Row, ...]
+
+
+def read_recipe(path: str | pathlib.Path) -> EvaluationRecipe:
+    """Returns the evaluation that a TOML file describes.
+
+    Raises:
+        InputError: for a file that is missing or not TOML, unknown keys, or values of the wrong kind.
+    """
+    path = pathlib.Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"A recipe must be a readable TOML file. Received: {path} ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"Recipe {path} is not TOML: {error}.") from error
+    if unknown := set(values) - _KEYS:
+        raise InputError(f"Recipe {path} has unknown keys: {', '.join(sorted(unknown))}. Known: {', '.join(sorted(_KEYS))}.")
+    models = values.get("models", {})
+    if not isinstance(models, dict) or not all(isinstance(model, str) for model in models.values()) or not models:
+        raise InputError(f"Recipe {path}: `models` must be a table of run folders or weight files by name.")
+    rows = values.get("rows", [])
+    if not isinstance(rows, list) or not rows:
+        raise InputError(f"Recipe {path}: `rows` must be a list of tables, [[rows]].")
+    flip, dataset = values.get("flip", True), values.get("dataset")
+    if not isinstance(flip, bool) or not isinstance(dataset, str | None):
+        raise InputError(f"Recipe {path}: `flip` must be true or false and `dataset` text. Received: {flip!r} and {dataset!r}.")
+    return EvaluationRecipe(dataset, models, tuple(_row(path, n, row, models, flip) for n, row in enumerate(rows, 1)))
+
+
+def _row(path, number: int, row: dict, models: dict, flip: bool) -> Row:
+    told = f"Recipe {path}, row {number}"
+    if not isinstance(row, dict):
+        raise InputError(f"{told} must be a table, [[rows]]. Received: {row!r}.")
+    if unknown := set(row) - _ROW_KEYS:
+        raise InputError(f"{told} has unknown keys: {', '.join(sorted(unknown))}. Known: {', '.join(sorted(_ROW_KEYS))}.")
+    names = row.get("models", list(models))
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name in models for name in names):
+        raise InputError(f"{told}: `models` must be names out of {', '.join(models)}. Received: {names!r}.")
+    if row.get("protocol") not in tuple(PROTOCOLS):
+        raise InputError(f"{told}: `protocol` must be one of {', '.join(PROTOCOLS)}. Received: {row.get('protocol')!r}.")
+    scales, paper = row.get("scales"), row.get("paper", {})
+    if isinstance(scales, dict) and (unknown := set(scales) - set(names)):
+        raise InputError(f"{told}: `scales` names nets that are not in the row: {', '.join(sorted(unknown))}.")
+    if not isinstance(paper, dict) or not all(key in PAPER_KEYS and type(value) in (int, float) for key, value in paper.items()):
+        raise InputError(f"{told}: `paper` must be a table of {' and '.join(PAPER_KEYS)} in percent. Received: {paper!r}.")
+    by_model = [scales.get(name) for name in names] if isinstance(scales, dict) else [scales] * len(names)
+    for each in by_model:
+        if each is not None and not (isinstance(each, list) and each and all(type(q) is int and q > 0 for q in each)):
+            raise InputError(
+                f"{told}: `scales` must be whole numbers of pixels, or a table of such by model. Received: {scales!r}."
+            )
+    return Row(tuple(names), row["protocol"], tuple(each and tuple(each) for each in by_model), flip, paper)

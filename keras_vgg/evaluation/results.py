@@ -1,0 +1,111 @@
+"""Posteriors of a row and what comes of them: the mean over passes and nets, its file, its line in the table."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_vgg import files
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.metrics import top_k_error, wilson_interval
+
+_ROWS = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Posteriors:
+    """What is said of a data set's images.
+
+    Attributes:
+        values: `(N, classes)` float32 posteriors; NaN for images that could not be read.
+        labels: `(N,)` int64, right classes.
+        images: `(N,)` their names.
+        classes: class names in label order.
+        facts: columns of the table: net, S, Q, protocol, images/s and the paper's figures.
+    """
+
+    values: np.ndarray
+    labels: np.ndarray
+    images: np.ndarray
+    classes: tuple[str, ...]
+    facts: dict
+
+    def save(self, path: pathlib.Path) -> None:
+        """Writes everything into an `.npz` file, for `read`."""
+        with files.replacing(path) as beside:
+            np.savez(
+                beside,
+                posteriors=self.values,
+                labels=self.labels,
+                images=self.images,
+                classes=np.array(self.classes),
+                **{f"fact_{name}": np.array(value) for name, value in self.facts.items()},
+            )
+
+    @classmethod
+    def read(cls, path: str | pathlib.Path) -> "Posteriors":
+        """Reads what `save` wrote.
+
+        Raises:
+            InputError: for another file, or a damaged one.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                facts = {name.removeprefix("fact_"): stored[name].item() for name in stored if name.startswith("fact_")}
+                return cls(stored["posteriors"], stored["labels"], stored["images"], tuple(map(str, stored["classes"])), facts)
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise InputError(f"Expected posteriors that keras_vgg.evaluate wrote (.npz). Received: {path} ({error}).") from error
+        except Exception as error:
+            raise InputError(f"Expected posteriors (.npz). Received: {path}, which is damaged ({error}).") from error
+
+
+def mean_over(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the mean of posteriors, `(N, classes)` float32; a row that is NaN in one is NaN."""
+    mean = np.empty(arrays[0].shape, np.float32)
+    for start in range(0, len(mean), _ROWS):  # they may be files larger than memory
+        part = slice(start, start + _ROWS)
+        mean[part] = sum(array[part].astype(np.float64) for array in arrays) / len(arrays)
+    return mean
+
+
+def fuse(results: Sequence[Posteriors]) -> Posteriors:
+    """Returns the mean of several nets' posteriors of the same images (Sec. 4.4).
+
+    Raises:
+        InputError: if they are not of the same images and classes.
+    """
+    first = results[0]
+    for other in results[1:]:
+        if other.classes != first.classes or not np.array_equal(other.labels, first.labels):
+            raise InputError(f"Posteriors must be of the same images and classes. Received: {_told(first)} and {_told(other)}.")
+        if not np.array_equal(other.images, first.images):
+            raise InputError("Posteriors must be of the same images in the same order. Received: images of other names.")
+    facts = {
+        name: " + ".join(dict.fromkeys(str(result.facts.get(name, "")) for result in results))
+        for name in ("net", "S", "Q", "protocol")
+    }
+    facts["net"] = " + ".join(str(result.facts.get("net", "")) for result in results)
+    speeds = [result.facts.get("images/s") for result in results]
+    if all(speeds):
+        facts["images/s"] = 1 / sum(1 / speed for speed in speeds)
+    return dataclasses.replace(first, values=mean_over([result.values for result in results]), facts=facts)
+
+
+def _told(result: Posteriors) -> str:
+    return f"{result.facts.get('net')}, {len(result.labels)} images in {len(result.classes)} classes"
+
+
+def table_line(result: Posteriors) -> dict:
+    """Returns the row of a result for people and files: errors in percent, each with the ends of its 95% interval."""
+    line = {name: result.facts.get(name, "") for name in ("net", "S", "Q", "protocol")}
+    for k in (1, 5):
+        error = top_k_error(result.values, result.labels, k)
+        low, high = wilson_interval(error, len(result.labels))
+        line |= {f"top-{k} error": 100 * error, f"top-{k} low": 100 * low, f"top-{k} high": 100 * high}
+        if (paper := result.facts.get(f"paper top-{k}")) is not None:
+            line[f"paper top-{k}"] = paper
+    line["images"] = len(result.labels)
+    line["broken"] = int(np.sum(~np.isfinite(result.values).all(axis=1)))
+    line["images/s"] = result.facts.get("images/s", "")
+    return line

@@ -1,0 +1,177 @@
+"""An evaluation from data set, nets and rows: every pass computed once, whatever rows share it."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from keras_vgg import files
+from keras_vgg.data.broken import BrokenImages
+from keras_vgg.data.split import Dataset
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.batches import survey
+from keras_vgg.evaluation.evaluator import BATCH, Images, check_scale, pixels_of_pass, run_pass
+from keras_vgg.evaluation.recipe import Row
+from keras_vgg.evaluation.results import Posteriors, fuse, mean_over
+from keras_vgg.evaluation.source import Source, class_names
+from keras_vgg.evaluation.store import PassStore
+from keras_vgg.evaluation.views import Views
+from keras_vgg.progress import Progress
+
+_MEGA = 1e6
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How an evaluation is done.
+
+    Attributes:
+        average, pooling: see `network.Network`.
+        batch: see `evaluator.run_pass`.
+        devices: where nets compute, a copy on each; `None` stands for wherever TensorFlow would.
+    """
+
+    average: str = "posteriors"
+    pooling: str = "floor"
+    batch: int = BATCH
+    devices: tuple[str | None, ...] = (None,)
+
+
+def devices_for(replicas: int | None) -> tuple[str | None, ...]:
+    """Returns the devices of so many replicas: by default all GPUs, or whatever there is.
+
+    Raises:
+        InputError: for more replicas than there are devices of the kind.
+    """
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    found = tuple(f"{kind}:{number}" for number in range(len(tf.config.list_logical_devices(kind))))
+    if replicas is None:
+        return found if kind == "GPU" else (None,)
+    if not 1 <= replicas <= len(found):
+        raise InputError(
+            f"`replicas` must be between 1 and the number of devices here. Received: {replicas} for {', '.join(found)}."
+        )
+    return found[:replicas]
+
+
+def evaluate(
+    dataset: Dataset,
+    sources: Mapping[str, Source],
+    rows: Sequence[Row],
+    folder: pathlib.Path,
+    settings: Settings = Settings(),
+    *,
+    say: Callable[[str], None] = print,
+    stream=None,
+) -> list[Posteriors]:
+    """Tests nets on the validation split and returns the posteriors of each row.
+
+    A pass that several rows need is computed once. What `folder` has already is not computed again, be it a pass or the part of
+    one that was done when an earlier evaluation was killed.
+
+    Args:
+        dataset: whose validation split is tested.
+        sources: the nets by name.
+        rows: what is averaged.
+        folder: where passes are kept, under `passes/`, and images listed that could not be tested, in `broken_images.csv`.
+        settings: how.
+        say: called with lines for people.
+        stream: where progress is shown, if anywhere.
+
+    Raises:
+        InputError: for whatever the user can mend.
+    """
+    for row in rows:
+        if len(known := {sources[name].classes for name in row.models if sources[name].classes}) > 1:
+            told = " and ".join(f"{len(classes)} from {classes[0]} to {classes[-1]}" for classes in sorted(known))
+            raise InputError(f"Nets that are fused must know the same classes. Received: {', '.join(row.models)} with {told}.")
+    split, refused = dataset.validation, {}
+    broken = BrokenImages(split)
+    images = Images(split, survey(split, broken.report), broken.report, refused.__setitem__)
+    names = np.array([split.name_of(index) for index in range(split.size)])
+    say(f"data: {dataset.description}, {split.size} images for validation, {len(dataset.classes)} classes")
+    wanted: dict[str, list[Views]] = {}
+    for row in rows:
+        for name in row.models:
+            views = row.passes_of(name, sources[name].default_scale)
+            wanted[name] = list(dict.fromkeys([*wanted.get(name, []), *views]))
+    tested = {
+        name: _test(name, sources[name], views, dataset, images, names, folder, settings, stream) for name, views in wanted.items()
+    }
+    for index, reason in refused.items():
+        say(f"not tested, counted as an error: {split.name_of(index)}, {reason}")
+    unusable = [*broken.rows(), *((split.name_of(index), reason) for index, reason in sorted(refused.items()))]
+    (folder / "broken_images.csv").unlink(missing_ok=True)  # of an earlier evaluation
+    if unusable:
+        files.write_text(folder / "broken_images.csv", pd.DataFrame(unusable, columns=["image", "reason"]).to_csv(index=False))
+        say(f"{len(unusable)} images could not be tested and count as errors: {folder / 'broken_images.csv'}")
+    return [_posteriors(row, sources, tested, images, names) for row in rows]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tested:
+    """A net whose passes are done: its classes, its label for each class of the data set, and the passes."""
+
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    passes: dict[Views, PassStore]
+
+
+def _test(name, source: Source, all_views, dataset, images: Images, names, folder, settings: Settings, stream) -> _Tested:
+    options = {"pooling": settings.pooling, "average": settings.average}
+    networks = [source.load(device=device, **options) for device in settings.devices]
+    crop, num_classes = networks[0].crop, networks[0].classes
+    labels = source.labels_of(dataset.classes, num_classes)
+    passes = {}
+    for views in all_views:
+        check_scale(views, crop)
+        key = _key(source, views, settings, images)
+        facts = {"net": str(source.path), "views": str(views), "data": dataset.description, **options}
+        passes[views] = PassStore(folder / "passes", key, len(names), num_classes, facts)
+    left = {views: pixels_of_pass(images, views, crop, store.pending) / _MEGA for views, store in passes.items()}
+    progress = Progress(sum(left.values()), stream=stream, unit="Mpixels")
+    for views, store in passes.items():
+
+        def done(pixels, views=views):
+            progress.count(pixels / _MEGA)
+            progress.show(f"net {name}, {views}")
+
+        if left[views] and np.any(~store.pending):
+            progress.say(f"net {name}, {views}: {np.sum(~store.pending)} images are done already")
+        run_pass(networks, images, views, store, batch=settings.batch, on_done=done)
+    return _Tested(class_names(source, num_classes), labels, passes)
+
+
+def _key(source: Source, views: Views, settings: Settings, images: Images) -> str:
+    """Names a pass by everything that its posteriors depend on."""
+    depends_on = [source.digest, source.preprocessing, dataclasses.astuple(views), settings.average, settings.pooling]
+    content = hashlib.sha256(json.dumps(depends_on).encode())
+    content.update(images.survey.fingerprints.tobytes())
+    return content.hexdigest()[:16]
+
+
+def _posteriors(row: Row, sources: Mapping[str, Source], tested: Mapping[str, _Tested], images: Images, names) -> Posteriors:
+    results = []
+    for name in row.models:
+        source, net = sources[name], tested[name]
+        stores = {views: net.passes[views] for views in row.passes_of(name, source.default_scale)}
+        seconds = sum(store.seconds for store in stores.values())
+        facts = {
+            "net": source.name,
+            "S": source.training_text,
+            "Q": ", ".join(map(str, dict.fromkeys(views.scale for views in stores))),
+            "protocol": row.protocol + ("" if row.flip else ", no flip"),
+        }
+        if seconds:
+            facts["images/s"] = len(names) / seconds
+        labels = np.append(net.labels, -1)[images.survey.labels]  # -1 stays -1
+        results.append(Posteriors(mean_over([store.posteriors for store in stores.values()]), labels, names, net.classes, facts))
+    result = fuse(results) if len(results) > 1 else results[0]
+    return dataclasses.replace(
+        result, facts=result.facts | {f"paper top-{k}": row.paper[f"top{k}_error"] for k in (1, 5) if f"top{k}_error" in row.paper}
+    )

@@ -1,0 +1,143 @@
+"""The nets of an evaluation before they are loaded: where they lie, what they were trained on, what their classes are called."""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vgg import preprocessing, recipe, transfer
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.network import Network
+from keras_vgg.weights import catalogue, download, weight_file
+
+IMAGENET_CLASSES = 1000
+DEFAULT_SCALE = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A net that can be loaded.
+
+    Attributes:
+        name: what it is called in tables.
+        path: the run folder or weight file.
+        file: its weights.
+        arch: the net of Table 1.
+        training_scales: smallest and largest training scale S, `None` if not known.
+        classes: class names in label order, `None` if not known.
+        preprocessing: what is to be assumed where the file does not say, a key of `preprocessing.BY_NAME`.
+    """
+
+    name: str
+    path: pathlib.Path
+    file: pathlib.Path
+    arch: str
+    training_scales: tuple[int, int] | None
+    classes: tuple[str, ...] | None
+    preprocessing: str | None = None
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of the weight file."""
+        with open(self.file, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @property
+    def default_scale(self) -> int:
+        """Q of the paper's single-scale test (Sec. 3.2): S, or the middle of the jitter range; 256 if S is not known."""
+        return sum(self.training_scales) // 2 if self.training_scales else DEFAULT_SCALE
+
+    @property
+    def training_text(self) -> str:
+        """S for tables: `256`, `[256;512]`, or nothing."""
+        if not self.training_scales:
+            return ""
+        smallest, largest = self.training_scales
+        return str(smallest) if smallest == largest else f"[{smallest};{largest}]"
+
+    def load(self, *, device: str | None = None, pooling: str = "floor", average: str = "posteriors") -> Network:
+        """Loads the net onto a device.
+
+        Raises:
+            InputError: if it cannot be loaded, or what its weights want of an image is not known.
+        """
+        with tf.device(device):
+            model = transfer.load_model(self.file)
+            if self.preprocessing:
+                preprocessing.remember(model, preprocessing.BY_NAME[self.preprocessing])
+            if not preprocessing.is_known(model):
+                raise InputError(
+                    f"{self.path} does not say what its weights want of an image; give --preprocessing caffe or torch."
+                )
+            return Network(model, pooling=pooling, average=average, device=device)
+
+    def labels_of(self, dataset_classes: tuple[str, ...], num_classes: int) -> np.ndarray:
+        """Returns the net's label for each class of a data set, `(classes of the data set,)` int64: by name if names agree.
+
+        Raises:
+            InputError: if the data set has classes that the net does not know.
+        """
+        known = self.classes
+        if known is None and num_classes == IMAGENET_CLASSES and all(name.startswith("n") for name in dataset_classes):
+            known = tuple(wordnet_id for wordnet_id, _ in imagenet_classes())
+        if known and set(dataset_classes) <= set(known):
+            place = {name: label for label, name in enumerate(known)}
+            return np.array([place[name] for name in dataset_classes])
+        if known is None and len(dataset_classes) == num_classes:
+            return np.arange(num_classes)
+        missing = sorted(set(dataset_classes) - set(known or ()))
+        raise InputError(
+            f"{self.path} knows {num_classes} classes; the data set has {len(dataset_classes)}, of which it does not know "
+            f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}."
+        )
+
+
+def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str | None = None) -> Source:
+    """Finds a net and what is known of it, without loading it.
+
+    Args:
+        run_or_file: a run folder of `keras_vgg.fit`, or a weight file of any kind.
+        name: for tables; by default the net's letter.
+        preprocessing: `"caffe"` or `"torch"`, where the file does not say what its weights want.
+
+    Raises:
+        InputError: if there is no such net, or it has no top.
+    """
+    path = pathlib.Path(run_or_file)
+    file = transfer.find_model(path)
+    weights = weight_file.open_weights(file)
+    if not weights.include_top:
+        raise InputError(f"Expected a net with its top, to tell classes. Received: {path}, without.")
+    folder = file.parent
+    scales = recipe.resolve(recipe.read_recipe(folder / "recipe.toml")).scales if (folder / "recipe.toml").exists() else None
+    classes = (
+        tuple((folder / "classes.txt").read_text(encoding="utf-8").splitlines()) if (folder / "classes.txt").exists() else None
+    )
+    arch = weights.arch + (" BN" if weights.batch_norm else "")
+    return Source(name or arch, path, file, arch, scales, classes, preprocessing)
+
+
+@functools.cache
+def imagenet_classes() -> tuple[tuple[str, str], ...]:
+    """Returns WordNet id and name of ImageNet's 1,000 classes in label order, from Keras' cache or the network.
+
+    Raises:
+        InputError: if they cannot be had.
+    """
+    index = json.loads(download.fetch(catalogue.CLASS_INDEX).read_text())
+    return tuple(tuple(index[str(label)]) for label in range(IMAGENET_CLASSES))
+
+
+def class_names(source: Source, num_classes: int) -> tuple[str, ...]:
+    """Returns what the net's classes are called; for ImageNet's 1,000 their names if they can be had, else numbers."""
+    if source.classes:
+        return source.classes
+    if num_classes == IMAGENET_CLASSES:
+        with contextlib.suppress(InputError):  # names are for people; without them the numbers still say which
+            return tuple(name for _, name in imagenet_classes())
+    return tuple(f"class {label}" for label in range(num_classes))

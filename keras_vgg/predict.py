@@ -1,0 +1,88 @@
+"""Says what images show: `python -m keras_vgg.predict photo.jpg --model runs/flowers17`.
+
+Images are looked at densely (Sec. 3.2), with their mirror images.
+"""
+
+import json
+import pathlib
+import sys
+
+from keras_vgg import cli
+from keras_vgg.errors import InputError
+
+_BAR = 30
+_HEATMAP_WINDOWS = 16 / 7  # smallest side of the image in windows of the net: 512 pixels for 224
+
+
+def main(argv: list[str]) -> int | None:
+    """Parses `argv`, prints the most probable classes, and returns the exit code."""
+    parser = cli.Parser(prog="python -m keras_vgg.predict", description=__doc__.split("\n")[0])
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, globs or folders")
+    parser.add_argument("--model", required=True, metavar="PATH", help="run folder or weight file")
+    parser.add_argument(
+        "--scales", nargs="+", type=int, metavar="Q", help="test scales; averaged (default: S, or the middle of the jitter)"
+    )
+    parser.add_argument("--flip", action=cli.BooleanOptionalAction, default=True, help="look at mirror images too (default: on)")
+    parser.add_argument("--top", type=int, default=5, help="how many classes to print (default: %(default)s)")
+    parser.add_argument(
+        "--preprocessing", choices=("caffe", "torch"), help="what the net wants of an image, where its file does not say"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON: a line for each image")
+    parser.add_argument("--heatmap", metavar="FILE", help="write a picture of where the net sees the class (PNG; one image)")
+    parser.add_argument("--class", dest="class_name", metavar="NAME", help="class of the heatmap (default: the most probable one)")
+    arguments = parser.parse_args(argv)
+    if arguments.heatmap and not arguments.heatmap.endswith(".png"):
+        parser.error(f"argument --heatmap: must end in .png (received {arguments.heatmap})")
+    if arguments.top < 1:
+        parser.error(f"argument --top: must be at least 1 (received {arguments.top})")
+    cli.import_tensorflow()
+    from keras_vgg.evaluation import prediction
+    from keras_vgg.evaluation.source import class_names, open_source
+    from keras_vgg.evaluation.views import passes
+
+    paths = prediction.find_images(arguments.images)
+    if arguments.heatmap and len(paths) > 1:
+        raise InputError(f"`--heatmap` takes one image. Received: {len(paths)}.")
+    source = open_source(arguments.model, preprocessing=arguments.preprocessing)
+    network = source.load()
+    names = class_names(source, network.classes)
+    if arguments.class_name and arguments.class_name not in names:
+        raise InputError(
+            f"`--class` must be one of the net's classes, e.g. {', '.join(names[:3])}. Received: {arguments.class_name!r}."
+        )
+    views = passes("dense", tuple(arguments.scales or (max(source.default_scale, network.crop),)), flip=arguments.flip)
+    found = prediction.predict(network, paths, views)
+    for path, posteriors in zip(found.paths, found.posteriors, strict=True):
+        if path not in found.problems:
+            _print(path, posteriors, names, arguments)
+    for path, problem in found.problems.items():
+        print(f"Expected an image. Received: {path} ({problem}).", file=sys.stderr)
+    if arguments.heatmap and not found.problems:
+        _draw(network, paths[0], found.posteriors[0], names, source, arguments)
+    return cli.USER_ERROR if found.problems else None
+
+
+def _print(path: str, posteriors, names, arguments) -> None:
+    best = posteriors.argsort()[::-1][: arguments.top]
+    if arguments.json:
+        top = [{"class": names[label], "label": int(label), "posterior": float(posteriors[label])} for label in best]
+        print(json.dumps({"image": path, "top": top}))
+        return
+    print(path)
+    for label in best:
+        print(f"  {100 * posteriors[label]:5.1f}%  {'█' * round(_BAR * posteriors[label]):{_BAR}}  {names[label]}")
+
+
+def _draw(network, path: str, posteriors, names, source, arguments) -> None:
+    from keras_vgg.evaluation import heatmap, prediction
+
+    scale = max(arguments.scales) if arguments.scales else round(_HEATMAP_WINDOWS * network.crop)
+    label = names.index(arguments.class_name) if arguments.class_name else int(posteriors.argmax())
+    seen = prediction.see(network, path, scale)
+    title = f"{pathlib.Path(path).name}, net {source.arch}, Q = {scale}"
+    heatmap.draw(pathlib.Path(arguments.heatmap), seen, label, names[label], title=title)
+    print(f"heatmap of {names[label]}: {arguments.heatmap}", file=sys.stderr if arguments.json else sys.stdout)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,39 @@
+"""Rewrites a net's Dense layers as convolutions: `python tools/dense_to_conv.py runs/d-jitter d_fully_convolutional.keras`.
+
+Reads a run folder or a weight file of any kind and writes a plain Keras model for images of any size.
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout, whatever is installed
+
+from keras_vgg import cli
+from keras_vgg.errors import InputError
+
+
+def main(argv: list[str]) -> None:
+    """Parses `argv`, converts and saves."""
+    parser = cli.Parser(prog="python tools/dense_to_conv.py", description=__doc__.split("\n")[0])
+    parser.add_argument("input", metavar="IN", help="run folder or weight file, with its top")
+    parser.add_argument("output", metavar="OUT", help=".keras file to write")
+    parser.add_argument(
+        "--pooling", choices=("floor", "ceil"), default="floor", help="odd sizes: as Keras or as Caffe (default: %(default)s)"
+    )
+    parser.add_argument("--scores", action="store_true", help="put out scores, without the classifier's activation")
+    arguments = parser.parse_args(argv)
+    if not arguments.output.endswith(".keras"):
+        raise InputError(f"The output's name should end in .keras. Received: {arguments.output}.")
+    cli.import_tensorflow()
+    from keras_vgg import transfer
+    from keras_vgg.fully_convolutional import KEEP, to_fully_convolutional
+    from keras_vgg.weights.saving import save_model
+
+    model = transfer.load_model(arguments.input)
+    dense = to_fully_convolutional(model, activation=None if arguments.scores else KEEP, pooling=arguments.pooling)
+    save_model(dense, arguments.output)
+    print(f"{arguments.output}: {dense.name}, {dense.count_params():,} parameters, for images from {model.input_shape[1:3]} up")
+
+
+if __name__ == "__main__":
+    cli.run(main)
