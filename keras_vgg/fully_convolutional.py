@@ -6,6 +6,7 @@ says of the image 32 pixels further, but that it looks beyond the edges of its w
 """
 
 import keras
+import tensorflow as tf
 
 from keras_vgg import layers, preprocessing
 from keras_vgg.errors import InputError
@@ -126,6 +127,8 @@ def _rewritten(layer: keras.layers.Layer, field: tuple[int, int], activation, pa
 class DenseAsConvolution(keras.layers.Layer):
     """A Dense layer applied at every place of a feature map, with that layer's own variables.
 
+    A product of matrices, since fc1 as a 7x7 convolution has a kernel of 411 MB that oneDNN rearranges at every call.
+
     Args:
         dense: the layer, which took a flattened map of size `field`.
         field: height and width of that map.
@@ -138,12 +141,15 @@ class DenseAsConvolution(keras.layers.Layer):
 
     def call(self, inputs):
         """`(B, height, width, channels)` to `(B, height - field + 1, width - field + 1, units)`."""
-        kernel = keras.ops.reshape(self.dense.kernel, (*self.field, -1, self.dense.units))
-        outputs = keras.ops.conv(inputs, kernel, padding="valid")
+        channels_first = keras.config.image_data_format() == "channels_first"
+        places = tf.transpose(inputs, (0, 2, 3, 1)) if channels_first else inputs
+        if self.field != (1, 1):  # windows, flattened as H x W x C like the map in training, and one product of matrices
+            sizes, ones = [1, *self.field, 1], [1, 1, 1, 1]
+            places = tf.image.extract_patches(places, sizes, strides=ones, rates=ones, padding="VALID")
+        outputs = keras.ops.matmul(places, self.dense.kernel)
         if self.dense.use_bias:
-            shape = (-1, 1, 1) if keras.config.image_data_format() == "channels_first" else (-1,)
-            outputs = outputs + keras.ops.reshape(self.dense.bias, shape)
-        return self.activation(outputs)
+            outputs = outputs + self.dense.bias
+        return self.activation(tf.transpose(outputs, (0, 3, 1, 2)) if channels_first else outputs)
 
     def get_config(self):
         """Raises: a saved model must have variables of its own."""

@@ -210,7 +210,7 @@ def _measure_evaluation(arguments) -> None:
             "time / first": f"{result['seconds'] / first['seconds']:.2f}",
             "idle GB": f"{result['idle bytes'] / 1e9:.2f}",
             "peak GB": f"{result['peak bytes'] / 1e9:.2f}",
-            "largest difference": f"{abs(result['posteriors'] - first['posteriors']).max():.1e}",
+            "largest difference": f"{abs(result['posteriors'] / first['posteriors'] - 1).max():.1e}",  # a share of the posterior
         }
         for name, result in measured.items()
     ]

@@ -1,0 +1,261 @@
+"""The command `predict` and the heatmap."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from test_evaluation import (
+    CLASSES,
+    ENCODED,
+    SHAPES,
+    TRUNCATED,
+    loaded_once,  # noqa: F401  (a fixture for every test here too)
+    write_run,
+)
+from test_evaluation_views import WANTS, net
+
+from keras_vgg import predict
+from keras_vgg.data import images as image_ops
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation import evaluator, heatmap, prediction
+from keras_vgg.evaluation.network import Network
+from keras_vgg.evaluation.source import open_source
+from keras_vgg.evaluation.views import Views
+from keras_vgg.fully_convolutional import to_fully_convolutional
+
+NAMES = ["photo.jpg", "other.png", "grey.png", "wide.jpg"]
+FLOWERS = ("daisy", "crocus", "iris", "lily", "rose", "tulip", "violet")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("runs") / "flowers", classes=FLOWERS)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with images, into which the process goes."""
+    for name, content in zip(NAMES, ENCODED[:4], strict=True):
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def by_hand(run):
+    """By another route: the saved model made fully convolutional, on an image and its mirror image."""
+    model = to_fully_convolutional(keras.saving.load_model(run / "best.keras"))
+
+    def posteriors(encoded, scale=40):
+        height, width = image_ops.encoded_size(encoded).numpy()
+        image = np.array(WANTS(image_ops.decode_whole(encoded, image_ops.rescaled_size(int(height), int(width), scale))))
+        return np.mean([np.array(model(each[np.newaxis])).mean((0, 1, 2)) for each in (image, image[:, ::-1])], axis=0)
+
+    return posteriors
+
+
+def test_prints_the_top_five_with_names_and_bars(here, run, by_hand, capsys):
+    assert predict.main(["photo.jpg", "--model", str(run)]) is None
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == "photo.jpg"
+    expected = by_hand(ENCODED[0])
+    order = expected.argsort()[::-1][:5]
+    assert [line.split()[-1] for line in lines] == [FLOWERS[label] for label in order]
+    for line, label in zip(lines, order, strict=True):
+        assert float(line.split("%")[0]) == pytest.approx(100 * expected[label], abs=0.06)
+        assert line.count("█") == pytest.approx(30 * expected[label], abs=0.51)
+    assert len({line.index(line.split()[-1]) for line in lines}) == 1  # names stand in a column
+
+
+def test_json_is_a_line_for_each_image(here, run, by_hand, capsys):
+    predict.main([*NAMES, "--model", str(run), "--json", "--top", "3"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["image"] for line in lines] == NAMES
+    for line, encoded in zip(lines, ENCODED, strict=False):
+        expected = by_hand(encoded)
+        assert [top["label"] for top in line["top"]] == expected.argsort()[::-1][:3].tolist()
+        for top in line["top"]:
+            assert top["class"] == FLOWERS[top["label"]]
+            assert top["posterior"] == pytest.approx(expected[top["label"]], abs=1e-5)
+
+
+def test_scales_are_averaged_and_flips_left_out(here, run, capsys):
+    def posterior(*flags):
+        predict.main(["photo.jpg", "--model", str(run), "--json", "--top", "7", *flags])
+        top = json.loads(capsys.readouterr().out)["top"]
+        return np.array([each["posterior"] for each in sorted(top, key=lambda each: each["label"])])
+
+    at_36, at_40 = posterior("--scales", "36"), posterior()  # 40 is the middle of the jitter
+    assert np.abs(at_36 - at_40).max() > 1e-3
+    np.testing.assert_allclose(posterior("--scales", "36", "40"), (at_36 + at_40) / 2, atol=1e-6)
+    assert np.abs(posterior("--no-flip") - at_40).max() > 1e-3
+
+
+def test_images_by_file_glob_and_folder(here):
+    (here / "more" / "deeper").mkdir(parents=True)
+    for name in ("more/b.jpg", "more/deeper/a.jpg", "more/.hidden", "[odd].jpg"):
+        (here / name).write_bytes(ENCODED[0])
+    find = prediction.find_images
+    assert find(["wide.jpg", "photo.jpg"]) == ("wide.jpg", "photo.jpg")
+    assert find(["*.png"]) == ("grey.png", "other.png")
+    assert find(["more"]) == ("more/b.jpg", "more/deeper/a.jpg")
+    assert find(["**/*.jpg"]) == ("[odd].jpg", "more/b.jpg", "more/deeper/a.jpg", "photo.jpg", "wide.jpg")
+    assert find(["photo.jpg", "p*.jpg", "photo.jpg"]) == ("photo.jpg",)
+    assert find(["[odd].jpg"]) == ("[odd].jpg",)
+    for pattern in ("missing.jpg", "*.webp"):
+        with pytest.raises(InputError, match="which names none"):
+            find(["photo.jpg", pattern])
+
+
+def test_a_broken_image_is_told_and_the_others_are_printed(here, run, capsys):
+    (here / "broken.jpg").write_bytes(TRUNCATED)
+    (here / "empty.jpg").write_bytes(b"")
+    (here / "notes.txt").write_text("no image")
+    assert predict.main([".", "--model", str(run), "--json"]) == 2
+    captured = capsys.readouterr()
+    assert [json.loads(line)["image"] for line in captured.out.splitlines()] == sorted(NAMES)
+    told = captured.err.splitlines()
+    assert len(told) == 3
+    for line, name in zip(sorted(told), ("broken.jpg", "empty.jpg", "notes.txt"), strict=True):
+        assert line.startswith(f"Expected an image. Received: {name} (")
+    assert "(empty file)" in sorted(told)[1]
+
+
+def test_a_large_image_is_refused(here, run, capsys, monkeypatch):
+    monkeypatch.setattr(evaluator, "MAX_PIXELS", 5000)
+    assert predict.main(["wide.jpg", "photo.jpg", "--model", str(run)]) == 2
+    captured = capsys.readouterr()
+    assert "wide.jpg (40x182 pixels at Q=40, more than 5,000)" in captured.err
+    assert "photo.jpg" in captured.out
+    assert "wide.jpg" not in captured.out
+
+
+def test_images_are_grouped(here, run, by_hand):
+    network = open_source(run).load()
+    paths = [str(here / f"{number}.jpg") for number in range(len(ENCODED))]
+    for path, content in zip(paths, ENCODED, strict=True):
+        (here / path).write_bytes(content)
+    found = prediction.predict(network, paths, [Views("dense", 40)])
+    assert not found.problems
+    assert network._functions["dense", True].experimental_get_tracing_count() == 1
+    for number in (0, 5, 11):
+        np.testing.assert_allclose(found.posteriors[number], by_hand(ENCODED[number]), atol=1e-5)
+
+
+# --- Heatmaps -------------------------------------------------------------------------------------------------------------
+
+
+def test_heatmap_is_a_picture_of_the_images_shape(here, run, capsys):
+    predict.main(["photo.jpg", "--model", str(run), "--heatmap", "top.png"])
+    top = capsys.readouterr().out.splitlines()
+    assert top[-1] == f"heatmap of {top[1].split()[-1]}: top.png"
+    picture = Image.open("top.png")
+    picture.load()
+    assert picture.format == "PNG"
+    assert picture.width > 600
+    assert 0.6 < picture.height / picture.width < 0.95  # the image is 50 x 70
+    assert np.asarray(picture).std() > 20
+
+
+def test_heatmap_of_a_class_of_choice(here, run, capsys):
+    arguments = ["photo.jpg", "--model", str(run), "--json"]
+    for name in ("rose", "tulip"):
+        predict.main([*arguments, "--heatmap", f"{name}.png", "--class", name])
+        captured = capsys.readouterr()
+        assert captured.err.splitlines()[-1] == f"heatmap of {name}: {name}.png"
+        json.loads(captured.out)  # nothing else on standard output
+    rose, tulip = (np.asarray(Image.open(f"{name}.png"), np.float32) for name in ("rose", "tulip"))
+    assert rose.shape != tulip.shape or np.abs(rose - tulip).max() > 50
+
+
+def test_a_position_is_drawn_at_the_centre_of_its_window():
+    values = np.arange(12.0).reshape(3, 4)
+    drawn = heatmap._upsampled(values, 96, 128, 32)
+    assert drawn.shape == (96, 128)
+    for row, column in np.ndindex(3, 4):
+        # Pixel centres lie half a pixel beside those of windows.
+        assert drawn[32 * row + 15 : 32 * row + 17, 32 * column + 15 : 32 * column + 17].mean() == pytest.approx(
+            values[row, column], abs=0.1
+        )
+    assert drawn[0, 0] == 0
+    assert drawn[-1, -1] == 11
+    assert drawn[48, 64] == pytest.approx((values[1, 1] + values[1, 2]) / 2, abs=0.1)
+    np.testing.assert_array_equal(heatmap._upsampled(np.full((1, 2), 0.3), 40, 70, 32), np.full((40, 70), 0.3))
+
+
+def test_what_is_seen_for_a_heatmap(here):
+    network = Network(model := net())
+    found = prediction.see(network, "photo.jpg", 73)
+    assert found.image.shape == (73, 102, 3)  # 50 x 70
+    dense = to_fully_convolutional(model)
+    expected = dense.predict(np.array(WANTS(found.image[np.newaxis])), verbose=0)[0]
+    assert found.posteriors.shape == expected.shape == (2, 3, 7)
+    np.testing.assert_allclose(found.posteriors, expected, atol=1e-5)
+
+
+def test_what_cannot_be_seen(here, monkeypatch):
+    network = Network(net())
+    (here / "broken.jpg").write_bytes(TRUNCATED)
+    for name in ("broken.jpg", "missing.jpg"):
+        with pytest.raises(InputError, match=rf"Expected an image. Received: {name} \("):
+            prediction.see(network, name, 73)
+    monkeypatch.setattr(prediction, "MAX_PIXELS", 5000)
+    with pytest.raises(InputError, match=r"wide\.jpg has 73x332 pixels at Q=73, more than 5,000"):
+        prediction.see(network, "wide.jpg", 73)
+
+
+# --- Mistakes -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("missing.jpg", r"names none"),
+        ("photo.jpg wide.jpg --heatmap a.png", r"`--heatmap` takes one image. Received: 2"),
+        ("photo.jpg --heatmap a.png --class dandelion", r"one of the net's classes, e.g. daisy, crocus, iris. .*'dandelion'"),
+        ("photo.jpg --scales 20", r"at least the net's input, 32 pixels. Received: 20"),
+        ("photo.jpg --scales 0", r"`scales` must be positive"),
+    ],
+)
+def test_a_mistake_is_told(here, run, arguments, told):
+    with pytest.raises(InputError, match=told):
+        predict.main([*arguments.split(), "--model", str(run)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["photo.jpg", "--model", "run", "--heatmap", "a.jpg"], "Argument --heatmap: must end in .png (received a.jpg)"),
+        (["photo.jpg", "--model", "run", "--top", "0"], "Argument --top: must be at least 1 (received 0)"),
+        (["photo.jpg"], "--model"),
+        (["--model", "run"], "IMAGE"),
+    ],
+)
+def test_flags_that_make_no_sense(capsys, arguments, told):
+    with pytest.raises(SystemExit) as ended:
+        predict.main(arguments)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+
+
+def test_a_model_that_says_little(here, run, tmp_path, capsys):
+    with pytest.raises(InputError, match=r"no missing"):
+        predict.main(["photo.jpg", "--model", "missing"])
+    net().save(tmp_path / "plain.keras")
+    with pytest.raises(InputError, match=r"give --preprocessing caffe or torch"):
+        predict.main(["photo.jpg", "--model", "plain.keras"])
+    predict.main(["photo.jpg", "--model", "plain.keras", "--preprocessing", "caffe", "--scales", "40"])
+    assert " class " in capsys.readouterr().out
+    (tmp_path / "alone").mkdir()
+    shutil.copy(run / "best.keras", tmp_path / "alone")
+    predict.main(["photo.jpg", "--model", "alone", "--json"])  # Q=256, where S is not known
+    assert json.loads(capsys.readouterr().out)["top"][0]["class"].startswith("class ")
+
+
+def test_shapes_of_the_images_used_here():
+    assert [shape[:2] for shape in SHAPES[:4]] == [(50, 70), (70, 50), (40, 40), (33, 150)]
+    assert len(CLASSES) == len(FLOWERS) == 7
