@@ -86,20 +86,12 @@ def evaluate(
     Raises:
         InputError: for whatever the user can mend.
     """
-    for row in rows:
-        if len(known := {sources[name].classes for name in row.models if sources[name].classes}) > 1:
-            told = " and ".join(f"{len(classes)} from {classes[0]} to {classes[-1]}" for classes in sorted(known))
-            raise InputError(f"Nets that are fused must know the same classes. Received: {', '.join(row.models)} with {told}.")
+    wanted = _wanted_passes(sources, rows)
     split, refused = dataset.validation, {}
     broken = BrokenImages(split)
     images = Images(split, survey(split, broken.report), broken.report, refused.__setitem__)
     names = np.array([split.name_of(index) for index in range(split.size)])
     say(f"data: {dataset.description}, {split.size} images for validation, {len(dataset.classes)} classes")
-    wanted: dict[str, list[Views]] = {}
-    for row in rows:
-        for name in row.models:
-            views = row.passes_of(name, sources[name].default_scale)
-            wanted[name] = list(dict.fromkeys([*wanted.get(name, []), *views]))
     tested = {
         name: _test(name, sources[name], views, dataset, images, names, folder, settings, stream) for name, views in wanted.items()
     }
@@ -111,6 +103,21 @@ def evaluate(
         files.write_text(folder / "broken_images.csv", pd.DataFrame(unusable, columns=["image", "reason"]).to_csv(index=False))
         say(f"{len(unusable)} images could not be tested and count as errors: {folder / 'broken_images.csv'}")
     return [_posteriors(row, sources, tested, images, names) for row in rows]
+
+
+def _wanted_passes(sources: Mapping[str, Source], rows: Sequence[Row]) -> dict[str, list[Views]]:
+    """Returns the passes of each net, each once; what is wrong with a row is told before anything is computed."""
+    wanted: dict[str, list[Views]] = {}
+    for row in rows:
+        if len(known := {sources[name].classes for name in row.models if sources[name].classes}) > 1:
+            told = " and ".join(f"{len(classes)} from {classes[0]} to {classes[-1]}" for classes in sorted(known))
+            raise InputError(f"Nets that are fused must know the same classes. Received: {', '.join(row.models)} with {told}.")
+        for name in row.models:
+            all_views = row.passes_of(name, sources[name].default_scale)
+            for views in all_views:
+                check_scale(views, sources[name].smallest_input)
+            wanted[name] = list(dict.fromkeys([*wanted.get(name, []), *all_views]))
+    return wanted
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,6 +31,7 @@ class Source:
         training_scales: smallest and largest training scale S, `None` if not known.
         classes: class names in label order, `None` if not known.
         preprocessing: what is to be assumed where the file does not say, a key of `preprocessing.BY_NAME`.
+        smallest_input: the net's input has at least so many pixels on its shorter side, by the shape of fc1.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Source:
     training_scales: tuple[int, int] | None
     classes: tuple[str, ...] | None
     preprocessing: str | None = None
+    smallest_input: int = 1
 
     @functools.cached_property
     def digest(self) -> str:
@@ -119,7 +121,8 @@ def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str
         tuple((folder / "classes.txt").read_text(encoding="utf-8").splitlines()) if (folder / "classes.txt").exists() else None
     )
     arch = weights.arch + (" BN" if weights.batch_norm else "")
-    return Source(name or arch, path, file, arch, scales, classes, preprocessing)
+    smallest_input = 32 * min(weights.spatial) if weights.spatial else 1
+    return Source(name or arch, path, file, arch, scales, classes, preprocessing, smallest_input)
 
 
 @functools.cache
