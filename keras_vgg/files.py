@@ -1,9 +1,10 @@
-"""Writing files so that a kill at any instant leaves the old one or the new one, whole."""
+"""Writing files so that a kill at any instant leaves the old one or the new one, whole; reading recipes."""
 
 import contextlib
 import os
 import pathlib
 import shutil
+import tomllib
 from collections.abc import Iterator
 
 from keras_vgg.errors import InputError
@@ -51,3 +52,18 @@ def write_text(path: str | pathlib.Path, text: str) -> None:
     """Writes `text` as UTF-8, replacing the file whole."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def read_recipe_file(path: str | pathlib.Path) -> dict:
+    """Returns the contents of a recipe, a TOML file.
+
+    Raises:
+        InputError: for a file that is missing or not TOML.
+    """
+    path = pathlib.Path(path)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"A recipe must be a readable TOML file. Received: {path} ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"Recipe {path} is not TOML: {error}.") from error

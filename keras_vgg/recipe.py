@@ -7,12 +7,11 @@ the paper that the recipe reproduces; it is data for people and tables and chang
 import dataclasses
 import math
 import pathlib
-import tomllib
 from collections.abc import Mapping
 
 import tomli_w
 
-from keras_vgg import configs
+from keras_vgg import configs, files
 from keras_vgg.errors import InputError
 
 AUTO = "auto"
@@ -132,13 +131,7 @@ def read_recipe(path: str | pathlib.Path) -> dict:
     Raises:
         InputError: for a file that is missing or not TOML, an unknown key, or a value of the wrong type.
     """
-    path = pathlib.Path(path)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"A recipe must be a readable TOML file. Received: {path} ({error.strerror}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"Recipe {path} is not TOML: {error}.") from error
+    values = files.read_recipe_file(path)
     values.pop("paper", None)
     known = {field.name: field for field in dataclasses.fields(Recipe)}
     if unknown := [key for key in values if key not in known]:

@@ -14,8 +14,8 @@ paper = { top1_error = 24.8, top5_error = 7.5 }
 
 import dataclasses
 import pathlib
-import tomllib
 
+from keras_vgg import files
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.views import PROTOCOLS, Views, passes
 
@@ -68,13 +68,7 @@ def read_recipe(path: str | pathlib.Path) -> EvaluationRecipe:
     Raises:
         InputError: for a file that is missing or not TOML, unknown keys, or values of the wrong kind.
     """
-    path = pathlib.Path(path)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"A recipe must be a readable TOML file. Received: {path} ({error.strerror}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"Recipe {path} is not TOML: {error}.") from error
+    values = files.read_recipe_file(path)
     if unknown := set(values) - _KEYS:
         raise InputError(f"Recipe {path} has unknown keys: {', '.join(sorted(unknown))}. Known: {', '.join(sorted(_KEYS))}.")
     models = values.get("models", {})
