@@ -1,6 +1,7 @@
 """Writing files so that a kill at any instant leaves the old one or the new one, whole; reading recipes."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
@@ -34,6 +35,36 @@ def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     finally:
         with contextlib.suppress(OSError):  # where there is no such folder there is nothing to remove
             beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def appearing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives the path of a folder to fill, made beside `folder`; afterwards it becomes `folder`, if nothing failed.
+
+    Whoever watches sees the folder whole or not at all.
+
+    Raises:
+        FileExistsError: if another process was faster in making `folder`.
+        InputError: if the file system refuses.
+    """
+    beside = folder.with_name(f"{_BESIDE}{os.getpid()}.{folder.name}")
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        beside.rename(folder)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise FileExistsError(f"{folder} is there already") from error
+        raise InputError(f"Could not write {folder}: {error.strerror or error}; make room or mend the folder's rights.") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def free_bytes(path: pathlib.Path) -> int:
+    """Free space on the disk that holds `path`, which need not be there yet."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
 
 
 def remove_leftovers(folder: pathlib.Path) -> None:

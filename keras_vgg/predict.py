@@ -9,6 +9,7 @@ import sys
 
 from keras_vgg import cli
 from keras_vgg.errors import InputError
+from keras_vgg.image_files import find_images
 
 _BAR = 30
 _HEATMAP_WINDOWS = 16 / 7  # smallest side of the image in windows of the net: 512 pixels for 224
@@ -40,12 +41,12 @@ def main(argv: list[str]) -> int | None:
     from keras_vgg.evaluation.source import class_names, open_source
     from keras_vgg.evaluation.views import passes
 
-    paths = prediction.find_images(arguments.images)
+    paths = find_images(arguments.images)
     if arguments.heatmap and len(paths) > 1:
         raise InputError(f"`--heatmap` takes one image. Received: {len(paths)}.")
     source = open_source(arguments.model, preprocessing=arguments.preprocessing)
     network = source.load()
-    names = class_names(source, network.classes)
+    names = class_names(source.classes, network.classes)
     if arguments.class_name and arguments.class_name not in names:
         raise InputError(
             f"`--class` must be one of the net's classes, e.g. {', '.join(names[:3])}. Received: {arguments.class_name!r}."

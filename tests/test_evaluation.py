@@ -805,7 +805,7 @@ def test_a_file_alone_tells_less(run, tmp_path):
     shutil.copy(run / "best.keras", tmp_path)
     found = open_source(tmp_path / "best.keras")
     assert (found.classes, found.training_scales, found.training_text, found.default_scale) == (None, None, "", 256)
-    assert source.class_names(found, 3) == ("class 0", "class 1", "class 2")
+    assert source.class_names(found.classes, 3) == ("class 0", "class 1", "class 2")
 
 
 def test_labels_by_name_and_by_position(run, tmp_path):
@@ -830,7 +830,7 @@ def test_labels_of_imagenet_by_wordnet_id(run, tmp_path, monkeypatch):
     shutil.copy(run / "best.keras", tmp_path)
     unnamed = open_source(tmp_path)
     assert unnamed.labels_of(("n00000005", "n00000002"), 1000).tolist() == [5, 2]
-    assert source.class_names(unnamed, 1000)[7] == "name 7"
+    assert source.class_names(unnamed.classes, 1000)[7] == "name 7"
     with pytest.raises(InputError, match=r"does not know n5"):
         unnamed.labels_of(("n5", "n00000002"), 1000)
 
@@ -841,7 +841,7 @@ def test_without_imagenets_names_there_are_numbers(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(source, "imagenet_classes", offline)
     shutil.copy(run / "best.keras", tmp_path)
-    assert source.class_names(open_source(tmp_path), 1000)[999] == "class 999"
+    assert source.class_names(open_source(tmp_path).classes, 1000)[999] == "class 999"
 
 
 def test_preprocessing_that_is_not_known_must_be_told(tmp_path):

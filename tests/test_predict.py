@@ -25,6 +25,7 @@ from keras_vgg.evaluation.network import Network
 from keras_vgg.evaluation.source import open_source
 from keras_vgg.evaluation.views import Views
 from keras_vgg.fully_convolutional import to_fully_convolutional
+from keras_vgg.image_files import find_images
 
 NAMES = ["photo.jpg", "other.png", "grey.png", "wide.jpg"]
 FLOWERS = ("daisy", "crocus", "iris", "lily", "rose", "tulip", "violet")
@@ -98,7 +99,7 @@ def test_images_by_file_glob_and_folder(here):
     (here / "more" / "deeper").mkdir(parents=True)
     for name in ("more/b.jpg", "more/deeper/a.jpg", "more/.hidden", "[odd].jpg"):
         (here / name).write_bytes(ENCODED[0])
-    find = prediction.find_images
+    find = find_images
     assert find(["wide.jpg", "photo.jpg"]) == ("wide.jpg", "photo.jpg")
     assert find(["*.png"]) == ("grey.png", "other.png")
     assert find(["more"]) == ("more/b.jpg", "more/deeper/a.jpg")

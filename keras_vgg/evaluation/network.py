@@ -1,5 +1,7 @@
 """A net made ready for testing: from uint8 images to posteriors, on one device."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -23,8 +25,10 @@ class Network:
         device: where it computes, e.g. `"GPU:1"`; by default where TensorFlow would. The model's variables should be there.
 
     Attributes:
+        model: the model, whose variables are shared.
         crop: side of the net's input.
         classes: number of classes.
+        average, pooling: as given.
 
     Raises:
         InputError: if the model is not of this kind.
@@ -36,23 +40,21 @@ class Network:
         height, width = model.input_shape[1:3]
         if height is None or height != width:
             raise InputError(f"Expected a net for square inputs with its top. Received: {model.name!r} for {height}x{width}.")
-        self.crop, self.classes = height, model.output_shape[-1]
-        self._average, self._device = average, device
+        self.model, self.crop, self.classes = model, height, model.output_shape[-1]
+        self.average, self.pooling, self._device = average, pooling, device
         self._preprocess = preprocessing.for_model(model)
         # Both without the classifier's own activation; the soft-max is ours.
         self._dense = to_fully_convolutional(model, activation=None, pooling=pooling, share_weights=True)
         # A crop is seen as in training, whatever becomes of odd sizes on a map.
         self._crop_net = self._dense if pooling == "floor" else to_fully_convolutional(model, activation=None, share_weights=True)
-        functions = {DENSE: self._see_whole, MULTI_CROP: self._see_grid, CENTER: self._see_as_it_is}
+        self._see = {DENSE: self._see_whole, MULTI_CROP: self._see_grid, CENTER: self._see_as_it_is}
         # Signatures without sizes: one graph for images of every shape.
         self._functions = {
-            (kind, flip): tf.function(
-                lambda images, see=see, flip=flip: self._posteriors(images, see, flip), input_signature=[_PIXELS]
-            )
-            for kind, see in functions.items()
+            (kind, flip): tf.function(functools.partial(self.trace_posteriors, kind=kind, flip=flip), input_signature=[_PIXELS])
+            for kind in self._see
             for flip in (False, True)
         }
-        self._score_map = tf.function(self._softmax_map, input_signature=[_PIXELS])
+        self._score_map = tf.function(self.trace_score_map, input_signature=[_PIXELS])
 
     def posteriors(self, images, kind: str, *, flip: bool):
         """Returns the mean posteriors of each image over its views.
@@ -73,21 +75,44 @@ class Network:
         with tf.device(self._device):
             return self._score_map(images)
 
-    def _posteriors(self, images, see, flip: bool):
-        if not flip:
-            return see(images)
-        both = see(tf.concat([images, tf.reverse(images, [2])], axis=0))  # (2B, classes)
-        return tf.add(*tf.split(both, 2)) / 2
+    def trace_posteriors(self, images, kind: str, flip: bool):
+        """As `posteriors`, for images of any dtype in 0–255, to be called while a graph is made of something larger."""
+        return _over_flips(self._see[kind], images, flip)
+
+    def trace_features(self, images, kind: str, flip: bool, layer: str):
+        """Returns what a layer puts out, averaged over all places, and over the mirror image if `flip` (Appendix B).
+
+        To be called while a graph is made of something larger.
+
+        Args:
+            images, kind, flip: as for `trace_posteriors`; `kind` is `"dense"` or `"center"`.
+            layer: its name, e.g. `"fc2"` or `"block5_pool"`.
+
+        Returns:
+            `(B, channels of the layer)` float32.
+        """
+        net = self._dense if kind == DENSE else self._crop_net
+        up_to_layer = keras.Model(net.inputs, net.get_layer(layer).output)
+
+        def see(images):
+            return tf.reduce_mean(tf.cast(up_to_layer(self._preprocess(images), training=False), tf.float32), axis=[1, 2])
+
+        return _over_flips(see, images, flip)
+
+    def channels_of(self, layer: str) -> int:
+        """Returns how many channels a layer puts out: the length of its features."""
+        return self._dense.get_layer(layer).output.shape[-1]
+
+    def trace_score_map(self, images):
+        """As `score_map`, for images of any dtype in 0–255, to be called while a graph is made of something larger."""
+        return tf.nn.softmax(self._logits(images, self._dense))
 
     def _logits(self, images, net):
         return tf.cast(net(self._preprocess(images), training=False), tf.float32)  # (B, rows, columns, classes)
 
-    def _softmax_map(self, images):
-        return tf.nn.softmax(self._logits(images, self._dense))
-
     def _see_whole(self, images):
         logits = self._logits(images, self._dense)
-        if self._average == "scores":
+        if self.average == "scores":
             return tf.nn.softmax(tf.reduce_mean(logits, axis=[1, 2]))
         return tf.reduce_mean(tf.nn.softmax(logits), axis=[1, 2])
 
@@ -105,6 +130,13 @@ class Network:
 
         rows = tf.map_fn(row, tops, fn_output_signature=tf.float32, parallel_iterations=1)  # (GRID, B, classes)
         return tf.reduce_mean(rows, axis=0)
+
+
+def _over_flips(see, images, flip: bool):
+    if not flip:
+        return see(images)
+    both = see(tf.concat([images, tf.reverse(images, [2])], axis=0))  # (2B, …)
+    return tf.add(*tf.split(both, 2)) / 2
 
 
 def grid_offsets(size, crop: int):

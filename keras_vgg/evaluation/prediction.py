@@ -1,9 +1,6 @@
 """What a net says of images that lie in files: posteriors, and where in the image it sees a class."""
 
 import dataclasses
-import glob
-import os
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,26 +31,6 @@ class Predictions:
     paths: tuple[str, ...]
     posteriors: np.ndarray
     problems: dict[str, str]
-
-
-def find_images(patterns: Sequence[str]) -> tuple[str, ...]:
-    """Returns the image files that paths, globs and folders name, in that order, each once.
-
-    Raises:
-        InputError: if one names nothing.
-    """
-    found = []
-    for pattern in patterns:
-        if os.path.isdir(pattern):
-            paths = sorted(str(path) for path in pathlib.Path(pattern).rglob("*") if path.is_file() and path.name[0] != ".")
-        elif os.path.exists(pattern):
-            paths = [pattern]
-        else:
-            paths = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
-        if not paths:
-            raise InputError(f"Expected image files, globs or folders with some. Received: {pattern!r}, which names none.")
-        found += paths
-    return tuple(dict.fromkeys(found))
 
 
 def predict(network: Network, paths: Sequence[str], passes: Sequence[Views], *, batch: int = BATCH) -> Predictions:

@@ -151,7 +151,7 @@ def _test(name, source: Source, all_views, dataset, images: Images, names, folde
         if left[views] and np.any(~store.pending):
             progress.say(f"net {name}, {views}: {np.sum(~store.pending)} images are done already")
         run_pass(networks, images, views, store, batch=settings.batch, on_done=done)
-    return _Tested(class_names(source, num_classes), labels, passes)
+    return _Tested(class_names(source.classes, num_classes), labels, passes)
 
 
 def _key(source: Source, views: Views, settings: Settings, images: Images) -> str:

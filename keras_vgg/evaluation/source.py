@@ -136,10 +136,10 @@ def imagenet_classes() -> tuple[tuple[str, str], ...]:
     return tuple(tuple(index[str(label)]) for label in range(IMAGENET_CLASSES))
 
 
-def class_names(source: Source, num_classes: int) -> tuple[str, ...]:
-    """Returns what the net's classes are called; for ImageNet's 1,000 their names if they can be had, else numbers."""
-    if source.classes:
-        return source.classes
+def class_names(known: tuple[str, ...] | None, num_classes: int) -> tuple[str, ...]:
+    """Returns what a net's classes are called: as is `known`; for ImageNet's 1,000 their names if they can be had, else numbers."""
+    if known:
+        return known
     if num_classes == IMAGENET_CLASSES:
         with contextlib.suppress(InputError):  # names are for people; without them the numbers still say which
             return tuple(name for _, name in imagenet_classes())

@@ -2,9 +2,10 @@
 
 import math
 
+from keras_vgg import files
 from keras_vgg.errors import InputError
 from keras_vgg.recipe import Recipe
-from keras_vgg.training.run_folder import RunFolder, free_bytes
+from keras_vgg.training.run_folder import RunFolder
 
 _STUCK = 0.01  # a loss within this share of ln(classes) has learnt nothing
 
@@ -42,7 +43,7 @@ def check_broken(split: str, broken: float, size: int, named: list[tuple[str, st
 def check_disk(folder: RunFolder, num_weights: int) -> None:
     """Raises `InputError` if the disk cannot hold the checkpoints of a net of `num_weights`."""
     needed = 6 * 4 * num_weights  # state (weights and velocities), best.keras, last.keras, and a new state written beside
-    free = free_bytes(folder.path)
+    free = files.free_bytes(folder.path)
     present = sum(path.stat().st_size for path in (folder.state, folder.best, folder.last) if path.exists())
     if free + present < needed:
         raise InputError(

@@ -3,7 +3,6 @@
 import datetime
 import fcntl
 import json
-import os
 import pathlib
 
 from keras_vgg import files, recipe
@@ -113,9 +112,3 @@ def choose_folder(workdir: str | None, wanted: recipe.Recipe, name: str) -> tupl
         number += 1
         path = RUNS / f"{name}-{stamp}-{number}"
     return RunFolder(path), False
-
-
-def free_bytes(path: pathlib.Path) -> int:
-    """Free space on the disk that holds `path`."""
-    status = os.statvfs(path)
-    return status.f_bavail * status.f_frsize

@@ -20,7 +20,7 @@ import urllib.error
 import keras
 
 from keras_vgg.errors import InputError
-from keras_vgg.weights.catalogue import File
+from keras_vgg.weights.catalogue import CATALOGUE, Entry, File
 
 _TIMEOUT_SECONDS = 30.0  # without a byte
 _DEAD_SECONDS = 3600.0  # well past the timeout: nobody writes any more to a file that did not change for so long
@@ -43,6 +43,11 @@ def fetch(file: File) -> pathlib.Path:
     """
     with _LOCK:
         return _fetch(file)
+
+
+def recognise(path: pathlib.Path) -> Entry | None:
+    """Returns which public weights a file is, by its name and its hash; `None` if it is none of them."""
+    return next((entry for entry in CATALOGUE if entry.file.name == path.name and not _what_is_wrong(path, entry.file)), None)
 
 
 def _fetch(file):

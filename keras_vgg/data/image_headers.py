@@ -1,0 +1,76 @@
+"""What an encoded image says of itself before it is decoded: its format and its size, read from its first bytes.
+
+For servers: a PNG of a few kilobytes can announce gigabytes of pixels, which must be known before they are made. Everything
+here works on bytes that may be anything, in a graph too, and raises nothing.
+"""
+
+import tensorflow as tf
+
+from keras_vgg.data import gif
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
+
+_HEAD = 32  # bytes; the size of a JPEG and of a GIF's first frame lie anywhere, the others within these
+_BIG, _LITTLE = (256**3, 256**2, 256, 1), (1, 256, 256**2, 256**3)
+
+
+def image_format(encoded):
+    """Returns the number of an image's format in `FORMATS`, int32; -1 for bytes that begin like none of them.
+
+    Args:
+        encoded: scalar string.
+    """
+    head = _head(encoded)
+
+    def begins(*signature, at=0):
+        return tf.reduce_all(head[at : at + len(signature)] == tf.constant(signature))
+
+    riff_webp = tf.logical_and(begins(*b"RIFF"), begins(*b"WEBP", at=8))
+    found = tf.stack([begins(0xFF, 0xD8, 0xFF), begins(*b"\x89PNG\r\n\x1a\n"), begins(*b"GIF8"), begins(*b"BM"), riff_webp])
+    return tf.where(tf.reduce_any(found), tf.argmax(tf.cast(found, tf.int32), output_type=tf.int32), -1)
+
+
+def announced_size(encoded):
+    """Returns `[height, width]`, int64, that an image announces; zeros for bytes that announce none.
+
+    Args:
+        encoded: scalar string.
+    """
+    head = tf.cast(_head(encoded), tf.int64)
+
+    def number(at, weights):
+        return tf.reduce_sum(head[at : at + len(weights)] * tf.constant(weights, tf.int64))
+
+    def png():  # IHDR comes first
+        return number(20, _BIG), number(16, _BIG)
+
+    def of_gif():  # that of its first frame: the canvas may have any other
+        return tf.unstack(gif.first_frame(encoded)[1])
+
+    def bmp():  # a negative height means rows from top to bottom
+        height = number(22, _LITTLE)
+        return tf.minimum(height, 2**32 - height), number(18, _LITTLE)
+
+    def webp():
+        simple = number(28, _LITTLE[:2]) % 2**14, number(26, _LITTLE[:2]) % 2**14  # "VP8 ", lossy
+        bits = number(21, _LITTLE)  # "VP8L", lossless: 14 bits each, minus one
+        lossless = bits // 2**14 % 2**14 + 1, bits % 2**14 + 1
+        extended = number(27, _LITTLE[:3]) + 1, number(24, _LITTLE[:3]) + 1  # "VP8X": 24 bits each, minus one
+        kind = tf.reduce_sum(tf.cast(head[15] == tf.constant([*b" LX"], tf.int64), tf.int64) * tf.constant([1, 2, 3], tf.int64))
+        sizes = tf.stack([tf.zeros(2, tf.int64), tf.stack(simple), tf.stack(lossless), tf.stack(extended)])
+        return tf.unstack(sizes[kind])
+
+    readers = (lambda: (0, 0), lambda: _jpeg_size(encoded), png, of_gif, bmp, webp)  # none first, then as in FORMATS
+    branches = [lambda read=read: tf.cast(tf.stack(read()), tf.int64) for read in readers]
+    return tf.switch_case(image_format(encoded) + 1, branches)
+
+
+def _head(encoded):
+    padded = tf.strings.join([tf.strings.substr(encoded, 0, _HEAD), "\0" * _HEAD])
+    return tf.cast(tf.io.decode_raw(padded, tf.uint8)[:_HEAD], tf.int32)
+
+
+def _jpeg_size(encoded):
+    # The operation raises for bytes that are no whole header; a data set can leave out what raises.
+    sizes = tf.data.Dataset.from_tensors(encoded).map(tf.io.extract_jpeg_shape).ignore_errors()
+    return tf.unstack(sizes.reduce(tf.zeros(3, tf.int32), lambda _, size: size)[:2])
