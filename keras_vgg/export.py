@@ -1,0 +1,83 @@
+"""Exports a net for TensorFlow Serving: `python -m keras_vgg.export --model runs/flowers17 --out models/vgg`.
+
+Writes the next version of the model, a SavedModel that takes pixels or image files. With `--format onnx` or `litert` it writes one
+file for pixels instead.
+"""
+
+import pathlib
+
+from keras_vgg import cli
+
+
+def main(argv: list[str]) -> None:
+    """Parses `argv`, exports and prints what was exported."""
+    parser = cli.Parser(prog="python -m keras_vgg.export", description=__doc__.split("\n")[0])
+    parser.add_argument("--model", required=True, metavar="PATH", help="run folder or weight file")
+    parser.add_argument(
+        "--out", required=True, metavar="PATH", help="folder of the model, e.g. models/vgg; with --format, the file"
+    )
+    parser.add_argument("--version", type=int, help="number of the version (default: the next one)")
+    parser.add_argument(
+        "--dense", action=cli.BooleanOptionalAction, default=True, help="look at whole images, else the centre crop (default: on)"
+    )
+    parser.add_argument(
+        "--scales", nargs="+", type=int, metavar="Q", help="test scales; averaged (default: S, or the middle of the jitter)"
+    )
+    parser.add_argument("--flip", action=cli.BooleanOptionalAction, default=False, help="look at mirror images too (default: off)")
+    parser.add_argument("--top-k", type=int, default=5, metavar="K", help="how many classes to name (default: %(default)s)")
+    parser.add_argument("--labels", metavar="FILE", help="class names, one a line (default: the run's, or ImageNet's)")
+    parser.add_argument(
+        "--features", choices=("fc2", "fc1", "block5_pool"), default="fc2", help="layer of the features (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--average", choices=("posteriors", "scores"), default="posteriors",
+        help="average a dense score map after the soft-max or before it (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pooling", choices=("floor", "ceil"), default="floor", help="odd sizes: as Keras or as Caffe (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--preprocessing", choices=("caffe", "torch"), help="what the net wants of an image, where its file does not say"
+    )
+    parser.add_argument("--evaluation", metavar="FOLDER", help="folder of keras_vgg.evaluate whose errors go on the model card")
+    parser.add_argument("--licence", metavar="TEXT", help="licence of the weights, for the model card")
+    parser.add_argument(
+        "--format", choices=("saved_model", "onnx", "litert"), default="saved_model", help="what to write (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--check", action=cli.BooleanOptionalAction, default=True, help="read a SavedModel back and compare (default: on)"
+    )
+    options = vars(parser.parse_args(argv))
+    model, out, version, check, format_ = (options.pop(name) for name in ("model", "out", "version", "check", "format"))
+    if format_ != "saved_model" and version is not None:
+        parser.error(f"argument --version: goes with SavedModels alone (received --format {format_})")
+    cli.import_tensorflow()
+    if format_ == "saved_model":
+        from keras_vgg.saved_model import export_saved_model
+
+        exported = export_saved_model(model, out, version=version, check=check, **options)
+        print(f"{exported.path}: {_size(exported.path) / 1e6:,.1f} MB, signatures {', '.join(exported.signatures)}")
+    else:
+        from keras_vgg.serving.formats import export_file
+
+        exported = export_file(model, out, format=format_, **options)
+        print(f"{exported.path}: {exported.path.stat().st_size / 1e6:,.1f} MB, {exported.inputs} to {exported.outputs}")
+    print(_told(exported.card))
+    if exported.largest_difference is not None:
+        print(f"read back, it differs from the net by at most {exported.largest_difference:.1g}")
+
+
+def _size(folder: pathlib.Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _told(card: dict) -> str:
+    protocol, labels = card["protocol"], card["classes"]
+    views = (
+        f"{protocol['kind']} at Q = {', '.join(map(str, protocol['scales']))}{', with mirror images' if protocol['flip'] else ''}"
+    )
+    return f"net {card['net']['configuration']}, {len(labels)} classes from {labels[0]} to {labels[-1]}, {views}"
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,161 @@
+"""Exporting a net as a SavedModel that TensorFlow Serving serves as it is.
+
+A folder holds numbered versions; a server that watches it takes up each new one. Preprocessing is inside: clients send pixels in
+0–255 or the bytes of image files, and get probabilities and names.
+"""
+
+import dataclasses
+import itertools
+import json
+import os
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vgg import files
+from keras_vgg.errors import InputError
+from keras_vgg.serving.plan import Plan, plan_export
+from keras_vgg.serving.signatures import Served
+from keras_vgg.serving.warm_up import example_inputs, write_requests
+
+CARD, LABELS = "model_card.json", "labels.txt"
+_TOLERANCE = 1e-4
+_GRAPH_BYTES = 2**23  # the signatures' graphs and the card, roughly
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What was exported.
+
+    Attributes:
+        path: the folder of the version.
+        card: what its `model_card.json` says.
+        signatures: names of its signatures.
+        largest_difference: between what the file computes, read back, and what the net in memory does; `None` if not checked.
+    """
+
+    path: pathlib.Path
+    card: dict
+    signatures: tuple[str, ...]
+    largest_difference: float | None
+
+
+def export_saved_model(
+    model_or_run: keras.Model | str | os.PathLike,
+    path: str | os.PathLike,
+    *,
+    version: int | None = None,
+    check: bool = True,
+    **options,
+) -> Exported:
+    """Writes `path/<version>/`, a SavedModel in the layout of TensorFlow Serving.
+
+    It is written beside and renamed, so that a server that watches `path` sees it whole or not at all; before that it is read back
+    and must compute what the net computes, unless `check` is off.
+
+    Signatures, each with a free batch dimension:
+
+    - `serving_default`: `images` `(B, height, width, 3)` float32, RGB in 0–255, of any size from the net's input up, looked at as
+      they are; `probabilities` `(B, classes)`. `serving_uint8`: the same for bytes, a quarter of the traffic.
+    - `classify`: `images` `(B,)`, the bytes of JPEG (grey and CMYK too), PNG, GIF (first frame), BMP or WebP files, each rescaled
+      to Q; `probabilities` `(B, classes)`, `scores`, `class_ids` and `class_names` `(B, top_k)`, best first; `error` `(B,)`.
+    - `features`: the same images; `features` `(B, channels)` of length one (Appendix B), `error`.
+    - `score_map`: the same images; `score_map` `(B, rows, columns, classes)` at the largest Q, NaN beyond an image's own `size`
+      `(B, 2)`; `error`. With `dense` only.
+
+    An image that cannot be used gives NaN and a non-empty `error`, and harms no other of its batch: bytes that are no whole image,
+    more than 67,108,864 pixels, more than 4,194,304 once rescaled.
+
+    Args:
+        model_or_run: a VGG net with its top whose preprocessing is known, a run folder of `keras_vgg.fit`, or a weight file.
+        path: the model's folder, e.g. `models/vgg`.
+        version: by default the one after the highest there.
+        check: whether it is read back, which takes as much time and memory again.
+        **options: `dense` (True): look at whole images, else at their centre crop. `scales`: smallest sides Q, over which results
+            are averaged; by default S or the middle of the jitter range of the run, 256 where S is not known. `flip` (False): look
+            at mirror images too. `top_k` (5): how many classes to name. `labels`: class names or a text file of them; by default
+            those of the run, or ImageNet's. `features` ("fc2"): the layer of `features`, or "fc1", "block5_pool". `average`,
+            `pooling`: as for `evaluation.network.Network`. `preprocessing`: "caffe" or "torch", where a file does not say.
+            `evaluation`: a folder of `keras_vgg.evaluate` whose errors go on the card. `licence`: of the weights, for the card.
+
+    Returns:
+        Where it lies, and what its `model_card.json` says.
+
+    Raises:
+        InputError: if there is no such net, an option is out of range, the version exists, or the disk refuses.
+
+    Example:
+        >>> export_saved_model("runs/flowers17", "models/vgg", scales=(72, 88, 104), flip=True).path
+        PosixPath('models/vgg/1')
+    """
+    root = pathlib.Path(path)
+    if version is not None and version < 1:
+        raise InputError(f"`version` must be a whole number from 1. Received: version={version}.")
+    if version is not None and (root / str(version)).exists():
+        raise _exists(root, version)
+    plan = plan_export(model_or_run, **options)
+    _check_disk(root, plan)
+    with tempfile.TemporaryDirectory() as folder:
+        labels = pathlib.Path(folder, LABELS)
+        labels.write_text("".join(f"{name}\n" for name in plan.labels), encoding="utf-8")
+        served = Served(plan.network, [variable.value for variable in plan.network.model.variables], str(labels), plan.protocol)
+        for number in itertools.count(_highest(root) + 1) if version is None else (version,):
+            try:
+                return _write(served, plan, root / str(number), check)
+            except FileExistsError as error:  # somebody else took this number meanwhile
+                if version is not None:
+                    raise _exists(root, version) from error
+
+
+def versions(root: str | os.PathLike) -> tuple[int, ...]:
+    """Returns the versions in a model's folder, in order."""
+    found = pathlib.Path(root).iterdir() if pathlib.Path(root).is_dir() else ()
+    return tuple(sorted(int(entry.name) for entry in found if entry.name.isascii() and entry.name.isdigit()))
+
+
+def _highest(root: pathlib.Path) -> int:
+    return max(versions(root), default=0)
+
+
+def _exists(root, version):
+    return InputError(
+        f"`version` must be a new one. Received: {version}, which {root} has; the next free one is {_highest(root) + 1}."
+    )
+
+
+def _check_disk(root: pathlib.Path, plan: Plan) -> None:
+    needed = sum(variable.value.dtype.size * variable.value.shape.num_elements() for variable in plan.network.model.variables)
+    if files.free_bytes(root.absolute()) < needed + _GRAPH_BYTES:
+        raise InputError(
+            f"The disk of {root} must have {(needed + _GRAPH_BYTES) / 1e6:,.0f} MB free. Make room or give another folder."
+        )
+
+
+def _write(served: Served, plan: Plan, folder: pathlib.Path, check: bool) -> Exported:
+    signatures = served.signatures()
+    inputs = example_inputs(signatures, plan.network.crop)
+    with files.appearing(folder) as beside:
+        tf.saved_model.save(served, str(beside), signatures=signatures)
+        write_requests(beside, inputs)
+        (beside / CARD).write_text(json.dumps(plan.card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        difference = _largest_difference(beside, signatures, inputs) if check else None
+    return Exported(folder, plan.card, tuple(signatures), difference)
+
+
+def _largest_difference(folder: pathlib.Path, signatures, inputs) -> float:
+    """Returns how far what was written is from what is in memory; raises if it is not the same net."""
+    loaded = tf.saved_model.load(str(folder))
+    largest = 0.0
+    for name, images in inputs.items():
+        found, expected = loaded.signatures[name](images=images), signatures[name](images)
+        for output, values in expected.items():
+            if values.dtype.is_floating:
+                largest = max(largest, float(np.max(np.abs(found[output] - values))))
+            elif not np.array_equal(found[output], values):
+                raise RuntimeError(f"{output} of signature {name} as exported differs from that of the net in memory")
+    if not largest <= _TOLERANCE:
+        raise RuntimeError(f"what was exported differs by {largest:g} from the net in memory")
+    return largest

@@ -1,0 +1,1 @@
+"""What an exported SavedModel holds: its signatures, their warm-up requests, the card that describes it."""

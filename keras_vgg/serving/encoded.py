@@ -1,0 +1,80 @@
+"""Encoded images inside a graph, each a case of its own: one that cannot be used harms no other, and says why.
+
+A server puts images of many clients into one batch. So nothing here raises whatever bytes come: an image yields its pixels, or a
+reason.
+"""
+
+import tensorflow as tf
+
+from keras_vgg.data import gif, image_headers, images
+from keras_vgg.data.image_headers import FORMATS
+
+MAX_ANNOUNCED_PIXELS = 2**26
+"""Most pixels that an image may have before it is rescaled: 67 million, beyond any camera's, a tenth of a gigabyte each colour."""
+
+
+def rescaled_images(encoded, scales: tuple[int, ...], *, crop: int | None, most_pixels: int):
+    """Decodes an image and rescales it to each of several scales, with the operations that `evaluation` uses.
+
+    Args:
+        encoded: scalar string: JPEG (grey and CMYK too), PNG, GIF (its first frame), BMP or WebP, or any other bytes.
+        scales: smallest sides Q.
+        crop: side of the centre crop that is cut at each scale; `None` for whole images.
+        most_pixels: of a whole rescaled image, beyond which it is refused.
+
+    Returns:
+        `(rescaled, error)`: for each scale `(height, width, 3)` uint8, RGB; and why the image
+        cannot be used, a scalar string, empty if it can. What is rescaled of a refused image has no meaning.
+    """
+    is_gif = image_headers.image_format(encoded) == FORMATS.index("GIF")
+    encoded = tf.cond(is_gif, lambda: gif.first_frame(encoded)[0], lambda: encoded)
+    size = image_headers.announced_size(encoded)
+    error = refusal(encoded, size, max(scales), most_pixels if crop is None else None)
+    nothing = tuple(tf.zeros([0, 0, 3], tf.uint8) for _ in scales)
+
+    def decode():
+        def at_scale(encoded, scale):
+            if crop is None:
+                return images.decode_whole(encoded, images.rescaled_size(size[0], size[1], scale))
+            return images.decode_view(encoded, scale, 0.5, 0.5, tf.constant(False), crop)
+
+        def at_scales(encoded):
+            return tuple(tf.ensure_shape(at_scale(encoded, scale), [None, None, 3]) for scale in scales)
+
+        # A data set leaves out what raises; its place is then taken by nothing.
+        decoded = tf.data.Dataset.from_tensors(encoded).map(at_scales).ignore_errors()
+        return decoded.concatenate(tf.data.Dataset.from_tensors(nothing)).take(1).get_single_element()
+
+    rescaled = tf.cond(error == "", decode, lambda: nothing)
+    is_broken = tf.logical_and(error == "", tf.size(rescaled[0]) == 0)
+    named = tf.gather(FORMATS, tf.maximum(image_headers.image_format(encoded), 0))
+    return rescaled, tf.where(is_broken, tf.strings.join(["damaged or truncated ", named]), error)
+
+
+def refusal(encoded, size, scale: int, most_pixels: int | None):
+    """Returns why an image is not decoded at all, a scalar string; empty if it may be.
+
+    Args:
+        encoded: scalar string.
+        size: `[height, width]`, int64, that it announces.
+        scale: the largest Q.
+        most_pixels: of an image rescaled to it, if that matters.
+    """
+    text = tf.strings.as_string
+    shown = tf.strings.join([text(size[0]), "x", text(size[1]), " pixels"])
+    # Sides that can be announced are too long for a product of 64 bits.
+    pixels = tf.reduce_prod(tf.minimum(size, 2**30))
+    rescaled = tf.minimum(pixels, MAX_ANNOUNCED_PIXELS) * scale**2 // tf.maximum(tf.reduce_min(size) ** 2, 1)
+    rules = [
+        (tf.strings.length(encoded) == 0, "no bytes"),
+        (image_headers.image_format(encoded) < 0, f"not an image: expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"),
+        (tf.reduce_min(size) <= 0, "damaged or truncated: no size in its header"),
+        (pixels > MAX_ANNOUNCED_PIXELS, tf.strings.join([shown, f", more than {MAX_ANNOUNCED_PIXELS:,}"])),
+    ]
+    if most_pixels is not None:
+        too_large = tf.strings.join([shown, f", more than {most_pixels:,} once rescaled to Q={scale}"])
+        rules.append((rescaled > most_pixels, too_large))
+    error = tf.constant("")
+    for applies, reason in reversed(rules):  # the first one that applies is told
+        error = tf.where(applies, reason, error)
+    return error

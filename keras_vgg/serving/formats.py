@@ -1,0 +1,183 @@
+"""One file for engines other than TensorFlow: ONNX and LiteRT, from pixels to probabilities.
+
+Keras writes them; the engine's own runtime reads the file back, and must compute what the net computes. Nothing here takes encoded
+images: that is for `saved_model`.
+"""
+
+import contextlib
+import dataclasses
+import importlib.util
+import io
+import json
+import os
+import pathlib
+import warnings
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from keras_vgg import files
+from keras_vgg.errors import InputError
+from keras_vgg.fully_convolutional import to_fully_convolutional
+from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.serving.plan import Plan, plan_export
+
+TOLERANCE = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """A kind of file.
+
+    Attributes:
+        suffix: of the file's name.
+        needs: packages beyond TensorFlow and Keras, to write it and to read it back, by the names they are imported by.
+        extra: the package's extra that installs them.
+        run: computes a file's outputs for images, `(B, height, width, 3)` float32 to `(B, classes)`.
+    """
+
+    suffix: str
+    needs: tuple[str, ...]
+    extra: str
+    run: Callable[[pathlib.Path, np.ndarray], np.ndarray]
+
+
+def _run_onnx(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: images})[0]
+
+
+def _run_litert(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(str(path)).get_signature_runner()
+    return next(iter(runner(**{next(iter(runner.get_input_details())): images}).values()))
+
+
+FORMATS = {
+    "onnx": Format(".onnx", ("onnx", "tf2onnx", "onnxruntime"), "onnx", _run_onnx),
+    "litert": Format(".tflite", ("ai_edge_litert",), "litert", _run_litert),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedFile:
+    """What was exported.
+
+    Attributes:
+        path: the file.
+        card: as `model_card.json` of a SavedModel; lies beside the file.
+        inputs, outputs: for people.
+        largest_difference: between what the engine computes from the file and what the net in memory does.
+    """
+
+    path: pathlib.Path
+    card: dict
+    inputs: str
+    outputs: str
+    largest_difference: float
+
+
+def export_file(model_or_run: keras.Model | str | os.PathLike, path: str | os.PathLike, *, format: str, **options) -> ExportedFile:
+    """Writes a net as one ONNX or LiteRT file that takes pixels, and its card beside it.
+
+    Args:
+        model_or_run: as for `saved_model.export_saved_model`, in float32.
+        path: the file, ending in `.onnx` or `.tflite`.
+        format: `"onnx"` or `"litert"`.
+        **options: as for `saved_model.export_saved_model`; of those that say how images are looked at, `dense` and `flip` matter.
+
+    Raises:
+        InputError: for a wrong name, a package that is missing, a net that is not in float32, or as `export_saved_model`.
+
+    Example:
+        >>> export_file("runs/flowers17", "flowers17.onnx", format="onnx").inputs
+        'images (batch, height, width, 3) float32'
+    """
+    path, kind = pathlib.Path(path), _format(format)
+    if path.suffix != kind.suffix:
+        raise InputError(f"The name of an {format} file should end in {kind.suffix}. Received: {path}.")
+    if missing := [name for name in kind.needs if importlib.util.find_spec(name) is None]:
+        raise InputError(
+            f"Format {format} needs {', '.join(missing)}, which is missing; pip install 'keras_vgg[{kind.extra}]' brings it."
+        )
+    plan = plan_export(model_or_run, **options)
+    model = pixel_model(plan)
+    with files.replacing(path) as beside:
+        _write(model, beside, format)
+        difference = _check(kind, beside, plan)
+    card = path.with_suffix(".json")
+    files.write_text(card, json.dumps(plan.card, indent=2, ensure_ascii=False) + "\n")
+    side = "height, width" if plan.protocol.dense else f"{plan.network.crop}, {plan.network.crop}"
+    return ExportedFile(path, plan.card, f"images (batch, {side}, 3) float32", "probabilities (batch, classes)", difference)
+
+
+def pixel_model(plan: Plan) -> keras.Model:
+    """Returns a Keras model from RGB images in 0–255, `(B, height, width, 3)` float32, to probabilities, `(B, classes)`.
+
+    The same as signature `serving_default`, but of layers that converters know: fc1 is a convolution with a kernel of its own.
+
+    Raises:
+        InputError: if the net computes in half precision, which the formats do not have.
+    """
+    network, dense = plan.network, plan.protocol.dense
+    if half := {layer.compute_dtype for layer in network.model.layers if layer.compute_dtype != "float32"}:
+        raise InputError(
+            f"The format takes nets in float32. Received: one that computes in {', '.join(half)}; convert it "
+            "to .safetensors (keras_vgg.convert), which is in float32, and export that."
+        )
+    logits = to_fully_convolutional(network.model, activation=None, pooling=network.pooling)
+    side = None if dense else network.crop
+    images = keras.Input((side, side, 3), name="images")
+
+    def see(images):
+        scores = logits(_Preprocess(plan.preprocessing)(images))  # (B, rows, columns, classes)
+        if network.average == "scores":
+            return keras.layers.Softmax()(keras.layers.GlobalAveragePooling2D()(scores))
+        return keras.layers.GlobalAveragePooling2D()(keras.layers.Softmax()(scores))
+
+    both = [see(images), see(keras.ops.flip(images, axis=2))] if plan.protocol.flip else [see(images)]
+    probabilities = keras.layers.Average()(both) if plan.protocol.flip else both[0]
+    return keras.Model(images, keras.layers.Identity(name="probabilities")(probabilities), name=network.model.name)
+
+
+class _Preprocess(keras.layers.Layer):
+    """Preprocessing as a layer."""
+
+    def __init__(self, preprocessing: Preprocessing):
+        super().__init__()
+        self._preprocessing = preprocessing
+
+    def call(self, images):
+        return self._preprocessing(images)
+
+
+def _format(name: str) -> Format:
+    if name not in FORMATS:
+        raise InputError(f"`format` must be one of {', '.join(FORMATS)}. Received: format={name!r}.")
+    return FORMATS[name]
+
+
+def _write(model: keras.Model, path: pathlib.Path, format: str) -> None:
+    # Converters tell on standard error what they do, line after line; what fails is raised all the same.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        images = keras.InputSpec(shape=model.input_shape, dtype="float32", name="images")
+        model.export(path, format=format, verbose=False, input_signature=[images])
+
+
+def _check(kind: Format, path: pathlib.Path, plan: Plan) -> float:
+    """Returns how far what the engine computes is from what the net does; raises if it is not the same net."""
+    network, protocol = plan.network, plan.protocol
+    sizes = [(network.crop, network.crop)] + [(network.crop + 40, network.crop + 8)] * protocol.dense
+    largest = 0.0
+    for size in sizes:
+        images = np.random.default_rng(0).integers(0, 256, (2, *size, 3)).astype(np.float32)
+        expected = network.trace_posteriors(images, protocol.kind, protocol.flip)
+        largest = max(largest, float(np.max(np.abs(kind.run(path, images) - expected))))
+    if not largest <= TOLERANCE:
+        raise RuntimeError(f"what was exported differs by {largest:g} from the net in memory")
+    return largest

@@ -1,0 +1,99 @@
+"""The card of an exported net: what it is, what it learned from, how it looks at images, how often it errs, whose it is."""
+
+import dataclasses
+import datetime
+import json
+import pathlib
+
+import keras
+import tensorflow as tf
+
+import keras_vgg
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.network import Network
+from keras_vgg.evaluation.source import Source
+from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.recipe import read_recipe, resolve
+from keras_vgg.serving.signatures import Protocol
+from keras_vgg.weights import download
+
+NOT_STATED = "not stated"
+_EVALUATION_TABLE = "table.json"
+
+
+def model_card(
+    network: Network,
+    protocol: Protocol,
+    preprocessing: Preprocessing,
+    labels: tuple[str, ...],
+    *,
+    source: Source | None = None,
+    evaluation: str | pathlib.Path | None = None,
+    licence: str | None = None,
+) -> dict:
+    """Returns the card, ready for JSON. What is not known is `None` or `"not stated"`; nothing is guessed.
+
+    Args:
+        network: the net.
+        protocol: how its signatures look at images.
+        preprocessing: what its weights want.
+        labels: class names.
+        source: where it came from, if from a run folder or file.
+        evaluation: folder of `keras_vgg.evaluate` whose table of errors belongs to this net.
+        licence: of the weights; by default that of the public weights, if these are some.
+
+    Raises:
+        InputError: if `evaluation` has no table.
+    """
+    public = download.recognise(source.file) if source else None
+    folder = source.file.parent if source else None
+    run = folder if folder and (folder / "recipe.toml").exists() else None
+    recipe = dataclasses.asdict(resolve(read_recipe(run / "recipe.toml"))) if run else None
+    card = {
+        "net": {
+            "name": network.model.name,
+            "configuration": source and source.arch,
+            "parameters": network.model.count_params(),
+            "input": f"{network.crop}x{network.crop} in training",
+            "precision": network.model.layers[-2].compute_dtype,
+            "weights_sha256": source and source.digest,
+            "origin": public and public.source,
+        },
+        "classes": list(labels),
+        "data": recipe and recipe["dataset"],
+        "recipe": recipe,
+        "protocol": dataclasses.asdict(protocol) | {"kind": protocol.kind, "average": network.average},
+        "preprocessing": dataclasses.asdict(preprocessing) | {"text": str(preprocessing)},
+        "errors": {
+            "in_training": run and _summary(run),
+            "published": public and {"top1": public.top1, "top5": public.top5, "protocol": public.protocol, "unit": "% correct"},
+            "evaluation": evaluation and read_table(evaluation),
+        },
+        "licence": licence or (public.licence if public else NOT_STATED),
+        "made_with": {"keras_vgg": keras_vgg.__version__, "tensorflow": tf.__version__, "keras": keras.__version__},
+        "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    return json.loads(json.dumps(card))  # tuples as the lists that a reader will get
+
+
+def read_table(folder: str | pathlib.Path) -> list[dict]:
+    """Returns the rows that `keras_vgg.evaluate` left in a folder.
+
+    Raises:
+        InputError: if there are none.
+    """
+    path = pathlib.Path(folder) / _EVALUATION_TABLE
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"`evaluation` must be a folder of keras_vgg.evaluate with its {path.name}. Received: {folder} ({error})."
+        ) from error
+
+
+def _summary(run: pathlib.Path) -> dict | None:
+    path = run / "summary.json"
+    if not path.exists():
+        return None  # not finished
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    return {name: summary[name] for name in ("best_epoch", "best_val_top1_error", "best_val_top5_error") if name in summary}

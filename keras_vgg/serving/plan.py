@@ -1,0 +1,106 @@
+"""What is to be exported, found and checked before anything is written: the net, how it looks at images, its labels, its card."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import keras
+
+from keras_vgg import preprocessing as preprocessing_of
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.evaluator import check_scale
+from keras_vgg.evaluation.network import Network
+from keras_vgg.evaluation.source import DEFAULT_SCALE, Source, class_names, open_source
+from keras_vgg.evaluation.views import Views
+from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.serving.model_card import model_card
+from keras_vgg.serving.signatures import FEATURES, Protocol
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All that an export depends on.
+
+    Attributes:
+        network: the net.
+        preprocessing: what its weights want of an image.
+        protocol: how it looks at images.
+        labels: class names in label order.
+        card: what `model_card.json` will say.
+    """
+
+    network: Network
+    preprocessing: Preprocessing
+    protocol: Protocol
+    labels: tuple[str, ...]
+    card: dict
+
+
+def plan_export(
+    model_or_run: keras.Model | str | pathlib.Path,
+    *,
+    dense: bool = True,
+    scales: Sequence[int] | None = None,
+    flip: bool = False,
+    top_k: int = 5,
+    labels: Sequence[str] | str | pathlib.Path | None = None,
+    features: str = "fc2",
+    average: str = "posteriors",
+    pooling: str = "floor",
+    preprocessing: str | None = None,
+    evaluation: str | pathlib.Path | None = None,
+    licence: str | None = None,
+) -> Plan:
+    """Returns what is to be exported; arguments as for `saved_model.export_saved_model`.
+
+    Raises:
+        InputError: for whatever the user can mend, as much as possible before the net is loaded.
+    """
+    _check_choices(top_k, features)
+    given = _given_labels(labels)
+    if isinstance(model_or_run, keras.Model):
+        source, network = None, Network(model_or_run, average=average, pooling=pooling)
+    else:
+        source = open_source(str(model_or_run), preprocessing=preprocessing)
+        _check_scales(scales or (source.default_scale,), dense, source.smallest_input)
+        network = source.load(average=average, pooling=pooling)
+    scales = tuple(dict.fromkeys(scales or (_default_scale(source, network),)))
+    _check_scales(scales, dense, network.crop)
+    protocol = Protocol(dense, scales, flip, min(top_k, network.classes), features)
+    names = given or class_names(source and source.classes, network.classes)
+    if len(names) != network.classes:
+        raise InputError(f"`labels` must name the net's {network.classes} classes, one each. Received: {len(names)}.")
+    wants = preprocessing_of.for_model(network.model)
+    card = model_card(network, protocol, wants, names, source=source, evaluation=evaluation, licence=licence)
+    return Plan(network, wants, protocol, names, card)
+
+
+def _default_scale(source: Source | None, network: Network) -> int:
+    return max(source.default_scale if source else DEFAULT_SCALE, network.crop)
+
+
+def _check_scales(scales, dense: bool, crop: int) -> None:
+    for scale in scales:
+        check_scale(Views("dense" if dense else "center", scale), crop)
+
+
+def _check_choices(top_k: int, features: str) -> None:
+    if top_k < 1:
+        raise InputError(f"`top_k` must be at least 1. Received: top_k={top_k}.")
+    if features not in FEATURES:
+        raise InputError(f"`features` must be one of {', '.join(FEATURES)}. Received: features={features!r}.")
+
+
+def _given_labels(labels) -> tuple[str, ...] | None:
+    if labels is None:
+        return None
+    if isinstance(labels, (str, pathlib.Path)):
+        try:
+            labels = pathlib.Path(labels).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"`labels` must be a text file with a class name on each line. Received: {labels} ({error})."
+            ) from error
+    if broken := [name for name in labels if not name.strip() or len(name.splitlines()) > 1]:
+        raise InputError(f"Each of `labels` must be one line of text. Received: {broken[0]!r}.")
+    return tuple(labels)

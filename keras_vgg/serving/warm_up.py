@@ -1,0 +1,48 @@
+"""Requests that TensorFlow Serving sends itself before it calls a version ready, so that no user waits for what is done once."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+FILE = "assets.extra/tf_serving_warmup_requests"
+"""Where TensorFlow Serving looks for them in a SavedModel: a TFRecord file of `PredictionLog`."""
+
+
+def example_inputs(signatures: Sequence[str], side: int) -> dict[str, tf.Tensor]:
+    """Returns an input for each signature.
+
+    Args:
+        signatures: names of `signatures.Served`.
+        side: of the images, pixels; JPEGs are a half wider.
+
+    Returns:
+        `{signature: tensor}`.
+    """
+    shades = np.add.outer(np.arange(side), np.arange(side * 3 // 2)) % 256  # smooth, which makes a small JPEG
+    pixels = np.repeat(shades[..., np.newaxis], 3, axis=2).astype(np.uint8)
+    square = tf.constant(pixels[np.newaxis, :, :side])
+    of_pixels = {"serving_default": tf.cast(square, tf.float32), "serving_uint8": square}
+    encoded = tf.io.encode_jpeg(pixels)[tf.newaxis]
+    return {name: of_pixels.get(name, encoded) for name in signatures}
+
+
+def write_requests(folder: pathlib.Path, inputs: Mapping[str, tf.Tensor]) -> None:
+    """Writes a request for each signature into the SavedModel in `folder`.
+
+    Args:
+        folder: a version, e.g. `models/vgg/1`.
+        inputs: `{signature: images}`.
+    """
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+    path = folder / FILE
+    path.parent.mkdir()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for name, images in inputs.items():
+            request = predict_pb2.PredictRequest()  # the server fills in the name of the model
+            request.model_spec.signature_name = name
+            request.inputs["images"].CopyFrom(tf.make_tensor_proto(images))
+            log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+            writer.write(log.SerializeToString())

@@ -1,0 +1,434 @@
+"""An exported net says what the net itself says, over the folder that a server reads; what a bad image or a bad call comes to."""
+
+import io
+import json
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorflow_serving.apis import prediction_log_pb2
+from test_evaluation import CLASSES, ENCODED, write_run
+from test_evaluation_views import WANTS, net
+
+from keras_vgg import files
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation import source as sources
+from keras_vgg.evaluation.network import Network
+from keras_vgg.evaluation.prediction import predict, see
+from keras_vgg.evaluation.source import open_source
+from keras_vgg.evaluation.views import passes
+from keras_vgg.fully_convolutional import to_fully_convolutional
+from keras_vgg.models import build_vgg
+from keras_vgg.saved_model import CARD, export_saved_model, versions
+from keras_vgg.serving import warm_up
+from keras_vgg.serving.encoded import MAX_ANNOUNCED_PIXELS
+from keras_vgg.serving.plan import plan_export
+from keras_vgg.weights import catalogue, download
+
+SHARED = pathlib.Path(__file__).parents[1].parent / "shared"
+SCALES = (36, 40, 44)
+SUMMARY = {"finished": True, "best_epoch": 3, "best_val_top1_error": 0.25, "best_val_top5_error": 0.0}
+TABLE = [{"protocol": "dense", "top-1 error": 12.5}]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = write_run(tmp_path_factory.mktemp("runs") / "letters")
+    (folder / "summary.json").write_text(json.dumps(SUMMARY))
+    (folder / "evaluation").mkdir()
+    (folder / "evaluation" / "table.json").write_text(json.dumps(TABLE))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "vgg"
+    return export_saved_model(run, folder, scales=SCALES, flip=True, evaluation=run / "evaluation", licence="CC0")
+
+
+@pytest.fixture(scope="module")
+def served(exported):
+    return tf.saved_model.load(str(exported.path)).signatures
+
+
+@pytest.fixture
+def paths(tmp_path):
+    found = [tmp_path / f"{number:02}" for number in range(len(ENCODED))]
+    for path, content in zip(found, ENCODED, strict=True):
+        path.write_bytes(content)
+    return [str(path) for path in found]
+
+
+def classify(served, encoded):
+    return {name: value.numpy() for name, value in served["classify"](images=tf.constant(list(encoded), tf.string)).items()}
+
+
+def png_header(height, width):
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")]
+    chunks = [struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in parts]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+# What it says
+
+
+def test_classify_says_what_predict_says(served, run, paths):
+    by_predict = predict(open_source(str(run)).load(), paths, passes("dense", SCALES, flip=True)).posteriors
+    found = classify(served, ENCODED)
+    np.testing.assert_allclose(found["probabilities"], by_predict, atol=1e-6)
+    assert not any(found["error"])
+
+
+def test_without_dense_it_looks_at_the_centre_crop(run, paths, tmp_path):
+    served = tf.saved_model.load(
+        str(export_saved_model(run, tmp_path / "vgg", dense=False, scales=(40,), check=False).path)
+    ).signatures
+    by_predict = predict(open_source(str(run)).load(), paths, passes("center", (40,), flip=False)).posteriors
+    np.testing.assert_allclose(classify(served, ENCODED)["probabilities"], by_predict, atol=1e-6)
+    assert "score_map" not in served
+    assert served["serving_default"].structured_input_signature[1]["images"].shape.as_list() == [None, 32, 32, 3]
+
+
+def test_best_classes_first_with_their_names(served):
+    found = classify(served, ENCODED)
+    order = np.argsort(-found["probabilities"], axis=1)[:, :5]
+    np.testing.assert_array_equal(found["class_ids"], order)
+    np.testing.assert_array_equal(found["scores"], np.take_along_axis(found["probabilities"], order, 1))
+    assert found["class_names"].tolist() == [[CLASSES[label].encode() for label in row] for row in order]
+
+
+def test_pixels_are_looked_at_as_they_are(served, run):
+    images = np.random.default_rng(0).integers(0, 256, (3, 50, 41, 3), np.uint8)
+    dense = to_fully_convolutional(keras.saving.load_model(run / "best.keras"))
+    both = [np.array(dense(WANTS(each))).mean((1, 2)) for each in (images, images[:, :, ::-1])]
+    for name, given in (("serving_default", images.astype(np.float32)), ("serving_uint8", images)):
+        found = served[name](images=tf.constant(given))["probabilities"]
+        np.testing.assert_allclose(found, np.mean(both, axis=0), atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("layer", ["fc2", "block5_pool"])
+def test_features_are_means_over_places_of_length_one(run, tmp_path, layer):
+    served = tf.saved_model.load(
+        str(export_saved_model(run, tmp_path / "vgg", features=layer, scales=(40,), flip=True, check=False).path)
+    )
+    dense = to_fully_convolutional(keras.saving.load_model(run / "best.keras"))
+    up_to = keras.Model(dense.input, dense.get_layer(layer).output)
+    found = served.signatures["features"](images=tf.constant([ENCODED[2], b"no image"]))
+    image = np.array(Image.open(io.BytesIO(ENCODED[2])).convert("RGB"))  # 40x40, which Q = 40 leaves as it is
+    expected = np.mean([np.array(up_to(WANTS(each[np.newaxis]))).mean((0, 1, 2)) for each in (image, image[:, ::-1])], axis=0)
+    np.testing.assert_allclose(found["features"][0], expected / np.linalg.norm(expected), atol=1e-5)
+    assert np.isnan(found["features"][1]).all()
+    assert found["error"].numpy().tolist()[0] == b""
+
+
+def test_score_maps_of_unlike_size_are_filled_up(served, run, paths):
+    network = open_source(str(run)).load()
+    found = served["score_map"](images=tf.constant([*ENCODED[:4], b"no image"]))
+    sizes = found["size"].numpy()
+    assert sizes[-1].tolist() == [0, 0]
+    assert len({tuple(size) for size in sizes}) > 2
+    for path, size, scores in zip(paths[:4], sizes[:4], found["score_map"].numpy()[:4], strict=True):
+        rows, columns = size
+        np.testing.assert_allclose(scores[:rows, :columns], see(network, path, max(SCALES)).posteriors, atol=1e-6)
+        assert np.isnan(scores[rows:]).all()
+        assert np.isnan(scores[:, columns:]).all()
+
+
+@pytest.mark.parametrize("signature", ["classify", "features", "score_map"])
+def test_a_batch_of_nothing(served, signature):
+    found = served[signature](images=tf.constant([], tf.string))
+    assert {len(value) for value in found.values()} == {0}
+
+
+def test_every_kind_of_image(served):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 50, 3), np.uint8)
+    image, kinds = Image.fromarray(pixels), {}
+    for kind, mode in (
+        ("JPEG", "L"),
+        ("JPEG", "CMYK"),
+        ("PNG", "L"),
+        ("PNG", "RGBA"),
+        ("PNG", "P"),
+        ("GIF", "P"),
+        ("BMP", "RGB"),
+        ("WEBP", "RGB"),
+    ):
+        buffer = io.BytesIO()
+        image.convert(mode).save(buffer, kind)
+        kinds[kind, mode] = buffer.getvalue()
+    found = classify(served, kinds.values())
+    assert dict(zip(kinds, found["error"], strict=True)) == dict.fromkeys(kinds, b"")
+    assert np.isfinite(found["probabilities"]).all()
+
+
+def test_the_first_frame_of_a_gif(served):
+    frames = [Image.fromarray(np.full((40, 40, 3), shade, np.uint8)).convert("P") for shade in (10, 250)]
+    both, first = io.BytesIO(), io.BytesIO()
+    frames[0].save(both, "GIF", save_all=True, append_images=frames[1:])
+    frames[0].save(first, "GIF")
+    found = classify(served, [both.getvalue(), first.getvalue()])["probabilities"]
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+
+
+# What cannot be used
+
+BAD = {
+    "no bytes": (b"", "no bytes"),
+    "text": (b"hello", "not an image: expected JPEG, PNG, GIF, BMP or WebP"),
+    "a TIFF": (b"II*\0" + bytes(50), "not an image"),
+    "a JPEG cut off": (ENCODED[0][:-200], "damaged or truncated JPEG"),
+    "a JPEG of three bytes": (ENCODED[0][:3], "damaged or truncated: no size"),
+    "a PNG cut off": (ENCODED[1][:100], "damaged or truncated PNG"),
+    "a GIF without frames": (b"GIF89a" + bytes(20), "no size"),
+    "a bomb": (png_header(50_000, 40_000), f"50000x40000 pixels, more than {MAX_ANNOUNCED_PIXELS:,}"),
+    "the largest bomb": (png_header(2**31 - 1, 2**31 - 1), "2147483647x2147483647 pixels, more than"),
+    "a bomb of one row": (png_header(1, 2**26), "1x67108864 pixels, more than 4,194,304 once rescaled to Q=44"),
+    "an empty PNG": (png_header(0, 0), "no size"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_image_says_why_and_harms_no_other(served, bad):
+    content, reason = BAD[bad]
+    alone = classify(served, ENCODED[:3])
+    found = classify(served, [ENCODED[0], content, *ENCODED[1:3]])
+    assert reason in found["error"][1].decode()
+    for name, value in found.items():
+        np.testing.assert_array_equal(np.delete(value, 1, axis=0), alone[name], err_msg=name)
+    assert np.isnan(found["probabilities"][1]).all()
+    assert np.isnan(found["scores"][1]).all()
+    assert found["class_ids"][1].tolist() == [-1] * 5
+    assert found["class_names"][1].tolist() == [b""] * 5
+
+
+def test_random_bytes_harm_nothing(served):
+    rng = np.random.default_rng(0)
+    broken = []
+    for encoded in ENCODED * 3:  # each somewhere else
+        spoilt = bytearray(encoded)
+        for place in rng.integers(0, len(spoilt), 5):
+            spoilt[place] = rng.integers(256)
+        broken.append(bytes(spoilt))
+    found = classify(served, broken)
+    np.testing.assert_array_equal(found["error"] == b"", np.isfinite(found["probabilities"]).all(axis=1))
+
+
+# The folder
+
+
+def test_the_layout_of_a_version(exported):
+    found = {str(path.relative_to(exported.path)) for path in exported.path.rglob("*") if path.is_file()}
+    assert {"saved_model.pb", "assets/labels.txt", warm_up.FILE, CARD} <= found
+    assert (exported.path / "assets/labels.txt").read_text().splitlines() == list(CLASSES)
+    assert os.listdir(exported.path.parent) == ["1"]
+    assert exported.largest_difference <= 1e-6
+
+
+def test_the_warm_up_requests_run(exported, served):
+    records = [record.numpy() for record in tf.data.TFRecordDataset(str(exported.path / warm_up.FILE))]
+    requests = [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
+    assert {request.model_spec.signature_name for request in requests} == set(served) == set(exported.signatures)
+    for request in requests:
+        given = {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()}
+        found = served[request.model_spec.signature_name](**given)
+        for name, value in found.items():
+            if value.dtype.is_floating:
+                assert np.isfinite(value).all(), name
+        assert not any(found.get("error", []))
+
+
+def test_versions_count_up(run, tmp_path):
+    root = tmp_path / "vgg"
+    for name in ("notes", "3", "19"):
+        (root / name).mkdir(parents=True)
+    assert export_saved_model(run, root, check=False).path == root / "20"
+    assert export_saved_model(run, root, version=7, check=False).path == root / "7"
+    assert versions(root) == (3, 7, 19, 20)
+    with pytest.raises(InputError, match=r"`version` must be a new one. Received: 19, .* the next free one is 21"):
+        export_saved_model(run, root, version=19)
+    assert not list((root / "19").iterdir())
+
+
+def test_two_exports_at_a_time_take_two_numbers(run, tmp_path, monkeypatch):
+    root, rename = tmp_path / "vgg", pathlib.Path.rename
+
+    def rename_second(self, target):
+        if not target.exists() and target.name == "1":
+            (target / "saved_model.pb").mkdir(parents=True)  # another process was faster
+        return rename(self, target)
+
+    monkeypatch.setattr(pathlib.Path, "rename", rename_second)
+    assert export_saved_model(run, root, check=False).path == root / "2"
+
+
+def test_a_version_appears_whole_or_not_at_all(run, tmp_path, monkeypatch):
+    root, seen = tmp_path / "vgg", []
+
+    def fail(folder, inputs):
+        seen.append(sorted(entry.name for entry in root.iterdir() if entry.name.isdigit()))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("keras_vgg.saved_model.write_requests", fail)
+    with pytest.raises(InputError, match=r"Could not write .*/1: No space left on device; make room"):
+        export_saved_model(run, root, check=False)
+    assert seen == [[]]
+    assert list(root.iterdir()) == []
+
+
+def test_a_full_disk_is_told_before_anything_is_written(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "free_bytes", lambda path: 1000)
+    with pytest.raises(InputError, match=r"must have \d+ MB free"):
+        export_saved_model(run, tmp_path / "vgg")
+    assert not (tmp_path / "vgg").exists()
+
+
+def test_variables_are_stored_once(exported, run):
+    parameters = keras.saving.load_model(run / "best.keras").count_params()
+    stored = sum(path.stat().st_size for path in (exported.path / "variables").iterdir())
+    assert 4 * parameters <= stored <= 4 * parameters + 10_000
+
+
+# The card
+
+
+def test_the_card_says_what_is_known(run, exported):
+    card = json.loads((exported.path / CARD).read_text())
+    assert card == exported.card
+    assert card["net"]["configuration"] == "A"
+    assert card["net"]["weights_sha256"] == open_source(str(run)).digest
+    assert card["recipe"]["jitter"] == [36, 44]
+    assert card["protocol"]["scales"] == list(SCALES)
+    assert card["errors"]["evaluation"] == TABLE
+    assert card["errors"]["in_training"]["best_val_top1_error"] == 0.25
+    assert card["licence"] == "CC0"
+    assert card["classes"] == list(CLASSES)
+    assert card["preprocessing"]["mean"] == list(WANTS.mean)
+
+
+def test_the_card_of_a_model_in_memory_guesses_nothing():
+    card = plan_export(net(), scales=(40,), labels=CLASSES).card
+    assert (card["data"], card["recipe"], card["licence"]) == (None, None, "not stated")
+    assert card["errors"] == {"in_training": None, "published": None, "evaluation": None}
+
+
+def test_the_card_of_public_weights(run, tmp_path, monkeypatch):
+    entry = catalogue.find("D", "imagenet_caffe")
+    monkeypatch.setattr(download, "recognise", lambda path: entry if path == run / "best.keras" else None)
+    card = plan_export(run).card
+    assert (card["licence"], card["net"]["origin"]) == ("CC BY 4.0", entry.source)
+    assert card["errors"]["published"] == {"top1": 74.4, "top5": 91.9, "protocol": "dense, Q=384", "unit": "% correct"}
+
+
+# Which nets and which labels
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_a_net_in_mixed_precision(tmp_path, policy, paths):
+    in_float32 = net()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = net()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.set_weights(in_float32.get_weights())
+    exported = export_saved_model(model, tmp_path / "vgg", scales=(40,), labels=CLASSES)
+    assert exported.card["net"]["precision"] == policy.removeprefix("mixed_")
+    found = classify(tf.saved_model.load(str(exported.path)).signatures, ENCODED)["probabilities"]
+    views = passes("dense", (40,), flip=False)
+    half, full = (predict(Network(each), paths, views, batch=1).posteriors for each in (model, in_float32))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, half, atol=5e-3)  # convolutions of other batches round otherwise
+    np.testing.assert_allclose(found, full, atol=5e-2)
+    assert not np.allclose(found, full, atol=1e-6)
+
+
+def test_labels_from_a_list_a_file_and_nowhere(run, tmp_path, monkeypatch):
+    def offline():
+        raise InputError("no network")
+
+    monkeypatch.setattr(sources, "imagenet_classes", offline)
+    (tmp_path / "names.txt").write_text("\n".join("ABCDEFG") + "\n")
+    for labels in (tuple("ABCDEFG"), tmp_path / "names.txt", str(tmp_path / "names.txt")):
+        assert plan_export(run, labels=labels).labels == tuple("ABCDEFG")
+    assert plan_export(run).labels == CLASSES
+    assert plan_export(run).protocol.scales == (40,)  # the middle of the jitter
+    shutil.copy(run / "best.keras", tmp_path)
+    alone = plan_export(tmp_path / "best.keras")
+    assert alone.labels[:2] == ("class 0", "class 1")
+    assert alone.protocol.scales == (256,)
+
+
+def test_fewer_classes_than_are_to_be_named():
+    assert plan_export(net(classes=2), scales=(40,), labels=("a", "b")).protocol.top_k == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"scales": (31,)}, r"`scales` must be at least the net's input, 32 pixels. Received: 31"),
+        ({"top_k": 0}, r"`top_k` must be at least 1. Received: top_k=0"),
+        ({"version": 0}, r"`version` must be a whole number from 1. Received: version=0"),
+        ({"features": "fc3"}, r"`features` must be one of fc2, fc1, block5_pool. Received: features='fc3'"),
+        ({"labels": ("a", "b")}, r"`labels` must name the net's 7 classes, one each. Received: 2"),
+        ({"labels": ("a\nb", *"bcdefg")}, r"Each of `labels` must be one line of text. Received: 'a\\nb'"),
+        ({"labels": "nowhere.txt"}, r"`labels` must be a text file with a class name on each line. Received: nowhere.txt"),
+        ({"evaluation": "nowhere"}, r"`evaluation` must be a folder of keras_vgg.evaluate with its table.json. Received: nowhere"),
+        ({"average": "medians"}, r"`average` must be one of posteriors, scores"),
+    ],
+)
+def test_options_out_of_range(run, tmp_path, options, told):
+    with pytest.raises(InputError, match=told):
+        export_saved_model(run, tmp_path / "vgg", **options)
+    assert not (tmp_path / "vgg").exists()
+
+
+def test_nets_that_cannot_be_exported(tmp_path):
+    unknown = build_vgg("A", input_shape=(32, 32, 3), width=0.05, classes=7)
+    with pytest.raises(InputError, match=r"What the weights of model .* want of an image is not known"):
+        export_saved_model(unknown, tmp_path / "vgg", scales=(40,), labels=CLASSES)
+    with pytest.raises(InputError, match=r"Expected a run folder with best.keras, or a weight file"):
+        export_saved_model(tmp_path / "nowhere", tmp_path / "vgg")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"Could not write .*file/1"):
+        export_saved_model(net(), tmp_path / "file", scales=(40,), labels=CLASSES)
+
+
+# Outside Python
+
+
+@pytest.mark.skipif(not (SHARED / "serving").is_dir() or not shutil.which("g++"), reason="needs the C++ loader and a compiler")
+def test_the_entry_point_of_tensorflow_serving_computes_the_same(exported, served, tmp_path, paths):
+    program = tmp_path / "load_saved_model"
+    subprocess.run(["bash", str(SHARED / "serving" / "build.sh"), sys.executable, str(program)], check=True, capture_output=True)
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(BAD["a JPEG cut off"][0])
+    for image in (paths[0], paths[3]):
+        finished = subprocess.run([program, exported.path, "classify", image, bad], check=True, capture_output=True, text=True)
+        lines = [line.split(" ", 3) for line in finished.stdout.splitlines() if line.startswith("result ")]
+        shown = {
+            name: (shape, values.split("]")[0].strip("[").replace("...", "").split()) for _, name, shape, values in lines
+        }  # the first five
+        expected = classify(served, [pathlib.Path(image).read_bytes()])
+        for name in ("scores", "probabilities"):
+            np.testing.assert_allclose(np.array(shown[name][1], float), expected[name][0, :5], atol=1e-4)
+        assert shown["probabilities"][0] == "[2,7]"
+        assert shown["class_names"][1] == [name.decode() for name in expected["class_names"][0]]
+        assert " ".join(shown["error"][1]) == "damaged or truncated JPEG"
+
+
+def test_openvino_computes_the_same_as_a_second_engine(exported, served):
+    openvino = pytest.importorskip("openvino")
+    compiled = openvino.Core().compile_model(openvino.convert_model(str(exported.path)), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for size in ((32, 32), (40, 70)):
+        images = np.random.default_rng(0).integers(0, 256, (2, *size, 3)).astype(np.float32)
+        np.testing.assert_allclose(compiled(images)[0], served["serving_default"](images=images)["probabilities"], atol=1e-4)
