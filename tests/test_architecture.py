@@ -12,13 +12,15 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "keras_vgg"
 # Imports run downward. A part is a module or a package of `keras_vgg`; what is in no level is a command, above all of them.
 LEVELS = (
     ("errors", "randomness", "huge_pages", "xla", "progress"),
-    ("configs", "files"),
+    ("configs", "files", "image_files"),
     ("recipe",),
-    ("layers", "preprocessing", "cli"),
+    ("layers", "preprocessing", "cli", "remote"),
     ("models", "data"),
     ("weights",),
     ("transfer", "fully_convolutional"),
     ("training", "evaluation", "applications"),
+    ("serving",),
+    ("saved_model",),
 )
 STRANGERS = {
     "data": {"layers", "models", "transfer", "preprocessing", "recipe", "cli"},
@@ -29,6 +31,9 @@ STRANGERS = {
     "training": {"cli", "weights", "fully_convolutional"},
     "fully_convolutional": {"data", "models", "weights", "recipe", "cli"},
     "evaluation": {"models", "cli"},
+    "remote": {"cli", "recipe", "configs"},
+    "serving": {"training", "applications", "cli"},
+    "saved_model": {"training", "applications", "cli"},
     "applications": {"data", "recipe", "cli", "transfer"},
 }
 """Parts that do not know each other although their levels would let them."""
@@ -106,7 +111,8 @@ def test_what_must_answer_at_once_imports_no_tensorflow():
     program = """if True:
         import sys
         import keras_vgg, keras_vgg.configs, keras_vgg.recipe, keras_vgg.cli, keras_vgg.describe, keras_vgg.files, keras_vgg.fit
-        import keras_vgg.convert, keras_vgg.weights.catalogue
+        import keras_vgg.convert, keras_vgg.weights.catalogue, keras_vgg.export, keras_vgg.client
+        import keras_vgg.remote.session, keras_vgg.remote.rest_transport
         print([name for name in ("tensorflow", "keras", "tensorflow_datasets") if name in sys.modules])
     """
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)

@@ -1,0 +1,142 @@
+"""Asks a served model what images show: `python -m keras_vgg.client --url HOST:8500 photo.jpg` (or `--url http://HOST:8501`).
+
+The model is one that `keras_vgg` exported and TensorFlow Serving serves. Answers go to the standard output in the order of the
+images. What is said beside them (failures, a server that is away, how long it all took) goes to the error stream, so that a
+file or a pipe gets nothing but answers.
+"""
+
+import contextlib
+import itertools
+import json
+import sys
+
+from keras_vgg import cli
+from keras_vgg.errors import InputError
+from keras_vgg.image_files import find_images
+
+_BAR = 30
+
+
+def main(argv: list[str]) -> int | None:
+    """Parses `argv`, prints what the served model says of the images, and returns the exit code."""
+    parser = cli.Parser(prog="python -m keras_vgg.client", description=__doc__.split("\n")[0])
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, globs or folders")
+    parser.add_argument(
+        "--url",
+        required=True,
+        help="the server: HOST:8500 for gRPC (grpcs://HOST:PORT with TLS), http://HOST:8501 or https:// for REST",
+    )
+    parser.add_argument("--name", default="vgg", help="the model's name at the server (default: %(default)s)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--model-version", type=int, metavar="N", help="version of the model (default: the server's newest)")
+    which.add_argument("--label", help="label of the version, such as canary, where the server gives labels")
+    parser.add_argument("--batch", type=int, default=8, metavar="N", help="images in a request (default: %(default)s)")
+    parser.add_argument("--concurrency", type=int, default=4, metavar="N", help="requests at once (default: %(default)s)")
+    parser.add_argument("--timeout", type=float, default=60, metavar="SECONDS", help="for a request (default: %(default)s)")
+    parser.add_argument(
+        "--retry-for",
+        type=float,
+        default=120,
+        metavar="SECONDS",
+        help="how long to go on while the server is away (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--repeat", type=int, default=1, metavar="N", help="ask N times about all images, print once (default: once)"
+    )
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print JSON: a line for each image")
+    output.add_argument("--features", metavar="FILE", help="write the images' features instead (.npz with paths and features)")
+    arguments = parser.parse_args(argv)
+    for name in ("batch", "concurrency", "repeat"):
+        if getattr(arguments, name) < 1:
+            parser.error(f"argument --{name}: must be at least 1 (received {getattr(arguments, name)})")
+    if not arguments.timeout > 0:
+        parser.error(f"argument --timeout: must be positive (received {arguments.timeout:g})")
+    if not arguments.retry_for >= 0:
+        parser.error(f"argument --retry-for: must not be negative (received {arguments.retry_for:g})")
+    if arguments.features and not arguments.features.endswith(".npz"):
+        parser.error(f"argument --features: must end in .npz (received {arguments.features})")
+    paths = find_images(arguments.images)
+    with _open(arguments) as (session, features):
+        return _run(session, paths, features, arguments)
+
+
+@contextlib.contextmanager
+def _open(arguments):
+    """Gives a session with a model that was seen to be there, and the file for features or `None`."""
+    if not arguments.url.startswith(("http://", "https://")):
+        cli.import_tensorflow()  # without its noise
+    from keras_vgg.remote.answers import OUTPUTS
+    from keras_vgg.remote.connection import connect, look
+    from keras_vgg.remote.features_file import FeaturesFile
+    from keras_vgg.remote.protocol import Model
+    from keras_vgg.remote.session import Session
+
+    signature = "features" if arguments.features else "classify"
+    model = Model(arguments.name, arguments.model_version, arguments.label)
+    transport = connect(arguments.url, model, timeout=arguments.timeout, concurrency=arguments.concurrency)
+    session = Session(
+        transport,
+        signature=signature,
+        batch=arguments.batch,
+        concurrency=arguments.concurrency,
+        retry_for=arguments.retry_for,
+        say=_say,
+    )
+    with session:
+        served = look(transport, arguments.url, model, signature, set(OUTPUTS[signature]))
+        _say(f"{arguments.url} serves {model.name} version {served.version}: {', '.join(sorted(served.outputs))}")
+        try:
+            features = FeaturesFile(arguments.features) if arguments.features else None
+        except OSError as error:
+            raise InputError(
+                f"Could not write {arguments.features}: {error.strerror}; give a file in a folder that takes it."
+            ) from error
+        session.tally.start()
+        yield session, features
+
+
+def _run(session, paths, features, arguments) -> int | None:
+    failed = set()
+    try:
+        for number, answer in enumerate(session.ask(itertools.chain.from_iterable(itertools.repeat(paths, arguments.repeat)))):
+            first = number < len(paths)
+            if answer.error:
+                if answer.path not in failed:
+                    _say(f"{answer.path}: {answer.error}")
+                failed.add(answer.path)
+            if first and features is None:
+                _print(answer, arguments)
+            elif first and not answer.error:
+                features.add(answer.path, answer.features)
+        if features is not None:
+            count, width = features.write()
+            print(f"features of {count} images, {width} each: {arguments.features}" if count else "no features, no file")
+    finally:
+        _say(str(session.tally.report()))
+    return cli.USER_ERROR if failed else None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print(answer, arguments) -> None:
+    if arguments.json:
+        told = {"image": answer.path}
+        if answer.error:
+            told["error"] = answer.error
+        else:
+            told["top"] = [{"class": each.name, "label": each.label, "posterior": each.score} for each in answer.top]
+            told["milliseconds"] = round(1000 * answer.seconds, 3)
+        print(json.dumps(told, allow_nan=False), flush=True)
+    elif not answer.error:
+        lines = [answer.path]
+        for each in answer.top:
+            bar = "█" * round(_BAR * each.score)
+            lines.append(f"  {100 * each.score:5.1f}%  {bar:{_BAR}}  {each.name or f'class {each.label}'}")
+        print("\n".join(lines), flush=True)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,73 @@
+"""What a served model says of an image, or why it says nothing."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_vgg.remote.protocol import RefusedError, one_line
+
+OUTPUTS = {"classify": ("scores", "class_ids", "class_names", "error"), "features": ("features", "error")}
+"""The signatures that can be asked, with the outputs that are looked at."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TopClass:
+    """One of the most probable classes of an image.
+
+    Attributes:
+        name: may be empty.
+        label: its number, from 0.
+        score: its posterior, as the server gives it.
+    """
+
+    name: str
+    label: int
+    score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What became of an image.
+
+    Attributes:
+        path: where it lies.
+        error: why there is no answer, in one line; empty if there is one.
+        top: the most probable classes, best first, of the signature `classify`.
+        features: `(D,)` float32, of the signature `features`.
+        seconds: what the request took that brought the answer, NaN if none did.
+    """
+
+    path: str
+    error: str = ""
+    top: tuple[TopClass, ...] = ()
+    features: np.ndarray | None = None
+    seconds: float = float("nan")
+
+
+def read_answers(signature: str, paths: Sequence[str], outputs: Mapping[str, Sequence[Any]], seconds: float) -> list[Answer]:
+    """Returns the answers about the images of one request, whose outputs have a row for each.
+
+    Raises:
+        RefusedError: if there are more or fewer rows.
+    """
+    for name, rows in outputs.items():
+        if len(rows) != len(paths):
+            raise RefusedError(f"the server answered with {len(rows)} rows of {name!r} for {len(paths)} images")
+    answers = []
+    for row, path in enumerate(paths):
+        error, found = one_line(outputs["error"][row]), {}
+        if not error:
+            found = (
+                _top(outputs, row) if signature == "classify" else {"features": np.asarray(outputs["features"][row], np.float32)}
+            )
+            if not np.isfinite([each.score for each in found["top"]] if "top" in found else found["features"]).all():
+                error, found = f"the model's {'scores' if 'top' in found else 'features'} are not finite", {}
+        answers.append(Answer(path, error, seconds=seconds, **found))
+    return answers
+
+
+def _top(outputs: Mapping[str, Sequence[Any]], row: int) -> dict[str, tuple[TopClass, ...]]:
+    columns = (outputs[name][row] for name in ("class_names", "class_ids", "scores"))
+    return {"top": tuple(TopClass(str(name), int(label), float(score)) for name, label, score in zip(*columns, strict=True))}

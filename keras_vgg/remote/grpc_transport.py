@@ -1,0 +1,109 @@
+"""Asks TensorFlow Serving over gRPC. Imports TensorFlow, whose messages it sends."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from keras_vgg.remote.protocol import AwayError, Model, RefusedError, Signatures, one_line
+
+# A server that shuts down cancels what it has begun.
+_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+_INDIVISIBLE = {
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+}
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # How soon a restarted server is found; gRPC would come to look only every two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
+
+
+class GrpcTransport:
+    """A `Transport` by the gRPC services of TensorFlow Serving.
+
+    Args:
+        target: `HOST:PORT`.
+        model: which model is asked.
+        timeout: seconds for a request.
+        secure: whether to speak TLS, trusting the usual authorities.
+    """
+
+    def __init__(self, target: str, model: Model, *, timeout: float, secure: bool = False):
+        self._timeout, self._model = timeout, model
+        if secure:
+            self._channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(), _OPTIONS)
+        else:
+            self._channel = grpc.insecure_channel(target, _OPTIONS)
+        self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+
+    def states(self) -> dict[int, str]:
+        """See `Transport`."""
+        request = get_model_status_pb2.GetModelStatusRequest(model_spec=model_pb2.ModelSpec(name=self._model.name))
+        statuses = self._ask(self._models.GetModelStatus, request).model_version_status
+        return {status.version: get_model_status_pb2.ModelVersionStatus.State.Name(status.state) for status in statuses}
+
+    def signatures(self) -> Signatures:
+        """See `Transport`."""
+        request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=self._spec(), metadata_field=["signature_def"])
+        answer = self._ask(self._prediction.GetModelMetadata, request)
+        packed = get_model_metadata_pb2.SignatureDefMap()
+        answer.metadata["signature_def"].Unpack(packed)
+        outputs = {name: frozenset(each.outputs) for name, each in packed.signature_def.items() if name[:2] != "__"}
+        return Signatures(answer.model_spec.version.value, outputs)
+
+    def predict(self, signature: str, images: Sequence[bytes], outputs: Sequence[str]) -> dict[str, Sequence[Any]]:
+        """See `Transport`."""
+        request = predict_pb2.PredictRequest(model_spec=self._spec(signature), output_filter=outputs)
+        request.inputs["images"].CopyFrom(tf.make_tensor_proto(list(images), tf.string, [len(images)]))
+        answer = self._ask(self._prediction.Predict, request).outputs
+        return {name: _values(answer[name]) for name in outputs}
+
+    def close(self) -> None:
+        """Closes the channel; requests under way end at once."""
+        self._channel.close()
+
+    def _spec(self, signature: str = "") -> model_pb2.ModelSpec:
+        spec = model_pb2.ModelSpec(name=self._model.name, signature_name=signature)
+        if self._model.version is not None:
+            spec.version.value = self._model.version
+        elif self._model.label is not None:
+            spec.version_label = self._model.label
+        return spec
+
+    def _ask(self, method: Callable, request: Any) -> Any:
+        try:
+            return method(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            code, told = error.code(), one_line(error.details() or "").rpartition("last error: ")[2]
+            if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise AwayError(f"no answer within {self._timeout:g} s") from error
+            if code in _AWAY:
+                raise AwayError(f"{code.name}: {told}") from error
+            raise RefusedError(f"{code.name}: {told}", divisible=code not in _INDIVISIBLE) from error
+        except ValueError as error:  # gRPC's way to say that `close` was called meanwhile
+            raise AwayError(one_line(str(error))) from error
+
+
+def _values(tensor: Any) -> np.ndarray:
+    values = tf.make_ndarray(tensor)
+    if values.dtype == object:
+        return np.array([text.decode("utf-8", "replace") for text in values.flat], object).reshape(values.shape)
+    return values

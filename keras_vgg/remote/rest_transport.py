@@ -1,0 +1,107 @@
+"""Asks TensorFlow Serving over REST. Imports no TensorFlow, so that a command that uses it starts at once."""
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from keras_vgg.remote.protocol import AwayError, Model, RefusedError, Signatures, one_line
+
+_AWAY = {429, 502, 503, 504}
+_DIVISIBLE = {400, 413, 500}  # TensorFlow Serving gives 400 for what gRPC calls INVALID_ARGUMENT, 500 for a failing operation
+
+
+class RestTransport:
+    """A `Transport` by the RESTful API of TensorFlow Serving, in its column format.
+
+    Args:
+        url: `http://HOST:PORT` or `https://HOST:PORT`; a path before the API's own may follow.
+        model: which model is asked.
+        timeout: seconds to wait for a connection and then for the answer.
+        concurrency: how many threads will use it at once.
+    """
+
+    def __init__(self, url: str, model: Model, *, timeout: float, concurrency: int):
+        self._timeout = timeout
+        self._model = f"{url.rstrip('/')}/v1/models/{quote(model.name, safe='')}"
+        self._version = self._model
+        if model.version is not None:
+            self._version += f"/versions/{model.version}"
+        elif model.label is not None:
+            self._version += f"/labels/{quote(model.label, safe='')}"
+        self._http = requests.Session()
+        for scheme in ("http://", "https://"):
+            self._http.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=concurrency))
+
+    def states(self) -> dict[int, str]:
+        """See `Transport`."""
+        answer = self._ask("GET", self._model)
+        return {int(each["version"]): each["state"] for each in _member(answer, "model_version_status")}
+
+    def signatures(self) -> Signatures:
+        """See `Transport`."""
+        answer = self._ask("GET", f"{self._version}/metadata")
+        signatures = _member(answer, "metadata", "signature_def", "signature_def")
+        outputs = {name: frozenset(each.get("outputs", ())) for name, each in signatures.items() if name[:2] != "__"}
+        return Signatures(int(_member(answer, "model_spec", "version")), outputs)
+
+    def predict(self, signature: str, images: Sequence[bytes], outputs: Sequence[str]) -> dict[str, Sequence[Any]]:
+        """See `Transport`."""
+        encoded = [{"b64": base64.b64encode(image).decode("ascii")} for image in images]
+        body = json.dumps({"signature_name": signature, "inputs": {"images": encoded}})
+        answer = _member(self._ask("POST", f"{self._version}:predict", body), "outputs")
+        return {name: _member(answer, name) for name in outputs}
+
+    def close(self) -> None:
+        """Closes the connections that rest; one that waits for an answer is left to its time-out."""
+        self._http.close()
+
+    def _ask(self, method: str, url: str, body: str | None = None) -> Any:
+        try:
+            # A redirected POST would become a GET: better to be told of the redirection.
+            response = self._http.request(
+                method, url, data=body, timeout=self._timeout, headers={"Content-Type": "application/json"}, allow_redirects=False
+            )
+        except requests.Timeout as error:
+            raise AwayError(f"no answer within {self._timeout:g} s") from error
+        except requests.exceptions.SSLError as error:
+            raise RefusedError(_reason(error)) from error
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+            raise AwayError(_reason(error)) from error
+        except requests.RequestException as error:
+            raise RefusedError(one_line(str(error))) from error
+        if response.status_code != 200:
+            told = one_line(f"{response.status_code} {response.reason}: {_told(response)}".rstrip(": "))
+            if response.status_code in _AWAY:
+                raise AwayError(told)
+            raise RefusedError(told, divisible=response.status_code in _DIVISIBLE)
+        try:
+            return json.loads(response.content)  # takes the bare NaN of TensorFlow Serving
+        except ValueError as error:
+            raise RefusedError(f"the answer is not JSON: {one_line(response.text, 80)!r}") from error
+
+
+def _member(answer: Any, *names: str) -> Any:
+    for name in names:
+        if not isinstance(answer, dict) or name not in answer:
+            raise RefusedError(f"the answer is not TensorFlow Serving's: no {name!r} in {one_line(json.dumps(answer), 80)}")
+        answer = answer[name]
+    return answer
+
+
+def _told(response: requests.Response) -> str:
+    """Returns what the body of an error says; a server in between may send anything but TensorFlow Serving's JSON."""
+    try:
+        return str(json.loads(response.content)["error"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _reason(error: BaseException) -> str:
+    """Returns the first cause: what `requests` says of it is a riddle of three nested exceptions."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)

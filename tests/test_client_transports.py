@@ -1,0 +1,200 @@
+"""The two ways to a served model: what they send, what they take for an answer, and which failures may pass."""
+
+import http.server
+import threading
+
+import numpy as np
+import pytest
+import requests
+import serving_stand_in
+import small_served_model
+from serving_stand_in import Code, StatusError
+
+from keras_vgg.remote.connection import connect
+from keras_vgg.remote.protocol import AwayError, Model, RefusedError
+
+PROTOCOLS = ("grpc", "rest")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with serving_stand_in.serving(small_served_model.save(tmp_path_factory.mktemp("models")), labels=("canary",)) as addresses:
+        yield addresses
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+
+
+@pytest.fixture(params=PROTOCOLS)
+def to(request, server):
+    """Gives transports to the server by one protocol."""
+    opened = []
+
+    def to(model=Model(), timeout=20.0):  # noqa: B008 (it is frozen)
+        opened.append(connect(getattr(server, request.param), model, timeout=timeout, concurrency=1))
+        return opened[-1]
+
+    to.protocol = request.param
+    yield to
+    for transport in opened:
+        transport.close()
+
+
+def test_what_a_model_is_like(to):
+    assert to().states() == {2: "AVAILABLE"}
+    signatures = to().signatures()
+    assert signatures.version == 2
+    assert signatures.outputs == {
+        "classify": {"probabilities", "scores", "class_ids", "class_names", "error"},
+        "features": {"features", "error"},
+        "serving_default": {"probabilities"},
+    }
+
+
+@pytest.mark.parametrize("model", [Model(version=2), Model(label="canary")])
+def test_version_and_label_go_along(model, to):
+    outputs = to(model).predict("features", [b"no image"], ("error",))
+    assert list(outputs["error"]) == [small_served_model.NO_IMAGE]
+
+
+def test_over_grpc_only_what_is_looked_at_is_sent(to, monkeypatch):
+    asked, predict = [], serving_stand_in.Servable.predict
+
+    def spy(servable, signature, inputs, output_filter=()):
+        asked.append(output_filter)
+        return predict(servable, signature, inputs, output_filter)
+
+    monkeypatch.setattr(serving_stand_in.Servable, "predict", spy)
+    outputs = to().predict("classify", [b"no image"], ("class_ids", "error"))
+    assert outputs.keys() == {"class_ids", "error"}
+    assert asked == [{"grpc": ("class_ids", "error"), "rest": ()}[to.protocol]]  # REST knows no filter
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (Model("vgg19"), r"Servable not found for request: Latest\(vgg19\)"),
+        (Model(version=7), r"Servable not found for request: Specific\(vgg, 7\)"),
+        (Model(label="stable"), "Unrecognized servable version label: stable"),
+    ],
+)
+def test_what_is_not_there_is_refused(model, told, to):
+    transport = to(model)
+    for ask in (transport.signatures, lambda: transport.predict("classify", [b"no image"], ("error",))):
+        with pytest.raises(RefusedError, match=told):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("code", "over_grpc", "over_rest"),
+    [
+        ("UNAVAILABLE", "away", "away"),
+        ("DEADLINE_EXCEEDED", "away", "away"),
+        ("CANCELLED", "away", "away"),  # 502 here, as from a server in between
+        ("RESOURCE_EXHAUSTED", "divisible", "away"),  # 429, which may as well be a server that is busy
+        ("INVALID_ARGUMENT", "divisible", "divisible"),
+        ("INTERNAL", "divisible", "divisible"),
+        ("NOT_FOUND", "final", "final"),
+        ("FAILED_PRECONDITION", "final", "divisible"),  # both 400
+    ],
+)
+def test_which_failures_may_pass(code, over_grpc, over_rest, to, monkeypatch):
+    def fail(*args):
+        raise StatusError(Code[code], "because\nof this")
+
+    monkeypatch.setattr(serving_stand_in.Servable, "predict", fail)
+    monkeypatch.setitem(serving_stand_in.HTTP_STATUS, Code.CANCELLED, 502)
+    expected = {"grpc": over_grpc, "rest": over_rest}[to.protocol]
+    with pytest.raises((AwayError, RefusedError)) as raised:
+        to().predict("classify", [b"no image"], ("error",))
+    assert "because of this" in str(raised.value) or code == "DEADLINE_EXCEEDED"
+    assert "\n" not in str(raised.value)
+    assert ("away" if isinstance(raised.value, AwayError) else "divisible" if raised.value.divisible else "final") == expected
+
+
+def test_messages_may_be_large(to, monkeypatch):
+    """gRPC by itself takes answers up to 4 MB only."""
+    image = np.random.default_rng(0).bytes(6_000_000)
+
+    def predict(servable, signature, inputs, output_filter=()):
+        assert inputs["images"].numpy().tolist() == [image, image]
+        return {"features": np.arange(2_400_000, dtype=np.float32).reshape(2, -1), "error": np.array([b"", b""], object)}
+
+    monkeypatch.setattr(serving_stand_in.Servable, "predict", predict)
+    outputs = to().predict("features", [image, image], ("features", "error"))
+    np.testing.assert_array_equal(outputs["features"], np.arange(2_400_000).reshape(2, -1))
+
+
+def test_closed_amid_a_request_it_ends_at_once_over_grpc(server, monkeypatch):
+    waiting, over = threading.Event(), threading.Event()
+
+    def predict(*args):
+        waiting.set()
+        over.wait(10)
+        return {}
+
+    monkeypatch.setattr(serving_stand_in.Servable, "predict", predict)
+    transport, raised = connect(server.grpc, Model(), timeout=30, concurrency=1), []
+
+    def ask():
+        try:
+            transport.predict("features", [b""], ("error",))
+        except AwayError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert waiting.wait(10)
+    transport.close()
+    thread.join(5)
+    over.set()
+    assert len(raised) == 1
+    with pytest.raises(AwayError):
+        transport.states()
+
+
+class Stranger(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        status, body = self.server.answer
+        self.send_response(status)
+        self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (200, b"<html>Log in to this hotel's network</html>", r"the answer is not JSON: .*hotel"),
+        (200, b"[1, 2]", r"the answer is not TensorFlow Serving's: no 'model_version_status' in \[1, 2\]"),
+        (302, b"", r"^302 Found$"),
+        (401, b"<html>", r"^401 Unauthorized$"),
+        (400, b'{"error": 7}', r"^400 Bad Request: 7$"),
+    ],
+)
+def test_other_servers_that_speak_http(status, body, told):
+    with http.server.HTTPServer(("127.0.0.1", 0), Stranger) as stranger:
+        stranger.answer = status, body
+        thread = threading.Thread(target=stranger.handle_request)
+        thread.start()
+        with pytest.raises(RefusedError, match=told):
+            connect(f"http://127.0.0.1:{stranger.server_port}", Model(), timeout=5, concurrency=1).states()
+        thread.join(5)
+
+
+def test_no_name_service_and_no_certificate(server, monkeypatch):
+    with pytest.raises(AwayError, match=r"^(Name or service not known|Temporary failure in name resolution)$"):
+        connect("http://server.invalid:1", Model(), timeout=5, concurrency=1).states()
+
+    def request(*args, **kwargs):
+        raise requests.exceptions.SSLError("certificate verify failed")
+
+    monkeypatch.setattr(requests.Session, "request", request)
+    with pytest.raises(RefusedError, match="certificate verify failed"):
+        connect("https://127.0.0.1:1", Model(), timeout=5, concurrency=1).states()

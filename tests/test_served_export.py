@@ -1,0 +1,96 @@
+"""An exported net behind the routes of TensorFlow Serving (the stand-in for it), asked by the client: nothing is lost."""
+
+import contextlib
+import json
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from serving_stand_in import start
+from test_evaluation import ENCODED, write_run
+from test_saved_model import BAD
+
+from keras_vgg import client
+from keras_vgg.remote.connection import connect
+from keras_vgg.remote.protocol import Model
+from keras_vgg.remote.session import Session
+from keras_vgg.saved_model import export_saved_model
+
+REQUESTS = 200
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    run = write_run(tmp_path_factory.mktemp("runs") / "letters")
+    return export_saved_model(run, tmp_path_factory.mktemp("models") / "vgg", scales=(36, 44), check=False)
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    for number in range(REQUESTS):
+        (folder / f"{number:03}").write_bytes(ENCODED[number % len(ENCODED)])
+    return [str(path) for path in sorted(folder.iterdir())]
+
+
+@pytest.fixture(scope="module")
+def expected(exported):
+    """`(len(ENCODED), top_k)` scores, of the SavedModel without any server."""
+    served = tf.saved_model.load(str(exported.path)).signatures
+    return served["classify"](images=tf.constant(ENCODED))["scores"].numpy()
+
+
+def assert_right(answers, paths, expected):
+    assert [answer.path for answer in answers] == list(paths)  # each once, in order
+    assert [answer.error for answer in answers] == [""] * len(paths)
+    scores = np.array([[each.score for each in answer.top] for answer in answers])
+    np.testing.assert_allclose(scores, expected[np.arange(len(paths)) % len(ENCODED)], atol=1e-5)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_two_hundred_requests_at_once(exported, paths, expected, protocol):
+    with start(exported.path.parent, delay=0.2) as server:
+        transport = connect(getattr(server, protocol), Model("vgg"), timeout=60, concurrency=REQUESTS)
+        with Session(transport, batch=1, concurrency=REQUESTS, retry_for=30) as session:
+            began = time.monotonic()
+            answers = list(session.ask(paths))
+            seconds = time.monotonic() - began
+    assert_right(answers, paths, expected)
+    assert session.tally.report().requests == REQUESTS
+    assert seconds < 0.2 * REQUESTS  # one after the other would take longer
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_a_server_killed_and_started_again_midway(exported, paths, expected, protocol):
+    with start(exported.path.parent, delay=0.1) as first, contextlib.ExitStack() as later:
+        ports = {"grpc_port": first.grpc_port, "rest_port": first.rest_port}
+        transport = connect(getattr(first, protocol), Model("vgg"), timeout=60, concurrency=8)
+        with Session(transport, batch=2, concurrency=8, retry_for=60) as session:
+            answers = []
+            for answer in session.ask(paths):
+                answers.append(answer)
+                if len(answers) == REQUESTS // 4:
+                    first.kill()  # with requests under way
+                    later.enter_context(start(exported.path.parent, **ports))
+    assert_right(answers, paths, expected)
+    assert session.tally.report().retries > 0
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_bad_payloads_are_named_one_by_one(exported, tmp_path, capsys, protocol):
+    contents = {name: content for name, (content, _) in BAD.items()} | {"oversized": bytes(600_000), "good": ENCODED[0]}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    with start(exported.path.parent, max_bytes=500_000) as server:
+        url = getattr(server, protocol)
+        code = client.main(["--url", url, "--json", *(str(tmp_path / name) for name in contents)])
+    told, failures = capsys.readouterr()
+    answers = {line["image"].rpartition("/")[2]: line for line in map(json.loads, told.splitlines())}
+    assert code == 2
+    assert set(answers) == set(contents)
+    for name, answer in answers.items():
+        assert ("error" in answer) == (name != "good"), name
+        assert name == "good" or f"{tmp_path / name}: " in failures
+    for name, (content, reason) in BAD.items():
+        assert (reason if content else "empty file") in answers[name]["error"]
