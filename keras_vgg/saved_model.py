@@ -10,19 +10,19 @@ import json
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterator
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_vgg import files
 from keras_vgg.errors import InputError
+from keras_vgg.serving.comparison import largest_difference
 from keras_vgg.serving.plan import Plan, plan_export
 from keras_vgg.serving.signatures import Served
 from keras_vgg.serving.warm_up import example_inputs, write_requests
 
 CARD, LABELS = "model_card.json", "labels.txt"
-_TOLERANCE = 1e-4
 _GRAPH_BYTES = 2**23  # the signatures' graphs and the card, roughly
 
 
@@ -130,7 +130,7 @@ def _check_disk(root: pathlib.Path, plan: Plan) -> None:
     needed = sum(variable.value.dtype.size * variable.value.shape.num_elements() for variable in plan.network.model.variables)
     if files.free_bytes(root.absolute()) < needed + _GRAPH_BYTES:
         raise InputError(
-            f"The disk of {root} must have {(needed + _GRAPH_BYTES) / 1e6:,.0f} MB free. Make room or give another folder."
+            f"The disk of {root} must have {(needed + _GRAPH_BYTES) / 1e6:,.0f} MB free; make room or give another folder."
         )
 
 
@@ -138,24 +138,19 @@ def _write(served: Served, plan: Plan, folder: pathlib.Path, check: bool) -> Exp
     signatures = served.signatures()
     inputs = example_inputs(signatures, plan.network.crop)
     with files.appearing(folder) as beside:
-        tf.saved_model.save(served, str(beside), signatures=signatures)
-        write_requests(beside, inputs)
+        try:
+            tf.saved_model.save(served, str(beside), signatures=signatures)
+            write_requests(beside, inputs)
+        except tf.errors.OpError as error:  # TensorFlow's way to tell of a full disk
+            raise InputError(f"Could not write {folder}: {error.message.splitlines()[0]}.") from error
         (beside / CARD).write_text(json.dumps(plan.card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        difference = _largest_difference(beside, signatures, inputs) if check else None
+        difference = largest_difference(_outputs(beside, signatures, inputs)) if check else None
     return Exported(folder, plan.card, tuple(signatures), difference)
 
 
-def _largest_difference(folder: pathlib.Path, signatures, inputs) -> float:
-    """Returns how far what was written is from what is in memory; raises if it is not the same net."""
+def _outputs(folder: pathlib.Path, signatures, inputs) -> Iterator[tuple]:
+    """Yields what was written and the net in memory compute for the same images; names follow from scores."""
     loaded = tf.saved_model.load(str(folder))
-    largest = 0.0
     for name, images in inputs.items():
         found, expected = loaded.signatures[name](images=images), signatures[name](images)
-        for output, values in expected.items():
-            if values.dtype.is_floating:
-                largest = max(largest, float(np.max(np.abs(found[output] - values))))
-            elif not np.array_equal(found[output], values):
-                raise RuntimeError(f"{output} of signature {name} as exported differs from that of the net in memory")
-    if not largest <= _TOLERANCE:
-        raise RuntimeError(f"what was exported differs by {largest:g} from the net in memory")
-    return largest
+        yield from ((found[output], values) for output, values in expected.items() if values.dtype.is_floating)

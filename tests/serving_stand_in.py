@@ -38,6 +38,7 @@ from tensorflow_serving.apis import (
     model_pb2,
     model_service_pb2_grpc,
     predict_pb2,
+    prediction_log_pb2,
     prediction_service_pb2_grpc,
 )
 
@@ -77,6 +78,13 @@ class Servable:
         meta_graph = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs[0]
         self.definitions = dict(meta_graph.signature_def)
         self._model = tf.saved_model.load(str(path))
+        self._warm_up(path / "assets.extra" / "tf_serving_warmup_requests")
+
+    def _warm_up(self, path):
+        for record in tf.data.TFRecordDataset(str(path)) if path.exists() else ():
+            request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
+            inputs = {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()}
+            self._model.signatures[request.model_spec.signature_name](**inputs)
 
     def check(self, spec):
         """Raises `StatusError` if `spec` is not this model."""

@@ -298,6 +298,22 @@ def test_variables_are_stored_once(exported, run):
     assert 4 * parameters <= stored <= 4 * parameters + 10_000
 
 
+def test_what_was_written_is_compared(run, tmp_path, monkeypatch):
+    save = tf.saved_model.save
+
+    def save_another(served, path, **options):
+        kernel = served._variables[0]
+        right = kernel.numpy()
+        kernel.assign(1.1 * right)
+        save(served, path, **options)
+        kernel.assign(right)
+
+    monkeypatch.setattr(tf.saved_model, "save", save_another)
+    with pytest.raises(RuntimeError, match=r"what was exported differs by \S+ from the net in memory"):
+        export_saved_model(run, tmp_path / "vgg")
+    assert not list((tmp_path / "vgg").iterdir())
+
+
 # The card
 
 
@@ -399,6 +415,11 @@ def test_nets_that_cannot_be_exported(tmp_path):
     with pytest.raises(InputError, match=r"Expected a run folder with best.keras, or a weight file"):
         export_saved_model(tmp_path / "nowhere", tmp_path / "vgg")
     (tmp_path / "file").write_text("")
+    spoilt = net()
+    spoilt.get_layer("fc1").bias.assign(np.full(spoilt.get_layer("fc1").bias.shape, np.nan))
+    with pytest.raises(InputError, match=r"Expected a net whose outputs are finite. Received: one that gives NaN"):
+        export_saved_model(spoilt, tmp_path / "vgg", scales=(40,), labels=CLASSES)
+    assert not list((tmp_path / "vgg").iterdir())
     with pytest.raises(InputError, match=r"Could not write .*file/1"):
         export_saved_model(net(), tmp_path / "file", scales=(40,), labels=CLASSES)
 

@@ -12,7 +12,7 @@ import json
 import os
 import pathlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -21,9 +21,8 @@ from keras_vgg import files
 from keras_vgg.errors import InputError
 from keras_vgg.fully_convolutional import to_fully_convolutional
 from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.serving.comparison import largest_difference
 from keras_vgg.serving.plan import Plan, plan_export
-
-TOLERANCE = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +107,7 @@ def export_file(model_or_run: keras.Model | str | os.PathLike, path: str | os.Pa
     model = pixel_model(plan)
     with files.replacing(path) as beside:
         _write(model, beside, format)
-        difference = _check(kind, beside, plan)
+        difference = largest_difference(_outputs(kind, beside, plan))
     card = path.with_suffix(".json")
     files.write_text(card, json.dumps(plan.card, indent=2, ensure_ascii=False) + "\n")
     side = "height, width" if plan.protocol.dense else f"{plan.network.crop}, {plan.network.crop}"
@@ -169,15 +168,9 @@ def _write(model: keras.Model, path: pathlib.Path, format: str) -> None:
         model.export(path, format=format, verbose=False, input_signature=[images])
 
 
-def _check(kind: Format, path: pathlib.Path, plan: Plan) -> float:
-    """Returns how far what the engine computes is from what the net does; raises if it is not the same net."""
+def _outputs(kind: Format, path: pathlib.Path, plan: Plan) -> Iterator[tuple]:
+    """Yields what the engine and the net in memory compute for the same images."""
     network, protocol = plan.network, plan.protocol
-    sizes = [(network.crop, network.crop)] + [(network.crop + 40, network.crop + 8)] * protocol.dense
-    largest = 0.0
-    for size in sizes:
+    for size in [(network.crop, network.crop)] + [(network.crop + 40, network.crop + 8)] * protocol.dense:
         images = np.random.default_rng(0).integers(0, 256, (2, *size, 3)).astype(np.float32)
-        expected = network.trace_posteriors(images, protocol.kind, protocol.flip)
-        largest = max(largest, float(np.max(np.abs(kind.run(path, images) - expected))))
-    if not largest <= TOLERANCE:
-        raise RuntimeError(f"what was exported differs by {largest:g} from the net in memory")
-    return largest
+        yield kind.run(path, images), network.trace_posteriors(images, protocol.kind, protocol.flip)
