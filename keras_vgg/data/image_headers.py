@@ -7,6 +7,7 @@ here works on bytes that may be anything, in a graph too, and raises nothing.
 import tensorflow as tf
 
 from keras_vgg.data import gif
+from keras_vgg.data.reading import attempt
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
 
@@ -71,6 +72,5 @@ def _head(encoded):
 
 
 def _jpeg_size(encoded):
-    # The operation raises for bytes that are no whole header; a data set can leave out what raises.
-    sizes = tf.data.Dataset.from_tensors(encoded).map(tf.io.extract_jpeg_shape).ignore_errors()
-    return tf.unstack(sizes.reduce(tf.zeros(3, tf.int32), lambda _, size: size)[:2])
+    # The operation raises for bytes that are no whole header.
+    return tf.unstack(attempt(tf.io.extract_jpeg_shape, encoded, tf.zeros(3, tf.int32))[:2])

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_vgg.data import gif, image_headers, images
 from keras_vgg.data.image_headers import FORMATS
+from keras_vgg.data.reading import attempt
 
 MAX_ANNOUNCED_PIXELS = 2**26
 """Most pixels that an image may have before it is rescaled: 67 million, beyond any camera's, a tenth of a gigabyte each colour."""
@@ -41,9 +42,7 @@ def rescaled_images(encoded, scales: tuple[int, ...], *, crop: int | None, most_
         def at_scales(encoded):
             return tuple(tf.ensure_shape(at_scale(encoded, scale), [None, None, 3]) for scale in scales)
 
-        # A data set leaves out what raises; its place is then taken by nothing.
-        decoded = tf.data.Dataset.from_tensors(encoded).map(at_scales).ignore_errors()
-        return decoded.concatenate(tf.data.Dataset.from_tensors(nothing)).take(1).get_single_element()
+        return attempt(at_scales, encoded, nothing)
 
     rescaled = tf.cond(error == "", decode, lambda: nothing)
     is_broken = tf.logical_and(error == "", tf.size(rescaled[0]) == 0)
