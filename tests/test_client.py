@@ -311,12 +311,12 @@ def test_an_answer_that_takes_too_long(protocol, base_path, images, capsys):
 def test_requests_overlap(protocol, base_path, images, capsys):
     paths = [str(path) for path in sorted(images.iterdir())[:8]]
     arguments = [*paths, "--batch", "1", "--concurrency", "8", "--json"]
-    with serving_stand_in.serving(base_path, delay=0.5) as slow:
+    with serving_stand_in.serving(base_path, delay=1) as slow:
         assert client.main([*arguments, "--url", getattr(slow, protocol)]) is None
     captured = capsys.readouterr()
     assert [strictly(line)["image"] for line in captured.out.splitlines()] == paths
     images_per_second = float(re.search(r"([\d.]+) images/s", captured.err)[1])
-    assert images_per_second > 4  # one after the other it would be less than two, however fast the machine
+    assert images_per_second > 1.2  # one after the other it would be less than one, however fast the machine
 
 
 class Command:
