@@ -19,8 +19,8 @@ LEVELS = (
     ("weights",),
     ("transfer", "fully_convolutional"),
     ("training", "evaluation", "applications"),
-    ("serving",),
-    ("saved_model",),
+    ("features", "serving"),
+    ("linear", "saved_model"),
 )
 STRANGERS = {
     "data": {"layers", "models", "transfer", "preprocessing", "recipe", "cli"},

@@ -1,0 +1,80 @@
+"""What the activations of a net are called. Imports no TensorFlow.
+
+Two ways are understood. Keras': what the layer of that name puts out, `block3_conv3`, `block3_pool`, and with batch norm
+`block3_bn3`, `block3_relu3`. That of Caffe and the papers: `conv3_3` is what the convolution gives before batch norm and ReLU,
+`bn3_3` is before the ReLU, `relu3_3` after it, `pool3` after the pooling. Without batch norm the layers of Keras have their
+ReLU inside, so that `block3_conv3` is `relu3_3`; with it, `block3_conv3` is `conv3_3`.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Iterator, Sequence
+
+from keras_vgg.configs import get_config
+from keras_vgg.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One operation of a net.
+
+    Attributes:
+        name: of what it puts out, the papers' way.
+        kind: `"conv"`, `"bn"`, `"relu"`, `"lrn"` or `"pool"`.
+        layer: the Keras layer that does it; for `"conv"` and `"relu"` without batch norm it is the same one.
+        block: its block, from 1.
+        is_output: whether it is what that layer puts out.
+    """
+
+    name: str
+    kind: str
+    layer: str
+    block: int
+    is_output: bool = True
+
+
+def steps(arch: str, *, batch_norm: bool = False) -> Iterator[Step]:
+    """Yields the steps of a net before its top, in order."""
+    config = get_config(arch)
+    for block, kernels in enumerate(config.kernels, start=1):
+        for conv in range(1, len(kernels) + 1):
+            place, convolution = f"{block}_{conv}", f"block{block}_conv{conv}"
+            yield Step(f"conv{place}", "conv", convolution, block, is_output=batch_norm)
+            if batch_norm:
+                yield Step(f"bn{place}", "bn", f"block{block}_bn{conv}", block)
+            yield Step(f"relu{place}", "relu", f"block{block}_relu{conv}" if batch_norm else convolution, block)
+            if config.lrn and block == conv == 1:
+                yield Step("lrn1", "lrn", "block1_lrn", block)
+        yield Step(f"pool{block}", "pool", f"block{block}_pool", block)
+
+
+def resolve(layers: Sequence[str], arch: str, *, batch_norm: bool = False) -> dict[str, str]:
+    """Returns `{name as given: name of the step}` for the activations that `layers` name.
+
+    >>> resolve(["block3_conv3", "conv4_1"], "D")
+    {'block3_conv3': 'relu3_3', 'conv4_1': 'conv4_1'}
+
+    Raises:
+        InputError: for a name that the net does not have, telling near ones that it has; for no names, or one given twice.
+    """
+    if isinstance(layers, str) or not layers:
+        raise InputError(f"`layers` must be names of layers, e.g. ('block3_conv3',). Received: layers={layers!r}.")
+    if len(set(layers)) < len(layers):
+        raise InputError(f"`layers` must name each layer once. Received: layers={tuple(layers)}.")
+    known = {}
+    for step in steps(arch, batch_norm=batch_norm):
+        known |= {step.name: step.name} | ({step.layer: step.name} if step.is_output else {})
+    for name in layers:
+        if name not in known:
+            net = f"net {arch}{' with batch norm' if batch_norm else ''} before its top"
+            near = difflib.get_close_matches(str(name), known, 3, cutoff=0.7)
+            told = f"near it are {', '.join(near)}" if near else "there are block1_conv1 … block5_pool, relu1_1 … pool5"
+            raise InputError(f"`layers` must be layers of {net}. Received: {name!r}; {told}.")
+    return {name: known[name] for name in layers}
+
+
+def up_to(layers: Sequence[str], arch: str, *, batch_norm: bool = False) -> list[Step]:
+    """Returns the steps from the image to the deepest of `layers`."""
+    wanted = set(resolve(layers, arch, batch_norm=batch_norm).values())
+    whole = list(steps(arch, batch_norm=batch_norm))
+    return whole[: 1 + max(index for index, step in enumerate(whole) if step.name in wanted)]

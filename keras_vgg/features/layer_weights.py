@@ -1,0 +1,106 @@
+"""Weights of a net layer by layer, from wherever they are; no layer is read before it is asked for."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+
+from keras_vgg import configs, preprocessing
+from keras_vgg.errors import InputError
+from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.weights import catalogue, download, loading
+from keras_vgg.weights.weight_file import open_weights
+
+DEFAULT_ARCH = "E"
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerWeights:
+    """The weights of a net.
+
+    Attributes:
+        arch, batch_norm: the net.
+        preprocessing: what they want of an image; `None` if that is not known.
+        read: from a layer's name to its arrays in Keras' order; `None` for random ones, which are not there yet.
+    """
+
+    arch: str
+    batch_norm: bool
+    preprocessing: Preprocessing | None
+    read: Callable[[str], list[np.ndarray] | None]
+
+
+def open_layers(weights: str | os.PathLike | keras.Model | None, *, arch: str | None, batch_norm: bool) -> LayerWeights:
+    """Opens weights of any kind.
+
+    Args:
+        weights: as for `perceptual_model`.
+        arch: the net they must be of; `None` for that which they are of, net E where `weights` is `None` or a public name.
+        batch_norm: whether that net has batch norm; told from the weights where `arch` is.
+
+    Raises:
+        InputError: for weights that are not there, damaged, or of another net.
+    """
+    if isinstance(weights, keras.Model):
+        return _of_model(weights, arch, batch_norm)
+    net = arch or DEFAULT_ARCH
+    if weights is None:
+        # Nobody can say what random weights want. They are initialised for inputs around 1, as torchvision's are.
+        return LayerWeights(net, batch_norm, preprocessing.TORCH, lambda layer: None)
+    public = catalogue.names(net, batch_norm)
+    if weights in public:
+        entry = catalogue.find(net, weights, batch_norm)
+        return _of_file(download.fetch(entry.file_without_top or entry.file), net, batch_norm)
+    if not os.path.exists(weights):
+        raise InputError(
+            f"`weights` must be None (random), a Keras model, {''.join(f'{name!r}, ' for name in public)}or the path of a weight "
+            f"file or run folder. Received: weights={str(weights)!r}, which does not exist."
+        )
+    return _of_file(weights, arch, batch_norm if arch else None)
+
+
+def _of_file(path, arch: str | None, batch_norm: bool | None) -> LayerWeights:
+    file = open_weights(path, arch=arch, batch_norm=batch_norm)
+    variables: dict[str, list] = {}
+    for (layer, _), variable in file.variables.items():
+        variables.setdefault(layer, []).append(variable)
+    _check_channels(variables["block1_conv1"][0].shape, file)
+    return LayerWeights(
+        file.arch, file.batch_norm, file.preprocessing, lambda layer: [variable.read() for variable in variables[layer]]
+    )
+
+
+def _of_model(model: keras.Model, arch: str | None, batch_norm: bool) -> LayerWeights:
+    if arch is None:
+        match = loading.arch_of(model)
+        arch, batch_norm = match.arch, match.batch_norm
+    layers = {layer.name: layer for layer in _flat(model)}
+    if batch_norm != ("block1_bn1" in layers):
+        raise InputError(f"Expected a net {'with' if batch_norm else 'without'} batch norm. Received: {model.name!r}.")
+    kernels = {f"block{block}_conv{conv}": kernel for block, conv, kernel in configs.get_config(arch).convolutions}
+
+    def read(name: str) -> list[np.ndarray]:
+        if name not in layers:
+            raise InputError(f"Expected a model with the layers of net {arch}. Received: {model.name!r}, which has no {name}.")
+        values = layers[name].get_weights()
+        if name in kernels and values[0].shape[:2] != (kernels[name],) * 2:
+            raise InputError(f"Expected the layers of net {arch}. Received: {name} with a kernel of shape {values[0].shape}.")
+        return values
+
+    _check_channels(read("block1_conv1")[0].shape, model.name)
+    return LayerWeights(arch, batch_norm, preprocessing.for_model(model) if preprocessing.is_known(model) else None, read)
+
+
+def _flat(model) -> Iterator[keras.layers.Layer]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _flat(layer)
+        else:
+            yield layer
+
+
+def _check_channels(kernel_shape, net) -> None:
+    if kernel_shape[2] != 3:
+        raise InputError(f"Expected a net for RGB images. Received: {net}, which takes {kernel_shape[2]} channels.")

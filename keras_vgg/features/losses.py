@@ -1,0 +1,159 @@
+"""How unlike two images are in the activations of a net: content, style and perceptual losses; differentiable.
+
+All losses are means rather than sums, over channels and places, so that they do not depend on the size of images and maps, and are
+computed in float32 whatever the activations come in: squares overflow half precision. Feature maps are in Keras' image data format.
+"""
+
+from collections.abc import Mapping
+
+import keras
+from keras import ops
+
+from keras_vgg.errors import InputError
+
+
+def gram_matrix(features):
+    """Returns the Gram matrix of feature maps, `G[i, j] = sum over places of F[i] * F[j] / number of places`.
+
+    Gatys et al. 2016 (eq. 3) do not divide; their layer loss (eq. 4) is then a quarter of `style_loss`. Johnson et al. 2016 (eq. 3)
+    divide by the channels too.
+
+    Args:
+        features: `(B, height, width, C)`.
+
+    Returns:
+        `(B, C, C)` float32.
+
+    Example:
+        >>> gram_matrix(model(images)["relu3_3"]).shape  # images: (1, 256, 256, 3)
+        TensorShape([1, 256, 256])
+    """
+    features = ops.cast(features, "float32")
+    if keras.config.image_data_format() == "channels_first":
+        features = ops.transpose(features, (0, 2, 3, 1))
+    shape = ops.shape(features)
+    places = shape[1] * shape[2]
+    rows = ops.reshape(features, (shape[0], places, shape[3]))  # (B, places, C)
+    # Divided beforehand, so that sums over many places stay in range.
+    return ops.matmul(ops.transpose(rows, (0, 2, 1)), rows / ops.cast(places, "float32"))
+
+
+def content_loss(features_true, features_pred):
+    """Returns the mean squared difference of feature maps of one shape (Johnson et al. 2016, eq. 2): `(B, h, w, C)` to `(B,)`."""
+    return _mean_square(ops.cast(features_true, "float32") - ops.cast(features_pred, "float32"))
+
+
+def style_loss(gram_true, gram_pred):
+    """Returns the mean squared difference of Gram matrices: `(B, C, C)` to `(B,)`.
+
+    It is eq. 4 of Johnson et al. 2016, and four times eq. 4 of Gatys et al. 2016.
+    """
+    return _mean_square(gram_true - gram_pred)
+
+
+def total_variation(images):
+    """Returns how rough images are: the mean squared difference between neighbours, down and right, `(B, h, w, 3)` to `(B,)`.
+
+    Squared as in Mahendran & Vedaldi 2015 with beta 2, which unlike absolute differences has a gradient everywhere.
+    """
+    images = ops.cast(images, "float32")
+    height, width = (1, 2) if keras.config.image_data_format() == "channels_last" else (2, 3)
+    return _mean_square(_differences(images, height)) + _mean_square(_differences(images, width))
+
+
+def _differences(images, axis: int):
+    size = ops.shape(images)[axis]
+    index = [slice(None)] * 4
+    later, earlier = list(index), list(index)
+    later[axis], earlier[axis] = slice(1, size), slice(0, size - 1)
+    return images[tuple(later)] - images[tuple(earlier)]
+
+
+def _mean_square(values):
+    return ops.mean(ops.square(values), axis=tuple(range(1, len(values.shape))))
+
+
+@keras.saving.register_keras_serializable("keras_vgg")
+class PerceptualLoss(keras.losses.Loss):
+    """How unlike predicted images are to true ones in the eyes of a net (Johnson et al. 2016), for `compile(loss=…)`.
+
+    `sum of content[l] * content_loss + sum of style[l] * style_loss + total_variation * total_variation(y_pred)` for each image.
+
+    Args:
+        model: of `perceptual_model`, for images of the range that is trained on.
+        content: weights of the content loss by layer, of the names that `model` puts out; by default 1 for all of them, unless
+            `style` is given.
+        style: weights of the style loss by layer.
+        style_image: `(height, width, 3)` of any size, whose style is the aim for all images, as in Johnson et al.; by default each
+            true image's own.
+        total_variation: weight of the predicted image's roughness.
+        reduction, name: as for any Keras loss.
+
+    Raises:
+        InputError: for a layer that `model` does not put out, weights that are not positive, or a model of another kind.
+
+    Example:
+        >>> loss = PerceptualLoss(perceptual_model("D", ("relu2_2",), value_range=(0, 1)), total_variation=0.1)
+        >>> generator.compile("adam", loss=loss)  # y_true and y_pred: (B, height, width, 3)
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        content: Mapping[str, float] | None = None,
+        style: Mapping[str, float] | None = None,
+        *,
+        style_image=None,
+        total_variation: float = 0.0,
+        reduction: str = "sum_over_batch_size",
+        name: str = "perceptual_loss",
+    ):
+        super().__init__(name=name, reduction=reduction)
+        if not isinstance(getattr(model, "output", None), dict):
+            raise InputError(f"`model` must be one of `perceptual_model`, which puts out activations by name. Received: {model!r}.")
+        if content is None:
+            content = {} if style else dict.fromkeys(model.output, 1.0)
+        self.model, self.content, self.style = model, dict(content), dict(style or {})
+        self.total_variation = total_variation
+        self._check()
+        self._style_grams = None
+        if style_image is not None:
+            activations = self.model(ops.convert_to_tensor(style_image)[None])
+            self._style_grams = {layer: gram_matrix(activations[layer]) for layer in self.style}
+
+    def _check(self):
+        if not self.content and not self.style:
+            raise InputError("Give `content` or `style` weights by layer; without them there is nothing to compare.")
+        for argument in ("content", "style"):
+            for layer, weight in getattr(self, argument).items():
+                if layer not in self.model.output:
+                    known = ", ".join(self.model.output)
+                    raise InputError(f"`{argument}` must name layers that the model puts out, {known}. Received: {layer!r}.")
+                if not weight > 0:
+                    raise InputError(f"`{argument}` weights must be positive. Received: {layer}={weight!r}.")
+        if not self.total_variation >= 0:
+            raise InputError(f"`total_variation` must be zero or positive. Received: {self.total_variation!r}.")
+
+    def call(self, y_true, y_pred):
+        """`(B, height, width, 3)` each to `(B,)` float32."""
+        predicted, true = self.model(y_pred), None
+        if self.content or self._style_grams is None:
+            true = self.model(y_true)
+        loss = 0.0
+        for layer, weight in self.content.items():
+            loss += weight * content_loss(true[layer], predicted[layer])
+        for layer, weight in self.style.items():
+            aim = gram_matrix(true[layer]) if self._style_grams is None else self._style_grams[layer]
+            loss += weight * style_loss(aim, gram_matrix(predicted[layer]))
+        return loss + self.total_variation * total_variation(y_pred) if self.total_variation else loss
+
+    def get_config(self):
+        """Only name and reduction: a model trained with this loss does not save the net that judged it."""
+        return {"name": self.name, "reduction": self.reduction}
+
+    @classmethod
+    def from_config(cls, config):
+        """Raises: what the loss compares with is not in the file."""
+        raise InputError(
+            "A saved model does not hold the net of its PerceptualLoss; load it with compile=False, and compile it with the loss."
+        )

@@ -1,0 +1,149 @@
+"""From images to the activations of a VGG net: a plain Keras model with the preprocessing inside.
+
+Images and activations are in Keras' image data format.
+"""
+
+import os
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from keras_vgg import configs
+from keras_vgg import preprocessing as wanted
+from keras_vgg.errors import InputError
+from keras_vgg.features import layer_names
+from keras_vgg.features.layer_weights import DEFAULT_ARCH, LayerWeights, open_layers
+from keras_vgg.layers import LocalResponseNormalization
+from keras_vgg.preprocessing import Preprocessing
+
+DEFAULT_LAYERS = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")
+"""Those of Johnson et al. 2016 (relu1_2, relu2_2, relu3_3, relu4_3 of net D), which net E has too."""
+
+POOLINGS = {"max": keras.layers.MaxPooling2D, "avg": keras.layers.AveragePooling2D}
+
+
+def perceptual_model(
+    arch: str | None = DEFAULT_ARCH,
+    layers: Sequence[str] = DEFAULT_LAYERS,
+    *,
+    weights: str | os.PathLike | keras.Model | None = "imagenet",
+    value_range: float | tuple[float, float] = 255,
+    pooling: str = "max",
+    batch_norm: bool = False,
+    preprocessing: str | Preprocessing | None = None,
+    name: str | None = None,
+) -> keras.Model:
+    """Returns a frozen model from RGB images to named activations of a net, whatever its weights want of an image.
+
+    It ends with the deepest of `layers`; no other weights are read. It has a copy of the weights and, for A-LRN alone, a layer that
+    is not Keras' own, so that it can be saved, and loaded anywhere.
+
+    Args:
+        arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`; `None` for the net that `weights` hold, with batch norm or without.
+        layers: `block3_conv3` or `relu3_3` is that convolution after its ReLU, `conv3_3` before it, `pool3` the block's pooling.
+            `layer_names` tells it all.
+        weights: what `keras_vgg.applications` takes (`None` for random ones, a public name, a weight file of any kind, a run
+            folder), or a Keras model with the layers of a net.
+        value_range: `(low, high)` of the images, e.g. `(-1, 1)`; or the highest value alone, 255 or 1.
+        pooling: `"max"`, or `"avg"`, which suits the optimisation of images (Gatys et al. 2016, Sec. 2).
+        batch_norm: whether the net has batch norm, which then works as in inference.
+        preprocessing: what the weights want, `"caffe"`, `"torch"` or a `Preprocessing`, where they do not say. Random ones are
+            given torchvision's, values around 1.
+        name: the model's name.
+
+    Returns:
+        A functional model from `(B, height, width, 3)`, of any size and numeric type, to a dict of `layers`, each `(B, h, w,
+        channels)`.
+
+    Raises:
+        InputError: (a `ValueError`) for arguments or weights that do not fit, before anything is built.
+
+    Example:
+        >>> model = perceptual_model("D", ("relu2_2", "relu3_3"), value_range=(0, 1))
+        >>> model(images)["relu3_3"].shape  # images: (1, 256, 256, 3)
+        TensorShape([1, 64, 64, 256])
+    """
+    if pooling not in POOLINGS:
+        raise InputError(f"`pooling` must be 'max' or 'avg'. Received: pooling={pooling!r}.")
+    low, high = _limits(value_range)
+    given = _preprocessing(preprocessing)
+    if arch is not None:
+        layer_names.resolve(layers, arch, batch_norm=batch_norm)
+    source = open_layers(weights, arch=arch, batch_norm=batch_norm)
+    names = layer_names.resolve(layers, source.arch, batch_norm=source.batch_norm)
+    wants = given or source.preprocessing
+    if wants is None:
+        raise InputError("These weights do not say what they want of an image; give preprocessing='caffe' or 'torch'.")
+    inputs = keras.Input((None, None, 3) if _channel_axis() == -1 else (3, None, None), name="images")
+    found = _activations(_preprocessed(inputs, wants, low, high), source, layers, set(names.values()), POOLINGS[pooling])
+    outputs = {layer: found[step] for layer, step in names.items()}
+    model = keras.Model(inputs, outputs, name=name or f"perceptual_{source.arch.lower().replace('-', '_')}")
+    model.trainable = False
+    return model
+
+
+def _limits(value_range) -> tuple[float, float]:
+    limits = (0, value_range) if np.ndim(value_range) == 0 else tuple(value_range)
+    if (
+        len(limits) != 2
+        or not all(isinstance(each, int | float) for each in limits)
+        or not -np.inf < limits[0] < limits[1] < np.inf
+    ):
+        raise InputError(f"`value_range` must be (low, high), or the highest value. Received: value_range={value_range!r}.")
+    return limits
+
+
+def _preprocessing(given) -> Preprocessing | None:
+    if given is None or isinstance(given, Preprocessing):
+        return given
+    if given not in wanted.BY_NAME:
+        raise InputError(f"`preprocessing` must be {' or '.join(map(repr, wanted.BY_NAME))}. Received: preprocessing={given!r}.")
+    return wanted.BY_NAME[given]
+
+
+def _channel_axis() -> int:
+    return -1 if keras.config.image_data_format() == "channels_last" else 1
+
+
+def _preprocessed(inputs, wants: Preprocessing, low: float, high: float):
+    unit = (high - low) / 255
+    mean, variance = low + unit * np.array(wants.mean), (unit * np.array(wants.std)) ** 2
+    normalize = keras.layers.Normalization(
+        axis=_channel_axis(),
+        mean=mean.tolist(),
+        variance=variance.tolist(),
+        dtype="float32",  # under a mixed policy too: a pixel has more digits than half precision
+        name="preprocessing",
+    )
+    outputs = normalize(inputs)
+    return keras.ops.flip(outputs, axis=_channel_axis()) if wants.bgr else outputs
+
+
+def _activations(outputs, source: LayerWeights, layers, wanted_steps: set[str], pooling) -> dict:
+    kernels = {f"block{b}_conv{c}": kernel for b, c, kernel in configs.get_config(source.arch).convolutions}
+    steps = layer_names.up_to(layers, source.arch, batch_norm=source.batch_norm)
+    values = {step.layer: source.read(step.layer) for step in steps if step.kind in ("conv", "bn")}  # all, before any is built
+    found = {}
+    for step in steps:
+        # A ReLU stays inside its convolution, as in keras.applications, unless what comes before it is wanted.
+        is_fused = not source.batch_norm and step.name.replace("relu", "conv") not in wanted_steps
+        match step.kind:
+            case "conv":
+                weights = values[step.layer]
+                filters = configs.FILTERS[step.block - 1] if weights is None else weights[0].shape[-1]
+                activation = "relu" if is_fused else None
+                layer = keras.layers.Conv2D(filters, kernels[step.layer], padding="same", activation=activation, name=step.layer)
+            case "bn":  # torchvision's epsilon, as in `models`
+                layer = keras.layers.BatchNormalization(axis=_channel_axis(), epsilon=1e-5, name=step.layer)
+            case "relu":
+                layer = None if is_fused else keras.layers.ReLU(name=step.layer.replace("conv", "relu"))
+            case "lrn":
+                layer = LocalResponseNormalization(name=step.layer)
+            case "pool":
+                layer = pooling(2, strides=2, name=step.layer)
+        outputs = layer(outputs) if layer else outputs
+        if values.get(step.layer) is not None and step.kind in ("conv", "bn"):
+            layer.set_weights(values[step.layer])
+        found[step.name] = outputs
+    return found

@@ -1,0 +1,128 @@
+"""Paints one image in the style of another: `python -m keras_vgg.style --content photo.jpg --style painting.jpg --out picture.png`.
+
+Ctrl-C ends it early and keeps the picture so far.
+"""
+
+import dataclasses
+import pathlib
+import sys
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from keras_vgg import cli, configs, files
+from keras_vgg.errors import InputError
+from keras_vgg.features.style_settings import Settings
+from keras_vgg.progress import Progress
+from keras_vgg.training.signals import StopRequest
+
+SMALLEST, LARGEST = 32, 2048
+_PLACES = {"content": str, "style": str, "weights": str, "arch": str, "preprocessing": str, "out": str, "size": int}
+_DEFAULTS = {"weights": "imagenet", "arch": None, "preprocessing": None, "out": "picture.png", "size": 256}
+
+
+def main(argv: list[str]) -> int | None:
+    """Parses `argv`, paints, writes the picture, and returns the exit code."""
+    given = vars(_parser().parse_args(argv))
+    values = _DEFAULTS | _read_recipe(given.pop("recipe", None)) | given
+    settings = Settings(**{name: value for name, value in values.items() if name not in _PLACES})
+    out = _check(values)
+    content, style = (_read_image(values[name], values["size"]) for name in ("content", "style"))
+    cli.import_tensorflow()
+    from keras_vgg.features import style_transfer as painting
+
+    net = painting.open_net(values["arch"], values["weights"], settings, preprocessing=values["preprocessing"])
+    print(f"{content.shape[1]}x{content.shape[0]} pixels, {settings.steps} steps", flush=True)
+    done, stopped = _paint(painting, content, style, net, settings)
+    with files.replacing(out) as beside:
+        Image.fromarray(done.picture).save(beside, format="PNG")
+    print(f"{out}: loss {done.loss:.4g} after {done.step} steps{', interrupted' if stopped else ''}")
+    return 128 + stopped if stopped else None
+
+
+def _parser() -> cli.Parser:
+    parser = cli.Parser(
+        prog="python -m keras_vgg.style", description=__doc__.split("\n")[0], argument_default=cli.argparse_flags.argparse.SUPPRESS
+    )
+    parser.add_argument("--content", metavar="IMAGE", help="what the picture shows")
+    parser.add_argument("--style", metavar="IMAGE", help="how it is painted")
+    parser.add_argument("--out", metavar="FILE", help=f"picture to write, PNG (default: {_DEFAULTS['out']})")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help=f"longer side of both images (default: {_DEFAULTS['size']})")
+    parser.add_argument("--weights", metavar="PATH", help="weight file, run folder or public name (default: imagenet)")
+    parser.add_argument("--arch", choices=tuple(configs.CONFIGS), help="the net (default: told by the file; E for a public name)")
+    parser.add_argument("--preprocessing", choices=("caffe", "torch"), help="what the weights want, where they do not say")
+    parser.add_argument("--recipe", metavar="FILE", help="TOML file with these flags, e.g. recipes/style.toml; flags override it")
+    for field in dataclasses.fields(Settings):
+        shown = " ".join(field.default) if isinstance(field.default, tuple) else field.default
+        options = {"nargs": "+", "metavar": "LAYER"} if isinstance(field.default, tuple) else {"type": field.type}
+        if field.metadata["choices"]:
+            options["choices"] = field.metadata["choices"]
+        parser.add_argument(f"--{field.name.replace('_', '-')}", help=f"{field.metadata['help']} (default: {shown})", **options)
+    return parser
+
+
+def _read_recipe(path: str | None) -> dict:
+    kinds = _PLACES | {field.name: field.type for field in dataclasses.fields(Settings)}
+    values = files.read_recipe_file(path) if path else {}
+    if unknown := [key for key in values if key not in kinds]:
+        raise InputError(f"Recipe {path} has unknown keys: {', '.join(unknown)}. Known: {', '.join(kinds)}.")
+    for key, value in values.items():
+        if kinds[key] in (str, int):
+            fits, expected = type(value) is kinds[key], {str: "text", int: "a whole number"}[kinds[key]]
+        elif kinds[key] is float:
+            fits, expected = type(value) in (int, float), "a number"
+        else:
+            fits, expected = isinstance(value, list) and all(isinstance(each, str) for each in value), "a list of names of layers"
+        if not fits:
+            raise InputError(f"Recipe {path}: `{key}` must be {expected}. Received: {value!r}.")
+    return values
+
+
+def _check(values: dict) -> pathlib.Path:
+    if missing := [f"--{name}" for name in ("content", "style") if name not in values]:
+        raise InputError(f"Give {' and '.join(missing)}, an image file.")
+    if not SMALLEST <= values["size"] <= LARGEST:
+        raise InputError(f"`--size` must be {SMALLEST} to {LARGEST} pixels. Received: {values['size']}.")
+    out = pathlib.Path(values["out"])
+    if out.suffix.lower() != ".png":
+        raise InputError(f"`--out` must end in .png. Received: {out}.")
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise InputError(f"`--out` must be a file in a folder that is there. Received: {out}.")
+    return out
+
+
+def _read_image(path: str, size: int):
+    """Returns an image file's pixels, `(height, width, 3)` uint8, rescaled to longer side `size`."""
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is reduced while it is decoded
+            image = ImageOps.exif_transpose(image).convert("RGB")
+    except Exception as error:  # Pillow raises whatever damage makes it run into
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        raise InputError(f"Expected an image. Received: {path} ({reason}).") from error
+    zoom = size / max(image.size)
+    width, height = (round(zoom * side) for side in image.size)
+    if min(width, height) < SMALLEST:
+        raise InputError(f"{path} has {width}x{height} pixels at this size; each side must have at least {SMALLEST}.")
+    return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+
+
+def _paint(painting, content, style, net, settings):
+    progress = Progress(settings.steps, stream=sys.stdout, unit="steps")
+    done = painting.Progress(0, float("nan"), content)
+    with StopRequest() as stop:
+
+        def watch(now):
+            nonlocal done
+            done = now
+            progress.count(1)
+            progress.show(f"step {now.step}/{settings.steps}  loss {now.loss:.4g}")
+            return bool(stop)
+
+        painting.style_transfer(content, style, net, settings, watch=watch)
+    progress.say(f"step {done.step}/{settings.steps}  loss {done.loss:.4g}  {progress.images_per_second:.3g} steps/s")
+    return done, stop.signal
+
+
+if __name__ == "__main__":
+    cli.run(main)
