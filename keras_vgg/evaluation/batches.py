@@ -76,9 +76,10 @@ def group(survey: Survey, views: Views, crop: int, pixels: int, pending: np.ndar
         views: the pass.
         crop: side of the net's input.
         pixels: most that go through the net at a time, flips included.
-        pending: `(N,)` bool, which images are wanted.
+        pending: `(N,)` bool, which images are wanted. Batches are cut as if all were, so that those of an image are the same
+            ones, and its result the same bits, whatever was done before a kill.
     """
-    readable = np.flatnonzero(pending & (survey.sizes[:, 0] > 0))
+    readable = np.flatnonzero(survey.sizes[:, 0] > 0)
     shapes = rescaled_sizes(survey.sizes[readable], views.scale)
     if views.kind == CENTER:
         shapes[:] = crop
@@ -92,7 +93,8 @@ def group(survey: Survey, views: Views, crop: int, pixels: int, pending: np.ndar
         at_once = GRID * crop * crop if views.kind == MULTI_CROP else height * width  # a row of the grid goes through together
         size = max(1, pixels // (at_once * (2 if views.flip else 1)))
         batches += [readable[first : min(first + size, stop)] for first in range(start, stop, size)]
-    return batches
+    wanted = (batch[pending[batch]] for batch in batches)
+    return [batch for batch in wanted if batch.size]
 
 
 def read_batches(split: Split, survey: Survey, views: Views, crop: int, batches: list[np.ndarray]) -> tf.data.Dataset:

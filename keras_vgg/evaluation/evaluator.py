@@ -1,40 +1,87 @@
-"""One pass of a net over the images of a split, on one device or several."""
+"""Passes of nets over the images of a split, on one device or several."""
 
 import concurrent.futures
 import dataclasses
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
-from keras_vgg.data.split import Split
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation import batches
-from keras_vgg.evaluation.batches import MAX_PIXELS, Survey
-from keras_vgg.evaluation.network import Network
-from keras_vgg.evaluation.store import PassStore
+from keras_vgg.evaluation.batches import MAX_PIXELS
+from keras_vgg.evaluation.images import Images
+from keras_vgg.evaluation.store import RowStore
 from keras_vgg.evaluation.views import CENTER, DENSE, Views
+from keras_vgg.progress import Progress
 
 BATCH = 32
 """Images of the net's own size whose pixels go through the net at a time, by default."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Images:
-    """The images of an evaluation.
+_MEGA = 1e6
+
+
+class Seer(Protocol):
+    """What `run_pass` wants of a net, such as `network.Network`.
 
     Attributes:
-        split: where they are read.
-        survey: their sizes and labels.
-        on_broken: called with the indices of images that cannot be read.
-        on_refused: called with the index of an image that is too large at a scale, and the reason.
+        crop: side of the net's input, which batches are measured by.
+        smallest_input: images have at least so many pixels on their shorter side.
     """
 
-    split: Split
-    survey: Survey
-    on_broken: Callable[[np.ndarray], None]
-    on_refused: Callable[[int, str], None]
+    crop: int
+    smallest_input: int
+
+    def see(self, images, views: Views):
+        """Returns a row for each image: `(B, height, width, 3)` uint8 to `(B, width of a row)` float32."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+    """A pass that is to be computed.
+
+    Attributes:
+        name: for people, e.g. `net D`.
+        networks: the net, once for each device.
+        views: what is looked at.
+        store: where rows go, and which images have theirs.
+    """
+
+    name: str
+    networks: Sequence[Seer]
+    views: Views
+    store: RowStore
+
+
+def run_passes(passes: Sequence[Pass], images: Images, *, batch: int, stream=None) -> None:
+    """Computes what passes lack, one after another, and shows how far all of them are.
+
+    Args:
+        passes: the passes.
+        images: the images.
+        batch: see `run_pass`.
+        stream: where progress is shown, if anywhere.
+
+    Raises:
+        InputError: for a scale smaller than a net's input, before anything is computed.
+    """
+    for each in passes:
+        check_scale(each.views, each.networks[0].smallest_input)
+    left = [pixels_of_pass(images, each.views, each.networks[0].crop, each.store.pending) / _MEGA for each in passes]
+    progress = Progress(sum(left), stream=stream, unit="Mpixels")
+    for each, pixels in zip(passes, left, strict=True):
+        told = f"{each.name}, {each.views}"
+
+        def done(pixels, told=told):
+            progress.count(pixels / _MEGA)
+            progress.show(told)
+
+        if pixels and np.any(~each.store.pending):
+            progress.say(f"{told}: {np.sum(~each.store.pending)} images are done already")
+        run_pass(each.networks, images, each.views, each.store, batch=batch, on_done=done)
 
 
 def check_scale(views: Views, crop: int) -> None:
@@ -52,26 +99,26 @@ def pixels_of_pass(images: Images, views: Views, crop: int, pending: np.ndarray)
 
 
 def run_pass(
-    networks: Sequence[Network],
+    networks: Sequence[Seer],
     images: Images,
     views: Views,
-    store: PassStore,
+    store: RowStore,
     *,
     batch: int = BATCH,
     on_done: Callable[[int], None] = lambda pixels: None,
 ) -> None:
-    """Computes the posteriors that `store` does not have yet; every image counts once, however they are grouped.
+    """Computes the rows (posteriors, features) that `store` does not have yet; every image counts once, however they are grouped.
 
     Args:
         networks: the net, once for each device; they work side by side on different batches.
         images: the images.
         views: what is looked at.
-        store: where posteriors go.
+        store: where rows go.
         batch: images of the net's own size whose pixels go through at a time.
         on_done: called with the pixels that were seen, after each batch.
     """
     crop = networks[0].crop
-    check_scale(views, crop)
+    check_scale(views, networks[0].smallest_input)
     _refuse_large(images, views, store)
     store.put_broken(np.flatnonzero(store.pending & (images.survey.sizes[:, 0] == 0)))
     groups = batches.group(images.survey, views, crop, batch * crop * crop, store.pending)
@@ -89,10 +136,10 @@ def run_pass(
                 return
             indices, places, pixels = element
             found = indices.numpy()[places.numpy()]
-            posteriors = network.posteriors(pixels, views.kind, flip=views.flip).numpy() if len(found) else None
+            rows = network.see(pixels, views).numpy() if len(found) else None
             with writing:
-                if posteriors is not None:
-                    store.put(found, posteriors, (time.perf_counter() - began) / len(networks))
+                if rows is not None:
+                    store.put(found, rows, (time.perf_counter() - began) / len(networks))
                 if (broken := np.setdiff1d(indices.numpy(), found)).size:
                     store.put_broken(broken)
                     images.on_broken(broken)
@@ -109,7 +156,7 @@ def run_pass(
             stop.set()  # what ends one, an error or Ctrl-C, ends the others after their batch
 
 
-def _refuse_large(images: Images, views: Views, store: PassStore) -> None:
+def _refuse_large(images: Images, views: Views, store: RowStore) -> None:
     if views.kind == CENTER:
         return  # nothing but the crop is decoded
     sizes = batches.rescaled_sizes(images.survey.sizes, views.scale).astype(np.int64)

@@ -7,11 +7,12 @@ import tensorflow as tf
 
 from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.views import CENTER, DENSE, GRID, MULTI_CROP
+from keras_vgg.evaluation.tracing import mean_over_places, over_flips, up_to_layer
+from keras_vgg.evaluation.views import CENTER, DENSE, GRID, MULTI_CROP, Views
 from keras_vgg.fully_convolutional import to_fully_convolutional
 
 AVERAGES = ("posteriors", "scores")
-_PIXELS = tf.TensorSpec([None, None, None, 3], tf.uint8)
+PIXELS = tf.TensorSpec([None, None, None, 3], tf.uint8)
 
 
 class Network:
@@ -27,6 +28,7 @@ class Network:
     Attributes:
         model: the model, whose variables are shared.
         crop: side of the net's input.
+        smallest_input: images have at least so many pixels on their shorter side.
         classes: number of classes.
         average, pooling: as given.
 
@@ -41,6 +43,7 @@ class Network:
         if height is None or height != width:
             raise InputError(f"Expected a net for square inputs with its top. Received: {model.name!r} for {height}x{width}.")
         self.model, self.crop, self.classes = model, height, model.output_shape[-1]
+        self.smallest_input = self.crop
         self.average, self.pooling, self._device = average, pooling, device
         self._preprocess = preprocessing.for_model(model)
         # Both without the classifier's own activation; the soft-max is ours.
@@ -50,11 +53,11 @@ class Network:
         self._see = {DENSE: self._see_whole, MULTI_CROP: self._see_grid, CENTER: self._see_as_it_is}
         # Signatures without sizes: one graph for images of every shape.
         self._functions = {
-            (kind, flip): tf.function(functools.partial(self.trace_posteriors, kind=kind, flip=flip), input_signature=[_PIXELS])
+            (kind, flip): tf.function(functools.partial(self.trace_posteriors, kind=kind, flip=flip), input_signature=[PIXELS])
             for kind in self._see
             for flip in (False, True)
         }
-        self._score_map = tf.function(self.trace_score_map, input_signature=[_PIXELS])
+        self._score_map = tf.function(self.trace_score_map, input_signature=[PIXELS])
 
     def posteriors(self, images, kind: str, *, flip: bool):
         """Returns the mean posteriors of each image over its views.
@@ -70,6 +73,10 @@ class Network:
         with tf.device(self._device):
             return self._functions[kind, flip](images)
 
+    def see(self, images, views: Views):
+        """As `posteriors`, for `evaluator.run_pass`."""
+        return self.posteriors(images, views.kind, flip=views.flip)
+
     def score_map(self, images):
         """Returns posteriors at every place of a dense net: `(B, height, width, 3)` uint8 to `(B, rows, columns, classes)`."""
         with tf.device(self._device):
@@ -77,7 +84,7 @@ class Network:
 
     def trace_posteriors(self, images, kind: str, flip: bool):
         """As `posteriors`, for images of any dtype in 0–255, to be called while a graph is made of something larger."""
-        return _over_flips(self._see[kind], images, flip)
+        return over_flips(self._see[kind], images, flip)
 
     def trace_features(self, images, kind: str, flip: bool, layer: str):
         """Returns what a layer puts out, averaged over all places, and over the mirror image if `flip` (Appendix B).
@@ -91,13 +98,8 @@ class Network:
         Returns:
             `(B, channels of the layer)` float32.
         """
-        net = self._dense if kind == DENSE else self._crop_net
-        up_to_layer = keras.Model(net.inputs, net.get_layer(layer).output)
-
-        def see(images):
-            return tf.reduce_mean(tf.cast(up_to_layer(self._preprocess(images), training=False), tf.float32), axis=[1, 2])
-
-        return _over_flips(see, images, flip)
+        net = up_to_layer(self._dense if kind == DENSE else self._crop_net, layer)
+        return over_flips(functools.partial(mean_over_places, net, self._preprocess), images, flip)
 
     def channels_of(self, layer: str) -> int:
         """Returns how many channels a layer puts out: the length of its features."""
@@ -130,13 +132,6 @@ class Network:
 
         rows = tf.map_fn(row, tops, fn_output_signature=tf.float32, parallel_iterations=1)  # (GRID, B, classes)
         return tf.reduce_mean(rows, axis=0)
-
-
-def _over_flips(see, images, flip: bool):
-    if not flip:
-        return see(images)
-    both = see(tf.concat([images, tf.reverse(images, [2])], axis=0))  # (2B, …)
-    return tf.add(*tf.split(both, 2)) / 2
 
 
 def grid_offsets(size, crop: int):

@@ -7,11 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vgg.data import images as image_ops
-from keras_vgg.data.broken import BrokenImages
 from keras_vgg.data.split import files
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.batches import MAX_PIXELS, survey
-from keras_vgg.evaluation.evaluator import BATCH, Images, run_pass
+from keras_vgg.evaluation.batches import MAX_PIXELS
+from keras_vgg.evaluation.evaluator import BATCH, run_pass
+from keras_vgg.evaluation.images import look_through
 from keras_vgg.evaluation.network import Network
 from keras_vgg.evaluation.results import mean_over
 from keras_vgg.evaluation.store import PassStore
@@ -39,14 +39,11 @@ def predict(network: Network, paths: Sequence[str], passes: Sequence[Views], *, 
     Raises:
         InputError: for a scale smaller than the net's input.
     """
-    split, refused = files(list(paths), np.zeros(len(paths), np.int32)), {}
-    broken = BrokenImages(split)
-    images = Images(split, survey(split, broken.report), broken.report, refused.__setitem__)
+    images, unusable = look_through(files(list(paths), np.zeros(len(paths), np.int32)))
     stores = [PassStore.in_memory(len(paths), network.classes) for _ in passes]
     for views, store in zip(passes, stores, strict=True):
         run_pass([network], images, views, store, batch=batch)
-    problems = dict(broken.rows()) | {split.name_of(index): reason for index, reason in refused.items()}
-    return Predictions(tuple(paths), mean_over([store.posteriors for store in stores]), problems)
+    return Predictions(tuple(paths), mean_over([store.posteriors for store in stores]), dict(unusable.rows()))
 
 
 @dataclasses.dataclass(frozen=True)

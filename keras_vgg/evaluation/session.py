@@ -1,29 +1,21 @@
 """An evaluation from data set, nets and rows: every pass computed once, whatever rows share it."""
 
 import dataclasses
-import hashlib
-import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
-from keras_vgg import files
-from keras_vgg.data.broken import BrokenImages
 from keras_vgg.data.split import Dataset
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.batches import survey
-from keras_vgg.evaluation.evaluator import BATCH, Images, check_scale, pixels_of_pass, run_pass
+from keras_vgg.evaluation.evaluator import BATCH, Pass, check_scale, run_passes
+from keras_vgg.evaluation.images import LIST, Images, look_through
 from keras_vgg.evaluation.recipe import Row
 from keras_vgg.evaluation.results import Posteriors, fuse, mean_over
 from keras_vgg.evaluation.source import Source, class_names
-from keras_vgg.evaluation.store import PassStore
+from keras_vgg.evaluation.store import PassStore, key_of
 from keras_vgg.evaluation.views import Views
-from keras_vgg.progress import Progress
-
-_MEGA = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,21 +79,17 @@ def evaluate(
         InputError: for whatever the user can mend.
     """
     wanted = _wanted_passes(sources, rows)
-    split, refused = dataset.validation, {}
-    broken = BrokenImages(split)
-    images = Images(split, survey(split, broken.report), broken.report, refused.__setitem__)
+    split = dataset.validation
+    images, unusable = look_through(split)
     names = np.array([split.name_of(index) for index in range(split.size)])
     say(f"data: {dataset.description}, {split.size} images for validation, {len(dataset.classes)} classes")
     tested = {
         name: _test(name, sources[name], views, dataset, images, names, folder, settings, stream) for name, views in wanted.items()
     }
-    for index, reason in refused.items():
+    for index, reason in unusable.refused.items():
         say(f"not tested, counted as an error: {split.name_of(index)}, {reason}")
-    unusable = [*broken.rows(), *((split.name_of(index), reason) for index, reason in sorted(refused.items()))]
-    (folder / "broken_images.csv").unlink(missing_ok=True)  # of an earlier evaluation
-    if unusable:
-        files.write_text(folder / "broken_images.csv", pd.DataFrame(unusable, columns=["image", "reason"]).to_csv(index=False))
-        say(f"{len(unusable)} images could not be tested and count as errors: {folder / 'broken_images.csv'}")
+    if number := unusable.write(folder):
+        say(f"{number} images could not be tested and count as errors: {folder / LIST}")
     return [_posteriors(row, sources, tested, images, names) for row in rows]
 
 
@@ -132,34 +120,17 @@ class _Tested:
 def _test(name, source: Source, all_views, dataset, images: Images, names, folder, settings: Settings, stream) -> _Tested:
     options = {"pooling": settings.pooling, "average": settings.average}
     networks = [source.load(device=device, **options) for device in settings.devices]
-    crop, num_classes = networks[0].crop, networks[0].classes
+    num_classes = networks[0].classes
     labels = source.labels_of(dataset.classes, num_classes)
     passes = {}
     for views in all_views:
-        check_scale(views, crop)
-        key = _key(source, views, settings, images)
+        depends_on = [source.digest, source.preprocessing, dataclasses.astuple(views), settings.average, settings.pooling]
+        key = key_of(depends_on, images.survey.fingerprints)
         facts = {"net": str(source.path), "views": str(views), "data": dataset.description, **options}
         passes[views] = PassStore(folder / "passes", key, len(names), num_classes, facts)
-    left = {views: pixels_of_pass(images, views, crop, store.pending) / _MEGA for views, store in passes.items()}
-    progress = Progress(sum(left.values()), stream=stream, unit="Mpixels")
-    for views, store in passes.items():
-
-        def done(pixels, views=views):
-            progress.count(pixels / _MEGA)
-            progress.show(f"net {name}, {views}")
-
-        if left[views] and np.any(~store.pending):
-            progress.say(f"net {name}, {views}: {np.sum(~store.pending)} images are done already")
-        run_pass(networks, images, views, store, batch=settings.batch, on_done=done)
+    to_run = [Pass(f"net {name}", networks, views, store) for views, store in passes.items()]
+    run_passes(to_run, images, batch=settings.batch, stream=stream)
     return _Tested(class_names(source.classes, num_classes), labels, passes)
-
-
-def _key(source: Source, views: Views, settings: Settings, images: Images) -> str:
-    """Names a pass by everything that its posteriors depend on."""
-    depends_on = [source.digest, source.preprocessing, dataclasses.astuple(views), settings.average, settings.pooling]
-    content = hashlib.sha256(json.dumps(depends_on).encode())
-    content.update(images.survey.fingerprints.tobytes())
-    return content.hexdigest()[:16]
 
 
 def _posteriors(row: Row, sources: Mapping[str, Source], tested: Mapping[str, _Tested], images: Images, names) -> Posteriors:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import pathlib
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -32,6 +33,7 @@ class Source:
         classes: class names in label order, `None` if not known.
         preprocessing: what is to be assumed where the file does not say, a key of `preprocessing.BY_NAME`.
         smallest_input: the net's input has at least so many pixels on its shorter side, by the shape of fc1.
+        include_top: whether it has its FC layers.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Source:
     classes: tuple[str, ...] | None
     preprocessing: str | None = None
     smallest_input: int = 1
+    include_top: bool = True
 
     @functools.cached_property
     def digest(self) -> str:
@@ -62,20 +65,28 @@ class Source:
         smallest, largest = self.training_scales
         return str(smallest) if smallest == largest else f"[{smallest};{largest}]"
 
+    def load_model(self, device: str | None = None) -> keras.Model:
+        """Loads the model onto a device; `preprocessing.for_model` knows what its weights want of an image.
+
+        Raises:
+            InputError: if it cannot be loaded, or what its weights want is not known.
+        """
+        with tf.device(device):
+            model = transfer.load_model(self.file)
+        if self.preprocessing:
+            preprocessing.remember(model, preprocessing.BY_NAME[self.preprocessing])
+        if not preprocessing.is_known(model):
+            raise InputError(f"{self.path} does not say what its weights want of an image; give --preprocessing caffe or torch.")
+        return model
+
     def load(self, *, device: str | None = None, pooling: str = "floor", average: str = "posteriors") -> Network:
         """Loads the net onto a device.
 
         Raises:
-            InputError: if it cannot be loaded, or what its weights want of an image is not known.
+            InputError: as `load_model`, and if the net is none with a top for square inputs.
         """
+        model = self.load_model(device)
         with tf.device(device):
-            model = transfer.load_model(self.file)
-            if self.preprocessing:
-                preprocessing.remember(model, preprocessing.BY_NAME[self.preprocessing])
-            if not preprocessing.is_known(model):
-                raise InputError(
-                    f"{self.path} does not say what its weights want of an image; give --preprocessing caffe or torch."
-                )
             return Network(model, pooling=pooling, average=average, device=device)
 
     def labels_of(self, dataset_classes: tuple[str, ...], num_classes: int) -> np.ndarray:
@@ -99,30 +110,36 @@ class Source:
         )
 
 
-def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str | None = None) -> Source:
+def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str | None = None, needs_top: bool = True) -> Source:
     """Finds a net and what is known of it, without loading it.
 
     Args:
         run_or_file: a run folder of `keras_vgg.fit`, or a weight file of any kind.
         name: for tables; by default the net's letter.
         preprocessing: `"caffe"` or `"torch"`, where the file does not say what its weights want.
+        needs_top: whether it must have its FC layers.
 
     Raises:
-        InputError: if there is no such net, or it has no top.
+        InputError: if there is no such net, or it has no top and needs one.
     """
     path = pathlib.Path(run_or_file)
     file = transfer.find_model(path)
     weights = weight_file.open_weights(file)
-    if not weights.include_top:
+    if needs_top and not weights.include_top:
         raise InputError(f"Expected a net with its top, to tell classes. Received: {path}, without.")
     folder = file.parent
     scales = recipe.resolve(recipe.read_recipe(folder / "recipe.toml")).scales if (folder / "recipe.toml").exists() else None
-    classes = (
-        tuple((folder / "classes.txt").read_text(encoding="utf-8").splitlines()) if (folder / "classes.txt").exists() else None
-    )
+    classes = _read_classes(folder / "classes.txt") if (folder / "classes.txt").exists() else None
     arch = weights.arch + (" BN" if weights.batch_norm else "")
     smallest_input = 32 * min(weights.spatial) if weights.spatial else 1
-    return Source(name or arch, path, file, arch, scales, classes, preprocessing, smallest_input)
+    return Source(name or arch, path, file, arch, scales, classes, preprocessing, smallest_input, weights.include_top)
+
+
+def _read_classes(path: pathlib.Path) -> tuple[str, ...]:
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Expected class names, one a line. Received: {path} ({error}).") from error
 
 
 @functools.cache

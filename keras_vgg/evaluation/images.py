@@ -1,0 +1,66 @@
+"""The images that passes go over, and the list of those that could not be used."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from keras_vgg import files
+from keras_vgg.data.broken import BrokenImages
+from keras_vgg.data.split import Split
+from keras_vgg.evaluation.batches import Survey, survey
+
+LIST = "broken_images.csv"
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """The images of an evaluation.
+
+    Attributes:
+        split: where they are read.
+        survey: their sizes and labels.
+        on_broken: called with the indices of images that cannot be read.
+        on_refused: called with the index of an image that is too large at a scale, and the reason.
+    """
+
+    split: Split
+    survey: Survey
+    on_broken: Callable[[np.ndarray], None]
+    on_refused: Callable[[int, str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Unusable:
+    """Images that could not be used, entered while passes go over them.
+
+    Attributes:
+        split: the images.
+        broken: those that cannot be read.
+        refused: `{index: reason}` of those that are read but of no use.
+    """
+
+    split: Split
+    broken: BrokenImages
+    refused: dict[int, str]
+
+    def rows(self) -> list[tuple[str, str]]:
+        """`(name, reason)` of each: the broken ones and then the refused ones, each in the order of the split."""
+        return [*self.broken.rows(), *((self.split.name_of(index), reason) for index, reason in sorted(self.refused.items()))]
+
+    def write(self, folder: pathlib.Path) -> int:
+        """Lists them in `broken_images.csv`, in place of those of an earlier run, and returns how many they are."""
+        (folder / LIST).unlink(missing_ok=True)
+        if rows := self.rows():
+            folder.mkdir(parents=True, exist_ok=True)
+            files.write_text(folder / LIST, pd.DataFrame(rows, columns=["image", "reason"]).to_csv(index=False))
+        return len(rows)
+
+
+def look_through(split: Split) -> tuple[Images, Unusable]:
+    """Reads sizes and labels of all images, and returns them with the list of those that cannot be used, so far as is known."""
+    unusable = Unusable(split, BrokenImages(split), {})
+    report = unusable.broken.report
+    return Images(split, survey(split, report), report, unusable.refused.__setitem__), unusable

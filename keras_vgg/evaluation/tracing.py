@@ -1,0 +1,48 @@
+"""What the graphs of a net are made of: a part of the net, the mean over places, the mean over mirror images."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+
+def over_flips(see: Callable, images, flip: bool):
+    """Returns `see(images)`, or its mean with that of the mirror images, which go through the net in the same batch.
+
+    Args:
+        see: from `(B, height, width, 3)` to `(B, …)`.
+        images: `(B, height, width, 3)`.
+        flip: whether mirror images count too.
+    """
+    if not flip:
+        return see(images)
+    both = see(tf.concat([images, tf.reverse(images, [2])], axis=0))  # (2B, …)
+    return tf.add(*tf.split(both, 2)) / 2
+
+
+def up_to_layer(net: keras.Model, layer: str) -> keras.Model:
+    """Returns the model from images of any size to what `layer` puts out; the layers are those of `net`, and so their variables.
+
+    Args:
+        net: a chain of layers that take maps of any size.
+        layer: the name of one of them.
+    """
+    # Made anew, since `layer.output` of a layer that several nets share is that of the first of them.
+    inputs = outputs = keras.Input((None, None, net.input_shape[-1]), dtype=net.inputs[0].dtype, name="images")
+    for each in net.layers:
+        if not isinstance(each, keras.layers.InputLayer):
+            outputs = each(outputs)
+        if each.name == layer:
+            break
+    return keras.Model(inputs, outputs, name=f"{net.name}_up_to_{layer}")
+
+
+def mean_over_places(net: keras.Model, preprocess: Callable, images):
+    """Returns what a net puts out, averaged over all places of its map: `(B, height, width, 3)` to `(B, channels)` float32.
+
+    Args:
+        net: a fully convolutional net.
+        preprocess: makes of images in 0–255 what its weights want.
+        images: of any dtype, RGB.
+    """
+    return tf.reduce_mean(tf.cast(net(preprocess(images), training=False), tf.float32), axis=[1, 2])

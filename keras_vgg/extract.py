@@ -1,0 +1,98 @@
+"""Writes descriptors of images (Appendix B): `python -m keras_vgg.extract --model D --dataset folder:PATH --out features.npz`.
+
+The same command again goes on where a killed one stopped. Features of views are kept beside the file, for other combinations of
+nets and scales; that folder may be removed.
+"""
+
+import pathlib
+import sys
+
+from keras_vgg import cli
+from keras_vgg.errors import InputError
+from keras_vgg.image_files import find_images
+
+
+def main(argv: list[str]) -> None:
+    """Parses `argv` and writes the file."""
+    arguments = _parser().parse_args(argv)
+    if bool(arguments.dataset) == bool(arguments.images):
+        raise InputError("Give either --dataset (digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]) or --images.")
+    if arguments.images and arguments.split:
+        raise InputError("`--split` is of a data set; it goes without --images.")
+    if arguments.batch < 1:
+        raise InputError(f"`--batch` must be at least 1. Received: {arguments.batch}.")
+    cli.import_tensorflow()
+    from keras_vgg.data.datasets import open_dataset
+    from keras_vgg.evaluation.session import devices_for
+    from keras_vgg.features import descriptor_file, extraction, inputs
+    from keras_vgg.features.descriptors import DescriptorProtocol
+
+    out = pathlib.Path(arguments.out)
+    descriptor_file.check_path(out)
+    if not out.parent.is_dir():
+        raise InputError(f"`--out` must be in a folder that is there. Received: {out}.")
+    scales = tuple(dict.fromkeys(arguments.scales)) if arguments.scales else None
+    protocol = DescriptorProtocol(arguments.layer, scales, arguments.flip, arguments.combine, arguments.normalize)
+    sources = [extraction.open_feature_source(model, preprocessing=arguments.preprocessing) for model in arguments.model]
+    devices = devices_for(arguments.replicas)
+    if arguments.images:
+        given = inputs.of_files(find_images(arguments.images))
+    else:
+        given = inputs.of_dataset(
+            open_dataset(arguments.dataset, limit_images=arguments.limit_images), arguments.split or inputs.ALL
+        )
+    print(f"data: {given.description}, {given.split.size} images", flush=True)
+    folder = out.with_suffix(".parts")
+    found = extraction.extract(given.split, sources, protocol, folder, batch=arguments.batch, devices=devices, stream=sys.stdout)
+    facts = extraction.facts_of(sources, protocol) | {"data": given.description, "problems": found.problems}
+    content = descriptor_file.DescriptorFile(found.values, found.labels, found.names, given.parts, given.classes, facts)
+    number = content.save(out, keep_broken=arguments.keep_broken)
+    pathlib.Path(found.values.filename).unlink()  # the file has them now
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    left = len(found.problems)
+    told = f", {left} images {'have rows of NaN' if arguments.keep_broken else 'left out'}" if left else ""
+    print(f"{out}: descriptors of {number} images, {found.values.shape[1]} each{told}")
+    print(f"{folder}: {size / 1e6:.3g} MB, for other combinations of these nets and scales; may be removed")
+
+
+def _parser() -> cli.Parser:
+    parser = cli.Parser(prog="python -m keras_vgg.extract", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--model", action="append", required=True, metavar="PATH",
+        help="run folder or weight file, with or without its top; descriptors of several are stacked",
+    )  # fmt: skip
+    parser.add_argument("--dataset", help="digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]")
+    parser.add_argument("--split", choices=("train", "validation", "all"), help="of the data set (default: all)")
+    parser.add_argument("--images", nargs="+", metavar="IMAGE", help="image files, globs or folders instead")
+    parser.add_argument("--out", required=True, metavar="FILE", help="where to: .npz or .parquet")
+    parser.add_argument(
+        "--layer", default="fc2", help="layer whose activations are taken: fc2, fc1, block5_pool, … (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--scales", nargs="+", type=int, metavar="Q", help="smallest sides (default: each net's S, or the middle of its jitter)"
+    )
+    parser.add_argument("--combine", choices=("average", "stack"), default="average", help="several scales (default: %(default)s)")
+    parser.add_argument(
+        "--flip", action=cli.BooleanOptionalAction, default=True, help="average with the mirror image (default: on)"
+    )
+    parser.add_argument(
+        "--normalize", action=cli.BooleanOptionalAction, default=True, help="make descriptors of length one (default: on)"
+    )
+    parser.add_argument(
+        "--keep-broken",
+        action="store_true",
+        help="write rows of NaN for images that could not be used, instead of leaving them out",
+    )
+    parser.add_argument(
+        "--preprocessing", choices=("caffe", "torch"), help="what the nets want of an image, where files do not say"
+    )
+    parser.add_argument(
+        "--batch", type=int, default=32, help="images of the net's own size that go through at a time (default: %(default)s)"
+    )
+    parser.add_argument("--replicas", type=int, help="devices that work side by side (default: all GPUs)")
+    parser.add_argument("--limit-images", type=int, help="take at most so many images of each split")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main)

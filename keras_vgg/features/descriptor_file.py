@@ -1,0 +1,156 @@
+"""Files of descriptors: `.npz` for NumPy, `.parquet` for tables. Written some rows at a time, whatever their number.
+
+Both hold `features` `(N, D)` float32, `labels` `(N,)` int64 (-1 where there is none), `images` (names), `split` (only of data
+sets), `classes` (names in label order) and `facts`, JSON that says which nets and protocol made them; a Parquet file has the last
+two in its metadata, under `keras_vgg`.
+"""
+
+import dataclasses
+import json
+import pathlib
+import zipfile
+from collections.abc import Iterator
+
+import numpy as np
+
+from keras_vgg import files
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.store import rows_at_once, write_header
+
+SUFFIXES = (".npz", ".parquet")
+
+
+@dataclasses.dataclass(frozen=True)
+class DescriptorFile:
+    """Descriptors and what is told of them.
+
+    Attributes:
+        features: `(N, D)` float32; NaN rows for images that could not be used, where those are kept.
+        labels: `(N,)` int64, -1 where there is none.
+        images: `(N,)` str, names.
+        split: `(N,)` str, `"train"` or `"validation"`; `None` of image files.
+        classes: class names in label order.
+        facts: nets, layer, protocol, data: what JSON can write.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    images: np.ndarray
+    split: np.ndarray | None
+    classes: tuple[str, ...]
+    facts: dict
+
+    def save(self, path: str | pathlib.Path, *, keep_broken: bool = False) -> int:
+        """Writes a file, of the kind that its suffix says, for `read`; returns the number of images in it.
+
+        Args:
+            path: ends in `.npz` or `.parquet`.
+            keep_broken: whether rows of NaN are written too.
+
+        Raises:
+            InputError: for another suffix, if pyarrow is missing for Parquet, or if the file system refuses.
+        """
+        check_path(path)
+        kept = np.ones(len(self.labels), bool)
+        if not keep_broken:
+            kept = np.concatenate([np.isfinite(part).all(axis=1) for part in _parts(self.features)] or [kept])
+        write = _write_npz if str(path).endswith(".npz") else _write_parquet
+        with files.replacing(path) as beside:
+            write(beside, self, kept)
+        return int(kept.sum())
+
+    @classmethod
+    def read(cls, path: str | pathlib.Path) -> "DescriptorFile":
+        """Reads what `save` wrote.
+
+        Raises:
+            InputError: for another file, or a damaged one.
+        """
+        check_path(path)
+        try:
+            return (_read_npz if str(path).endswith(".npz") else _read_parquet)(path)
+        except Exception as error:  # zipfile, NumPy and pyarrow raise whatever damage makes them run into
+            reason = str(error).split("\n")[0]
+            raise InputError(f"Expected descriptors that keras_vgg.extract wrote. Received: {path} ({reason}).") from error
+
+
+def check_path(path: str | pathlib.Path) -> None:
+    """Raises `InputError` if no file of descriptors can be called so, or if what it takes to write it is missing."""
+    if pathlib.Path(path).suffix not in SUFFIXES:
+        raise InputError(f"A file of descriptors ends in {' or '.join(SUFFIXES)}. Received: {path}.")
+    if pathlib.Path(path).suffix == ".parquet":
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ImportError as error:
+            raise InputError("Parquet files take pyarrow: pip install pyarrow. Or give a name that ends in .npz.") from error
+
+
+def _parts(features: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields the rows some at a time."""
+    at_once = rows_at_once(features.shape[1:])
+    for start in range(0, len(features), at_once):
+        mapped = features
+        if isinstance(features, np.memmap):  # anew: a mapping that lives on counts all that was read of it as our memory
+            mapped = np.memmap(features.filename, features.dtype, "r", features.offset, features.shape)
+        yield mapped[start : start + at_once]
+
+
+def _kept_parts(content: DescriptorFile, kept: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields indices of rows that are kept, and the rows."""
+    start = 0
+    for part in _parts(content.features):
+        found = np.flatnonzero(kept[start : start + len(part)])
+        yield start + found, part[found]
+        start += len(part)
+
+
+def _write_npz(path: pathlib.Path, content: DescriptorFile, kept: np.ndarray) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        with archive.open("features.npy", "w", force_zip64=True) as member:
+            write_header(member, (int(kept.sum()), content.features.shape[1]), np.dtype(np.float32))
+            for _, rows in _kept_parts(content, kept):
+                member.write(np.ascontiguousarray(rows, np.float32).data)
+        arrays = {"labels": content.labels[kept], "images": content.images[kept]}
+        if content.split is not None:
+            arrays["split"] = content.split[kept]
+        arrays |= {"classes": np.array(content.classes, np.str_), "facts": np.array(json.dumps(content.facts))}
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _read_npz(path) -> DescriptorFile:
+    with np.load(path, allow_pickle=False) as stored:
+        split = stored.get("split")
+        classes, facts = tuple(map(str, stored["classes"])), json.loads(str(stored["facts"]))
+        return DescriptorFile(stored["features"], stored["labels"], stored["images"], split, classes, facts)
+
+
+def _write_parquet(path: pathlib.Path, content: DescriptorFile, kept: np.ndarray) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    width = content.features.shape[1]
+    columns = {"image": pyarrow.string(), "label": pyarrow.int64()}
+    columns |= {"split": pyarrow.string()} if content.split is not None else {}
+    told = json.dumps({"classes": content.classes, "facts": content.facts})
+    schema = pyarrow.schema(columns | {"features": pyarrow.list_(pyarrow.float32(), width)}, metadata={"keras_vgg": told})
+    with parquet.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:
+        for indices, rows in _kept_parts(content, kept):
+            arrays = [content.images[indices], content.labels[indices]]
+            arrays += [content.split[indices]] if content.split is not None else []
+            flat = pyarrow.array(np.ascontiguousarray(rows, np.float32).reshape(-1))
+            features = pyarrow.FixedSizeListArray.from_arrays(flat, width)
+            writer.write_batch(pyarrow.record_batch([*map(pyarrow.array, arrays), features], schema=schema))
+
+
+def _read_parquet(path) -> DescriptorFile:
+    from pyarrow import parquet
+
+    table = parquet.read_table(path)
+    told = json.loads(table.schema.metadata[b"keras_vgg"])
+    flat = table["features"].combine_chunks()
+    features = flat.values.to_numpy(zero_copy_only=False).reshape(len(flat), -1)
+    split = np.array(table["split"].to_pylist(), np.str_) if "split" in table.column_names else None
+    images = np.array(table["image"].to_pylist(), np.str_)
+    return DescriptorFile(features, table["label"].to_numpy(), images, split, tuple(told["classes"]), told["facts"])

@@ -1,0 +1,81 @@
+"""The descriptor of an image as in Appendix B, as data, and what is made of the features of its views.
+
+A layer's activations are averaged over places and with those of the mirror image (`network`), at each scale Q. Here they are
+combined over scales, by the mean or one after another, and made of length one: that is a net's descriptor. Several nets are
+combined by stacking their descriptors, each of length one, so that none drowns the others by its mere size; what is stacked is
+then made of length one as a whole, which is the same factor for all images.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.views import DENSE, Views, passes
+
+COMBINATIONS = ("average", "stack")
+
+
+@dataclasses.dataclass(frozen=True)
+class DescriptorProtocol:
+    """How an image becomes a descriptor. The defaults are the paper's.
+
+    Attributes:
+        layer: name of the layer, e.g. `"fc2"`, `"fc1"`, `"block5_pool"`.
+        scales: smallest sides Q; `None` for each net's default scale, the middle of those it was trained at.
+        flip: whether the mirror image counts too.
+        combine: several scales: `"average"` (VOC in Table 11), or `"stack"` (Caltech), which makes it as many times longer.
+        normalize: whether it is made of length one (L2): each net's part, and the whole.
+
+    Raises:
+        InputError: for values out of range.
+    """
+
+    layer: str = "fc2"
+    scales: tuple[int, ...] | None = None
+    flip: bool = True
+    combine: str = "average"
+    normalize: bool = True
+
+    def __post_init__(self):
+        if self.combine not in COMBINATIONS:
+            raise InputError(f"`combine` must be one of {', '.join(COMBINATIONS)}. Received: combine={self.combine!r}.")
+        if self.scales is not None:
+            self.views(0)
+
+    def views(self, default_scale: int) -> tuple[Views, ...]:
+        """Returns the passes that one net takes; `default_scale` is its Q where `scales` does not say."""
+        return passes(DENSE, (default_scale,) if self.scales is None else tuple(self.scales), flip=self.flip)
+
+
+def descriptors(features: Sequence[Sequence[np.ndarray]], protocol: DescriptorProtocol) -> np.ndarray:
+    """Returns the descriptors of images from the features of their views.
+
+    Args:
+        features: for each net, for each of its scales, `(n, channels)` means over places and mirror images.
+        protocol: how they are combined.
+
+    Returns:
+        `(n, D)` float32, D the sum of the nets' channels (times their scales, stacked). Where a feature is not finite, the
+        whole row is NaN.
+
+    Example:
+        >>> descriptors([[np.array([[3.0, 0.0]]), np.array([[3.0, 8.0]])]], DescriptorProtocol())
+        array([[0.6, 0.8]], dtype=float32)
+    """
+    nets = []
+    for by_scale in features:
+        arrays = [each.astype(np.float64) for each in by_scale]
+        combined = np.concatenate(arrays, axis=1) if protocol.combine == "stack" else sum(arrays) / len(arrays)
+        nets.append(_of_length_one(combined) if protocol.normalize else combined)
+    stacked = np.concatenate(nets, axis=1)
+    result = (_of_length_one(stacked) if protocol.normalize else stacked).astype(np.float32)
+    result[~np.isfinite(result).all(axis=1)] = np.nan
+    return result
+
+
+def _of_length_one(rows: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # of rows that are not finite, which stay so
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows / np.where(lengths == 0, 1, lengths)  # a row of zeros, as of a black image, has no direction

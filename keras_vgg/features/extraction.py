@@ -1,0 +1,165 @@
+"""Descriptors of any number of images by any number of nets, in memory that does not grow with them.
+
+Features are kept on the disk as they come, like an evaluation's posteriors: the same call again goes on where a killed one
+stopped, and comes to the same bits. Only what is told of an image (its name, size, label) is held in memory for all of them.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+import keras_vgg
+from keras_vgg import files
+from keras_vgg.data.split import Split
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.evaluator import BATCH, Pass, check_scale, run_passes
+from keras_vgg.evaluation.images import LIST, look_through
+from keras_vgg.evaluation.source import Source, open_source
+from keras_vgg.evaluation.store import DONE, RowStore, key_of, rows_at_once, write_header
+from keras_vgg.evaluation.views import Views
+from keras_vgg.features import network
+from keras_vgg.features.descriptors import DescriptorProtocol, descriptors
+
+NOT_FINITE = "the net's features are not finite: it overflowed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Extracted:
+    """Descriptors of a split's images.
+
+    Attributes:
+        values: `(N, D)` float32, a file mapped into memory; NaN rows for images that could not be used.
+        labels: `(N,)` int64, -1 where an image cannot be read.
+        names: `(N,)` str, the images.
+        problems: `{name: reason}` of the images that could not be used.
+    """
+
+    values: np.ndarray
+    labels: np.ndarray
+    names: np.ndarray
+    problems: dict[str, str]
+
+
+def open_feature_source(run_or_file: str, *, preprocessing: str | None = None) -> Source:
+    """Finds a net, with or without its top, and what is known of it, without loading it.
+
+    Args:
+        run_or_file: a run folder of `keras_vgg.fit`, or a weight file of any kind.
+        preprocessing: `"caffe"` or `"torch"`, where the file does not say what its weights want.
+
+    Raises:
+        InputError: if there is no such net.
+    """
+    return open_source(run_or_file, preprocessing=preprocessing, needs_top=False)
+
+
+def extract(
+    split: Split,
+    sources: Sequence[Source],
+    protocol: DescriptorProtocol,
+    folder: pathlib.Path,
+    *,
+    batch: int = BATCH,
+    devices: Sequence[str | None] = (None,),
+    say: Callable[[str], None] = print,
+    stream=None,
+) -> Extracted:
+    """Computes the descriptors of a split's images, those of several nets stacked.
+
+    Args:
+        split: the images.
+        sources: the nets, of `open_feature_source`.
+        protocol: what a descriptor is.
+        folder: where features are kept, under `passes/` and `descriptors/`, and images listed that could not be used, in
+            `broken_images.csv`. It may be used for any number of splits, nets and protocols; what it has is not computed again.
+        batch: images of the net's own size whose pixels go through it at a time.
+        devices: where nets compute, a copy on each; `None` stands for wherever TensorFlow would.
+        say: called with lines for people.
+        stream: where progress is shown, if anywhere.
+
+    Raises:
+        InputError: for whatever the user can mend, such as a layer that a net does not have, before any image is read.
+
+    Example:
+        >>> source = open_feature_source("runs/flowers17")
+        >>> found = extract(dataset.train, [source], DescriptorProtocol(scales=(72, 104)), pathlib.Path("descriptors"))
+        >>> found.values.shape
+        (1224, 1024)
+    """
+    if not sources:
+        raise InputError("Expected at least one net. Received: none.")
+    # All of them now, so that a mistake with the last is not told hours later.
+    networks = [[network.load(source, protocol.layer, device=device) for device in devices] for source in sources]
+    views = [_views(source, protocol) for source in sources]
+    for of_net, nets in zip(views, networks, strict=True):
+        for each in of_net:
+            check_scale(each, nets[0].smallest_input)
+    say(f"looking through {split.size} images")
+    images, unusable = look_through(split)
+    files.remove_leftovers(folder / "passes")  # rows of a million images, of which a killed process had written half
+    files.remove_leftovers(folder / "descriptors")
+    passes, keys = [], []
+    for source, nets, of_net in zip(sources, networks, views, strict=True):
+        for one in of_net:
+            depends_on = ["features", source.digest, source.preprocessing, protocol.layer, dataclasses.astuple(one)]
+            keys.append(key_of(depends_on, images.survey.fingerprints))
+            facts = {"net": str(source.path), "layer": protocol.layer, "views": str(one)}
+            store = RowStore(folder / "passes", keys[-1], split.size, nets[0].width, facts)
+            passes.append(Pass(f"net {source.name}", nets, one, store))
+    run_passes(passes, images, batch=batch, stream=stream)
+    stores = iter([each.store for each in passes])
+    values, not_finite = _write(folder, keys, [[next(stores) for _ in of_net] for of_net in views], protocol)
+    unusable.refused.update(dict.fromkeys(not_finite, NOT_FINITE))
+    if not_finite:
+        say(f"features of {len(not_finite)} images are not finite, such as {split.name_of(not_finite[0])}: the net overflowed")
+    if number := unusable.write(folder):
+        say(f"{number} images could not be used: {folder / LIST}")
+    names = np.array([split.name_of(index) for index in range(split.size)])
+    return Extracted(values, images.survey.labels.astype(np.int64), names, dict(unusable.rows()))
+
+
+def facts_of(sources: Sequence[Source], protocol: DescriptorProtocol) -> dict:
+    """Returns what a file of descriptors should tell of how they came about, as JSON can write it."""
+    nets = [
+        {
+            "net": source.arch,
+            "path": str(source.path),
+            "sha256": source.digest,
+            "preprocessing": source.preprocessing,
+            "scales": [views.scale for views in _views(source, protocol)],
+        }
+        for source in sources
+    ]
+    return dataclasses.asdict(protocol) | {"nets": nets, "keras_vgg": keras_vgg.__version__}
+
+
+def _views(source: Source, protocol: DescriptorProtocol) -> tuple[Views, ...]:
+    return protocol.views(max(source.default_scale, source.smallest_input))
+
+
+def _write(folder: pathlib.Path, keys, stores: list[list[RowStore]], protocol: DescriptorProtocol):
+    """Makes descriptors of what the stores hold, some rows at a time.
+
+    Returns:
+        The descriptors as a mapped file, and the indices of images that have features in every pass, but not finite ones.
+    """
+    key = hashlib.sha256(f"{keys} {protocol}".encode()).hexdigest()[:16]
+    path = folder / "descriptors" / f"{key}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def rows(start, stop):
+        return descriptors([[store.rows[start:stop] for store in by_scale] for by_scale in stores], protocol)
+
+    count, width = len(stores[0][0].state), rows(0, 1).shape[1]
+    at_once, not_finite = rows_at_once((width,)), []
+    with files.replacing(path) as beside, open(beside, "wb") as file:
+        write_header(file, (count, width), np.dtype(np.float32))
+        for start in range(0, count, at_once):
+            part = rows(start, start + at_once)
+            file.write(part)
+            done = np.all([store.state[start : start + at_once] == DONE for by_scale in stores for store in by_scale], axis=0)
+            not_finite += [start + int(row) for row in np.flatnonzero(done & np.isnan(part[:, 0]))]
+    return np.load(path, mmap_mode="r"), not_finite

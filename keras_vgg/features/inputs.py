@@ -1,0 +1,52 @@
+"""What descriptors are extracted of: a data set, one split of it or both, or image files."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vgg.data.split import Dataset, Split, files
+
+TRAIN, VALIDATION, ALL = "train", "validation", "all"
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """Images and what is known of them.
+
+    Attributes:
+        split: the images.
+        parts: `(N,)` str, the split of the data set that each is of; `None` for image files.
+        classes: class names in label order; none for image files.
+        description: one line for people.
+    """
+
+    split: Split
+    parts: np.ndarray | None
+    classes: tuple[str, ...]
+    description: str
+
+
+def of_dataset(dataset: Dataset, which: str = ALL) -> Inputs:
+    """Returns the images of a data set: of its `"train"` or `"validation"` split, or of both, those for training first."""
+    splits = {TRAIN: dataset.train, VALIDATION: dataset.validation}
+    chosen = splits if which == ALL else {which: splits[which]}
+    parts = np.repeat(list(chosen), [split.size for split in chosen.values()])
+    split = _joined(*chosen.values()) if which == ALL else splits[which]
+    return Inputs(split, parts, dataset.classes, dataset.description)
+
+
+def of_files(paths: Sequence[str]) -> Inputs:
+    """Returns image files, whose labels are -1."""
+    return Inputs(files(list(paths), np.full(len(paths), -1)), None, (), f"{len(paths)} image files")
+
+
+def _joined(first: Split, second: Split) -> Split:
+    def read(index):
+        return tf.cond(index < first.size, lambda: first.read(index), lambda: second.read(index - first.size))
+
+    def name_of(index):
+        return first.name_of(index) if index < first.size else second.name_of(index - first.size)
+
+    return Split(first.size + second.size, read, name_of)

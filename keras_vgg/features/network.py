@@ -1,0 +1,88 @@
+"""A net made ready for features: from uint8 images to a layer's activations, averaged over all places, on one device."""
+
+import difflib
+import functools
+import itertools
+
+import keras
+import tensorflow as tf
+
+from keras_vgg import preprocessing
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.network import PIXELS
+from keras_vgg.evaluation.source import Source
+from keras_vgg.evaluation.tracing import mean_over_places, over_flips, up_to_layer
+from keras_vgg.evaluation.views import Views
+from keras_vgg.fully_convolutional import to_fully_convolutional
+
+SMALLEST = 32
+"""Fewest pixels of a side that five poolings leave a place of."""
+WITHOUT_TOP = 224
+"""Side of the images that batches are measured by, where a net has none of its own."""
+
+
+class FeatureNetwork:
+    """Features of images of like shape: a layer's activations, averaged over places and mirror images (Appendix B).
+
+    Args:
+        model: a VGG net with or without its top, whose preprocessing is known.
+        layer: name of a layer; `fc1`, `fc2` and `predictions` are looked at densely, as convolutions.
+        name: what the net is called in messages.
+        device: where it computes; by default where TensorFlow would. The model's variables should be there.
+
+    Attributes:
+        crop: side of the net's input, which batches are measured by.
+        smallest_input: images have at least so many pixels on their shorter side.
+        width: channels of the layer: the length of a row of features.
+
+    Raises:
+        InputError: if the model has no such layer, or is of another kind.
+    """
+
+    def __init__(self, model: keras.Model, layer: str, *, name: str | None = None, device: str | None = None):
+        has_top = any(isinstance(each, keras.layers.Dense) for each in model.layers)
+        net = to_fully_convolutional(model, share_weights=True) if has_top else model
+        before_top = _maps(model)
+        known = [each.name for each in net.layers[1:]] if has_top else before_top
+        _check_layer(layer, known, name or model.name, has_top)
+        self.crop = (model.input_shape[1] if has_top else None) or WITHOUT_TOP
+        self.smallest_input = SMALLEST if layer in before_top else max(filter(None, model.input_shape[1:3]))
+        self._net = up_to_layer(net, layer)
+        self._preprocess, self._device = preprocessing.for_model(model), device
+        self.width = self._net.output_shape[-1]
+        # Signatures without sizes: one graph for images of every shape.
+        self._functions = {
+            flip: tf.function(functools.partial(self._trace, flip=flip), input_signature=[PIXELS]) for flip in (False, True)
+        }
+
+    def see(self, images, views: Views):
+        """Returns the features of images, `(B, height, width, 3)` uint8, RGB, to `(B, width)` float32."""
+        with tf.device(self._device):
+            return self._functions[views.flip](images)
+
+    def _trace(self, images, flip: bool):
+        return over_flips(functools.partial(mean_over_places, self._net, self._preprocess), images, flip)
+
+
+def load(source: Source, layer: str, *, device: str | None = None) -> FeatureNetwork:
+    """Loads a net onto a device for the features of one of its layers.
+
+    Raises:
+        InputError: if it cannot be loaded, has no such layer, or what its weights want of an image is not known.
+    """
+    model = source.load_model(device)
+    with tf.device(device):
+        return FeatureNetwork(model, layer, name=str(source.path), device=device)
+
+
+def _maps(model: keras.Model) -> list[str]:
+    """Names of the layers that put out maps, up to the first that does not."""
+    are_maps = itertools.takewhile(lambda layer: len(layer.output.shape) == 4, model.layers)
+    return [layer.name for layer in are_maps if not isinstance(layer, keras.layers.InputLayer)]
+
+
+def _check_layer(layer: str, known: list[str], name: str, has_top: bool) -> None:
+    if layer not in known:
+        near = difflib.get_close_matches(layer, known, 3, cutoff=0.6) or known[-3:]
+        told = "" if has_top else ", which has no top"
+        raise InputError(f"No layer {layer!r} in the net {name}{told}; near it are {', '.join(near)}.")
