@@ -73,6 +73,7 @@ def run(command: Callable[[list[str]], int | None]) -> None:
 
     A user's mistake is one line on the error stream and exit code 2; a traceback means a bug.
     """
+    signal.signal(signal.SIGTERM, _end)
     try:
         code = command(sys.argv[1:])
     except InputError as error:
@@ -85,6 +86,11 @@ def run(command: Callable[[list[str]], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + signal.SIGPIPE
     sys.exit(code)
+
+
+def _end(number, frame):
+    # As an exception, so that what was begun beside files and folders is removed.
+    sys.exit(128 + number)
 
 
 def import_tensorflow() -> None:

@@ -8,6 +8,8 @@ import pathlib
 
 from keras_vgg import cli
 
+_OF_SAVED_MODELS = ("version", "scales", "top_k", "features", "check")  # flags that say nothing of a file for pixels
+
 
 def main(argv: list[str]) -> None:
     """Parses `argv`, exports and prints what was exported."""
@@ -24,11 +26,9 @@ def main(argv: list[str]) -> None:
         "--scales", nargs="+", type=int, metavar="Q", help="test scales; averaged (default: S, or the middle of the jitter)"
     )
     parser.add_argument("--flip", action=cli.BooleanOptionalAction, default=False, help="look at mirror images too (default: off)")
-    parser.add_argument("--top-k", type=int, default=5, metavar="K", help="how many classes to name (default: %(default)s)")
+    parser.add_argument("--top-k", type=int, metavar="K", help="how many classes to name (default: 5)")
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line (default: the run's, or ImageNet's)")
-    parser.add_argument(
-        "--features", choices=("fc2", "fc1", "block5_pool"), default="fc2", help="layer of the features (default: %(default)s)"
-    )
+    parser.add_argument("--features", choices=("fc2", "fc1", "block5_pool"), help="layer of the features (default: fc2)")
     parser.add_argument(
         "--average", choices=("posteriors", "scores"), default="posteriors",
         help="average a dense score map after the soft-max or before it (default: %(default)s)",
@@ -37,30 +37,29 @@ def main(argv: list[str]) -> None:
         "--pooling", choices=("floor", "ceil"), default="floor", help="odd sizes: as Keras or as Caffe (default: %(default)s)"
     )
     parser.add_argument(
-        "--preprocessing", choices=("caffe", "torch"), help="what the net wants of an image, where its file does not say"
+        "--preprocessing", choices=("caffe", "torch"), help="what the net wants of an image, whatever its file says"
     )
     parser.add_argument("--evaluation", metavar="FOLDER", help="folder of keras_vgg.evaluate whose errors go on the model card")
     parser.add_argument("--licence", metavar="TEXT", help="licence of the weights, for the model card")
     parser.add_argument(
         "--format", choices=("saved_model", "onnx", "litert"), default="saved_model", help="what to write (default: %(default)s)"
     )
-    parser.add_argument(
-        "--check", action=cli.BooleanOptionalAction, default=True, help="read a SavedModel back and compare (default: on)"
-    )
-    options = vars(parser.parse_args(argv))
-    model, out, version, check, format_ = (options.pop(name) for name in ("model", "out", "version", "check", "format"))
-    if format_ != "saved_model" and version is not None:
-        parser.error(f"argument --version: goes with SavedModels alone (received --format {format_})")
+    parser.add_argument("--check", action=cli.BooleanOptionalAction, help="read a SavedModel back and compare (default: on)")
+    given = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
+    model, out, format_ = (given.pop(name) for name in ("model", "out", "format"))
+    if format_ != "saved_model" and (of_saved_models := [name for name in _OF_SAVED_MODELS if name in given]):
+        flag = of_saved_models[0].replace("_", "-")
+        parser.error(f"argument --{flag}: goes with SavedModels alone (received --format {format_})")
     cli.import_tensorflow()
     if format_ == "saved_model":
         from keras_vgg.saved_model import export_saved_model
 
-        exported = export_saved_model(model, out, version=version, check=check, **options)
+        exported = export_saved_model(model, out, **given)
         print(f"{exported.path}: {_size(exported.path) / 1e6:,.1f} MB, signatures {', '.join(exported.signatures)}")
     else:
         from keras_vgg.serving.formats import export_file
 
-        exported = export_file(model, out, format=format_, **options)
+        exported = export_file(model, out, format=format_, **given)
         print(f"{exported.path}: {exported.path.stat().st_size / 1e6:,.1f} MB, {exported.inputs} to {exported.outputs}")
     print(_told(exported.card))
     if exported.largest_difference is not None:
@@ -73,9 +72,10 @@ def _size(folder: pathlib.Path) -> int:
 
 def _told(card: dict) -> str:
     protocol, labels = card["protocol"], card["classes"]
-    views = (
-        f"{protocol['kind']} at Q = {', '.join(map(str, protocol['scales']))}{', with mirror images' if protocol['flip'] else ''}"
-    )
+    views = protocol["kind"]
+    if "scales" in protocol:  # a file of another format looks at images as they are
+        views += f" at Q = {', '.join(map(str, protocol['scales']))}"
+    views += ", with mirror images" if protocol["flip"] else ""
     return f"net {card['net']['configuration']}, {len(labels)} classes from {labels[0]} to {labels[-1]}, {views}"
 
 

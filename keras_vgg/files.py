@@ -5,12 +5,15 @@ import errno
 import os
 import pathlib
 import shutil
+import time
 import tomllib
+import uuid
 from collections.abc import Iterator
 
 from keras_vgg.errors import InputError
 
 _BESIDE = ".writing-"
+_DEAD_SECONDS = 24 * 3600
 
 
 @contextlib.contextmanager
@@ -41,23 +44,50 @@ def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
 def appearing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives the path of a folder to fill, made beside `folder`; afterwards it becomes `folder`, if nothing failed.
 
-    Whoever watches sees the folder whole or not at all.
+    Whoever watches sees the folder whole or not at all. What killed processes left beside it more than a day ago is removed.
 
     Raises:
         FileExistsError: if another process was faster in making `folder`.
         InputError: if the file system refuses.
     """
-    beside = folder.with_name(f"{_BESIDE}{os.getpid()}.{folder.name}")
+    # A name of its own for each, as processes in containers on a shared disk may all have the same number.
+    beside = folder.with_name(f"{_BESIDE}{uuid.uuid4().hex}.{folder.name}")
     try:
+        _remove_old_leftovers(folder.parent)
         beside.mkdir(parents=True)
         yield beside
-        beside.rename(folder)
+        try:
+            beside.rename(folder)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise _TakenError from error
+            raise
+    except _TakenError as error:
+        raise FileExistsError(f"{folder} is there already") from error
     except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise FileExistsError(f"{folder} is there already") from error
         raise InputError(f"Could not write {folder}: {error.strerror or error}; make room or mend the folder's rights.") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+class _TakenError(Exception):
+    """A folder's name was taken meanwhile."""
+
+
+def _remove_old_leftovers(folder: pathlib.Path) -> None:
+    for path in folder.glob(f"{_BESIDE}*"):
+        if path.is_dir() and time.time() - path.stat().st_mtime > _DEAD_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def check_folder(folder: pathlib.Path) -> None:
+    """Raises `InputError` if `folder` is none that can be written or made."""
+    nearest = folder.absolute()
+    while not nearest.exists() and not nearest.is_symlink():
+        nearest = nearest.parent
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        what = "is no folder" if not nearest.is_dir() else "cannot be written"
+        raise InputError(f"Expected a folder that can be written. Received: {folder} ({nearest} {what}).")
 
 
 def free_bytes(path: pathlib.Path) -> int:

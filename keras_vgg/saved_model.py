@@ -59,7 +59,8 @@ def export_saved_model(
     Signatures, each with a free batch dimension:
 
     - `serving_default`: `images` `(B, height, width, 3)` float32, RGB in 0–255, of any size from the net's input up, looked at as
-      they are; `probabilities` `(B, classes)`. `serving_uint8`: the same for bytes, a quarter of the traffic.
+      they are; `probabilities` `(B, classes)`. `serving_uint8`: the same for bytes, a quarter of the traffic. Here alone B is at
+      least 1.
     - `classify`: `images` `(B,)`, the bytes of JPEG (grey and CMYK too), PNG, GIF (first frame), BMP or WebP files, each rescaled
       to Q; `probabilities` `(B, classes)`, `scores`, `class_ids` and `class_names` `(B, top_k)`, best first; `error` `(B,)`.
     - `features`: the same images; `features` `(B, channels)` of length one (Appendix B), `error`.
@@ -67,7 +68,8 @@ def export_saved_model(
       `(B, 2)`; `error`. With `dense` only.
 
     An image that cannot be used gives NaN and a non-empty `error`, and harms no other of its batch: bytes that are no whole image,
-    more than 67,108,864 pixels, more than 4,194,304 once rescaled.
+    BMPs with a palette, animated WebPs, more than 67,108,864 pixels, more than 4,194,304 once rescaled, JPEGs of very many scans.
+    How a camera was held (EXIF) is not looked at, as it was not in training.
 
     Args:
         model_or_run: a VGG net with its top whose preprocessing is known, a run folder of `keras_vgg.fit`, or a weight file.
@@ -96,6 +98,7 @@ def export_saved_model(
         raise InputError(f"`version` must be a whole number from 1. Received: version={version}.")
     if version is not None and (root / str(version)).exists():
         raise _exists(root, version)
+    files.check_folder(root)
     plan = plan_export(model_or_run, **options)
     _check_disk(root, plan)
     with tempfile.TemporaryDirectory() as folder:
@@ -141,16 +144,17 @@ def _write(served: Served, plan: Plan, folder: pathlib.Path, check: bool) -> Exp
         try:
             tf.saved_model.save(served, str(beside), signatures=signatures)
             write_requests(beside, inputs)
-        except tf.errors.OpError as error:  # TensorFlow's way to tell of a full disk
-            raise InputError(f"Could not write {folder}: {error.message.splitlines()[0]}.") from error
+        except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:  # a full disk, for TensorFlow
+            raise InputError(f"Could not write {folder}: {error.message.partition(chr(10))[0]}.") from error
         (beside / CARD).write_text(json.dumps(plan.card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         difference = largest_difference(_outputs(beside, signatures, inputs)) if check else None
     return Exported(folder, plan.card, tuple(signatures), difference)
 
 
 def _outputs(folder: pathlib.Path, signatures, inputs) -> Iterator[tuple]:
-    """Yields what was written and the net in memory compute for the same images; names follow from scores."""
+    """Yields what was written and the net in memory compute for the same images."""
     loaded = tf.saved_model.load(str(folder))
     for name, images in inputs.items():
         found, expected = loaded.signatures[name](images=images), signatures[name](images)
-        yield from ((found[output], values) for output, values in expected.items() if values.dtype.is_floating)
+        # Of classes with the same score either may come first; their names follow from that.
+        yield from ((found[name], values) for name, values in expected.items() if name not in ("class_ids", "class_names"))

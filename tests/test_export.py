@@ -50,9 +50,11 @@ def test_a_mistake_is_one_line(tmp_path):
     assert "Expected a run folder with best.keras, or a weight file" in finished.stderr
 
 
-def test_a_version_goes_with_saved_models_alone(tmp_path):
+@pytest.mark.parametrize("flag", [["--version", "3"], ["--scales", "40"], ["--top-k", "2"], ["--features", "fc1"], ["--no-check"]])
+def test_some_flags_go_with_saved_models_alone(capsys, flag):
     with pytest.raises(SystemExit, match="2"):
-        export.main(["--model", "x", "--out", "x.onnx", "--format", "onnx", "--version", "3"])
+        export.main(["--model", "x", "--out", "x.onnx", "--format", "onnx", *flag])
+    assert f"--{flag[0].removeprefix('--no-').strip('-')}: goes with SavedModels alone" in capsys.readouterr().err
 
 
 # Other engines
@@ -88,7 +90,8 @@ def test_the_engine_computes_what_the_net_does(tmp_path, kind, arch):
     plan = plan_export(model, scales=(40,), labels=CLASSES, flip=True)
     found = formats.FORMATS[kind].run(path, images(50, 40))
     np.testing.assert_allclose(found, plan.network.trace_posteriors(images(50, 40), "dense", True), atol=1e-4)
-    assert path.with_suffix(".json").exists()
+    assert (tmp_path / f"{path.name}.json").exists()
+    assert "scales" not in exported.card["protocol"]
 
 
 def test_what_the_engine_computes_is_checked(run, tmp_path, monkeypatch):

@@ -27,7 +27,10 @@ KINDS = {
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
 def look(encoded):
-    return image_headers.image_format(encoded), image_headers.announced_size(encoded)
+    number = image_headers.image_format(encoded)
+    if number == FORMATS.index("GIF"):
+        return number, tf.cast(gif.first_frame(encoded)[1], tf.int64)
+    return number, image_headers.announced_size(encoded)
 
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
@@ -110,8 +113,40 @@ def test_a_gif_has_the_size_of_its_first_frame_whatever_its_canvas():
 def test_a_gif_cut_off_anywhere_raises_nothing():
     whole = animation(2, 20, 30)
     for length in (*range(60), len(whole) // 2, len(whole) - 1):
-        assert cut(whole[:length])[1].numpy().tolist() in ([0, 0], [20, 30]) or length < 60
+        size = cut(whole[:length])[1].numpy().tolist()
+        assert size in ([0, 0], [20, 30]) or 20 > length  # flags cut off may promise a table of another length
 
 
 def test_a_gif_of_extensions_without_end_ends():
     assert cut(b"GIF89a" + bytes(7) + b"\x21\xfe" + b"\xff" * 100_000)[1].numpy().tolist() == [0, 0]
+
+
+def test_a_gif_of_more_blocks_than_are_walked_through_has_no_size():
+    few, many = (b"GIF89a" + bytes(7) + b"\x21\xfe" + b"\x01a" * blocks + b"\0" for blocks in (100, gif.MAX_BLOCKS))
+    frame = encode("GIF", 20, 30)
+    frame = frame[frame.index(b"\x2c\0\0\0\0") :]
+    assert cut(few + frame)[1].numpy().tolist() == [20, 30]
+    assert cut(many + frame)[1].numpy().tolist() == [0, 0]
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+def warn(encoded):
+    return image_headers.what_is_not_decoded(encoded), image_headers.count_scans(encoded)
+
+
+def test_what_is_decoded_wrongly_is_known():
+    buffer = io.BytesIO()
+    noise(20, 30).save(buffer, "WEBP", save_all=True, append_images=[noise(20, 30, 1)])
+    assert b"animated" in warn(buffer.getvalue())[0].numpy()
+    for mode in ("P", "L", "1"):
+        buffer = io.BytesIO()
+        noise(20, 30).convert(mode).save(buffer, "BMP")
+        assert b"palette" in warn(buffer.getvalue())[0].numpy()
+    for kind in KINDS:
+        assert warn(encode(kind, 20, 30))[0].numpy() == b""
+
+
+def test_scans_are_counted():
+    assert warn(encode("JPEG", 200, 300))[1] == 1
+    assert warn(encode("PNG", 20, 30))[1] == 1
+    assert 5 <= warn(encode("progressive JPEG", 200, 300))[1] <= 12

@@ -37,7 +37,7 @@ from keras_vgg.weights import catalogue, download
 SHARED = pathlib.Path(__file__).parents[1].parent / "shared"
 SCALES = (36, 40, 44)
 SUMMARY = {"finished": True, "best_epoch": 3, "best_val_top1_error": 0.25, "best_val_top5_error": 0.0}
-TABLE = [{"protocol": "dense", "top-1 error": 12.5}]
+TABLE = [{"net": "letters", "protocol": "dense", "top-1 error": 12.5}]
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,22 @@ def png_header(height, width):
     parts = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")]
     chunks = [struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in parts]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def encoded_as(kind, mode, **options):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 50, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def jpeg_of_scans(height, width, scans):
+    """A progressive JPEG whose last scan comes again and again."""
+    buffer = io.BytesIO()
+    Image.new("L", (width, height)).save(buffer, "JPEG", progressive=True)
+    whole = buffer.getvalue()
+    last, end = whole.rindex(b"\xff\xda"), whole.rindex(b"\xff\xd9")
+    return whole[:last] + whole[last:end] * (scans - whole.count(b"\xff\xda") + 1) + whole[end:]
 
 
 # What it says
@@ -187,13 +203,17 @@ BAD = {
     "text": (b"hello", "not an image: expected JPEG, PNG, GIF, BMP or WebP"),
     "a TIFF": (b"II*\0" + bytes(50), "not an image"),
     "a JPEG cut off": (ENCODED[0][:-200], "damaged or truncated JPEG"),
-    "a JPEG of three bytes": (ENCODED[0][:3], "damaged or truncated: no size"),
+    "a JPEG of three bytes": (ENCODED[0][:3], "no size can be found in it"),
     "a PNG cut off": (ENCODED[1][:100], "damaged or truncated PNG"),
     "a GIF without frames": (b"GIF89a" + bytes(20), "no size"),
     "a bomb": (png_header(50_000, 40_000), f"50000x40000 pixels, more than {MAX_ANNOUNCED_PIXELS:,}"),
     "the largest bomb": (png_header(2**31 - 1, 2**31 - 1), "2147483647x2147483647 pixels, more than"),
     "a bomb of one row": (png_header(1, 2**26), "1x67108864 pixels, more than 4,194,304 once rescaled to Q=44"),
     "an empty PNG": (png_header(0, 0), "no size"),
+    "a GIF of blocks without end": (b"GIF89a" + bytes(7) + b"\x21\xfe" + b"\x01a" * 100_000, "in too many parts"),
+    "a BMP with a palette": (encoded_as("BMP", "P"), "a BMP with a palette: save it as PNG"),
+    "an animated WebP": (encoded_as("WEBP", "RGB", save_all=True, append_images=[Image.new("RGB", (50, 60))]), "an animated WebP"),
+    "a JPEG of too many scans": (jpeg_of_scans(8000, 8000, 30), "8000x8000 pixels in 30 scans, too much work"),
 }
 
 
@@ -221,6 +241,14 @@ def test_random_bytes_harm_nothing(served):
         broken.append(bytes(spoilt))
     found = classify(served, broken)
     np.testing.assert_array_equal(found["error"] == b"", np.isfinite(found["probabilities"]).all(axis=1))
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "serving_uint8"])
+@pytest.mark.parametrize("size", [(31, 40), (40, 31), (10, 10)])
+def test_pixels_too_few_for_the_net_are_an_error(served, signature, size):
+    dtype = served[signature].structured_input_signature[1]["images"].dtype
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"the sides of `images` must be at least 32"):
+        served[signature](images=tf.zeros((1, *size, 3), dtype))
 
 
 # The folder
@@ -396,7 +424,10 @@ def test_fewer_classes_than_are_to_be_named():
         ({"version": 0}, r"`version` must be a whole number from 1. Received: version=0"),
         ({"features": "fc3"}, r"`features` must be one of fc2, fc1, block5_pool. Received: features='fc3'"),
         ({"labels": ("a", "b")}, r"`labels` must name the net's 7 classes, one each. Received: 2"),
-        ({"labels": ("a\nb", *"bcdefg")}, r"Each of `labels` must be one line of text. Received: 'a\\nb'"),
+        ({"labels": ("a\n", *"bcdefg")}, r"Each name in `labels` must be one line of text. Received: 'a\\n'"),
+        ({"labels": ()}, r"`labels` must name the net's 7 classes, one each. Received: 0"),
+        ({"labels": range(7)}, r"Each name in `labels` must be one line of text. Received: 0"),
+        ({"scales": (1673,)}, r"`scales` must leave a photograph of 3:2 at most 4,194,304 pixels. Received: 1673"),
         ({"labels": "nowhere.txt"}, r"`labels` must be a text file with a class name on each line. Received: nowhere.txt"),
         ({"evaluation": "nowhere"}, r"`evaluation` must be a folder of keras_vgg.evaluate with its table.json. Received: nowhere"),
         ({"average": "medians"}, r"`average` must be one of posteriors, scores"),
@@ -415,13 +446,16 @@ def test_nets_that_cannot_be_exported(tmp_path):
     with pytest.raises(InputError, match=r"Expected a run folder with best.keras, or a weight file"):
         export_saved_model(tmp_path / "nowhere", tmp_path / "vgg")
     (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"Expected a folder that can be written. Received: .*link \(.*link is no folder\)"):
+        export_saved_model(net(), tmp_path / "link", scales=(40,), labels=CLASSES)
     spoilt = net()
     spoilt.get_layer("fc1").bias.assign(np.full(spoilt.get_layer("fc1").bias.shape, np.nan))
     with pytest.raises(InputError, match=r"Expected a net whose outputs are finite. Received: one that gives NaN"):
         export_saved_model(spoilt, tmp_path / "vgg", scales=(40,), labels=CLASSES)
     assert not list((tmp_path / "vgg").iterdir())
-    with pytest.raises(InputError, match=r"Could not write .*file/1"):
-        export_saved_model(net(), tmp_path / "file", scales=(40,), labels=CLASSES)
+    with pytest.raises(InputError, match=r"Expected a folder that can be written. Received: .*file/vgg \(.*file is no folder\)"):
+        export_saved_model(net(), tmp_path / "file" / "vgg", scales=(40,), labels=CLASSES)
 
 
 # Outside Python

@@ -7,6 +7,8 @@ import tensorflow as tf
 
 _HEADER, _DESCRIPTOR = 13, 10  # bytes
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, b"\x3b"
+MAX_BLOCKS = 2**14
+"""Most blocks that are walked through, a second's work: 4 MB of the usual 255 bytes each."""
 
 
 def first_frame(encoded):
@@ -16,7 +18,7 @@ def first_frame(encoded):
         encoded: scalar string, a GIF as it seems; it may break off anywhere.
 
     Returns:
-        `(encoded, size)`: scalar string; `[height, width]`, int32, zeros if there is no frame.
+        `(encoded, size)`: scalar string; `[height, width]`, int32, zeros if there is no frame within `MAX_BLOCKS`.
     """
     content = tf.io.decode_raw(tf.strings.join([encoded, "\0"]), tf.uint8)  # a byte to look at, where there is none
     length = tf.size(content)
@@ -43,5 +45,7 @@ def first_frame(encoded):
         return tf.logical_and(at < length, tf.logical_or(in_blocks, tf.logical_not(is_image)))
 
     start = (tf.minimum(_HEADER + table(_HEADER - 3), length), tf.zeros(2, tf.int32), tf.constant(False), tf.constant(False))
-    end, size, _, _ = tf.while_loop(is_unfinished, step, start, parallel_iterations=1)
+    end, size, in_blocks, is_image = tf.while_loop(is_unfinished, step, start, parallel_iterations=1, maximum_iterations=MAX_BLOCKS)
+    # A walk cut short has seen no end of the frame, which could be of any length.
+    size = tf.where(is_unfinished(end, size, in_blocks, is_image), 0, size)
     return tf.strings.join([tf.strings.substr(encoded, 0, end), _TRAILER]), size

@@ -6,12 +6,11 @@ here works on bytes that may be anything, in a graph too, and raises nothing.
 
 import tensorflow as tf
 
-from keras_vgg.data import gif
 from keras_vgg.data.reading import attempt
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
 
-_HEAD = 32  # bytes; the size of a JPEG and of a GIF's first frame lie anywhere, the others within these
+_HEAD = 32  # bytes; the size of a JPEG and that of a GIF's first frame lie anywhere
 _BIG, _LITTLE = (256**3, 256**2, 256, 1), (1, 256, 256**2, 256**3)
 
 
@@ -32,7 +31,9 @@ def image_format(encoded):
 
 
 def announced_size(encoded):
-    """Returns `[height, width]`, int64, that an image announces; zeros for bytes that announce none.
+    """Returns `[height, width]`, int64, that an image announces; zeros for bytes that announce none, and GIFs.
+
+    A GIF's canvas says nothing of its first frame: `gif.first_frame` finds the size of that.
 
     Args:
         encoded: scalar string.
@@ -44,9 +45,6 @@ def announced_size(encoded):
 
     def png():  # IHDR comes first
         return number(20, _BIG), number(16, _BIG)
-
-    def of_gif():  # that of its first frame: the canvas may have any other
-        return tf.unstack(gif.first_frame(encoded)[1])
 
     def bmp():  # a negative height means rows from top to bottom
         height = number(22, _LITTLE)
@@ -61,9 +59,34 @@ def announced_size(encoded):
         sizes = tf.stack([tf.zeros(2, tf.int64), tf.stack(simple), tf.stack(lossless), tf.stack(extended)])
         return tf.unstack(sizes[kind])
 
-    readers = (lambda: (0, 0), lambda: _jpeg_size(encoded), png, of_gif, bmp, webp)  # none first, then as in FORMATS
+    readers = (lambda: (0, 0), lambda: _jpeg_size(encoded), png, lambda: (0, 0), bmp, webp)  # none first, then as in FORMATS
     branches = [lambda read=read: tf.cast(tf.stack(read()), tf.int64) for read in readers]
     return tf.switch_case(image_format(encoded) + 1, branches)
+
+
+def what_is_not_decoded(encoded):
+    """Returns what an image is that TensorFlow decodes wrongly or not at all, a scalar string; empty if it is none of these."""
+    head = _head(encoded)
+    has_palette = head[28] + 256 * head[29] <= 8  # bits a pixel; its indices would be taken for shades of grey
+    is_animated = tf.logical_and(head[15] == ord("X"), head[20] // 2 % 2 == 1)
+    number = image_format(encoded)
+    found = tf.constant("")
+    found = tf.where(tf.logical_and(number == FORMATS.index("BMP"), has_palette), "a BMP with a palette: save it as PNG", found)
+    return tf.where(tf.logical_and(number == FORMATS.index("WebP"), is_animated), "an animated WebP: save a frame of it", found)
+
+
+def count_scans(encoded):
+    """Returns how many scans a JPEG has, int64, each of which a decoder goes over all pixels for; one for other formats.
+
+    Ten are usual in a progressive one. A scan of a hundred bytes can be repeated thousands of times.
+    """
+
+    def count():
+        content = tf.io.decode_raw(encoded, tf.uint8)
+        begins = tf.logical_and(content[:-1] == 0xFF, content[1:] == 0xDA)  # within a scan 0xFF is never followed by that
+        return tf.math.count_nonzero(begins)
+
+    return tf.maximum(tf.cond(image_format(encoded) == FORMATS.index("JPEG"), count, lambda: tf.constant(1, tf.int64)), 1)
 
 
 def _head(encoded):

@@ -110,6 +110,7 @@ def _other_window(encoded, scale, top, left, crop):
 
 
 def _decode(encoded):
+    # With `channels` unsaid, an animated WebP makes TensorFlow 2.21 write beyond its memory.
     image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     image.set_shape([None, None, 3])
     return image

@@ -60,9 +60,8 @@ def look(transport: Transport, url: str, model: Model, signature: str, outputs: 
         ) from error
     except RefusedError as error:
         what = repr(model.name) + (f" with label {model.label!r}" if model.label else "")
-        raise InputError(
-            f"The server at {url} has no model {what} to ask ({error}). Give the name that it has there as --name."
-        ) from error
+        flags = "--name and --label" if model.label else "--name"
+        raise InputError(f"The server at {url} has no model {what} to ask ({error}). Give what it has as {flags}.") from error
     if not outputs <= served.outputs.get(signature, frozenset()):
         raise InputError(
             f"Version {served.version} of the model {model.name!r} at {url} must have a signature {signature!r} with the outputs "

@@ -69,6 +69,7 @@ class Transport(Protocol):
 
 
 def one_line(text: str, most: int = 300) -> str:
-    """Returns `text` without line breaks, cut to `most` characters."""
+    """Returns `text` without line breaks and what cannot be printed, cut to `most` characters."""
+    text = "".join(each if each.isprintable() else " " for each in text)
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -22,11 +22,18 @@ def largest_difference(pairs: Iterable[tuple]) -> float:
     """
     differences = [0.0]
     for written, expected in pairs:
+        written, expected = np.asarray(written), np.asarray(expected)
+        if written.shape != expected.shape:
+            raise RuntimeError(f"what was exported gives shape {written.shape} where the net in memory gives {expected.shape}")
+        if expected.dtype.kind != "f":
+            if not np.array_equal(written, expected):
+                raise RuntimeError(f"what was exported gives {written} where the net in memory gives {expected}")
+            continue
         if not np.isfinite(expected).all():
             raise InputError(
                 "Expected a net whose outputs are finite. Received: one that gives NaN or infinity; its weights are spoilt."
             )
-        differences.append(float(np.max(np.abs(np.asarray(written, np.float64) - expected))))
+        differences.append(float(np.max(np.abs(written.astype(np.float64) - expected))))
     if not (largest := np.max(differences)) <= TOLERANCE:
         raise RuntimeError(f"what was exported differs by {largest:g} from the net in memory")
     return float(largest)

@@ -11,7 +11,10 @@ from keras_vgg.data.image_headers import FORMATS
 from keras_vgg.data.reading import attempt
 
 MAX_ANNOUNCED_PIXELS = 2**26
-"""Most pixels that an image may have before it is rescaled: 67 million, beyond any camera's, a tenth of a gigabyte each colour."""
+"""Most pixels that an image may have before it is rescaled: 67 million, 201 MB once decoded."""
+
+MAX_SCANNED_PIXELS = 2**30
+"""Most pixels times scans of a JPEG, six seconds' work: sixteen scans of the largest image."""
 
 
 def rescaled_images(encoded, scales: tuple[int, ...], *, crop: int | None, most_pixels: int):
@@ -24,12 +27,12 @@ def rescaled_images(encoded, scales: tuple[int, ...], *, crop: int | None, most_
         most_pixels: of a whole rescaled image, beyond which it is refused.
 
     Returns:
-        `(rescaled, error)`: for each scale `(height, width, 3)` uint8, RGB; and why the image
-        cannot be used, a scalar string, empty if it can. What is rescaled of a refused image has no meaning.
+        `(rescaled, error)`: for each scale `(height, width, 3)` uint8, RGB; and why the image cannot be used, a scalar string,
+        empty if it can. What is rescaled of a refused image has no meaning.
     """
     is_gif = image_headers.image_format(encoded) == FORMATS.index("GIF")
-    encoded = tf.cond(is_gif, lambda: gif.first_frame(encoded)[0], lambda: encoded)
-    size = image_headers.announced_size(encoded)
+    encoded, frame_size = tf.cond(is_gif, lambda: gif.first_frame(encoded), lambda: (encoded, tf.zeros(2, tf.int32)))
+    size = tf.where(is_gif, tf.cast(frame_size, tf.int64), image_headers.announced_size(encoded))
     error = refusal(encoded, size, max(scales), most_pixels if crop is None else None)
     nothing = tuple(tf.zeros([0, 0, 3], tf.uint8) for _ in scales)
 
@@ -59,7 +62,7 @@ def refusal(encoded, size, scale: int, most_pixels: int | None):
         scale: the largest Q.
         most_pixels: of an image rescaled to it, if that matters.
     """
-    text = tf.strings.as_string
+    text, scans = tf.strings.as_string, image_headers.count_scans(encoded)
     shown = tf.strings.join([text(size[0]), "x", text(size[1]), " pixels"])
     # Sides that can be announced are too long for a product of 64 bits.
     pixels = tf.reduce_prod(tf.minimum(size, 2**30))
@@ -67,8 +70,13 @@ def refusal(encoded, size, scale: int, most_pixels: int | None):
     rules = [
         (tf.strings.length(encoded) == 0, "no bytes"),
         (image_headers.image_format(encoded) < 0, f"not an image: expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"),
-        (tf.reduce_min(size) <= 0, "damaged or truncated: no size in its header"),
+        (tf.reduce_min(size) <= 0, "damaged, truncated or in too many parts: no size can be found in it"),
+        (image_headers.what_is_not_decoded(encoded) != "", image_headers.what_is_not_decoded(encoded)),
         (pixels > MAX_ANNOUNCED_PIXELS, tf.strings.join([shown, f", more than {MAX_ANNOUNCED_PIXELS:,}"])),
+        (
+            tf.minimum(pixels, 2**30) * scans > MAX_SCANNED_PIXELS,
+            tf.strings.join([shown, " in ", text(scans), " scans, too much work"]),
+        ),
     ]
     if most_pixels is not None:
         too_large = tf.strings.join([shown, f", more than {most_pixels:,} once rescaled to Q={scale}"])

@@ -62,13 +62,16 @@ FORMATS = {
 }
 
 
+_OF_PIXELS = ("kind", "dense", "flip", "average", "pooling")  # what a protocol says of images that are looked at as they are
+
+
 @dataclasses.dataclass(frozen=True)
 class ExportedFile:
     """What was exported.
 
     Attributes:
         path: the file.
-        card: as `model_card.json` of a SavedModel; lies beside the file.
+        card: as `model_card.json` of a SavedModel; lies beside the file, `flowers17.onnx.json`.
         inputs, outputs: for people.
         largest_difference: between what the engine computes from the file and what the net in memory does.
     """
@@ -108,10 +111,10 @@ def export_file(model_or_run: keras.Model | str | os.PathLike, path: str | os.Pa
     with files.replacing(path) as beside:
         _write(model, beside, format)
         difference = largest_difference(_outputs(kind, beside, plan))
-    card = path.with_suffix(".json")
-    files.write_text(card, json.dumps(plan.card, indent=2, ensure_ascii=False) + "\n")
+    card = plan.card | {"protocol": {name: plan.card["protocol"][name] for name in _OF_PIXELS}}
+    files.write_text(path.with_name(f"{path.name}.json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n")
     side = "height, width" if plan.protocol.dense else f"{plan.network.crop}, {plan.network.crop}"
-    return ExportedFile(path, plan.card, f"images (batch, {side}, 3) float32", "probabilities (batch, classes)", difference)
+    return ExportedFile(path, card, f"images (batch, {side}, 3) float32", "probabilities (batch, classes)", difference)
 
 
 def pixel_model(plan: Plan) -> keras.Model:

@@ -39,7 +39,7 @@ def model_card(
         preprocessing: what its weights want.
         labels: class names.
         source: where it came from, if from a run folder or file.
-        evaluation: folder of `keras_vgg.evaluate` whose table of errors belongs to this net.
+        evaluation: folder of `keras_vgg.evaluate` that tested this net; its rows go on the card as they are.
         licence: of the weights; by default that of the public weights, if these are some.
 
     Raises:
@@ -62,7 +62,7 @@ def model_card(
         "classes": list(labels),
         "data": recipe and recipe["dataset"],
         "recipe": recipe,
-        "protocol": dataclasses.asdict(protocol) | {"kind": protocol.kind, "average": network.average},
+        "protocol": dataclasses.asdict(protocol) | {"kind": protocol.kind, "average": network.average, "pooling": network.pooling},
         "preprocessing": dataclasses.asdict(preprocessing) | {"text": str(preprocessing)},
         "errors": {
             "in_training": run and _summary(run),
@@ -84,7 +84,10 @@ def read_table(folder: str | pathlib.Path) -> list[dict]:
     """
     path = pathlib.Path(folder) / _EVALUATION_TABLE
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(rows, list) or not all(isinstance(row, dict) and "net" in row for row in rows):
+            raise ValueError("it holds no rows of nets")
+        return rows
     except (OSError, ValueError) as error:
         raise InputError(
             f"`evaluation` must be a folder of keras_vgg.evaluate with its {path.name}. Received: {folder} ({error})."
@@ -95,5 +98,8 @@ def _summary(run: pathlib.Path) -> dict | None:
     path = run / "summary.json"
     if not path.exists():
         return None  # not finished
-    summary = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"Expected the summary of a run as JSON. Received: {path} ({error}).") from error
     return {name: summary[name] for name in ("best_epoch", "best_val_top1_error", "best_val_top5_error") if name in summary}

@@ -8,11 +8,13 @@ import keras
 
 from keras_vgg import preprocessing as preprocessing_of
 from keras_vgg.errors import InputError
+from keras_vgg.evaluation.batches import MAX_PIXELS
 from keras_vgg.evaluation.evaluator import check_scale
 from keras_vgg.evaluation.network import Network
 from keras_vgg.evaluation.source import DEFAULT_SCALE, Source, class_names, open_source
 from keras_vgg.evaluation.views import Views
 from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.serving import warm_up
 from keras_vgg.serving.model_card import model_card
 from keras_vgg.serving.signatures import FEATURES, Protocol
 
@@ -67,9 +69,8 @@ def plan_export(
     scales = tuple(dict.fromkeys(scales or (_default_scale(source, network),)))
     _check_scales(scales, dense, network.crop)
     protocol = Protocol(dense, scales, flip, min(top_k, network.classes), features)
-    names = given or class_names(source and source.classes, network.classes)
-    if len(names) != network.classes:
-        raise InputError(f"`labels` must name the net's {network.classes} classes, one each. Received: {len(names)}.")
+    names = class_names(source and source.classes, network.classes) if given is None else given
+    _check_labels(names, network.classes, "classes.txt of the run" if given is None else "`labels`")
     wants = preprocessing_of.for_model(network.model)
     card = model_card(network, protocol, wants, names, source=source, evaluation=evaluation, licence=licence)
     return Plan(network, wants, protocol, names, card)
@@ -82,6 +83,10 @@ def _default_scale(source: Source | None, network: Network) -> int:
 def _check_scales(scales, dense: bool, crop: int) -> None:
     for scale in scales:
         check_scale(Views("dense" if dense else "center", scale), crop)
+        if dense and scale * scale * warm_up.ASPECT > MAX_PIXELS:
+            raise InputError(
+                f"`scales` must leave a photograph of 3:2 at most {MAX_PIXELS:,} pixels. Received: {scale}; give smaller ones."
+            )
 
 
 def _check_choices(top_k: int, features: str) -> None:
@@ -96,11 +101,17 @@ def _given_labels(labels) -> tuple[str, ...] | None:
         return None
     if isinstance(labels, (str, pathlib.Path)):
         try:
-            labels = pathlib.Path(labels).read_text(encoding="utf-8").splitlines()
+            labels = pathlib.Path(labels).read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(
                 f"`labels` must be a text file with a class name on each line. Received: {labels} ({error})."
             ) from error
-    if broken := [name for name in labels if not name.strip() or len(name.splitlines()) > 1]:
-        raise InputError(f"Each of `labels` must be one line of text. Received: {broken[0]!r}.")
     return tuple(labels)
+
+
+def _check_labels(names: tuple[str, ...], classes: int, origin: str) -> None:
+    if len(names) != classes:
+        raise InputError(f"{origin} must name the net's {classes} classes, one each. Received: {len(names)}.")
+    for name in names:
+        if not isinstance(name, str) or not name.strip() or "\n" in name or "\r" in name:
+            raise InputError(f"Each name in {origin} must be one line of text. Received: {name!r}.")

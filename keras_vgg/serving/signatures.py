@@ -74,8 +74,16 @@ class Served(tf.Module):
         return {name: tf.function(function, input_signature=[spec]) for name, (function, spec) in found.items()}
 
     def _see_pixels(self, images):
-        """`(B, height, width, 3)`, RGB in 0–255, as they are, to `probabilities`."""
-        return {"probabilities": self._network.trace_posteriors(images, self._protocol.kind, self._protocol.flip)}
+        """`(B, height, width, 3)`, RGB in 0–255, as they are, to `probabilities`.
+
+        One image or more, none smaller than the net's input.
+        """
+        side = self._network.crop
+        enough = tf.debugging.assert_greater_equal(
+            tf.reduce_min(tf.shape(images)[1:3]), side, f"the sides of `images` must be at least {side}"
+        )
+        with tf.control_dependencies([enough]):
+            return {"probabilities": self._network.trace_posteriors(images, self._protocol.kind, self._protocol.flip)}
 
     def _classify(self, images):
         """Encoded images to `probabilities` `(B, classes)` and the `top_k` most probable classes, best first."""

@@ -10,17 +10,21 @@ FILE = "assets.extra/tf_serving_warmup_requests"
 """Where TensorFlow Serving looks for them in a SavedModel: a TFRecord file of `PredictionLog`."""
 
 
+ASPECT = 1.5
+"""Width by height of the image files among them."""
+
+
 def example_inputs(signatures: Sequence[str], side: int) -> dict[str, tf.Tensor]:
     """Returns an input for each signature.
 
     Args:
         signatures: names of `signatures.Served`.
-        side: of the images, pixels; JPEGs are a half wider.
+        side: of the images, pixels; JPEGs are `ASPECT` times as wide.
 
     Returns:
         `{signature: tensor}`.
     """
-    shades = np.add.outer(np.arange(side), np.arange(side * 3 // 2)) % 256  # smooth, which makes a small JPEG
+    shades = np.add.outer(np.arange(side), np.arange(int(ASPECT * side))) % 256  # smooth, which makes a small JPEG
     pixels = np.repeat(shades[..., np.newaxis], 3, axis=2).astype(np.uint8)
     square = tf.constant(pixels[np.newaxis, :, :side])
     of_pixels = {"serving_default": tf.cast(square, tf.float32), "serving_uint8": square}
