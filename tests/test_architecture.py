@@ -32,6 +32,8 @@ STRANGERS = {
     "fully_convolutional": {"data", "models", "weights", "recipe", "cli"},
     "evaluation": {"models", "cli"},
     "remote": {"cli", "recipe", "configs"},
+    "features": {"training", "cli", "saved_model"},
+    "linear": {"models", "layers", "preprocessing", "recipe", "cli", "weights", "transfer", "training", "applications", "serving"},
     "serving": {"training", "applications", "cli"},
     "saved_model": {"training", "applications", "cli"},
     "applications": {"data", "recipe", "cli", "transfer"},
@@ -112,6 +114,7 @@ def test_what_must_answer_at_once_imports_no_tensorflow():
         import sys
         import keras_vgg, keras_vgg.configs, keras_vgg.recipe, keras_vgg.cli, keras_vgg.describe, keras_vgg.files, keras_vgg.fit
         import keras_vgg.convert, keras_vgg.weights.catalogue, keras_vgg.export, keras_vgg.client
+        import keras_vgg.extract, keras_vgg.transfer_eval, keras_vgg.style
         import keras_vgg.remote.session, keras_vgg.remote.rest_transport
         print([name for name in ("tensorflow", "keras", "tensorflow_datasets") if name in sys.modules])
     """

@@ -1,0 +1,181 @@
+"""Images with any number of classes each: PASCAL VOC in its own layout (`voc:PATH`) and from TFDS (`tfds:voc/2007`).
+
+Labels are as the devkit's classification task has them: 1 where the image shows an object of the class, 0 where it shows none, and
+-1 where all its objects of the class are marked difficult, which neither count for nor against.
+"""
+
+import dataclasses
+import os
+import pathlib
+import xml.etree.ElementTree
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vgg.data import tfds_records
+from keras_vgg.data.split import Split, files
+from keras_vgg.errors import InputError
+
+PRESENT, ABSENT, DIFFICULT = 1, 0, -1
+SETS = ("train", "val", "test")
+NAMES = "voc:PATH (such as voc:VOCdevkit/VOC2007) or tfds:voc/YEAR"
+_IN_TFDS = {"train": "train", "val": "validation", "test": "test"}
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiLabel:
+    """Images of some sets, one set after another.
+
+    Attributes:
+        split: the images; as single label of each it tells 0.
+        parts: `(N,)` str, the set that each is of.
+        labels: `(N, classes)` int8: 1 present, 0 absent, -1 difficult.
+        classes: class names in label order (sorted).
+        description: one line for people.
+    """
+
+    split: Split
+    parts: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    description: str
+
+
+def open_multi_label(name: str, sets: Sequence[str] = SETS) -> MultiLabel:
+    """Returns the sets of the data set `name`.
+
+    Args:
+        name: `voc:PATH` or `tfds:voc/2007`.
+        sets: out of `SETS`. The test images of VOC-2012 come without annotations, so that nothing can be measured on them here.
+
+    Raises:
+        InputError: for an unknown name, missing files or sets, annotations that cannot be read.
+    """
+    kind, _, argument = name.partition(":")
+    if kind == "voc" and argument:
+        return _open_folder(argument, sets)
+    if kind == "tfds" and argument:
+        return _open_tfds(argument, sets)
+    raise InputError(f"A data set of many labels an image must be {NAMES}. Received: {name!r}.")
+
+
+# --- VOC's own layout -----------------------------------------------------------------------------------------------------
+
+
+def _open_folder(path: str, sets: Sequence[str]) -> MultiLabel:
+    root = pathlib.Path(path).expanduser()
+    if missing := [name for name in ("JPEGImages", "Annotations", "ImageSets/Main") if not (root / name).is_dir()]:
+        inside = sorted(found.parent.name for found in root.glob("*/JPEGImages"))
+        told = f"it has {', '.join(inside)}; give one of them" if inside else f"it has no {', no '.join(missing)}"
+        raise InputError(f"`voc:` must name a folder with JPEGImages, Annotations and ImageSets/Main. Received: {path}; {told}.")
+    images = {name: _read_list(root / "ImageSets" / "Main" / f"{name}.txt") for name in sets}
+    every = [image for name in sets for image in images[name]]
+    objects = [read_annotation(root / "Annotations" / f"{image}.xml") for image in every]
+    classes = tuple(sorted(set().union(*objects)))
+    if not classes:
+        raise InputError(f"{root / 'Annotations'} must tell what the images show. Received: no object in {len(every)} of them.")
+    labels = np.zeros((len(every), len(classes)), np.int8)
+    for row, of_image in enumerate(objects):
+        for name, label in of_image.items():
+            labels[row, classes.index(name)] = label
+    paths = [os.path.join(root, "JPEGImages", f"{image}.jpg") for image in every]
+    parts = np.repeat(sets, [len(images[name]) for name in sets])
+    return MultiLabel(files(paths, np.zeros(len(paths), np.int32)), parts, labels, classes, root.name)
+
+
+def _read_list(path: pathlib.Path) -> list[str]:
+    try:
+        names = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Expected a list of images, one a line. Received: {path} ({error}).") from error
+    if not names:
+        raise InputError(f"Expected a list of images, one a line. Received: {path}, which is empty.")
+    return names
+
+
+def read_annotation(path: pathlib.Path) -> dict[str, int]:
+    """Returns `{class: 1 or -1}` of an annotation: -1 where all objects of the class are difficult.
+
+    Parts of objects (heads, hands and feet of persons) are none themselves.
+
+    Raises:
+        InputError: if there is no such file, or it is not VOC's XML.
+    """
+    found: dict[str, int] = {}
+    try:
+        for each in xml.etree.ElementTree.parse(path).getroot().findall("object"):
+            name = each.find("name").text.strip()
+            difficult = int(each.findtext("difficult") or 0)  # some later files leave it out
+            found[name] = max(found.get(name, DIFFICULT), DIFFICULT if difficult else PRESENT)
+    except FileNotFoundError as error:
+        raise InputError(f"Every image of a set must have its annotation. Received: no {path}.") from error
+    except (OSError, xml.etree.ElementTree.ParseError, AttributeError, ValueError) as error:
+        raise InputError(f"Expected an annotation in VOC's XML. Received: {path} ({error}).") from error
+    return found
+
+
+# --- TensorFlow Datasets --------------------------------------------------------------------------------------------------
+
+
+def _open_tfds(name: str, sets: Sequence[str]) -> MultiLabel:
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name)
+        builder.download_and_prepare()
+    except Exception as error:  # whatever TFDS raises (unknown name, no network, manual download) is told, with its own words
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"`tfds:` must name a data set that TFDS has or can prepare. Received: {name} ({reason}).") from error
+    if missing := {"image", "labels", "labels_no_difficult"} - set(builder.info.features):
+        raise InputError(f"tfds:{name} must have features as voc has. Received: none called {', '.join(sorted(missing))}.")
+    if missing := [part for part in sets if _IN_TFDS[part] not in builder.info.splits]:
+        raise InputError(f"tfds:{name} must have the sets {', '.join(sets)}. Received: no {', no '.join(missing)}.")
+    classes = tuple(builder.info.features["labels"].feature.names)
+    records = [_records(builder, _IN_TFDS[part]) for part in sets]
+    read, tell = _readers(builder, records)
+    ends = np.cumsum([len(each) for each in records])
+
+    def name_of(index):
+        part = int(np.searchsorted(ends, index, side="right"))
+        return f"{builder.info.full_name}/{sets[part]}[{index - (ends[part] - len(records[part]))}]"
+
+    rows = tf.data.Dataset.range(int(ends[-1])).map(tell, num_parallel_calls=tf.data.AUTOTUNE)
+    labels = np.array(list(rows.as_numpy_iterator()), np.int8)
+    parts = np.repeat(sets, [len(each) for each in records])
+    return MultiLabel(Split(len(labels), read, name_of), parts, labels, classes, f"TFDS {builder.info.full_name}")
+
+
+def _records(builder, split: str):
+    shards = [os.fspath(path) for path in builder.info.splits[split].filepaths]
+    of_records = builder.info.file_format.value == "array_record"
+    return tfds_records.ArrayRecords(shards) if of_records else tfds_records.TFRecords(shards)
+
+
+def _readers(builder, records):
+    """Returns graph functions from an index over all `records`: to the encoded image and 0, and to its row of labels."""
+    import tensorflow_datasets as tfds
+
+    features, decoders = builder.info.features, {"image": tfds.decode.SkipDecoding()}
+    wanted = {name: features[name] for name in ("image", "labels", "labels_no_difficult")}
+    specs = tfds.decode.PartialDecoding(wanted, decoders=decoders).extract_features(features)
+    starts = np.cumsum([0, *map(len, records)])
+    num_classes = features["labels"].feature.num_classes
+
+    def record(index):
+        part = int(np.searchsorted(starts, index, side="right")) - 1
+        return records[part].read(int(index - starts[part]))
+
+    def example(index):
+        found = tf.ensure_shape(tf.numpy_function(record, [index], tf.string, stateful=False), [])
+        return specs.deserialize_example(found, decoders=decoders)
+
+    def tell(index):
+        found = example(index)
+        shown, plain = (
+            tf.reduce_any(tf.one_hot(found[name], num_classes, on_value=True, off_value=False, dtype=tf.bool), axis=0)
+            for name in ("labels", "labels_no_difficult")
+        )
+        return tf.where(plain, PRESENT, tf.where(shown, DIFFICULT, ABSENT))
+
+    return lambda index: (example(index)["image"], tf.constant(0)), tell

@@ -1,0 +1,149 @@
+"""Training on some images and testing on others: what came of one split."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_vgg.errors import InputError
+from keras_vgg.linear import average_precision, splits, svm
+from keras_vgg.linear.measures import accuracy, class_recalls, mean_class_recall
+
+MEASURES = ("mean_class_recall", "accuracy", "mean_ap_11_point", "mean_ap_area")
+"""All in percent."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """One split's results.
+
+    Attributes:
+        measures: in percent, by name out of `MEASURES`.
+        by_class: the same for each class, `(classes,)` float64: of `mean_class_recall` the recalls, of `mean_ap_…` the average
+            precisions; NaN for classes without test images.
+        cost: C.
+        train_images, test_images: numbers of them.
+    """
+
+    measures: dict[str, float]
+    by_class: dict[str, np.ndarray]
+    cost: float
+    train_images: int
+    test_images: int
+
+
+def one_label(
+    values: np.ndarray,
+    labels: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    classes: Sequence[str],
+    *,
+    costs: Sequence[float] = svm.COSTS,
+    seed: int = 0,
+    number: int = 1,
+) -> Outcome:
+    """Tells the class of images that have one.
+
+    C is what gives the best mean class recall on a fifth of each class' training images, held out; then all are trained on.
+
+    Args:
+        values: `(N, D)` float, features.
+        labels: `(N,)` int.
+        train, test: indices.
+        classes: class names in label order.
+        costs: among which C is chosen.
+        seed, number: of the split, for which images are held out.
+
+    Raises:
+        InputError: for an empty class, a single one, or one too small to hold out any.
+    """
+    splits.check_classes(labels[train], classes, " for training")
+    if not len(test):
+        raise InputError("There must be images to test on. Received: none that can be used.")
+
+    def guesses(fit, on):
+        features = svm.compact(values[fit], values[on])
+        return lambda cost: svm.decide(features, labels[fit], cost).argmax(axis=1)
+
+    cost = costs[0]
+    if len(costs) > 1:
+        kept, held_out = (train[places] for places in splits.hold_out(labels[train], classes, seed=seed, number=number))
+        guess = guesses(kept, held_out)
+        cost = svm.choose_cost(costs, lambda cost: mean_class_recall(labels[held_out], guess(cost), len(classes)))
+    found = guesses(train, test)(cost)
+    recalls = 100 * class_recalls(labels[test], found, len(classes))
+    measures = {"mean_class_recall": float(np.nanmean(recalls)), "accuracy": 100 * accuracy(labels[test], found)}
+    return Outcome(measures, {"mean_class_recall": recalls}, cost, len(train), len(test))
+
+
+def many_labels(
+    values: np.ndarray,
+    labels: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    classes: Sequence[str],
+    *,
+    choosing: tuple[np.ndarray, np.ndarray],
+    costs: Sequence[float] = svm.COSTS,
+) -> Outcome:
+    """Ranks images by whether they show a class, for each class by itself.
+
+    An SVM is trained for each class on all training images but those where it is difficult. One C serves all classes: the one with
+    the best mean average precision (area) on images held out; classes that lack examples there have no say.
+
+    Args:
+        values: `(N, D)` float, features.
+        labels: `(N, classes)` int: 1 present, 0 absent, -1 difficult.
+        train, test: indices.
+        classes: class names in label order.
+        choosing: indices to train on and to test on for choosing C.
+        costs: among which C is chosen.
+
+    Raises:
+        InputError: if a class has no image that shows it, or none that does not, for training; or none to test on.
+    """
+    check_many(labels, train, test, classes)
+
+    def rank(fit, on):
+        features = svm.compact(values[fit], values[on])
+        return lambda label, cost: _scores(features, labels[fit, label], cost)
+
+    cost = costs[0]
+    if len(costs) > 1:
+        fit, on = choosing
+        able = [n for n in range(len(classes)) if _has_both(labels[fit, n]) and (labels[on, n] == average_precision.PRESENT).any()]
+        if not able:
+            raise InputError(
+                "C is chosen on images held out, which must show some class. Received: none; give --costs with one value."
+            )
+        scores = rank(fit, on)
+        cost = svm.choose_cost(costs, lambda cost: np.mean([average_precision.area(labels[on, n], scores(n, cost)) for n in able]))
+    scores, by_class = rank(train, test), {"mean_ap_11_point": [], "mean_ap_area": []}
+    for label in range(len(classes)):
+        found = scores(label, cost)
+        by_class["mean_ap_11_point"].append(100 * average_precision.eleven_point(labels[test, label], found))
+        by_class["mean_ap_area"].append(100 * average_precision.area(labels[test, label], found))
+    by_class = {name: np.array(each) for name, each in by_class.items()}
+    return Outcome({name: float(each.mean()) for name, each in by_class.items()}, by_class, cost, len(train), len(test))
+
+
+def check_many(labels: np.ndarray, train: np.ndarray, test: np.ndarray, classes: Sequence[str]) -> None:
+    """Raises `InputError` as `many_labels` does."""
+    if not len(train) or not len(test):
+        raise InputError(f"There must be images to train and to test on. Received: {len(train)} and {len(test)} that can be used.")
+    for purpose, part, wanted in (("show it for training", train, 1), ("do not show it for training", train, 0),
+                                  ("show it for testing", test, 1)):  # fmt: skip
+        if short := [name for label, name in enumerate(classes) if not (labels[part, label] == wanted).any()]:
+            told = ", ".join(short[:3]) + (", …" if len(short) > 3 else "")
+            raise InputError(f"Each class must have images that {purpose}. Received: none for {told}.")
+
+
+def _has_both(labels: np.ndarray) -> bool:
+    return bool((labels == 1).any() and (labels == 0).any())
+
+
+def _scores(features: svm.Features, labels: np.ndarray, cost: float) -> np.ndarray:
+    told = labels != average_precision.DIFFICULT
+    chosen = features if told.all() else dataclasses.replace(features, train=features.train[told])
+    return svm.decide(chosen, labels[told].astype(np.int64), cost)[:, 1]

@@ -1,0 +1,129 @@
+"""What is tested and what it shows: of data sets, whose descriptors are yet to be computed, or from files of descriptors."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_vgg.data import voc
+from keras_vgg.data.datasets import open_dataset
+from keras_vgg.data.split import Split
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.batches import survey
+from keras_vgg.features.descriptor_file import DescriptorFile
+from keras_vgg.features.inputs import of_dataset
+from keras_vgg.linear.tasks import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Images and what they show.
+
+    Attributes:
+        labels: `(N,)` int64; of a `multi-label` task `(N, classes)` int8, 1, 0 or -1 (difficult).
+        parts: `(N,)` str, the split or set that each is of.
+        usable: `(N,)` bool; images that cannot be read, or that a net made nothing of, are not.
+        classes: class names in label order.
+        description: one line for people.
+        split: where the images are read; `None` of descriptors from files.
+    """
+
+    labels: np.ndarray
+    parts: np.ndarray
+    usable: np.ndarray
+    classes: tuple[str, ...]
+    description: str
+    split: Split | None = None
+
+    def indices(self, *parts: str) -> np.ndarray:
+        """Returns the usable images of some parts."""
+        return np.flatnonzero(self.usable & np.isin(self.parts, parts))
+
+
+def open_data(task: Task) -> Data:
+    """Opens a task's images and finds out what they show.
+
+    Raises:
+        InputError: if there is no such data set, or it has no class that is to be left out.
+    """
+    if task.protocol == "multi-label":
+        found = voc.open_multi_label(task.dataset, ("train", "val") if task.test_set == "val" else voc.SETS)
+        kept = _classes_kept(found.classes, task.leave_out)
+        classes, usable = tuple(found.classes[label] for label in kept), np.ones(len(found.parts), bool)
+        return Data(found.labels[:, kept], found.parts, usable, classes, found.description, found.split)
+    opened = of_dataset(open_dataset(task.dataset))
+    labels = survey(opened.split, lambda unread: None).labels.astype(np.int64)
+    data = Data(labels, opened.parts, labels >= 0, opened.classes, opened.description, opened.split)
+    return _without(data, task.leave_out)[0]
+
+
+def open_files(paths: Sequence[str | pathlib.Path], task: Task) -> tuple[Data, np.ndarray, np.ndarray, dict]:
+    """Reads descriptors that `keras_vgg.extract` wrote.
+
+    Returns:
+        What they show, the descriptors `(N, D)` float32, the images' names `(N,)` str, and what the first file tells of itself.
+
+    Raises:
+        InputError: if a file is none of these, they do not fit each other or the task.
+    """
+    if task.protocol == "multi-label":
+        raise InputError("`--features` have one label an image, which does not do for the protocol multi-label; give --model.")
+    read = [DescriptorFile.read(path) for path in paths]
+    if len({(each.classes, each.features.shape[1:]) for each in read}) > 1:
+        raise InputError(f"Files of descriptors must agree in classes and length. Received: {', '.join(map(str, paths))}.")
+    for path, each in zip(paths, read, strict=True):
+        if task.protocol == "fixed" and each.split is None:
+            raise InputError(f"The protocol fixed needs to know which images are for training. Received: {path}, without `split`.")
+        if each.labels.max(initial=-1) >= len(each.classes) or len(each.labels) != len(each.features):
+            raise InputError(f"{path} must have a label for each image and a name for each label. Received: others.")
+    labels, values, names = (np.concatenate([getattr(e, n) for e in read]) for n in ("labels", "features", "images"))
+    parts = np.concatenate([np.full(len(each.labels), "") if each.split is None else each.split for each in read])
+    told = ", ".join(pathlib.Path(path).name for path in paths)
+    data, kept = _without(Data(labels.astype(np.int64), parts, labels >= 0, read[0].classes, told), task.leave_out)
+    return data, values[kept], names[kept], read[0].facts
+
+
+def with_descriptors(data: Data, values: np.ndarray, names: np.ndarray) -> Data:
+    """Returns `data` without the images whose descriptors are NaN, which is how `extract` leaves those it could not use.
+
+    Args:
+        data: the images.
+        values: `(N, D)` float32.
+        names: `(N,)` str.
+
+    Raises:
+        InputError: for descriptors that are NaN or infinite in part, or if none is left.
+    """
+    numbers = np.array([np.isfinite(row).sum() for row in values], np.int64)  # row by row: they may be a mapped file of gigabytes
+    odd = [index for index in np.flatnonzero(numbers < values.shape[1]) if not np.isnan(values[index]).all()]
+    if odd:
+        raise InputError(
+            f"Features must be finite, or NaN throughout where an image cannot be used. Received: NaN or infinite in part for "
+            f"{len(odd)} images, such as {names[odd[0]]}."
+        )
+    usable = data.usable & (numbers > 0)
+    if not usable.any():
+        raise InputError(f"{data.description} must have images that can be used. Received: none out of {len(values)}.")
+    return dataclasses.replace(data, usable=usable)
+
+
+def _classes_kept(classes: Sequence[str], leave_out: Sequence[str]) -> list[int]:
+    lowered = [name.lower() for name in classes]
+    if missing := [name for name in leave_out if name.lower() not in lowered]:
+        raise InputError(f"`leave_out` must name classes of the data set. Received: {', '.join(missing)}.")
+    without = {name.lower() for name in leave_out}
+    return [label for label, name in enumerate(lowered) if name not in without]
+
+
+def _without(data: Data, leave_out: Sequence[str]) -> tuple[Data, np.ndarray]:
+    """Returns the data without some classes, and which images are left."""
+    kept = _classes_kept(data.classes, leave_out)
+    renumbered = np.full(len(data.classes) + 1, -1)
+    renumbered[kept] = np.arange(len(kept))  # the last stays -1: what -1 stands for
+    # Images that cannot be read have no label and might be of any class; they stay, to be counted.
+    left = np.flatnonzero((data.labels < 0) | (renumbered[data.labels] >= 0))
+    split = data.split and data.split.subset(left)
+    classes = tuple(data.classes[label] for label in kept)
+    labels = renumbered[data.labels[left]]
+    return Data(labels, data.parts[left], data.usable[left], classes, data.description, split), left

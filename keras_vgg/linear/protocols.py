@@ -1,0 +1,74 @@
+"""The protocols of Table 11 on descriptors that are there: which images are for what, and what came of it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_vgg.errors import InputError
+from keras_vgg.features.inputs import TRAIN, VALIDATION
+from keras_vgg.linear import splits, svm
+from keras_vgg.linear.classify import Outcome, check_many, many_labels, one_label
+from keras_vgg.linear.data import Data
+from keras_vgg.linear.tasks import Task
+
+
+def check(data: Data, task: Task, costs: Sequence[float] = svm.COSTS) -> None:
+    """Finds out whether the images suffice; before they are described, so that nobody waits for a net in vain.
+
+    Raises:
+        InputError: for a single class, an empty one, or fewer images than a split needs.
+    """
+    if task.protocol == "random":
+        splits.check_counts(_labels(data), data.classes, task.train_images)
+        labels = np.repeat(np.arange(len(data.classes)), task.train_images)
+    elif task.protocol == "fixed":
+        labels = data.labels[data.indices(TRAIN)]
+        splits.check_classes(labels, data.classes, " for training")
+        if not len(data.indices(VALIDATION)):
+            raise InputError("There must be images to test on. Received: none that can be used.")
+    else:
+        check_many(data.labels, data.indices(*_training_sets(task)), data.indices(task.test_set), data.classes)
+        return
+    if len(costs) > 1:
+        splits.hold_out(labels, data.classes, seed=0, number=1)
+
+
+def run(data: Data, values: np.ndarray, task: Task, *, costs: Sequence[float] = svm.COSTS, seed: int = 0) -> list[Outcome]:
+    """Returns what came of each split: of `random` as many as it has, else one.
+
+    Args:
+        data: what the images show.
+        values: `(N, D)` float, descriptors.
+        task: the protocol.
+        costs: among which C is chosen.
+        seed: of all that is drawn.
+
+    Raises:
+        InputError: as `check`.
+    """
+    check(data, task, costs)
+    options = {"costs": costs}
+    if task.protocol == "multi-label":
+        train, test = data.indices(*_training_sets(task)), data.indices(task.test_set)
+        if task.test_set == "val":
+            choosing = tuple(train[places] for places in splits.hold_out_of_any(len(train), seed=seed, number=1))
+        else:
+            choosing = data.indices("train"), data.indices("val")
+        return [many_labels(values, data.labels, train, test, data.classes, choosing=choosing, **options)]
+    labels, options = _labels(data), options | {"seed": seed}
+    if task.protocol == "fixed":
+        return [one_label(values, labels, data.indices(TRAIN), data.indices(VALIDATION), data.classes, **options)]
+    outcomes = []
+    for number in range(1, task.splits + 1):
+        drawn = {"train_images": task.train_images, "test_images": task.test_images, "seed": seed, "number": number}
+        train, test = splits.random_split(labels, data.classes, **drawn)
+        outcomes.append(one_label(values, labels, train, test, data.classes, number=number, **options))
+    return outcomes
+
+
+def _labels(data: Data) -> np.ndarray:
+    return np.where(data.usable, data.labels, -1)
+
+
+def _training_sets(task: Task) -> tuple[str, ...]:
+    return ("train",) if task.test_set == "val" else ("train", "val")

@@ -1,0 +1,133 @@
+"""A transfer evaluation from rows: data opened, descriptors computed, SVMs trained, tables written."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from keras_vgg import files
+from keras_vgg.evaluation.evaluator import BATCH
+from keras_vgg.evaluation.source import Source
+from keras_vgg.features.extraction import extract
+from keras_vgg.linear import protocols, report, svm
+from keras_vgg.linear.data import Data, open_data, open_files, with_descriptors
+from keras_vgg.linear.tasks import Row, Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How it is done.
+
+    Attributes:
+        costs: among which C is chosen.
+        seed: of random splits and of what is held out.
+        batch, devices: see `extraction.extract`.
+    """
+
+    costs: tuple[float, ...] = svm.COSTS
+    seed: int = 0
+    batch: int = BATCH
+    devices: tuple[str | None, ...] = (None,)
+
+
+def evaluate(
+    tasks: Mapping[str, Task],
+    sources: Mapping[str, Source],
+    rows: Sequence[Row],
+    folder: pathlib.Path,
+    settings: Settings = Settings(),
+    *,
+    say: Callable[[str], None] = print,
+    stream=None,
+) -> list[dict]:
+    """Tests nets and returns the table's lines.
+
+    Features that `folder` has already are not computed again, be it for another row or in another process.
+
+    Args:
+        tasks: by name.
+        sources: nets by name, of `open_feature_source`.
+        rows: which net on which task.
+        folder: takes `table.csv`, `table.json`, `classes.csv`, `left_out.csv`, and `features/`.
+        settings: how.
+        say: called with lines for people.
+        stream: where progress is shown, if anywhere.
+
+    Raises:
+        InputError: for whatever the user can mend; what is wrong with the data, before any net is at work.
+    """
+    opened = {}
+    for name in dict.fromkeys(row.data for row in rows):
+        data = opened[name] = open_data(tasks[name])
+        say(f"data: {data.description}, {len(data.parts)} images, {len(data.classes)} classes")
+        protocols.check(data, tasks[name], settings.costs)
+
+    def describe(row: Row) -> _Described:
+        data, nets, descriptor = opened[row.data], [sources[name] for name in row.models], tasks[row.data].descriptor
+        say(f"net {' & '.join(row.models)} on {row.data}")
+        # What `extract` would say of images that cannot be used is said below, of all data in one list.
+        options = {"batch": settings.batch, "devices": settings.devices, "say": lambda line: None, "stream": stream}
+        found = extract(data.split, nets, descriptor, folder / "features", **options)
+        scales = descriptor.scales or dict.fromkeys(source.default_scale for source in nets)
+        told = _told(" & ".join(row.models), row.data, descriptor.layer, scales, descriptor.combine)
+        return _Described(data, found.values, found.names, found.problems, told)
+
+    return _evaluate(tasks, rows, describe, folder, settings, say)
+
+
+def evaluate_files(
+    paths: Sequence[str], task: Task, folder: pathlib.Path, settings: Settings = Settings(), *, say: Callable[[str], None] = print
+) -> list[dict]:
+    """`evaluate` for descriptors that `keras_vgg.extract` wrote, one task's."""
+    data, values, names, facts = open_files(paths, task)
+    say(f"data: {data.description}, {len(values)} images, {len(data.classes)} classes")
+    nets = facts.get("nets", [])
+    scales = dict.fromkeys(scale for net in nets for scale in net["scales"])
+    told = _told(" & ".join(net["net"] for net in nets), data.description, facts.get("layer", ""), scales, facts.get("combine", ""))
+    described = _Described(data, values, names, facts.get("problems", {}), told)
+    return _evaluate({data.description: task}, [Row(data.description, ())], lambda row: described, folder, settings, say)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Described:
+    """Images with their descriptors, what is wrong with some, and what the table is to tell of them."""
+
+    data: Data
+    values: np.ndarray
+    names: np.ndarray
+    problems: dict[str, str]
+    told: dict[str, str]
+
+
+def _told(net: str, data: str, layer: str, scales: Iterable[int], combined: str) -> dict[str, str]:
+    return {"net": net, "data": data, "layer": layer, "Q": ", ".join(map(str, scales)), "combined": combined}
+
+
+def _evaluate(tasks, rows, describe, folder, settings: Settings, say) -> list[dict]:
+    lines, of_classes, left_out = [], [], {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for row in rows:
+        task, found = tasks[row.data], describe(row)
+        data = with_descriptors(found.data, found.values, found.names)
+        lost = np.flatnonzero(~data.usable)
+        left_out |= {(row.data, found.names[index]): found.problems.get(found.names[index], "no descriptor") for index in lost}
+        _write_left_out(folder / "left_out.csv", left_out)
+        if lost.size:
+            say(f"{lost.size} images of {row.data} cannot be used and are left out: {folder / 'left_out.csv'}")
+        outcomes = protocols.run(data, found.values, task, costs=settings.costs, seed=settings.seed)
+        if untested := sum(np.isnan(each).sum() for each in outcomes[0].by_class.values()):
+            say(f"{untested} classes of {row.data} have no images for testing and do not count in means over classes")
+        facts = found.told | {"protocol": task.protocol, "classes": len(data.classes), "left out": lost.size, "seed": settings.seed}
+        lines += report.lines_of(outcomes, facts, row.paper)
+        of_classes += report.class_lines(outcomes, facts, data.classes)
+        report.write(folder, lines, of_classes)  # after each row: a table may take days
+    return lines
+
+
+def _write_left_out(path: pathlib.Path, reasons: Mapping[tuple[str, str], str]) -> None:
+    path.unlink(missing_ok=True)  # of an earlier evaluation
+    if reasons:
+        table = pd.DataFrame([(*where, reason) for where, reason in reasons.items()], columns=["data", "image", "reason"])
+        files.write_text(path, table.to_csv(index=False))

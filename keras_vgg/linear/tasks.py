@@ -1,0 +1,63 @@
+"""What is tested, as data: a data set with its protocol, and the rows of a table."""
+
+import dataclasses
+
+from keras_vgg.errors import InputError
+from keras_vgg.features.descriptors import DescriptorProtocol
+
+PROTOCOLS = ("random", "fixed", "multi-label")
+TEST_SETS = ("test", "val")
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A data set and how nets are tested on it.
+
+    Attributes:
+        dataset: as for `keras_vgg.fit`; for `multi-label`, `voc:PATH` or `tfds:voc/YEAR`.
+        protocol: `random`: training and validation images pooled, then `splits` random splits; `fixed`: training on the training
+            split, testing on the validation split; `multi-label`: the sets of VOC.
+        train_images: of each class in a random split.
+        test_images: most of each class in a random split.
+        splits: number of random splits.
+        leave_out: classes that are not to take part, such as Caltech-101's `BACKGROUND_Google`, by name in either case. The
+            paper's 102 and 257 classes are with Caltech's background classes, so that by default all take part.
+        test_set: of `multi-label`: `test` (trained on train and val, C chosen on val), or `val` where test images have no public
+            annotations (trained on train alone, C chosen on a fifth of it).
+        descriptor: what an image becomes.
+
+    Raises:
+        InputError: for values out of range.
+    """
+
+    dataset: str
+    protocol: str
+    train_images: int = 30
+    test_images: int = 50
+    splits: int = 3
+    leave_out: tuple[str, ...] = ()
+    test_set: str = "test"
+    descriptor: DescriptorProtocol = dataclasses.field(default_factory=DescriptorProtocol)
+
+    def __post_init__(self):
+        for name, choices in (("protocol", PROTOCOLS), ("test_set", TEST_SETS)):
+            if getattr(self, name) not in choices:
+                raise InputError(f"`{name}` must be one of {', '.join(choices)}. Received: {getattr(self, name)!r}.")
+        for name in ("train_images", "test_images", "splits"):
+            if getattr(self, name) < 1:
+                raise InputError(f"`{name}` must be at least 1. Received: {getattr(self, name)}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        data: the task's name.
+        models: names of the nets whose descriptors are stacked; none for descriptors from a file.
+        paper: by measure, the paper's figure in percent and its deviation or `None`.
+    """
+
+    data: str
+    models: tuple[str, ...]
+    paper: dict[str, tuple[float, float | None]] = dataclasses.field(default_factory=dict)

@@ -1,0 +1,183 @@
+"""Tests nets on other data sets (Table 11): `python -m keras_vgg.transfer_eval --model D --dataset folder:PATH --protocol random`.
+
+A net's descriptors of images, made as in Appendix B, train linear SVMs. Prints a table with the paper's figures beside ours, and
+leaves it and each class' figures in a folder; the same command again computes no feature twice. `--recipe recipes/table11.toml` is
+the paper's whole table; `--features` takes what `keras_vgg.extract` wrote.
+"""
+
+import dataclasses
+import pathlib
+import re
+import sys
+
+from keras_vgg import cli
+from keras_vgg.errors import InputError
+
+_OF_TASK = ("train_images", "test_images", "splits", "leave_out", "test_set")
+_OF_DESCRIPTOR = ("layer", "scales", "flip", "combine", "normalize")
+
+
+def main(argv: list[str]) -> None:
+    """Parses `argv`, tests and prints the table."""
+    arguments = _parser().parse_args(argv)
+    if arguments.batch < 1:
+        raise InputError(f"`--batch` must be at least 1. Received: {arguments.batch}.")
+    if arguments.seed < 0:
+        raise InputError(f"`--seed` must not be negative. Received: {arguments.seed}.")
+    if sum(map(bool, (arguments.recipe, arguments.features, arguments.model and not arguments.recipe))) != 1:
+        raise InputError("Give either --model RUN_OR_FILE with --dataset, or --features FILE, or --recipe FILE.")
+    cli.import_tensorflow()
+    from keras_vgg.evaluation.session import devices_for
+    from keras_vgg.features.extraction import open_feature_source
+    from keras_vgg.linear import report, session, svm
+
+    costs = tuple(arguments.costs or svm.COSTS)
+    svm.check_costs(costs)
+    settings = session.Settings(costs, arguments.seed, arguments.batch)
+    if arguments.features:
+        folder = _folder(arguments, pathlib.Path(arguments.features[0]).stem)
+        lines = session.evaluate_files(arguments.features, _task_of_file(arguments), folder, settings)
+    else:
+        models, tasks, rows = _of_recipe(arguments) if arguments.recipe else _of_flags(arguments)
+        sources = {name: open_feature_source(path, preprocessing=arguments.preprocessing) for name, path in models.items()}
+        settings = dataclasses.replace(settings, devices=devices_for(arguments.replicas))
+        name = pathlib.Path(arguments.recipe).stem if arguments.recipe else f"{'-'.join(models)}-{rows[0].data}"
+        folder = _folder(arguments, name)
+        lines = session.evaluate(tasks, sources, rows, folder, settings, stream=sys.stdout)
+    print(f"\n{report.format_table(lines)}\n\nfolder: {folder}")
+
+
+def _parser() -> cli.Parser:
+    parser = cli.Parser(prog="python -m keras_vgg.transfer_eval", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="[NAME=]PATH",
+        help="run folder or weight file; several are tested each and stacked. With --recipe, NAME says which of its nets it is",
+    )  # fmt: skip
+    parser.add_argument(
+        "--dataset", action="append", default=[], metavar="[NAME=]DATA",
+        help="folder:PATH, csv:FILE, tfds:NAME[/CONFIG]; of many labels an image voc:PATH or tfds:voc/YEAR. With --recipe, NAME "
+        "says which of its data it is",
+    )  # fmt: skip
+    parser.add_argument("--recipe", metavar="FILE", help="recipe of a table (TOML), e.g. recipes/table11.toml")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="of a recipe, only the rows on these data")
+    parser.add_argument("--features", nargs="+", metavar="FILE", help="descriptors that keras_vgg.extract wrote, in place of nets")
+    parser.add_argument(
+        "--protocol", choices=("random", "fixed", "multi-label"),
+        help="random splits; the data set's own split; VOC's sets (default: multi-label for VOC, else random)",
+    )  # fmt: skip
+    parser.add_argument("--train-images", type=int, help="of each class in a random split (default: 30)")
+    parser.add_argument("--test-images", type=int, help="most of each class in a random split (default: 50)")
+    parser.add_argument("--splits", type=int, help="number of random splits (default: 3)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: %(default)s)")
+    parser.add_argument("--leave-out", nargs="+", metavar="CLASS", help="classes that do not take part, such as BACKGROUND_Google")
+    parser.add_argument(
+        "--test-set", choices=("test", "val"), help="of VOC: val where test images have no annotations, as in 2012 (default: test)"
+    )
+    parser.add_argument(
+        "--costs", nargs="+", type=float, metavar="C",
+        help="C is chosen among them, on 20%% of the training images, for VOC on val; a single one is taken as it is "
+        "(default: 0.01 0.1 1 10 100)",
+    )  # fmt: skip
+    parser.add_argument("--layer", help="whose activations describe an image (default: fc2)")
+    parser.add_argument("--scales", nargs="+", type=int, metavar="Q", help="scales (default: S, or the middle of the jitter)")
+    parser.add_argument("--flip", action=cli.BooleanOptionalAction, help="look at mirror images too (default: on)")
+    parser.add_argument("--combine", choices=("average", "stack"), help="several scales (default: average)")
+    parser.add_argument("--normalize", action=cli.BooleanOptionalAction, help="make descriptors of length one (default: on)")
+    parser.add_argument("--out", metavar="FOLDER", help="where results go (default: evaluations/transfer-NAME)")
+    parser.add_argument(
+        "--preprocessing", choices=("caffe", "torch"), help="what the nets want of an image, where files do not say"
+    )
+    parser.add_argument(
+        "--batch", type=int, default=32, help="images of the net's own size that go through at a time (default: %(default)s)"
+    )
+    parser.add_argument("--replicas", type=int, help="devices that work side by side (default: all GPUs)")
+    return parser
+
+
+def _of_recipe(arguments):
+    from keras_vgg.linear.recipe import read_recipe
+
+    if given := _given(arguments, ("protocol", *_OF_TASK, *_OF_DESCRIPTOR)):
+        raise InputError(f"{_flags(given)} is what a recipe says; it goes without --recipe.")
+    recipe = read_recipe(arguments.recipe)
+    models = recipe.models | _renamed("model", arguments.model, recipe.models)
+    datasets = _renamed("dataset", arguments.dataset, recipe.data)
+    tasks = recipe.data | {name: dataclasses.replace(recipe.data[name], dataset=dataset) for name, dataset in datasets.items()}
+    if unknown := set(arguments.only or ()) - set(tasks):
+        raise InputError(f"`--only` must name data out of {', '.join(tasks)}. Received: {', '.join(sorted(unknown))}.")
+    rows = [row for row in recipe.rows if not arguments.only or row.data in arguments.only]
+    if not rows:
+        raise InputError(f"Recipe {arguments.recipe} must have rows on {', '.join(arguments.only)}. Received: none.")
+    used = {name for row in rows for name in row.models}
+    return {name: path for name, path in models.items() if name in used}, tasks, rows
+
+
+def _of_flags(arguments):
+    from keras_vgg.linear.tasks import Row
+
+    if len(arguments.dataset) != 1:
+        raise InputError("Give one --dataset: folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or voc:PATH.")
+    if arguments.only:
+        raise InputError("`--only` chooses among the data of a recipe; it goes with --recipe.")
+    given = [_name_and_path(model) for model in arguments.model]
+    models = {name or pathlib.Path(path).name: path for name, path in given}
+    if len(models) < len(given):
+        raise InputError("Several models of one name; call them by --model NAME=PATH.")
+    dataset = arguments.dataset[0]
+    of_voc = dataset.startswith("voc:") or re.match(r"tfds:voc\b", dataset)
+    task = _task(arguments, dataset, "multi-label" if of_voc else "random")
+    groups = [(name,) for name in models] + ([tuple(models)] if len(models) > 1 else [])
+    return models, {dataset: task}, [Row(dataset, group) for group in groups]
+
+
+def _task_of_file(arguments):
+    if given := _given(arguments, ("dataset", "only", *_OF_DESCRIPTOR)):
+        raise InputError(f"{_flags(given)} goes with nets; descriptors in a file are what they are.")
+    return _task(arguments, "", "random")
+
+
+def _task(arguments, dataset: str, usual_protocol: str):
+    from keras_vgg.features.descriptors import DescriptorProtocol
+    from keras_vgg.linear.tasks import Task
+
+    def values(names):
+        given = {name: getattr(arguments, name) for name in _given(arguments, names)}
+        return {name: tuple(dict.fromkeys(value)) if isinstance(value, list) else value for name, value in given.items()}
+
+    protocol = arguments.protocol or usual_protocol
+    apart = {"train_images": "random", "test_images": "random", "splits": "random", "test_set": "multi-label"}
+    if wrong := [name for name in _given(arguments, tuple(apart)) if apart[name] != protocol]:
+        raise InputError(f"{_flags(wrong)} is of the protocol {apart[wrong[0]]}. Received: --protocol {protocol}.")
+    return Task(dataset, protocol, **values(_OF_TASK), descriptor=DescriptorProtocol(**values(_OF_DESCRIPTOR)))
+
+
+def _renamed(flag: str, given: list[str], known: dict) -> dict[str, str]:
+    """Returns `{name: path}` of flags that say which of a recipe's own they stand for."""
+    pairs = [text.partition("=") for text in given]
+    for text, (name, _, path) in zip(given, pairs, strict=True):
+        if name not in known or not path:
+            raise InputError(f"With --recipe, --{flag} must be NAME=… with NAME one of {', '.join(known)}. Received: {text}.")
+    return {name: path for name, _, path in pairs}
+
+
+def _name_and_path(model: str) -> list[str | None]:
+    is_named = re.match(r"[\w.+/-]+=", model) and not pathlib.Path(model).exists()  # runs/lr=0.1 is a path
+    return model.split("=", 1) if is_named else [None, model]
+
+
+def _given(arguments, names) -> list[str]:
+    return [name for name in names if getattr(arguments, name) not in (None, [])]
+
+
+def _flags(names: list[str]) -> str:
+    return ", ".join(f"`--{name.replace('_', '-')}`" for name in names)
+
+
+def _folder(arguments, name: str) -> pathlib.Path:
+    folder = pathlib.Path(arguments.out or f"evaluations/transfer-{re.sub(r'[^-.A-Za-z0-9_]+', '-', name).strip('-')}")
+    print(f"folder: {folder}", flush=True)
+    return folder
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,401 @@
+"""The command `transfer_eval` end to end, on the real extraction with a narrow net: what it prints and leaves, and how it fails."""
+
+import io
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.svm
+from PIL import Image
+from test_evaluation import write_run
+from test_evaluation_views import net
+from test_voc import write_voc
+
+from keras_vgg import extract, transfer_eval
+from keras_vgg.data.datasets import open_dataset
+from keras_vgg.errors import InputError
+from keras_vgg.features import extraction, network
+from keras_vgg.features.descriptor_file import DescriptorFile
+from keras_vgg.linear import session
+
+ROOT = pathlib.Path(__file__).parents[1]
+COLORS = {"ant": (0, 1, 1), "bee": (1, 0, 1), "cat": (1, 1, 0)}
+COUNTS = {"ant": 9, "bee": 7, "cat": 12}
+
+
+def tinted(color, seed):
+    """A noisy PNG of a tint, which any net can tell from others."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (34, 38, 3)) * np.array(color)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once():
+    """Loads a net of the same file once: making graphs of it takes most of the time of small extractions."""
+    load, loaded = network.load, {}
+
+    def load_once(source, layer, *, device=None):
+        key = source.digest, source.preprocessing, source.name, layer, device
+        if key not in loaded:
+            loaded[key] = load(source, layer, device=device)
+        return loaded[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "load", load_once)
+        yield
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with two runs, a flat folder of classes with a broken image, one with train and val, and a VOC tree."""
+    folder = tmp_path_factory.mktemp("place")
+    write_run(folder / "first")
+    write_run(folder / "second", seed=5, jitter=None, scale=36)
+    for name, count in COUNTS.items():
+        for part in ("flat", "parts/train", "parts/val"):
+            (folder / part / name).mkdir(parents=True)
+        for number in range(count):
+            content = tinted(COLORS[name], number)
+            (folder / "flat" / name / f"{number:02}.png").write_bytes(content)
+            (folder / "parts" / ("val" if number % 3 == 0 else "train") / name / f"{number:02}.png").write_bytes(content)
+    (folder / "flat" / "cat" / "99.png").write_bytes(tinted(COLORS["cat"], 0)[:100])
+    return folder
+
+
+@pytest.fixture
+def here(place, monkeypatch):
+    monkeypatch.chdir(place)
+
+
+SMALL = ["--costs", "1"]
+RANDOM = ["--protocol", "random", "--train-images", "4", "--test-images", "3"]
+
+
+def run(*arguments):
+    transfer_eval.main([*arguments, *([] if "--costs" in arguments else SMALL)])
+
+
+def read(folder):
+    return pd.read_csv(pathlib.Path(folder) / "table.csv", keep_default_na=False, dtype={"Q": str, "C": str})
+
+
+@pytest.fixture(scope="module")
+def tested(place):
+    """Two nets, each and stacked, on random splits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        run("--model", "first", "--model", "b=second", "--dataset", "folder:flat", *RANDOM, "--out", "out", "--costs", "1", "10")
+    return place / "out"
+
+
+def test_a_line_for_each_net_and_measure_and_the_stacked(tested):
+    table = read(tested)
+    assert table.net.tolist() == ["first"] * 2 + ["b"] * 2 + ["first & b"] * 2
+    assert table.measure.tolist() == ["mean class recall", "accuracy"] * 3
+    assert (table["train images"] == 12).all()
+    assert (table["test images"] == 9).all()  # at most three of a class
+    assert table.Q.tolist() == ["40"] * 2 + ["36"] * 2 + ["40, 36"] * 2
+    assert (table["left out"] == 1).all()
+    assert table.value.min() > 80  # tints are easy to tell
+    assert all(len(values.split()) == 3 for values in table["values"])
+    assert all(set(costs.split()) <= {"1", "10"} for costs in table.C)
+
+
+def test_files_that_are_left(tested):
+    lines = json.loads((tested / "table.json").read_text())
+    assert [line["value"] for line in lines] == pytest.approx(read(tested).value.tolist())
+    left = pd.read_csv(tested / "left_out.csv")
+    assert left[["data", "image"]].values.tolist() == [["folder:flat", "flat/cat/99.png"]]
+    assert left.reason.str.len().min() > 5
+    classes = pd.read_csv(tested / "classes.csv")
+    of_first = classes[(classes.net == "first") & (classes.measure == "mean class recall")]
+    assert of_first["class"].tolist() == ["ant", "bee", "cat"]
+    assert of_first.value.mean() == pytest.approx(lines[0]["value"])
+
+
+def test_the_same_command_again_computes_no_feature(here, tested, monkeypatch, capsys):
+    monkeypatch.setattr(network.FeatureNetwork, "see", None)  # cannot be called
+    before = read(tested)
+    run("--model", "first", "--dataset", "folder:flat", *RANDOM, "--out", "out", "--costs", "1", "10")
+    pd.testing.assert_frame_equal(read(tested), before.iloc[:2])
+    shown = capsys.readouterr().out
+    for text in ("folder: out", "data: folder flat, 29 images, 3 classes", "1 images of folder:flat cannot be used", "±"):
+        assert text in shown
+    run("--model", "first", "--model", "b=second", "--dataset", "folder:flat", *RANDOM, "--out", "out", "--costs", "1", "10")
+
+
+def test_another_seed_is_another_split(here, tested, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(session.protocols.splits, "random_split", record(drawn, session.protocols.splits.random_split))
+    for seed in ("0", "0", "1"):
+        shutil.copytree(tested / "features", tmp_path / "features", dirs_exist_ok=True)
+        run("--model", "first", "--dataset", "folder:flat", *RANDOM, "--seed", seed, "--splits", "2", "--out", str(tmp_path))
+    assert drawn[:2] == drawn[2:4]
+    assert drawn[0] != drawn[1]
+    assert not {*map(str, drawn[:2])} & {*map(str, drawn[4:])}
+    assert read(tmp_path).seed.tolist() == [1, 1]
+
+
+def record(found, function):
+    def recorded(*arguments, **options):
+        result = function(*arguments, **options)
+        found.append([part.tolist() for part in result])
+        return result
+
+    return recorded
+
+
+FIXED = ["--dataset", "folder:parts", "--protocol", "fixed", "--layer", "block5_pool", "--scales", "36", "44"]
+
+
+def test_fixed_is_the_svm_on_what_extract_gives(here, tmp_path):
+    """By another route: the descriptors of both splits, scikit-learn by itself."""
+    run("--model", "first", *FIXED, "--combine", "stack", "--out", str(tmp_path))
+    protocol = extraction.DescriptorProtocol("block5_pool", (36, 44), combine="stack")
+    dataset, source = open_dataset("folder:parts"), extraction.open_feature_source("first")
+    train, test = (extraction.extract(s, [source], protocol, tmp_path / "x") for s in (dataset.train, dataset.validation))
+    machine = sklearn.svm.LinearSVC(C=1.0, dual=True, random_state=0).fit(train.values, train.labels)
+    guesses = machine.predict(test.values)
+    recalls = [np.mean(guesses[test.labels == label] == label) for label in range(3)]
+    table = read(tmp_path)
+    assert table.value.tolist() == pytest.approx([100 * np.mean(recalls), 100 * np.mean(guesses == test.labels)])
+    assert table.deviation.tolist() == ["", ""]
+    assert table["train images"].tolist() == [len(train.labels)] * 2
+    assert table.Q.tolist() == ["36, 44"] * 2
+
+
+def test_a_net_without_its_top(here, tmp_path):
+    net(include_top=False).save(tmp_path / "no_top.keras")
+    arguments = [*FIXED, "--preprocessing", "torch", "--no-flip", "--no-normalize", "--out", str(tmp_path / "out")]
+    run("--model", str(tmp_path / "no_top.keras"), *arguments)
+    assert (tmp_path / "out" / "table.csv").exists()
+
+
+def test_descriptors_from_a_file_give_the_same(here, tmp_path):
+    file = str(tmp_path / "f.npz")
+    described = ["--dataset", "folder:parts", "--scales", "36", "44", "--combine", "stack"]
+    extract.main(["--model", "first", *described, "--out", file])
+    for protocol in (RANDOM, ["--protocol", "fixed"]):
+        run("--features", file, *protocol, "--out", str(tmp_path / "a"))
+        run("--model", "first", *described, *protocol, "--out", str(tmp_path / "b"))
+        ours, direct = read(tmp_path / "a"), read(tmp_path / "b")
+        assert ours.Q.tolist() == ["36, 44"] * 2
+        columns = ["measure", "values", "C", "train images", "test images", "Q", "layer", "combined"]
+        pd.testing.assert_frame_equal(ours[columns], direct[columns])
+
+
+def test_classes_that_do_not_take_part(here, tmp_path):
+    run("--model", "first", "--dataset", "folder:flat", *RANDOM, "--leave-out", "BEE", "--out", str(tmp_path))
+    assert (read(tmp_path).classes == 2).all()
+    assert (read(tmp_path)["train images"] == 8).all()
+    assert (read(tmp_path)["left out"] == 1).all()  # of an image that cannot be read nobody knows the class
+    assert set(pd.read_csv(tmp_path / "classes.csv")["class"]) == {"ant", "cat"}
+
+
+# --- VOC ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """Images tinted as what they show: ants, bees, both, or neither; one image of each set shows a difficult ant."""
+    shown = {"train": {}, "val": {}, "test": {}}
+    for number in range(36):
+        objects = [(name, 0) for bit, name in enumerate(("ant", "bee")) if number % 4 >> bit & 1]
+        shown[("train", "val", "test")[number // 12]][f"{number:06}"] = [("ant", 1)] if number % 12 == 4 else objects
+    root = write_voc(tmp_path / "VOC2007", shown)
+    for images in shown.values():
+        for image, objects in images.items():
+            names = [name for name, _ in objects]
+            color = (0.1 if "ant" in names else 1, 0.1 if "bee" in names else 1, 1)
+            (root / "JPEGImages" / f"{image}.jpg").write_bytes(tinted(color, int(image)))
+    return root
+
+
+def test_voc_by_both_definitions(here, voc, tmp_path, capsys):
+    run("--model", "first", "--dataset", f"voc:{voc}", "--scales", "36", "44", "--out", str(tmp_path / "out"), "--costs", "1", "10")
+    table = read(tmp_path / "out")
+    assert table.measure.tolist() == ["mAP (11-point)", "mAP (area)"]
+    assert table.protocol.tolist() == ["multi-label"] * 2
+    assert table.value.min() > 90
+    assert (table["train images"] == 24).all()
+    assert (table["test images"] == 12).all()
+    (voc / "JPEGImages" / "000030.jpg").write_bytes(b"no image")
+    run("--model", "first", "--dataset", f"voc:{voc}", "--test-set", "val", "--out", str(tmp_path / "out"))
+    assert (read(tmp_path / "out")["train images"] == 12).all()
+    run("--model", "first", "--dataset", f"voc:{voc}", "--out", str(tmp_path / "out"))
+    assert (read(tmp_path / "out")["test images"] == 11).all()
+    assert "1 images of voc:" in capsys.readouterr().out
+    assert pd.read_csv(tmp_path / "out" / "left_out.csv").image.str.endswith("000030.jpg").tolist() == [True]
+
+
+# --- Recipes --------------------------------------------------------------------------------------------------------------
+
+RECIPE = """
+[models]
+D = "missing"
+E = "second"
+[data.flat]
+dataset = "folder:none"
+protocol = "random"
+train_images = 4
+splits = 2
+scales = [36, 44]
+combine = "stack"
+[data.parts]
+dataset = "folder:parts"
+protocol = "fixed"
+[[rows]]
+data = "flat"
+models = ["D"]
+paper = { mean_class_recall = [91.8, 1.0] }
+[[rows]]
+data = "parts"
+models = ["E"]
+paper = { accuracy = 88.5 }
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "mine.toml").write_text(RECIPE)
+    return str(tmp_path / "mine.toml")
+
+
+def test_a_recipe_with_the_papers_figures(here, recipe, tmp_path, capsys):
+    run("--recipe", recipe, "--model", "D=first", "--dataset", "flat=folder:flat", "--out", str(tmp_path / "out"))
+    table = read(tmp_path / "out")
+    assert table.data.tolist() == ["flat", "flat", "parts", "parts"]
+    assert table.net.tolist() == ["D", "D", "E", "E"]
+    assert table.paper.tolist() == ["91.8", "", "", "88.5"]
+    shown = capsys.readouterr().out.splitlines()
+    assert next(line for line in shown if "mean class recall" in line).endswith("91.8 ± 1.0")
+    assert next(line for line in reversed(shown) if "accuracy" in line).endswith("88.5")
+
+
+def test_only_some_data_of_a_recipe(here, recipe, tmp_path):
+    run("--recipe", recipe, "--only", "parts", "--out", str(tmp_path / "out"))  # where neither net D nor the other data is
+    assert read(tmp_path / "out").data.tolist() == ["parts", "parts"]
+
+
+# --- Mistakes -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--dataset folder:flat", r"Give either --model RUN_OR_FILE with --dataset, or --features FILE, or --recipe FILE"),
+        ("--model first", r"Give one --dataset: folder:PATH"),
+        ("--model first --dataset folder:flat --dataset folder:parts", r"Give one --dataset"),
+        ("--model first --features a.npz", r"Give either --model"),
+        ("--model none --dataset folder:flat", r"Received: none \(no none\)"),
+        ("--model first --model ./first --dataset folder:flat", r"Several models of one name"),
+        ("--model first --dataset folder:none", r"none, which is no folder"),
+        ("--model first --dataset voc:none", r"`voc:` must name a folder with JPEGImages"),
+        ("--model first --dataset flat", r"`dataset` must be digits"),
+        ("--model first --dataset folder:flat", r"at least 31 images .* Received: ant with 9, bee with 7, cat with 12\."),
+        ("--model first --dataset folder:flat --train-images 9", r"Received: ant with 9, bee with 7\."),
+        ("--model first --dataset folder:flat --train-images 0", r"`train_images` must be at least 1. Received: 0"),
+        ("--model first --dataset folder:flat --train-images 1 --costs 1 2", r"takes two. Received: 1 of ant; give --costs"),
+        ("--model first --dataset folder:flat --leave-out dog", r"`leave_out` must name classes of the data set. Received: dog"),
+        ("--model first --dataset folder:flat --leave-out ant bee", r"at least two classes. Received: cat"),
+        ("--model first --dataset folder:flat --train-images 4 --layer fc9", r"fc9"),
+        ("--model first --dataset folder:flat --train-images 4 --scales 16", r"32"),
+        ("--model first --dataset folder:flat --costs 0", r"`costs` must be positive numbers"),
+        ("--model first --dataset folder:flat --seed -1", r"`--seed` must not be negative"),
+        ("--model first --dataset folder:flat --batch 0", r"`--batch` must be at least 1"),
+        ("--model first --dataset folder:flat --only x", r"`--only` chooses among the data of a recipe"),
+        ("--model first --dataset folder:parts --protocol fixed --splits 3", r"`--splits` is of the protocol random"),
+        (
+            "--model first --dataset folder:flat --test-set val",
+            r"`--test-set` is of the protocol multi-label. Received: --protocol r",
+        ),
+        ("--recipe none.toml", r"none\.toml \(No such file"),
+        ("--recipe RECIPE", r"Received: missing \(no missing\)"),
+        ("--recipe RECIPE --model first", r"--model must be NAME=… with NAME one of D, E. Received: first"),
+        ("--recipe RECIPE --dataset x=folder:flat", r"--dataset must be NAME=… with NAME one of flat, parts. Received: x=folder"),
+        ("--recipe RECIPE --only x", r"`--only` must name data out of flat, parts. Received: x"),
+        ("--recipe RECIPE --scales 40 --splits 2", r"`--splits`, `--scales` is what a recipe says"),
+        ("--recipe RECIPE --model D=first", r"none, which is no folder"),
+        ("--features none.npz", r"Expected descriptors that keras_vgg.extract wrote. Received: none.npz"),
+        ("--features none.npz --layer fc1", r"`--layer` goes with nets"),
+        ("--features none.npz --protocol multi-label", r"one label an image"),
+    ],
+)
+def test_a_mistake_is_told(here, recipe, tmp_path, arguments, told):
+    with pytest.raises(InputError, match=told) as error:
+        run(*arguments.replace("RECIPE", recipe).split(), "--out", str(tmp_path / "out"))
+    assert "\n" not in str(error.value)
+
+
+def write_features(path, values, labels, split=None, classes=("a", "b")):
+    names = np.array([f"{n}.jpg" for n in range(len(labels))])
+    DescriptorFile(np.asarray(values, np.float32), np.asarray(labels), names, split, classes, {}).save(path, keep_broken=True)
+    return str(path)
+
+
+@pytest.fixture
+def features():
+    random = np.random.default_rng(0)
+    return random.normal(size=(40, 5)) + 9 * (np.arange(40) % 2)[:, None], np.arange(40) % 2
+
+
+def test_rows_of_nan_are_left_out_and_counted(features, tmp_path, capsys):
+    values, labels = features
+    values[[3, 8]] = np.nan
+    run("--features", write_features(tmp_path / "f.npz", values, labels), *RANDOM, "--out", str(tmp_path / "out"))
+    assert (read(tmp_path / "out")["left out"] == 2).all()
+    assert pd.read_csv(tmp_path / "out" / "left_out.csv").image.tolist() == ["3.jpg", "8.jpg"]
+    assert (read(tmp_path / "out").value == 100).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_not_finite_in_part_are_told(features, tmp_path, value):
+    values, labels = features
+    values[7, 2] = values[9, 0] = value
+    with pytest.raises(InputError, match=r"NaN or infinite in part for 2 images, such as 7\.jpg"):
+        run("--features", write_features(tmp_path / "f.npz", values, labels), *RANDOM, "--out", str(tmp_path / "out"))
+
+
+def test_files_of_features_that_do_not_do(features, tmp_path):
+    values, labels = features
+    out = ["--out", str(tmp_path / "out")]
+    good = write_features(tmp_path / "f.npz", values, labels)
+    with pytest.raises(InputError, match=r"which images are for training. Received: .*f\.npz, without `split`"):
+        run("--features", good, "--protocol", "fixed", *out)
+    with pytest.raises(InputError, match=r"must agree in classes and length"):
+        run("--features", good, write_features(tmp_path / "g.npz", values[:, :3], labels), *out)
+    with pytest.raises(InputError, match=r"a name for each label"):
+        run("--features", write_features(tmp_path / "h.npz", values, labels + 1), *out)
+    with pytest.raises(InputError, match=r"must have images that can be used. Received: none out of 40"):
+        run("--features", write_features(tmp_path / "i.npz", values * np.nan, labels), *out)
+    with pytest.raises(InputError, match=r"Each class must have images that can be used. Received: none for c"):
+        run("--features", write_features(tmp_path / "j.npz", values, labels, classes=("a", "b", "c")), *out)
+
+
+def test_what_is_wrong_with_the_data_is_told_before_a_net_is_loaded(here, monkeypatch, tmp_path):
+    monkeypatch.setattr(session, "extract", None)  # cannot be called
+    with pytest.raises(InputError, match=r"at least 31 images"):
+        run("--model", "first", "--dataset", "folder:flat", "--out", str(tmp_path))
+
+
+def test_classes_without_images_for_testing_are_told(here, place, tmp_path, capsys):
+    shutil.copytree(place / "parts", tmp_path / "parts")
+    shutil.rmtree(tmp_path / "parts" / "val" / "cat")
+    run("--model", "first", "--dataset", f"folder:{tmp_path / 'parts'}", "--protocol", "fixed", "--out", str(tmp_path / "out"))
+    assert "1 classes of" in capsys.readouterr().out
+    assert read(tmp_path / "out").value.notna().all()
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(place):
+    command = [sys.executable, "-m", "keras_vgg.transfer_eval", "--model", "first", "--dataset", "folder:flat"]
+    process = subprocess.run(command, cwd=place, env={"PYTHONPATH": str(ROOT), "HOME": str(place)}, capture_output=True, text=True)
+    assert process.returncode == 2
+    assert len(process.stderr.splitlines()) == 1, process.stderr
+    assert "ant with 9" in process.stderr
