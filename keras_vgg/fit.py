@@ -10,6 +10,7 @@ import signal
 from keras_vgg import cli, recipe
 from keras_vgg.errors import InputError
 from keras_vgg.huge_pages import restart_with_huge_pages
+from keras_vgg.training.freezing import frozen_layers
 from keras_vgg.training.run_folder import choose_folder
 from keras_vgg.training.surroundings import many_workers
 
@@ -24,6 +25,7 @@ def main(argv: list[str]) -> int | None:
     flags = cli.recipe_flags(arguments)
     from_file = recipe.read_recipe(arguments.recipe) if arguments.recipe else {}
     wanted = recipe.resolve(from_file, flags)
+    frozen_layers(wanted.arch, wanted.freeze)  # its mistakes are told before TensorFlow is imported
     name = pathlib.Path(arguments.recipe).stem if arguments.recipe else f"net-{wanted.arch.lower()}"
     if "dataset" not in from_file | flags:
         print("no --dataset given: training on the embedded digits; flip and colour shift are off for them unless asked for")

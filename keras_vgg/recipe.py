@@ -48,6 +48,9 @@ class Recipe:
     dropout: float = _field(0.5, "dropout rate after fc1 and fc2")
     init: str = _field("glorot", "initialisation of the kernels", choices=("glorot", "gaussian", "he"))
     init_from: str | None = _field(None, "run folder or weight file to start from: net A for a deeper net, or the same net")
+    freeze: str | None = _field(
+        None, "layers kept as init_from gives them: layers, blocks and ranges, e.g. block1-block4 or block1,block2_conv1"
+    )
     precision: str = _field("float32", "compute precision", choices=("float32", "mixed_bfloat16", "mixed_float16"))
     seed: int = _field(0, "seed of everything random")
     limit_images: int | None = _field(None, "use at most this many images of each split")
@@ -117,6 +120,10 @@ def _bounds(recipe: Recipe) -> dict[str, tuple[bool, str]]:
         "momentum": (0 <= recipe.momentum < 1, "in [0, 1)"),
         "weight_decay": (0 <= recipe.weight_decay < math.inf, "zero or positive"),
         "dropout": (0 <= recipe.dropout < 1, "in [0, 1)"),
+        "freeze": (
+            recipe.freeze is None or recipe.init_from is not None,
+            "given along with `init_from`: what is random must learn",
+        ),
         "seed": (0 <= recipe.seed < 2**40, "in [0, 2**40)"),
         "limit_images": (recipe.limit_images is None or recipe.limit_images >= 1, "at least 1"),
         "max_bad_fraction": (0 <= recipe.max_bad_fraction <= 1, "in [0, 1]"),

@@ -153,12 +153,12 @@ def _convolutions(model):
 
 def _copy(model, source, names) -> Transferred:
     sources = {layer.name: layer for layer in source.layers if layer.name in names}
-    copied, left_random = [], {}
+    present, copied, left_random = {layer.name for layer in source.layers}, [], {}
     for layer in model.layers:
         if not layer.weights:
             continue
         if layer.name not in sources:
-            left_random[layer.name] = "not taken from the source"
+            left_random[layer.name] = "not taken from the source" if layer.name in present else "the source has none"
             continue
         values = sources[layer.name].get_weights()
         wanted, found = [tuple(w.shape) for w in layer.weights], [value.shape for value in values]

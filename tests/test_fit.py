@@ -10,16 +10,19 @@ import subprocess
 import sys
 import time
 
+import h5py
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from keras.src.legacy.saving import legacy_h5_format
 from PIL import Image
 
 from keras_vgg import fit, preprocessing
 from keras_vgg.data import datasets
 from keras_vgg.data.pipeline import View
 from keras_vgg.errors import InputError
+from keras_vgg.models import build_vgg
 from keras_vgg.training import checkpoint
 
 TINY = [
@@ -104,6 +107,68 @@ def test_goes_from_net_a_to_a_deeper_net(tmp_path, finished, capsys):
     assert "left as initialised: block1_conv2" in output
 
 
+FREEZE = ["--init-from", "net.h5", "--freeze", "block1-block3, block5_conv1"]
+FROZEN = ("block1_conv1", "block2_conv1", "block3_conv1", "block3_conv2", "block5_conv1")
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """A folder with net A without its top as the public files have it (legacy HDF5, for BGR minus the mean), and that net."""
+    folder = tmp_path_factory.mktemp("bare")
+    keras.utils.set_random_seed(5)
+    net = build_vgg("A", input_shape=(None, None, 3), width=0.02, include_top=False)
+    with h5py.File(folder / "net.h5", "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, net)
+    return folder, net
+
+
+@pytest.fixture
+def beside_the_bare_net(bare, monkeypatch):
+    monkeypatch.chdir(bare[0])
+    return bare[1]
+
+
+def test_fine_tunes_a_public_net_without_a_top(tmp_path, beside_the_bare_net, capsys):
+    source, folder = beside_the_bare_net, tmp_path / "run"
+    fit.main([*SMALL, *FREEZE, "--epochs", "1", "--workdir", str(folder)])
+    output = capsys.readouterr().out
+    copied = [layer.name for layer in source.layers if layer.weights]
+    assert f"copied: {', '.join(copied)}\n" in output
+    assert "left as initialised: predictions (the source has none)" in output
+    tuned = keras.saving.load_model(folder / "last.keras")
+    for name in copied[1:]:
+        pairs = zip(tuned.get_layer(name).get_weights(), source.get_layer(name).get_weights(), strict=True)
+        assert all(np.array_equal(ours, theirs) for ours, theirs in pairs) == (name in FROZEN), name
+    # The first one is for what this run gives it, and stayed so: the same image, each in its own preprocessing.
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
+    first = [keras.Model(each.input, each.get_layer("block1_conv1").output) for each in (tuned, source)]
+    given = preprocessing.read_attached(folder / "last.keras")
+    inside = np.s_[:, 1:-1, 1:-1]
+    expected = first[1](preprocessing.CAFFE(images))[inside]
+    np.testing.assert_allclose(first[0](given(images))[inside], expected, atol=1e-4 * np.max(expected))
+    assert np.std(expected) > 0
+
+
+def test_a_frozen_run_goes_on_after_a_kill_and_only_with_what_was_frozen(tmp_path, beside_the_bare_net):
+    uninterrupted, folder = tmp_path / "uninterrupted", tmp_path / "run"
+    arguments = [*TINY, *FREEZE, "--epochs", "2", "--limit-images", "200", "--batch-size", "8"]
+    fit.main([*arguments, "--workdir", str(uninterrupted)])
+    process = subprocess.Popen(
+        command(*arguments, "--workdir", str(folder), "--checkpoint-minutes", "1e-9"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    wait_for_updates(folder, process)
+    process.kill()
+    output, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, output
+    with pytest.raises(InputError, match=r"another recipe .*freeze 'block1-block3, block5_conv1' there, 'block1' here"):
+        fit.main([*arguments, "--freeze", "block1", "--workdir", str(folder)])
+    fit.main([*arguments, "--workdir", str(folder)])
+    assert outcome(folder) == outcome(uninterrupted)
+
+
 # --- Mistakes -------------------------------------------------------------------------------------------------------------
 
 
@@ -116,6 +181,8 @@ def test_goes_from_net_a_to_a_deeper_net(tmp_path, finished, capsys):
         (["--dataset", "flowers"], "`dataset` must be digits, folder:PATH"),
         (["--dataset", "folder:missing"], "missing, which is no folder"),
         (["--init-from", "missing"], "missing"),
+        (["--freeze", "block1"], "`freeze` must be given along with `init_from`"),
+        (["--init-from", "x", "--freeze", "blok1", "--dataset", "folder:missing"], "Received: 'blok1'; near it are block1"),
         (["--strategy", "multi-worker"], "TF_CONFIG"),
         (["--strategy", "one-device", "--replicas", "2"], "one replica"),
     ],
@@ -158,6 +225,14 @@ def test_a_finished_run_is_not_trained_again(finished, capsys):
     fit.main([*SMALL, "--workdir", str(finished)])
     assert "finished" in capsys.readouterr().out
     assert (finished / "log.csv").stat().st_mtime_ns == before
+
+
+def test_frozen_layers_must_come_from_the_source(tmp_path, beside_the_bare_net):
+    with pytest.raises(
+        InputError, match=r"layers that `init_from` gives. Received: fc1, left as initialised \(the source has none"
+    ):
+        fit.main([*SMALL, "--init-from", "net.h5", "--freeze", "fc1", "--workdir", str(tmp_path / "run")])
+    assert not (tmp_path / "run" / "recipe.toml").exists()
 
 
 def test_divergence_names_the_step_and_a_way_out(tmp_path):

@@ -10,7 +10,7 @@ from keras_vgg.recipe import Recipe, read_recipe, resolve, to_toml
 RECIPES = sorted(
     path
     for path in (pathlib.Path(__file__).parents[1] / "recipes").glob("*.toml")
-    if not path.stem.startswith(("table", "evaluate"))  # those are for keras_vgg.evaluate
+    if not path.stem.startswith(("table", "evaluate", "style"))  # those are for other commands
 )
 
 OUT_OF_BOUNDS = {
@@ -26,6 +26,7 @@ OUT_OF_BOUNDS = {
     "momentum": [1.0, -0.1],
     "weight_decay": [-1e-4],
     "dropout": [1.0, -0.1],
+    "freeze": ["block1"],  # without init_from
     "seed": [-1, 2**40],
     "limit_images": [0],
     "max_bad_fraction": [-0.01, 1.01],
@@ -103,7 +104,15 @@ def test_jitter_does_not_mind_the_fixed_scale():
     "fields",
     [
         {},
-        {"arch": "D", "jitter": [256, 512], "init_from": "runs/ä", "micro_batch": 8, "replicas": 2, "limit_images": 10},
+        {
+            "arch": "D",
+            "jitter": [256, 512],
+            "init_from": "runs/ä",
+            "freeze": "block1,fc1",
+            "micro_batch": 8,
+            "replicas": 2,
+            "limit_images": 10,
+        },
         {"micro_batch": "auto", "flip": False, "seed": 2**40 - 1, "weight_decay": 1e-300, "dataset": 'folder:/a "b"\\c'},
     ],
 )
@@ -188,6 +197,7 @@ def test_experiment_leaves_out_what_says_how_the_work_is_done():
     assert Recipe(**machine).experiment() == Recipe().experiment()
     assert set(Recipe().experiment()) == {f.name for f in dataclasses.fields(Recipe)} - set(machine)
     assert Recipe(seed=1).experiment() != Recipe().experiment()
+    assert Recipe(init_from="run", freeze="block1").experiment() != Recipe(init_from="run").experiment()
 
 
 def test_there_are_recipes():

@@ -62,6 +62,18 @@ def test_other_image_size_leaves_fc1_random():
     assert "fc1" in result.left_random
 
 
+@pytest.mark.parametrize(("source", "arch"), [("D", "D"), ("A", "A"), ("A", "E")])
+def test_a_source_without_a_top_leaves_the_top_random(source, arch):
+    bare, model = net(source, seed=1, include_top=False), net(arch, seed=2)
+    before = weights_of(model)
+    result = transfer.init_from(model, bare)
+    taken = COPIED_CONVOLUTIONS if arch == "E" else tuple(weights_of(bare))
+    assert result.copied == taken
+    assert {name: result.left_random[name] for name in FC_LAYERS} == dict.fromkeys(FC_LAYERS, "the source has none")
+    for name, values in weights_of(model).items():
+        assert same(values, weights_of(bare)[name] if name in taken else before[name]), name
+
+
 @pytest.mark.parametrize("arch", ["A", "A-LRN", "C", "E"])
 def test_same_net_is_copied_whole(arch):
     source, model = net(arch, seed=1), net(arch, seed=2)

@@ -10,7 +10,7 @@ from keras_vgg import files, models, transfer
 from keras_vgg.data import color, datasets
 from keras_vgg.data.split import Dataset
 from keras_vgg.recipe import AUTO, Recipe, to_toml
-from keras_vgg.training import checkpoint
+from keras_vgg.training import checkpoint, freezing
 from keras_vgg.training.cluster import Cluster, make_cluster
 from keras_vgg.training.memory import auto_micro_batch
 from keras_vgg.training.optimizer import SGD
@@ -30,7 +30,7 @@ def train(wanted: Recipe, folder: RunFolder) -> None:
         InputError: for whatever the user can mend.
         keras_vgg.training.trainer.Stopped: after SIGTERM or Ctrl-C, with everything saved.
     """
-    recipe = wanted
+    recipe, frozen = wanted, freezing.frozen_layers(wanted.arch, wanted.freeze)
     cluster = make_cluster(recipe.strategy, recipe.replicas)
     say = print if cluster.is_chief else lambda *args: None
     if cluster.is_chief:
@@ -64,14 +64,17 @@ def train(wanted: Recipe, folder: RunFolder) -> None:
             width=recipe.width,
             initializer=recipe.init,
         )
+        num_frozen = freezing.freeze(model, frozen)
         optimizer = SGD(recipe.learning_rate, momentum=recipe.momentum, l2=recipe.weight_decay)
-    say(f"model: net {recipe.arch}, {model.count_params():,} parameters")
+    say(f"model: net {recipe.arch}, {model.count_params():,} parameters{f', {num_frozen:,} of them frozen' if frozen else ''}")
     trainer = Trainer(model, optimizer, recipe, dataset, colors, cluster, folder)
     if resuming:
         say(f"going on with {folder.path} at {trainer.restore()}")
     elif recipe.init_from:
         source = transfer.load_model(recipe.init_from)
-        say(f"from {recipe.init_from}\n{transfer.init_from(model, source, wants=trainer.preprocessing)}")
+        transferred = transfer.init_from(model, source, wants=trainer.preprocessing)
+        say(f"from {recipe.init_from}\n{transferred}")
+        freezing.check_copied(frozen, transferred.left_random)
     if cluster.is_chief:  # only now: what failed before leaves no trace
         files.write_text(folder.recipe, to_toml(wanted))
         files.write_text(folder.classes, "".join(f"{name}\n" for name in dataset.classes))

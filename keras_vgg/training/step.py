@@ -68,7 +68,7 @@ class TrainingStep:
     """Computes weight updates for a model under a strategy.
 
     Args:
-        model: a net of `build_vgg`, made in the strategy's scope.
+        model: a net of `build_vgg`, made in the strategy's scope; layers that are not to be trained made so before.
         optimizer: made in the strategy's scope.
         strategy: the strategy.
         preprocessing: what the model's weights want.
@@ -106,7 +106,8 @@ class TrainingStep:
             images = tf.cast(batch.images, tf.float32)
             if colors is not None:
                 images += shifts(batch.keys, colors, seed=seed)[:, tf.newaxis, tf.newaxis]
-            with tf.GradientTape() as tape:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(self._variables)  # these alone: what runs before the first trainable layer is not recorded at all
                 probabilities = training_forward(model, preprocessing(images), batch.keys, seed=seed)
                 losses, sums = figures(probabilities, batch)
                 loss = tf.reduce_sum(losses) * loss_scale

@@ -1,0 +1,80 @@
+"""Which layers keep their weights while the others are trained: told by name, then set in a net. Imports no TensorFlow."""
+
+import difflib
+from collections.abc import Collection, Mapping
+
+from keras_vgg import configs
+from keras_vgg.errors import InputError
+
+
+def frozen_layers(arch: str, freeze: str | None) -> tuple[str, ...]:
+    """Returns the layers that `freeze` names, in the order of the net.
+
+    >>> frozen_layers("A", "block1-block2, fc1")
+    ('block1_conv1', 'block2_conv1', 'fc1')
+
+    Args:
+        arch: a net of Table 1.
+        freeze: layers with weights (`block3_conv2`, `fc1`), blocks (`block3`), `convolutions` (all five blocks), or ranges from
+            one of them to another (`block1-block4`), separated by commas; `None` for none.
+
+    Raises:
+        InputError: for a name that the net does not have, a range that runs backwards, or if nothing is left to train.
+    """
+    if freeze is None:
+        return ()
+    layers = [layer.name for layer in configs.layer_facts(arch) if layer.parameters]
+    named = _named(layers)
+    frozen = set()
+    for part in freeze.split(","):
+        ends = [end.strip() for end in part.split("-")]
+        if unknown := [end for end in ends if end not in named]:
+            raise InputError(_unknown(arch, unknown[0], named))
+        start, end = layers.index(named[ends[0]][0]), layers.index(named[ends[-1]][-1])
+        if len(ends) > 2 or start > end:
+            raise InputError(f"A range of `freeze` must run from one layer to a later one. Received: {part.strip()!r}.")
+        frozen.update(layers[start : end + 1])
+    if len(frozen) == len(layers):
+        raise InputError(f"`freeze` must leave a layer to train. Received: {freeze!r}, which is all of net {arch}.")
+    return tuple(layer for layer in layers if layer in frozen)
+
+
+def _named(layers: list[str]) -> dict[str, list[str]]:
+    named = {layer: [layer] for layer in layers}
+    convolutions = [layer for layer in layers if layer.startswith("block")]
+    for layer in convolutions:
+        named.setdefault(layer.split("_")[0], []).append(layer)
+    return named | {"convolutions": convolutions}
+
+
+def _unknown(arch, name, named) -> str:
+    near = difflib.get_close_matches(name, named, 3)
+    told = f"near it are {', '.join(near)}" if near else "there are block1 … block5, convolutions, fc1, fc2, predictions"
+    return f"`freeze` must name layers or blocks of net {arch} that have weights. Received: {name!r}; {told}."
+
+
+def freeze(model, frozen: Collection[str]) -> int:
+    """Makes the layers `frozen` untrainable: no gradient is computed for them, no L2 and no momentum moves them.
+
+    Batch norm goes with its convolution; frozen, it normalises by its statistics and leaves them as they are.
+
+    Args:
+        model: a net of `build_vgg`, changed in place, before the optimizer is built.
+        frozen: names of layers, as from `frozen_layers`.
+
+    Returns:
+        How many parameters are frozen.
+    """
+    chosen = [layer for layer in model.layers if layer.weights and layer.name.replace("_bn", "_conv") in frozen]
+    for layer in chosen:
+        layer.trainable = False
+    return sum(layer.count_params() for layer in chosen)
+
+
+def check_copied(frozen: Collection[str], left_random: Mapping[str, str]) -> None:
+    """Raises `InputError` if a frozen layer is among those that were left random, `{name: reason}`: it would stay so for good."""
+    if untaught := [name for name in frozen if name in left_random]:
+        raise InputError(
+            f"`freeze` must name layers that `init_from` gives. Received: {', '.join(untaught)}, left as initialised "
+            f"({left_random[untaught[0]]})."
+        )
