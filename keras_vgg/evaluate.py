@@ -65,7 +65,7 @@ def _parser() -> cli.Parser:
         "--pooling", choices=("floor", "ceil"), default="floor", help="odd sizes: as Keras or as Caffe (default: %(default)s)"
     )
     parser.add_argument(
-        "--preprocessing", choices=("caffe", "torch"), help="what the nets want of an image, where files do not say"
+        "--preprocessing", choices=("caffe", "torch"), help="what the nets want of an image, whatever their files say"
     )
     parser.add_argument(
         "--batch", type=int, default=32, help="images of the net's own size that go through at a time (default: %(default)s)"

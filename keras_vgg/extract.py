@@ -84,7 +84,7 @@ def _parser() -> cli.Parser:
         help="write rows of NaN for images that could not be used, instead of leaving them out",
     )
     parser.add_argument(
-        "--preprocessing", choices=("caffe", "torch"), help="what the nets want of an image, where files do not say"
+        "--preprocessing", choices=("caffe", "torch"), help="what the nets want of an image, whatever their files say"
     )
     parser.add_argument(
         "--batch", type=int, default=32, help="images of the net's own size that go through at a time (default: %(default)s)"

@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int | None:
     parser.add_argument("--flip", action=cli.BooleanOptionalAction, default=True, help="look at mirror images too (default: on)")
     parser.add_argument("--top", type=int, default=5, help="how many classes to print (default: %(default)s)")
     parser.add_argument(
-        "--preprocessing", choices=("caffe", "torch"), help="what the net wants of an image, where its file does not say"
+        "--preprocessing", choices=("caffe", "torch"), help="what the net wants of an image, whatever its file says"
     )
     parser.add_argument("--json", action="store_true", help="print JSON: a line for each image")
     parser.add_argument("--heatmap", metavar="FILE", help="write a picture of where the net sees the class (PNG; one image)")

@@ -85,7 +85,7 @@ def _parser() -> cli.Parser:
     parser.add_argument("--normalize", action=cli.BooleanOptionalAction, help="make descriptors of length one (default: on)")
     parser.add_argument("--out", metavar="FOLDER", help="where results go (default: evaluations/transfer-NAME)")
     parser.add_argument(
-        "--preprocessing", choices=("caffe", "torch"), help="what the nets want of an image, where files do not say"
+        "--preprocessing", choices=("caffe", "torch"), help="what the nets want of an image, whatever their files say"
     )
     parser.add_argument(
         "--batch", type=int, default=32, help="images of the net's own size that go through at a time (default: %(default)s)"
