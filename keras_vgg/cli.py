@@ -89,7 +89,8 @@ def run(command: Callable[[list[str]], int | None]) -> None:
 
 
 def _end(number, frame):
-    # As an exception, so that what was begun beside files and folders is removed.
+    # As an exception, so that what was begun beside files and folders is removed; a second signal ends the process at once.
+    signal.signal(number, signal.SIG_DFL)
     sys.exit(128 + number)
 
 

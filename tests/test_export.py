@@ -1,8 +1,10 @@
 """The command that exports, and the files for other engines."""
 
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -128,3 +130,16 @@ def test_half_precision_has_no_file_for_other_engines():
         InputError, match=r"takes nets in float32. Received: one that computes in float16; convert it to .safetensors"
     ):
         formats.pixel_model(plan_export(model, scales=(40,), labels=CLASSES))
+
+
+def test_sigterm_midway_leaves_nothing_behind(run, tmp_path):
+    arguments = ["--model", str(run), "--out", str(tmp_path / "vgg")]
+    process = subprocess.Popen([sys.executable, "-m", "keras_vgg.export", *arguments], cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("vgg/.writing-*")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert list((tmp_path / "vgg").iterdir()) == []

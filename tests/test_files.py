@@ -1,6 +1,8 @@
+import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -73,3 +75,30 @@ def test_kill_while_writing_leaves_the_old_file(tmp_path):
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(program), str(path)], check=False)
     assert killed.returncode < 0
     assert path.read_text() == "old"
+
+
+def test_a_folder_appears_whole_beside_others_being_written(tmp_path):
+    with files.appearing(tmp_path / "1") as first, files.appearing(tmp_path / "2") as second:
+        assert first != second
+        (first / "a").write_text("whole")
+        assert [path.name for path in tmp_path.iterdir() if path.name[0] != "."] == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+    assert (tmp_path / "1" / "a").read_text() == "whole"
+
+
+def test_of_two_that_write_the_same_folder_the_second_is_told(tmp_path):
+    with pytest.raises(FileExistsError), files.appearing(tmp_path / "1") as slow:
+        (slow / "a").write_text("slow")
+        with files.appearing(tmp_path / "1") as fast:
+            (fast / "a").write_text("fast")
+    assert (tmp_path / "1" / "a").read_text() == "fast"
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+def test_what_killed_processes_left_goes_after_a_day(tmp_path):
+    for name, age in ((".writing-old.1", 25 * 3600), (".writing-new.1", 3600)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, times=(time.time() - age,) * 2)
+    with files.appearing(tmp_path / "1"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".writing-new.1", "1"]
