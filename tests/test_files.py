@@ -87,10 +87,13 @@ def test_a_folder_appears_whole_beside_others_being_written(tmp_path):
 
 
 def test_of_two_that_write_the_same_folder_the_second_is_told(tmp_path):
-    with pytest.raises(FileExistsError), files.appearing(tmp_path / "1") as slow:
-        (slow / "a").write_text("slow")
-        with files.appearing(tmp_path / "1") as fast:
-            (fast / "a").write_text("fast")
+    def write(text, meanwhile=lambda: None):
+        with files.appearing(tmp_path / "1") as beside:
+            (beside / "a").write_text(text)
+            meanwhile()
+
+    with pytest.raises(FileExistsError, match="1 is there already"):
+        write("slow", meanwhile=lambda: write("fast"))
     assert (tmp_path / "1" / "a").read_text() == "fast"
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
