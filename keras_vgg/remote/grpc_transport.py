@@ -1,5 +1,6 @@
 """Asks TensorFlow Serving over gRPC. Imports TensorFlow, whose messages it sends."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from tensorflow_serving.apis import (
 )
 
 from keras_vgg.remote.protocol import AwayError, Model, RefusedError, Signatures, one_line
+
+# gRPC's core writes lines of its own to the error stream, such as of a socket closed meanwhile; what fails is raised all the same.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 # A server that shuts down cancels what it has begun.
 _AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
