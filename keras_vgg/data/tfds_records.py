@@ -29,12 +29,7 @@ def open_tfds(name: str) -> Dataset:
     """
     import tensorflow_datasets as tfds
 
-    try:
-        builder = tfds.builder(name)
-        builder.download_and_prepare()
-    except Exception as error:  # whatever TFDS raises (unknown name, no network, manual download) is told, with its own words
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"`tfds:` must name a data set that TFDS has or can prepare. Received: {name} ({reason}).") from error
+    builder = open_builder(name)
     features = builder.info.features
     if not {"image", "label"} <= set(features):
         raise InputError(f"tfds:{name} must have features image and label. Received: {', '.join(features)}.")
@@ -129,3 +124,20 @@ class ArrayRecords:
     def read(self, index: int) -> bytes:
         """Returns the record's bytes."""
         return self._source.__getitems__([int(index)])[0]
+
+
+def open_builder(name: str):
+    """Returns TFDS's builder of a data set that is there and prepared.
+
+    Raises:
+        InputError: if TFDS does not know it or cannot prepare it.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name)
+        builder.download_and_prepare()
+    except Exception as error:  # whatever TFDS raises (unknown name, no network, manual download) is told, with its own words
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"`tfds:` must name a data set that TFDS has or can prepare. Received: {name} ({reason}).") from error
+    return builder

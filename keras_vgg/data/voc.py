@@ -119,14 +119,7 @@ def read_annotation(path: pathlib.Path) -> dict[str, int]:
 
 
 def _open_tfds(name: str, sets: Sequence[str]) -> MultiLabel:
-    import tensorflow_datasets as tfds
-
-    try:
-        builder = tfds.builder(name)
-        builder.download_and_prepare()
-    except Exception as error:  # whatever TFDS raises (unknown name, no network, manual download) is told, with its own words
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"`tfds:` must name a data set that TFDS has or can prepare. Received: {name} ({reason}).") from error
+    builder = tfds_records.open_builder(name)
     if missing := {"image", "labels", "labels_no_difficult"} - set(builder.info.features):
         raise InputError(f"tfds:{name} must have features as voc has. Received: none called {', '.join(sorted(missing))}.")
     if missing := [part for part in sets if _IN_TFDS[part] not in builder.info.splits]:

@@ -63,6 +63,7 @@ def refusal(encoded, size, scale: int, most_pixels: int | None):
         most_pixels: of an image rescaled to it, if that matters.
     """
     text, scans = tf.strings.as_string, image_headers.count_scans(encoded)
+    not_decoded = image_headers.what_is_not_decoded(encoded)
     shown = tf.strings.join([text(size[0]), "x", text(size[1]), " pixels"])
     # Sides that can be announced are too long for a product of 64 bits.
     pixels = tf.reduce_prod(tf.minimum(size, 2**30))
@@ -71,7 +72,7 @@ def refusal(encoded, size, scale: int, most_pixels: int | None):
         (tf.strings.length(encoded) == 0, "no bytes"),
         (image_headers.image_format(encoded) < 0, f"not an image: expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"),
         (tf.reduce_min(size) <= 0, "damaged, truncated or in too many parts: no size can be found in it"),
-        (image_headers.what_is_not_decoded(encoded) != "", image_headers.what_is_not_decoded(encoded)),
+        (not_decoded != "", not_decoded),
         (pixels > MAX_ANNOUNCED_PIXELS, tf.strings.join([shown, f", more than {MAX_ANNOUNCED_PIXELS:,}"])),
         (
             tf.minimum(pixels, 2**30) * scans > MAX_SCANNED_PIXELS,
