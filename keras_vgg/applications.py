@@ -191,8 +191,8 @@ def _input_shape(shape, include_top: bool, *, public: bool) -> tuple[int | None,
         )
     if public and channels != 3:
         raise InputError(f"With public weights the input must have 3 channels. Received: input_shape={shape}.")
-    if any(size is not None and size < 32 for size in sides):
-        raise InputError(f"Input size must be at least 32x32. Received: input_shape={shape}.")
+    if any(size is not None and size < configs.STRIDE for size in sides):
+        raise InputError(f"Input size must be at least {configs.STRIDE}x{configs.STRIDE}. Received: input_shape={shape}.")
     if include_top and None in sides:
         raise InputError(f"With include_top=True `input_shape` must be static. Received: input_shape={shape}.")
     if channels not in (1, 3):

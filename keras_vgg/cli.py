@@ -14,6 +14,31 @@ from keras_vgg.recipe import Recipe
 USER_ERROR = 2
 BooleanOptionalAction = argparse_flags.argparse.BooleanOptionalAction
 
+_NET_FLAGS = {
+    "scales": {"nargs": "+", "type": int, "metavar": "Q", "help": "smallest sides (default: S, or the middle of the jitter)"},
+    "flip": {"action": BooleanOptionalAction, "help": "look at mirror images too (default: on)"},
+    "layer": {"help": "whose activations describe an image: fc2, fc1, block5_pool, … (default: fc2)"},
+    "combine": {"choices": ("average", "stack"), "help": "descriptors at several scales (default: average)"},
+    "normalize": {"action": BooleanOptionalAction, "help": "make descriptors of length one (default: on)"},
+    "average": {
+        "choices": ("posteriors", "scores"),
+        "default": "posteriors",
+        "help": "average a dense score map after the soft-max or before it (default: %(default)s)",
+    },
+    "pooling": {"choices": ("floor", "ceil"), "default": "floor", "help": "odd sizes: as Keras or as Caffe (default: %(default)s)"},
+    "preprocessing": {"choices": ("caffe", "torch"), "help": "what the net wants of an image, whatever its file says"},
+    "batch": {
+        "type": int,
+        "default": 32,
+        "help": "images of the net's own size that go through at a time (default: %(default)s)",
+    },
+    "replicas": {"type": int, "help": "devices that work side by side (default: all GPUs)"},
+}
+"""What several commands ask of how a net looks at images."""
+
+OF_DESCRIPTOR = ("layer", "scales", "flip", "combine", "normalize")
+"""Of those, what makes an image's descriptor."""
+
 
 class Parser(argparse_flags.ArgumentParser):
     """An argument parser that tells a mistake in one line."""
@@ -21,6 +46,12 @@ class Parser(argparse_flags.ArgumentParser):
     def error(self, message):
         """Prints `message` and exits with 2."""
         self.exit(USER_ERROR, f"{message[0].upper()}{message[1:]}; --help shows all flags.\n")
+
+
+def add_net_flags(parser: Parser, *names: str) -> None:
+    """Adds the flags of these names, which several commands have alike."""
+    for name in names:
+        parser.add_argument(f"--{name}", **_NET_FLAGS[name])
 
 
 def add_recipe_flags(parser: Parser) -> None:
@@ -60,6 +91,13 @@ def _shown(default) -> str:
 
 def _number_or_auto(text: str) -> int | str:
     return text if text == "auto" else int(text)
+
+
+def given(arguments, *names: str) -> dict:
+    """Returns those of the flags `names` that were given; lists as tuples, each value once."""
+    values = {name: getattr(arguments, name) for name in names}
+    given = {name: value for name, value in values.items() if value not in (None, [])}
+    return {name: tuple(dict.fromkeys(value)) if isinstance(value, list) else value for name, value in given.items()}
 
 
 def recipe_flags(arguments) -> dict:

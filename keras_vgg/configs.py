@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from keras_vgg.errors import InputError
 
 FILTERS = (64, 128, 256, 512, 512)
+STRIDE = 2 ** len(FILTERS)
+"""Pixels from one place of block5_pool's map to the next; so many a side must have, or five poolings leave nothing of it."""
+
 FC_UNITS = 4096
 TRAINING_SIZE = 224
 """Side of the square crop the paper trains on, in pixels."""

@@ -20,8 +20,8 @@ def main(argv: list[str]) -> None:
     if arguments.weights:
         print(_public_weights(arguments.arch))
         return
-    if arguments.size < 32:
-        parser.error(f"argument --size: must be at least 32, five poolings halve it (received {arguments.size})")
+    if arguments.size < configs.STRIDE:
+        parser.error(f"argument --size: must be at least {configs.STRIDE}, five poolings halve it (received {arguments.size})")
     if arguments.classes < 1 or arguments.width <= 0:
         parser.error(f"--classes and --width must be positive (received {arguments.classes}, {arguments.width})")
     shape = (arguments.size, arguments.size, 3)

@@ -51,26 +51,10 @@ def _parser() -> cli.Parser:
     parser.add_argument("--dataset", help="digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]; its validation split is tested")
     parser.add_argument("--recipe", metavar="FILE", help="evaluation recipe (TOML), e.g. recipes/table5.toml")
     parser.add_argument("--protocol", nargs="+", choices=tuple(PROTOCOLS), help="one row of the table for each (default: dense)")
-    parser.add_argument(
-        "--scales", nargs="+", type=int, metavar="Q", help="test scales; averaged (default: S, or the middle of the jitter)"
-    )
-    parser.add_argument("--flip", action=cli.BooleanOptionalAction, help="look at mirror images too (default: on)")
+    cli.add_net_flags(parser, "scales", "flip")
     parser.add_argument("--posteriors", nargs="+", metavar="FILE", help="fuse posteriors of earlier evaluations (.npz)")
     parser.add_argument("--out", metavar="FOLDER", help="where results go (default: evaluations/NAME)")
-    parser.add_argument(
-        "--average", choices=("posteriors", "scores"), default="posteriors",
-        help="average a dense score map after the soft-max or before it (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--pooling", choices=("floor", "ceil"), default="floor", help="odd sizes: as Keras or as Caffe (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--preprocessing", choices=("caffe", "torch"), help="what the nets want of an image, whatever their files say"
-    )
-    parser.add_argument(
-        "--batch", type=int, default=32, help="images of the net's own size that go through at a time (default: %(default)s)"
-    )
-    parser.add_argument("--replicas", type=int, help="devices that work side by side (default: all GPUs)")
+    cli.add_net_flags(parser, "average", "pooling", "preprocessing", "batch", "replicas")
     parser.add_argument("--limit-images", type=int, help="test at most so many images")
     return parser
 

@@ -22,23 +22,12 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--dense", action=cli.BooleanOptionalAction, default=True, help="look at whole images, else the centre crop (default: on)"
     )
-    parser.add_argument(
-        "--scales", nargs="+", type=int, metavar="Q", help="test scales; averaged (default: S, or the middle of the jitter)"
-    )
+    cli.add_net_flags(parser, "scales")
     parser.add_argument("--flip", action=cli.BooleanOptionalAction, default=False, help="look at mirror images too (default: off)")
     parser.add_argument("--top-k", type=int, metavar="K", help="how many classes to name (default: 5)")
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line (default: the run's, or ImageNet's)")
     parser.add_argument("--features", choices=("fc2", "fc1", "block5_pool"), help="layer of the features (default: fc2)")
-    parser.add_argument(
-        "--average", choices=("posteriors", "scores"), default="posteriors",
-        help="average a dense score map after the soft-max or before it (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--pooling", choices=("floor", "ceil"), default="floor", help="odd sizes: as Keras or as Caffe (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--preprocessing", choices=("caffe", "torch"), help="what the net wants of an image, whatever its file says"
-    )
+    cli.add_net_flags(parser, "average", "pooling", "preprocessing")
     parser.add_argument("--evaluation", metavar="FOLDER", help="folder of keras_vgg.evaluate whose errors go on the model card")
     parser.add_argument("--licence", metavar="TEXT", help="licence of the weights, for the model card")
     parser.add_argument(

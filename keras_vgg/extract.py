@@ -31,8 +31,7 @@ def main(argv: list[str]) -> None:
     descriptor_file.check_path(out)
     if not out.parent.is_dir():
         raise InputError(f"`--out` must be in a folder that is there. Received: {out}.")
-    scales = tuple(dict.fromkeys(arguments.scales)) if arguments.scales else None
-    protocol = DescriptorProtocol(arguments.layer, scales, arguments.flip, arguments.combine, arguments.normalize)
+    protocol = DescriptorProtocol(**cli.given(arguments, *cli.OF_DESCRIPTOR))
     sources = [extraction.open_feature_source(model, preprocessing=arguments.preprocessing) for model in arguments.model]
     devices = devices_for(arguments.replicas)
     if arguments.images:
@@ -65,31 +64,13 @@ def _parser() -> cli.Parser:
     parser.add_argument("--split", choices=("train", "validation", "all"), help="of the data set (default: all)")
     parser.add_argument("--images", nargs="+", metavar="IMAGE", help="image files, globs or folders instead")
     parser.add_argument("--out", required=True, metavar="FILE", help="where to: .npz or .parquet")
-    parser.add_argument(
-        "--layer", default="fc2", help="layer whose activations are taken: fc2, fc1, block5_pool, … (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--scales", nargs="+", type=int, metavar="Q", help="smallest sides (default: each net's S, or the middle of its jitter)"
-    )
-    parser.add_argument("--combine", choices=("average", "stack"), default="average", help="several scales (default: %(default)s)")
-    parser.add_argument(
-        "--flip", action=cli.BooleanOptionalAction, default=True, help="average with the mirror image (default: on)"
-    )
-    parser.add_argument(
-        "--normalize", action=cli.BooleanOptionalAction, default=True, help="make descriptors of length one (default: on)"
-    )
+    cli.add_net_flags(parser, *cli.OF_DESCRIPTOR)
     parser.add_argument(
         "--keep-broken",
         action="store_true",
         help="write rows of NaN for images that could not be used, instead of leaving them out",
     )
-    parser.add_argument(
-        "--preprocessing", choices=("caffe", "torch"), help="what the nets want of an image, whatever their files say"
-    )
-    parser.add_argument(
-        "--batch", type=int, default=32, help="images of the net's own size that go through at a time (default: %(default)s)"
-    )
-    parser.add_argument("--replicas", type=int, help="devices that work side by side (default: all GPUs)")
+    cli.add_net_flags(parser, "preprocessing", "batch", "replicas")
     parser.add_argument("--limit-images", type=int, help="take at most so many images of each split")
     return parser
 

@@ -150,8 +150,9 @@ def _check_shape(input_shape, include_top):
     if len(input_shape) != 3 or input_shape[-1] is None:
         raise InputError(f"`input_shape` must be (height, width, channels). Received: input_shape={input_shape}.")
     sides = input_shape[:2]
-    if any(side is not None and side < 32 for side in sides):
-        raise InputError(f"The sides of `input_shape` must be at least 32: five poolings halve them. Received: {input_shape}.")
+    if any(side is not None and side < configs.STRIDE for side in sides):
+        limit = f"at least {configs.STRIDE}: five poolings halve them"
+        raise InputError(f"The sides of `input_shape` must be {limit}. Received: {input_shape}.")
     if include_top and None in sides:
         raise InputError(f"With `include_top=True`, `input_shape` must give both sides: fc1 needs them. Received: {input_shape}.")
 

@@ -20,14 +20,9 @@ def main(argv: list[str]) -> int | None:
     parser = cli.Parser(prog="python -m keras_vgg.predict", description=__doc__.split("\n")[0])
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, globs or folders")
     parser.add_argument("--model", required=True, metavar="PATH", help="run folder or weight file")
-    parser.add_argument(
-        "--scales", nargs="+", type=int, metavar="Q", help="test scales; averaged (default: S, or the middle of the jitter)"
-    )
-    parser.add_argument("--flip", action=cli.BooleanOptionalAction, default=True, help="look at mirror images too (default: on)")
+    cli.add_net_flags(parser, "scales", "flip")
     parser.add_argument("--top", type=int, default=5, help="how many classes to print (default: %(default)s)")
-    parser.add_argument(
-        "--preprocessing", choices=("caffe", "torch"), help="what the net wants of an image, whatever its file says"
-    )
+    cli.add_net_flags(parser, "preprocessing")
     parser.add_argument("--json", action="store_true", help="print JSON: a line for each image")
     parser.add_argument("--heatmap", metavar="FILE", help="write a picture of where the net sees the class (PNG; one image)")
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="class of the heatmap (default: the most probable one)")
@@ -51,7 +46,7 @@ def main(argv: list[str]) -> int | None:
         raise InputError(
             f"`--class` must be one of the net's classes, e.g. {', '.join(names[:3])}. Received: {arguments.class_name!r}."
         )
-    views = passes("dense", tuple(arguments.scales or (max(source.default_scale, network.crop),)), flip=arguments.flip)
+    views = passes("dense", tuple(arguments.scales or (max(source.default_scale, network.crop),)), flip=arguments.flip is not False)
     found = prediction.predict(network, paths, views)
     for path, posteriors in zip(found.paths, found.posteriors, strict=True):
         if path not in found.problems:

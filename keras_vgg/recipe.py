@@ -100,7 +100,7 @@ def _bounds(recipe: Recipe) -> dict[str, tuple[bool, str]]:
     smallest, largest = recipe.scales if len(recipe.scales) == 2 else (1, 0)
     return {
         "width": (recipe.width > 0, "positive"),
-        "crop": (recipe.crop >= 32, "at least 32 pixels: five poolings halve it"),
+        "crop": (recipe.crop >= configs.STRIDE, f"at least {configs.STRIDE} pixels: five poolings halve it"),
         "jitter": (
             recipe.jitter is None or recipe.crop <= smallest <= largest,
             f"SMIN SMAX with crop {recipe.crop} <= SMIN <= SMAX",

@@ -16,7 +16,7 @@ from keras_vgg.features.style_settings import Settings
 from keras_vgg.progress import Progress
 from keras_vgg.training.signals import StopRequest
 
-SMALLEST, LARGEST = 32, 2048
+_SMALLEST, _LARGEST = configs.STRIDE, 2048
 _PLACES = {"content": str, "style": str, "weights": str, "arch": str, "preprocessing": str, "out": str, "size": int}
 _DEFAULTS = {"weights": "imagenet", "arch": None, "preprocessing": None, "out": "picture.png", "size": 256}
 
@@ -81,8 +81,8 @@ def _read_recipe(path: str | None) -> dict:
 def _check(values: dict) -> pathlib.Path:
     if missing := [f"--{name}" for name in ("content", "style") if name not in values]:
         raise InputError(f"Give {' and '.join(missing)}, an image file.")
-    if not SMALLEST <= values["size"] <= LARGEST:
-        raise InputError(f"`--size` must be {SMALLEST} to {LARGEST} pixels. Received: {values['size']}.")
+    if not _SMALLEST <= values["size"] <= _LARGEST:
+        raise InputError(f"`--size` must be {_SMALLEST} to {_LARGEST} pixels. Received: {values['size']}.")
     out = pathlib.Path(values["out"])
     if out.suffix.lower() != ".png":
         raise InputError(f"`--out` must end in .png. Received: {out}.")
@@ -102,8 +102,8 @@ def _read_image(path: str, size: int):
         raise InputError(f"Expected an image. Received: {path} ({reason}).") from error
     zoom = size / max(image.size)
     width, height = (round(zoom * side) for side in image.size)
-    if min(width, height) < SMALLEST:
-        raise InputError(f"{path} has {width}x{height} pixels at this size; each side must have at least {SMALLEST}.")
+    if min(width, height) < _SMALLEST:
+        raise InputError(f"{path} has {width}x{height} pixels at this size; each side must have at least {_SMALLEST}.")
     return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
 
 

@@ -9,12 +9,12 @@ import dataclasses
 import pathlib
 import re
 import sys
+from collections.abc import Iterable
 
 from keras_vgg import cli
 from keras_vgg.errors import InputError
 
 _OF_TASK = ("train_images", "test_images", "splits", "leave_out", "test_set")
-_OF_DESCRIPTOR = ("layer", "scales", "flip", "combine", "normalize")
 
 
 def main(argv: list[str]) -> None:
@@ -78,26 +78,16 @@ def _parser() -> cli.Parser:
         help="C is chosen among them, on 20%% of the training images, for VOC on val; a single one is taken as it is "
         "(default: 0.01 0.1 1 10 100)",
     )  # fmt: skip
-    parser.add_argument("--layer", help="whose activations describe an image (default: fc2)")
-    parser.add_argument("--scales", nargs="+", type=int, metavar="Q", help="scales (default: S, or the middle of the jitter)")
-    parser.add_argument("--flip", action=cli.BooleanOptionalAction, help="look at mirror images too (default: on)")
-    parser.add_argument("--combine", choices=("average", "stack"), help="several scales (default: average)")
-    parser.add_argument("--normalize", action=cli.BooleanOptionalAction, help="make descriptors of length one (default: on)")
+    cli.add_net_flags(parser, *cli.OF_DESCRIPTOR)
     parser.add_argument("--out", metavar="FOLDER", help="where results go (default: evaluations/transfer-NAME)")
-    parser.add_argument(
-        "--preprocessing", choices=("caffe", "torch"), help="what the nets want of an image, whatever their files say"
-    )
-    parser.add_argument(
-        "--batch", type=int, default=32, help="images of the net's own size that go through at a time (default: %(default)s)"
-    )
-    parser.add_argument("--replicas", type=int, help="devices that work side by side (default: all GPUs)")
+    cli.add_net_flags(parser, "preprocessing", "batch", "replicas")
     return parser
 
 
 def _of_recipe(arguments):
     from keras_vgg.linear.recipe import read_recipe
 
-    if given := _given(arguments, ("protocol", *_OF_TASK, *_OF_DESCRIPTOR)):
+    if given := cli.given(arguments, "protocol", *_OF_TASK, *cli.OF_DESCRIPTOR):
         raise InputError(f"{_flags(given)} is what a recipe says; it goes without --recipe.")
     recipe = read_recipe(arguments.recipe)
     models = recipe.models | _renamed("model", arguments.model, recipe.models)
@@ -131,7 +121,7 @@ def _of_flags(arguments):
 
 
 def _task_of_file(arguments):
-    if given := _given(arguments, ("dataset", "only", *_OF_DESCRIPTOR)):
+    if given := cli.given(arguments, "dataset", "only", *cli.OF_DESCRIPTOR):
         raise InputError(f"{_flags(given)} goes with nets; descriptors in a file are what they are.")
     return _task(arguments, "", "random")
 
@@ -140,15 +130,12 @@ def _task(arguments, dataset: str, usual_protocol: str):
     from keras_vgg.features.descriptors import DescriptorProtocol
     from keras_vgg.linear.tasks import Task
 
-    def values(names):
-        given = {name: getattr(arguments, name) for name in _given(arguments, names)}
-        return {name: tuple(dict.fromkeys(value)) if isinstance(value, list) else value for name, value in given.items()}
-
     protocol = arguments.protocol or usual_protocol
     apart = {"train_images": "random", "test_images": "random", "splits": "random", "test_set": "multi-label"}
-    if wrong := [name for name in _given(arguments, tuple(apart)) if apart[name] != protocol]:
+    if wrong := [name for name in cli.given(arguments, *apart) if apart[name] != protocol]:
         raise InputError(f"{_flags(wrong)} is of the protocol {apart[wrong[0]]}. Received: --protocol {protocol}.")
-    return Task(dataset, protocol, **values(_OF_TASK), descriptor=DescriptorProtocol(**values(_OF_DESCRIPTOR)))
+    descriptor = DescriptorProtocol(**cli.given(arguments, *cli.OF_DESCRIPTOR))
+    return Task(dataset, protocol, **cli.given(arguments, *_OF_TASK), descriptor=descriptor)
 
 
 def _renamed(flag: str, given: list[str], known: dict) -> dict[str, str]:
@@ -165,11 +152,7 @@ def _name_and_path(model: str) -> list[str | None]:
     return model.split("=", 1) if is_named else [None, model]
 
 
-def _given(arguments, names) -> list[str]:
-    return [name for name in names if getattr(arguments, name) not in (None, [])]
-
-
-def _flags(names: list[str]) -> str:
+def _flags(names: Iterable[str]) -> str:
     return ", ".join(f"`--{name.replace('_', '-')}`" for name in names)
 
 

@@ -4,11 +4,8 @@ import pathlib
 
 import numpy as np
 
-from keras_vgg import files
+from keras_vgg import configs, files
 from keras_vgg.evaluation.prediction import Heatmap
-
-STRIDE = 32
-"""Pixels between neighbouring positions of a score map: five poolings."""
 
 
 def draw(path: pathlib.Path, heatmap: Heatmap, label: int, class_name: str, *, title: str) -> None:
@@ -46,7 +43,7 @@ def draw(path: pathlib.Path, heatmap: Heatmap, label: int, class_name: str, *, t
 def _upsampled(values: np.ndarray, height: int, width: int, crop: int) -> np.ndarray:
     """Bilinear between the centres of windows; beyond the outermost, their values."""
     for axis, size in enumerate((height, width)):
-        centres = crop / 2 + STRIDE * np.arange(values.shape[axis])
+        centres = crop / 2 + configs.STRIDE * np.arange(values.shape[axis])
         values = np.apply_along_axis(
             lambda line, size=size, centres=centres: np.interp(np.arange(size) + 0.5, centres, line), axis, values
         )

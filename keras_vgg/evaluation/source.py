@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vgg import preprocessing, recipe, transfer
+from keras_vgg import configs, preprocessing, recipe, transfer
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.network import Network
 from keras_vgg.weights import catalogue, download, weight_file
@@ -131,7 +131,7 @@ def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str
     scales = recipe.resolve(recipe.read_recipe(folder / "recipe.toml")).scales if (folder / "recipe.toml").exists() else None
     classes = _read_classes(folder / "classes.txt") if (folder / "classes.txt").exists() else None
     arch = weights.arch + (" BN" if weights.batch_norm else "")
-    smallest_input = 32 * min(weights.spatial) if weights.spatial else 1
+    smallest_input = configs.STRIDE * min(weights.spatial) if weights.spatial else 1
     return Source(name or arch, path, file, arch, scales, classes, preprocessing, smallest_input, weights.include_top)
 
 

@@ -7,7 +7,7 @@ import itertools
 import keras
 import tensorflow as tf
 
-from keras_vgg import preprocessing
+from keras_vgg import configs, preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.network import PIXELS
 from keras_vgg.evaluation.source import Source
@@ -15,8 +15,6 @@ from keras_vgg.evaluation.tracing import mean_over_places, over_flips, up_to_lay
 from keras_vgg.evaluation.views import Views
 from keras_vgg.fully_convolutional import to_fully_convolutional
 
-SMALLEST = 32
-"""Fewest pixels of a side that five poolings leave a place of."""
 WITHOUT_TOP = 224
 """Side of the images that batches are measured by, where a net has none of its own."""
 
@@ -46,7 +44,7 @@ class FeatureNetwork:
         known = [each.name for each in net.layers[1:]] if has_top else before_top
         _check_layer(layer, known, name or model.name, has_top)
         self.crop = (model.input_shape[1] if has_top else None) or WITHOUT_TOP
-        self.smallest_input = SMALLEST if layer in before_top else max(filter(None, model.input_shape[1:3]))
+        self.smallest_input = configs.STRIDE if layer in before_top else max(filter(None, model.input_shape[1:3]))
         self._net = up_to_layer(net, layer)
         self._preprocess, self._device = preprocessing.for_model(model), device
         self.width = self._net.output_shape[-1]

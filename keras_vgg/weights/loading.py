@@ -100,7 +100,7 @@ def build_arguments(file: WeightFile) -> dict:
         return arguments
     if file.spatial is None:
         raise InputError(f"{file.path}: fc1 sees a map that is no square; build the model and load the weights into it.")
-    height, width = (32 * places for places in file.spatial)
+    height, width = (configs.STRIDE * places for places in file.spatial)
     return arguments | {"classes": kernels["predictions"][1], "input_shape": (height, width, kernels["block1_conv1"][2])}
 
 

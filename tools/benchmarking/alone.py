@@ -1,0 +1,83 @@
+"""Tables of what is measured in processes of their own, one after another, each of a thing that is done once."""
+
+import concurrent.futures
+import functools
+import importlib.util
+import multiprocessing
+import pathlib
+import tempfile
+
+import pandas as pd
+
+from benchmarking import listing, loading, over_images
+
+_OVER_IMAGES = {
+    "dense": ("ours, dense", functools.partial(over_images.evaluate, protocol="dense")),
+    "multi-crop": ("ours, multi-crop", functools.partial(over_images.evaluate, protocol="multi-crop")),
+    "ours": ("ours", over_images.extract),
+    "predict-loop": ("loop of model.predict", over_images.predict_loop),
+    "function-loop": ("loop of a tf.function", over_images.function_loop),
+}
+
+
+def apart(function, *arguments):
+    """Calls a function in a process of its own, so that time and peak memory are its alone."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as process:
+        return process.submit(function, *arguments).result()
+
+
+def listing_table(rows: int) -> str:
+    """Measures the opening of a CSV listing of that many images."""
+    with tempfile.TemporaryDirectory() as folder:
+        measured = apart(listing.measure, listing.write_csv(folder, rows))
+    measured["peak GB"] = measured.pop("peak bytes") / 1e9
+    return pd.DataFrame([measured]).to_string(index=False, float_format="%.2f")
+
+
+def weights_table(files: list[str] | None, arch: str, *, with_keras: bool) -> str:
+    """Measures the loading of weight files; of one of each kind, made of net `arch`, where none are given."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for path in files or (apart(loading.write, folder, arch, kind) for kind in loading.KINDS):
+            contestants = [loading.ours]
+            if path.endswith(".h5") and with_keras:
+                contestants.append(loading.keras)
+            if path.endswith(".pth") and arch == "D" and importlib.util.find_spec("torchvision"):
+                contestants.append(loading.torchvision)
+            size = pathlib.Path(path).stat().st_size
+            for contestant in contestants:
+                measured = apart(contestant, path)
+                rows.append(
+                    {
+                        "file": pathlib.Path(path).name,
+                        "MB": round(size / 1e6),
+                        "contestant": contestant.__name__,
+                        "parameters": f"{measured['parameters']:,}",
+                        "seconds": f"{measured['seconds']:.2f}",
+                        "memory / file": f"{measured['bytes'] / size:.2f}",
+                    }
+                )
+    return pd.DataFrame(rows).to_string(index=False)
+
+
+def over_images_table(settings: over_images.Settings, contestants: list[str]) -> str:
+    """Measures contestants, names of `_OVER_IMAGES`, that make a row of numbers of each image, and compares the rows."""
+    measured = {}
+    for name in contestants:
+        told, contestant = _OVER_IMAGES[name]
+        measured[told] = apart(contestant, settings)
+    first = next(iter(measured.values()))
+    rows = [
+        {
+            "contestant": told,
+            "seconds": f"{result['seconds']:.1f}",
+            "images/s": f"{len(settings.paths) / result['seconds']:.3g}",
+            "time / first": f"{result['seconds'] / first['seconds']:.2f}",
+            "idle GB": f"{result['idle bytes'] / 1e9:.2f}",
+            "peak GB": f"{result['peak bytes'] / 1e9:.2f}",
+            "largest difference": f"{abs(result['rows'] - first['rows']).max() / abs(first['rows']).max():.1e}",
+        }
+        for told, result in measured.items()
+    ]
+    return pd.DataFrame(rows).to_string(index=False)

@@ -1,0 +1,120 @@
+"""Work from image files to a row of numbers for each: ours, and plain loops over the images; each in a process of its own."""
+
+import dataclasses
+import pathlib
+import tempfile
+import time
+
+from benchmarking.contest import peak_bytes
+from keras_vgg import cli
+
+POSTERIORS = "predictions"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What all contestants do.
+
+    Attributes:
+        arch, crop, width: the net, of random weights, with 1,000 classes.
+        paths: the images, in the order in which they are seen.
+        scales: Q.
+        batch: as for `keras_vgg.evaluate --batch`.
+        layer: whose activations are averaged over places, mirror images and scales; those of `"predictions"` are posteriors.
+    """
+
+    arch: str
+    crop: int
+    width: float
+    paths: tuple[str, ...]
+    scales: tuple[int, ...]
+    batch: int
+    layer: str = POSTERIORS
+
+
+def evaluate(settings: Settings, protocol: str) -> dict:
+    """Tests the images by a protocol of ours with flips, from files to posteriors, reading of sizes and tracing included."""
+    model = _model(settings)
+    from keras_vgg.evaluation.network import Network
+    from keras_vgg.evaluation.prediction import predict
+    from keras_vgg.evaluation.views import passes
+
+    network = Network(model)
+    views = passes(protocol, settings.scales)
+    return _measured(lambda: predict(network, settings.paths, views, batch=settings.batch).posteriors)
+
+
+def extract(settings: Settings) -> dict:
+    """Extracts descriptors with flips, from files to rows on the disk, loading of the net included."""
+    model = _model(settings)
+    import numpy as np
+
+    from keras_vgg.data.split import files
+    from keras_vgg.features import extraction
+    from keras_vgg.features.descriptors import DescriptorProtocol
+
+    protocol = DescriptorProtocol(settings.layer, settings.scales, normalize=False)
+    split = files(list(settings.paths), np.zeros(len(settings.paths), np.int32))
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(pathlib.Path(folder, "net.keras"))
+        source = extraction.open_feature_source(f"{folder}/net.keras", preprocessing="torch")
+        return _measured(lambda: np.array(extraction.extract(split, [source], protocol, pathlib.Path(folder)).values))
+
+
+def predict_loop(settings: Settings) -> dict:
+    """Sees the images one by one, each and its mirror image by a call of `model.predict`, as tutorials do."""
+    return _loop(settings, lambda net: lambda view: net.predict(view, verbose=0))
+
+
+def function_loop(settings: Settings) -> dict:
+    """Sees the images one by one by a `tf.function` that is traced once for all shapes: as good as a loop can be."""
+
+    def compiled(net):
+        import tensorflow as tf
+
+        call = tf.function(lambda view: net(view, training=False), input_signature=[tf.TensorSpec((None, None, None, 3))])
+        return lambda view: call(view).numpy()
+
+    return _loop(settings, compiled)
+
+
+def _loop(settings: Settings, callable_of) -> dict:
+    model = _model(settings)
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_vgg import preprocessing
+    from keras_vgg.data import images
+    from keras_vgg.evaluation.tracing import up_to_layer
+    from keras_vgg.fully_convolutional import to_fully_convolutional
+
+    see, preprocess = callable_of(up_to_layer(to_fully_convolutional(model), settings.layer)), preprocessing.for_model(model)
+
+    def row_of(path):
+        encoded, rows = tf.io.read_file(path), []
+        for scale in settings.scales:
+            size = images.rescaled_size(*tf.unstack(images.encoded_size(encoded)), scale)
+            image = preprocess(images.decode_whole(encoded, size))[tf.newaxis]
+            rows += [see(view).mean(axis=(0, 1, 2)) for view in (image, tf.reverse(image, [2]))]
+        return np.mean(rows, axis=0)
+
+    return _measured(lambda: np.stack([row_of(path) for path in settings.paths]))
+
+
+def _model(settings: Settings):
+    cli.import_tensorflow()
+    import keras
+
+    from keras_vgg import preprocessing
+    from keras_vgg.models import build_vgg
+
+    keras.utils.set_random_seed(0)
+    model = build_vgg(settings.arch, input_shape=(settings.crop, settings.crop, 3), width=settings.width)
+    preprocessing.remember(model, preprocessing.TORCH)
+    return model
+
+
+def _measured(work) -> dict:
+    before, began = peak_bytes(), time.perf_counter()
+    rows = work()
+    return {"seconds": time.perf_counter() - began, "idle bytes": before, "peak bytes": peak_bytes(), "rows": rows}
