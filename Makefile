@@ -8,7 +8,7 @@ fit: $(VENV)/installed  ## trains the quickstart recipe to its end (under two mi
 	$(BIN)/python -m keras_vgg.fit --recipe recipes/quickstart.toml
 
 test: $(VENV)/installed lint  ## runs the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -331,8 +331,6 @@ class Command:
                 stdout=out,
                 stderr=err,
                 cwd=PACKAGE,
-                # A shell's background job, as the tests may be, ignores Ctrl-C and so would its children.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def wait_until_asking(self):

@@ -229,12 +229,8 @@ def test_failure_leaves_the_file_that_was_there(server, folder):
 
 
 def test_interrupt_from_the_keyboard_leaves_nothing(server, folder):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            download.fetch(server.file("interrupted"))
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        download.fetch(server.file("interrupted"))
     assert everything_in(folder) == []
     assert socket.getdefaulttimeout() is None
 

@@ -12,7 +12,7 @@ from keras_vgg import applications, preprocessing
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 WEIGHTS = SHARED / "weights" / "vgg16_notop_keras.h5"
 IMAGES = SHARED / "data" / "imagenette_mini"
-TRAIN, TEST = 10, 10  # images of each class
+TRAIN, TEST = 3, 3  # images of each class
 
 pytestmark = pytest.mark.skipif(not (WEIGHTS.exists() and IMAGES.exists()), reason="needs real weights and images")
 
@@ -29,27 +29,33 @@ def images(split, count):
     return np.stack(decoded), np.repeat(np.arange(len(folders)), count)
 
 
-def accuracy_of_nearest_class_mean(model, preprocess):
-    """Share of test images whose normalised features lie nearest to the mean of their own class."""
+def nearest_class_means(model, preprocess):
+    """Tells test images by the class mean that their normalised features lie nearest to.
+
+    Returns:
+        The share that is right, and by how much the own class' mean is nearer than the next best, on average.
+    """
 
     def features(pixels):
-        values = model.predict(preprocess(pixels), batch_size=25, verbose=0)
+        values = model.predict(preprocess(pixels), batch_size=15, verbose=0)
         return values / np.linalg.norm(values, axis=1, keepdims=True)
 
     (train, train_labels), (test, test_labels) = images("train", TRAIN), images("val", TEST)
     learned, asked = features(train), features(test)
     means = np.stack([learned[train_labels == label].mean(axis=0) for label in np.unique(train_labels)])
     distances = np.sum((asked[:, None] - means[None]) ** 2, axis=-1)
-    return np.mean(np.argmin(distances, axis=1) == test_labels)
+    is_own = np.arange(len(means)) == test_labels[:, None]
+    margins = np.where(is_own, np.inf, distances).min(axis=1) - distances[is_own]
+    return np.mean(margins > 0), np.mean(margins)
 
 
 def test_features_tell_classes_apart_and_better_in_the_right_colours(model):
     wanted = preprocessing.for_model(model)
     assert wanted == preprocessing.CAFFE
-    right = accuracy_of_nearest_class_mean(model, wanted)
-    wrong = accuracy_of_nearest_class_mean(model, preprocessing.Preprocessing(wanted.mean, bgr=False))
-    assert right > 0.85  # above 0.9 with all 3,000 training images
-    assert wrong < right
+    accuracy, margin = nearest_class_means(model, wanted)
+    _, margin_in_wrong_colours = nearest_class_means(model, preprocessing.Preprocessing(wanted.mean, bgr=False))
+    assert accuracy > 0.85  # above 0.9 with all 3,000 training images
+    assert margin_in_wrong_colours < 0.85 * margin
 
 
 def test_same_features_as_keras_applications(model):
