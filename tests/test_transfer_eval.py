@@ -379,10 +379,15 @@ def test_files_of_features_that_do_not_do(features, tmp_path):
         run("--features", write_features(tmp_path / "j.npz", values, labels, classes=("a", "b", "c")), *out)
 
 
-def test_what_is_wrong_with_the_data_is_told_before_a_net_is_loaded(here, monkeypatch, tmp_path):
+def test_what_is_wrong_is_told_before_it_takes_long(here, monkeypatch, tmp_path):
     monkeypatch.setattr(session, "extract", None)  # cannot be called
     with pytest.raises(InputError, match=r"at least 31 images"):
         run("--model", "first", "--dataset", "folder:flat", "--out", str(tmp_path))
+    monkeypatch.setattr(session, "open_data", None)  # nor are images looked through for a mistake with a net
+    with pytest.raises(InputError, match=r"No layer 'fc3' in the net first"):
+        run("--model", "first", "--dataset", "folder:flat", "--layer", "fc3", "--out", str(tmp_path))
+    with pytest.raises(InputError, match=r"`scales` must be at least the net's input"):
+        run("--model", "first", "--dataset", "folder:flat", "--scales", "8", "--out", str(tmp_path))
 
 
 def test_classes_without_images_for_testing_are_told(here, place, tmp_path, capsys):

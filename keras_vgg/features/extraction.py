@@ -92,11 +92,8 @@ def extract(
     if not sources:
         raise InputError("Expected at least one net. Received: none.")
     # All of them now, so that a mistake with the last is not told hours later.
-    networks = [[network.load(source, protocol.layer, device=device) for device in devices] for source in sources]
+    networks = [load_networks(source, protocol, devices) for source in sources]
     views = [_views(source, protocol) for source in sources]
-    for of_net, nets in zip(views, networks, strict=True):
-        for each in of_net:
-            check_scale(each, nets[0].smallest_input)
     say(f"looking through {split.size} images")
     images, unusable = look_through(split)
     files.remove_leftovers(folder / "passes")  # rows of a million images, of which a killed process had written half
@@ -119,6 +116,20 @@ def extract(
         say(f"{number} images could not be used: {folder / LIST}")
     names = np.array([split.name_of(index) for index in range(split.size)])
     return Extracted(values, images.survey.labels.astype(np.int64), names, dict(unusable.rows()))
+
+
+def load_networks(
+    source: Source, protocol: DescriptorProtocol, devices: Sequence[str | None] = (None,)
+) -> list[network.FeatureNetwork]:
+    """Loads a net for a protocol, once for each device.
+
+    Raises:
+        InputError: if the net cannot be loaded, has no such layer, what its weights want is not known, or a scale is too small.
+    """
+    networks = [network.load(source, protocol.layer, device=device) for device in devices]
+    for each in _views(source, protocol):
+        check_scale(each, networks[0].smallest_input)
+    return networks
 
 
 def facts_of(sources: Sequence[Source], protocol: DescriptorProtocol) -> dict:

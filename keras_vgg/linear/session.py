@@ -10,7 +10,7 @@ import pandas as pd
 from keras_vgg import files
 from keras_vgg.evaluation.evaluator import BATCH
 from keras_vgg.evaluation.source import Source
-from keras_vgg.features.extraction import extract
+from keras_vgg.features.extraction import extract, load_networks
 from keras_vgg.linear import protocols, report, svm
 from keras_vgg.linear.data import Data, open_data, open_files, with_descriptors
 from keras_vgg.linear.tasks import Row, Task
@@ -56,8 +56,10 @@ def evaluate(
         stream: where progress is shown, if anywhere.
 
     Raises:
-        InputError: for whatever the user can mend; what is wrong with the data, before any net is at work.
+        InputError: for whatever the user can mend: what is wrong with a net or with the data, before any net is at work.
     """
+    for name, descriptor in dict.fromkeys((name, tasks[row.data].descriptor) for row in rows for name in row.models):
+        load_networks(sources[name], descriptor)  # let go at once: only for mistakes, before data of hours are looked through
     opened = {}
     for name in dict.fromkeys(row.data for row in rows):
         data = opened[name] = open_data(tasks[name])
