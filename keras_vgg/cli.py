@@ -133,9 +133,9 @@ def _end(number, frame):
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without the lines it writes to file descriptor 2 while being imported, whatever the log level.
+    """Imports TensorFlow and Keras without the lines they write to file descriptor 2 meanwhile, whatever the log level.
 
-    An error of the import is raised as ever.
+    Commands compute in `channels_last`, whatever Keras' configuration file says. An error of the import is raised as ever.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # at 2 its own graph rewriter complains of itself; errors raise anyway
     sys.stderr.flush()
@@ -147,6 +147,9 @@ def import_tensorflow() -> None:
 
             tensorflow.config.list_physical_devices()  # looks for CUDA, and says much where there is none
             tensorflow.get_logger().setLevel("ERROR")
+            import keras
+
+            keras.config.set_image_data_format("channels_last")
         finally:
             os.dup2(kept, 2)
             os.close(kept)

@@ -8,7 +8,7 @@ import pathlib
 import re
 import sys
 
-from keras_vgg import cli
+from keras_vgg import cli, files
 from keras_vgg.errors import InputError
 
 
@@ -34,6 +34,7 @@ def main(argv: list[str]) -> None:
     devices = session.devices_for(arguments.replicas)
     name = pathlib.Path(arguments.recipe).stem if arguments.recipe else "-".join(models)
     folder = pathlib.Path(arguments.out or f"evaluations/{_slug(f'{name}-{dataset}')}")
+    files.check_folder(folder)
     print(f"folder: {folder}", flush=True)
     settings = session.Settings(arguments.average, arguments.pooling, arguments.batch, devices)
     opened = open_dataset(dataset, limit_images=arguments.limit_images)

@@ -7,7 +7,7 @@ nets and scales; that folder may be removed.
 import pathlib
 import sys
 
-from keras_vgg import cli
+from keras_vgg import cli, files
 from keras_vgg.errors import InputError
 from keras_vgg.image_files import find_images
 
@@ -29,8 +29,9 @@ def main(argv: list[str]) -> None:
 
     out = pathlib.Path(arguments.out)
     descriptor_file.check_path(out)
-    if not out.parent.is_dir():
-        raise InputError(f"`--out` must be in a folder that is there. Received: {out}.")
+    folder = out.with_suffix(".parts")
+    files.check_file(out)
+    files.check_folder(folder)
     protocol = DescriptorProtocol(**cli.given(arguments, *cli.OF_DESCRIPTOR))
     sources = [extraction.open_feature_source(model, preprocessing=arguments.preprocessing) for model in arguments.model]
     devices = devices_for(arguments.replicas)
@@ -41,14 +42,16 @@ def main(argv: list[str]) -> None:
             open_dataset(arguments.dataset, limit_images=arguments.limit_images), arguments.split or inputs.ALL
         )
     print(f"data: {given.description}, {given.split.size} images", flush=True)
-    folder = out.with_suffix(".parts")
     found = extraction.extract(given.split, sources, protocol, folder, batch=arguments.batch, devices=devices, stream=sys.stdout)
-    facts = extraction.facts_of(sources, protocol) | {"data": given.description, "problems": found.problems}
+    if found.left_out == len(found.values):
+        raise InputError(f"There must be an image that can be used. Received: none out of {found.left_out}; {folder} says why.")
+    told = {"data": given.description, "data images": given.split.size, "problems": found.problems}
+    facts = extraction.facts_of(sources, protocol) | told
     content = descriptor_file.DescriptorFile(found.values, found.labels, found.names, given.parts, given.classes, facts)
     number = content.save(out, keep_broken=arguments.keep_broken)
-    pathlib.Path(found.values.filename).unlink()  # the file has them now
+    found.discard()  # the file has them now
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    left = len(found.problems)
+    left = found.left_out
     told = f", {left} images {'have rows of NaN' if arguments.keep_broken else 'left out'}" if left else ""
     print(f"{out}: descriptors of {number} images, {found.values.shape[1]} each{told}")
     print(f"{folder}: {size / 1e6:.3g} MB, for other combinations of these nets and scales; may be removed")

@@ -5,6 +5,7 @@ import errno
 import os
 import pathlib
 import shutil
+import tempfile
 import time
 import tomllib
 import uuid
@@ -85,9 +86,19 @@ def check_folder(folder: pathlib.Path) -> None:
     nearest = folder.absolute()
     while not nearest.exists() and not nearest.is_symlink():
         nearest = nearest.parent
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        what = "is no folder" if not nearest.is_dir() else "cannot be written"
-        raise InputError(f"Expected a folder that can be written. Received: {folder} ({nearest} {what}).")
+    if not nearest.is_dir():
+        raise InputError(f"Expected a folder that can be written. Received: {folder} ({nearest} is no folder).")
+    try:  # by doing it: root may write where the disk says no
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as error:
+        raise InputError(f"Expected a folder that can be written. Received: {folder} ({nearest} cannot be written).") from error
+
+
+def check_file(path: pathlib.Path) -> None:
+    """Raises `InputError` if `path` is no file that can be written or made, in a folder that is there."""
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise InputError(f"Expected a file in a folder that is there. Received: {path}.")
+    check_folder(path.parent)
 
 
 def free_bytes(path: pathlib.Path) -> int:

@@ -33,10 +33,13 @@ def main(argv: list[str]) -> int | None:
 
     net = painting.open_net(values["arch"], values["weights"], settings, preprocessing=values["preprocessing"])
     print(f"{content.shape[1]}x{content.shape[0]} pixels, {settings.steps} steps", flush=True)
-    done, stopped = _paint(painting, content, style, net, settings)
-    with files.replacing(out) as beside:
-        Image.fromarray(done.picture).save(beside, format="PNG")
-    print(f"{out}: loss {done.loss:.4g} after {done.step} steps{', interrupted' if stopped else ''}")
+    done, stopped, failed = _paint(painting, content, style, net, settings)
+    if done.step:
+        with files.replacing(out) as beside:
+            Image.fromarray(done.picture).save(beside, format="PNG")
+        print(f"{out}: loss {done.loss:.4g} after {done.step} steps{', interrupted' if stopped else ''}")
+    if failed:
+        raise failed
     return 128 + stopped if stopped else None
 
 
@@ -86,8 +89,7 @@ def _check(values: dict) -> pathlib.Path:
     out = pathlib.Path(values["out"])
     if out.suffix.lower() != ".png":
         raise InputError(f"`--out` must end in .png. Received: {out}.")
-    if out.is_dir() or not out.absolute().parent.is_dir():
-        raise InputError(f"`--out` must be a file in a folder that is there. Received: {out}.")
+    files.check_file(out)
     return out
 
 
@@ -96,7 +98,10 @@ def _read_image(path: str, size: int):
     try:
         with Image.open(path) as image:
             image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is reduced while it is decoded
-            image = ImageOps.exif_transpose(image).convert("RGB")
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):  # of 16 bits, which Pillow would cut off at 255
+                image = Image.fromarray((np.asarray(image, np.int64) >> 8).astype(np.uint8))
+            image = image.convert("RGB")
     except Exception as error:  # Pillow raises whatever damage makes it run into
         reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
         raise InputError(f"Expected an image. Received: {path} ({reason}).") from error
@@ -109,7 +114,7 @@ def _read_image(path: str, size: int):
 
 def _paint(painting, content, style, net, settings):
     progress = Progress(settings.steps, stream=sys.stdout, unit="steps")
-    done = painting.Progress(0, float("nan"), content)
+    done, failed = painting.Progress(0, float("nan"), content), None
     with StopRequest() as stop:
 
         def watch(now):
@@ -119,9 +124,12 @@ def _paint(painting, content, style, net, settings):
             progress.show(f"step {now.step}/{settings.steps}  loss {now.loss:.4g}")
             return bool(stop)
 
-        painting.style_transfer(content, style, net, settings, watch=watch)
+        try:
+            painting.style_transfer(content, style, net, settings, watch=watch)
+        except InputError as error:  # told once the picture so far is written
+            failed = error
     progress.say(f"step {done.step}/{settings.steps}  loss {done.loss:.4g}  {progress.images_per_second:.3g} steps/s")
-    return done, stop.signal
+    return done, stop.signal, failed
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterable
 
-from keras_vgg import cli
+from keras_vgg import cli, files
 from keras_vgg.errors import InputError
 
 _OF_TASK = ("train_images", "test_images", "splits", "leave_out", "test_set")
@@ -158,6 +158,7 @@ def _flags(names: Iterable[str]) -> str:
 
 def _folder(arguments, name: str) -> pathlib.Path:
     folder = pathlib.Path(arguments.out or f"evaluations/transfer-{re.sub(r'[^-.A-Za-z0-9_]+', '-', name).strip('-')}")
+    files.check_folder(folder)
     print(f"folder: {folder}", flush=True)
     return folder
 

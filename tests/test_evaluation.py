@@ -23,6 +23,7 @@ from keras_vgg.data.datasets import open_dataset
 from keras_vgg.data.pipeline import View
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation import batches, evaluator, metrics, report, results, session, source
+from keras_vgg.evaluation import store as store_module
 from keras_vgg.evaluation.evaluator import Images, run_pass
 from keras_vgg.evaluation.network import Network
 from keras_vgg.evaluation.recipe import Row, read_recipe
@@ -444,7 +445,7 @@ def test_a_finished_evaluation_goes_on_with_what_is_new(tmp_path, run, other_run
     assert computed({"a": run}, [row(scales=(36,))]) == number
     assert computed({"a": run}, [row(flip=False)]) == number
     assert computed({"a": other_run}, [row()]) == number
-    assert computed({"a": run}, [row()], dataset(ENCODED[:5], LABELS[:5])) == 5
+    assert computed({"a": run}, [row()], dataset(ENCODED[:5], LABELS[:5])) == 0  # fewer of the same images
     pixels = [encode(*shape, seed + 100) for seed, shape in enumerate(SHAPES)]
     assert computed({"a": run}, [row()], dataset(pixels)) == number  # other images of the same names and sizes
     assert computed({"a": run}, [row()]) == 0
@@ -482,18 +483,49 @@ def test_progress_says_what_is_done_already(tmp_path, run, monkeypatch):
 
 
 def test_a_store_keeps_what_was_put(tmp_path):
-    store = PassStore(tmp_path / "passes", "key", 5, 3, {"net": "a"})
+    images = np.arange(1, 6)
+    store = PassStore(tmp_path / "passes", ["net"], images, 3, {"net": "a"})
     assert store.pending.all()
     store.put(np.array([3, 1]), np.array([[1, 0, 0], [0, 1, 0]]), 2.0)
     store.put_broken(np.array([4]))
     assert store.pending.tolist() == [True, False, True, False, False]
-    again = PassStore(tmp_path / "passes", "key", 5, 3, {"net": "a"})
+    again = PassStore(tmp_path / "passes", ["net"], images, 3, {"net": "a"})
     assert again.pending.tolist() == [True, False, True, False, True]  # broken ones are tried again
     np.testing.assert_array_equal(again.posteriors[[1, 3]], [[0, 1, 0], [1, 0, 0]])
     assert np.isnan(again.posteriors[[0, 2, 4]]).all()
     again.put(np.array([0]), np.zeros((1, 3)), 1.5)
     assert again.seconds == store.seconds == 3.5
-    assert PassStore(tmp_path / "passes", "other", 5, 3, {}).pending.all()
+    assert PassStore(tmp_path / "passes", ["other net"], images, 3, {}).pending.all()
+
+
+def test_a_store_takes_over_what_another_has_of_its_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "_BYTES", 2 * 3 * 4)  # two rows at a time
+    earlier = PassStore(tmp_path, ["net"], np.array([11, 0, 13, 14, 15]), 3, {})  # the second could not be read
+    earlier.put(np.array([0, 2, 4]), np.array([[1.0] * 3, [3.0] * 3, [5.0] * 3]), 6.0)
+    later = PassStore(tmp_path, ["net"], np.array([13, 12, 14, 0, 11, 13, 15]), 3, {})
+    assert later.pending.tolist() == [False, True, True, True, False, False, False]
+    np.testing.assert_array_equal(later.posteriors[:, 0], [3, np.nan, np.nan, np.nan, 1, 3, 5])
+    assert later.seconds == pytest.approx(6.0 * 4 / 3)  # what its rows took
+    assert PassStore(tmp_path, ["other net"], np.array([11, 13]), 3, {}).pending.all()
+
+
+@pytest.mark.parametrize("name", ["posteriors", "state", "seconds"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "short"])
+def test_a_store_that_is_damaged_begins_anew(tmp_path, name, damage):
+    images = np.arange(1, 6)
+    store = PassStore(tmp_path, ["net"], images, 3, {})
+    store.put(images - 1, np.ones((5, 3)), 1.0)
+    path = tmp_path / f"{store.key}.{name}.npy"
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(content[: 0 if damage == "empty" else len(content) - 1])
+    again = PassStore(tmp_path, ["net"], images, 3, {})
+    assert again.pending.all()
+    assert np.isnan(again.posteriors).all()
+    again.put(np.array([2]), np.ones((1, 3)), 1.0)
+    assert PassStore(tmp_path, ["net"], images, 3, {}).pending.tolist() == [True, True, False, True, True]
 
 
 # --- Metrics --------------------------------------------------------------------------------------------------------------

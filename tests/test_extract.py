@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from test_evaluation import CLASSES, ENCODED, LABELS, TRUNCATED, write_images, write_run
+from test_evaluation import CLASSES, ENCODED, LABELS, TRUNCATED, encode, write_images, write_run
 from test_evaluation_views import WANTS, net
 
 from keras_vgg import cli, extract, preprocessing
@@ -177,7 +178,8 @@ def test_what_is_there_is_not_computed_again(tmp_path, run, top_off, seen):
     assert computed([run], scales=(36, 40), normalize=False, **conv) == 0
     assert computed([run, top_off], scales=(40,), **conv) == number
     assert computed([run], scales=(40,), layer="block5_pool", flip=False) == number
-    assert computed([run], scales=(40,), encoded=ENCODED[:5], **conv) == 5
+    assert computed([run], scales=(40,), encoded=ENCODED[5::-1], **conv) == 0  # another set of images, all of which are there
+    assert computed([run], scales=(40,), encoded=[encode(60, 50, 3, "PNG", 99), *ENCODED[3:]], **conv) == 1
     assert computed([run], scales=(40,), layer="fc2") == number
 
 
@@ -289,9 +291,9 @@ def test_large_files_are_written_some_rows_at_a_time(tmp_path, run, monkeypatch,
 
 def test_a_store_begins_as_numpy_would_write_it(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "_BYTES", 3 * 4 * 5)  # three rows at a time
-    store.RowStore(tmp_path, "key", 10, 5, {"net": "a"})
+    made = store.RowStore(tmp_path, ["net"], np.arange(1, 11), 5, {"net": "a"})
     np.save(tmp_path / "expected.npy", np.full((10, 5), np.nan, np.float32))
-    assert (tmp_path / "key.rows.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
+    assert (tmp_path / f"{made.key}.rows.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
 
 
 # --- The command ----------------------------------------------------------------------------------------------------------
@@ -342,7 +344,7 @@ def test_a_file_says_what_it_holds(here, run, capsys, name, by_scale):
 def test_npz_is_plain_numpy(here):
     extract.main(["--model", "run", "--dataset", "folder:data", "--split", "validation", "--keep-broken", "--out", "kept.npz"])
     with np.load("kept.npz", allow_pickle=False) as stored:
-        assert set(stored) == {"features", "labels", "images", "split", "classes", "facts"}
+        assert set(stored) == {"features", "labels", "images", "split", "places", "classes", "facts"}
         assert stored["features"].shape == (13, 205)
         assert np.isnan(stored["features"]).any(axis=1).sum() == np.isnan(stored["features"]).all(axis=1).sum() == 1
         assert set(stored["split"]) == {"validation"}
@@ -355,7 +357,7 @@ def test_parquet_is_a_plain_table(here):
     extract.main([*arguments, "train.parquet"])
     extract.main([*arguments, "train.npz"])
     table = pd.read_parquet("train.parquet")
-    assert table.columns.tolist() == ["image", "label", "split", "features"]
+    assert table.columns.tolist() == ["image", "label", "place", "split", "features"]
     np.testing.assert_array_equal(np.stack(table.features), DescriptorFile.read("train.npz").features)
 
 
@@ -392,18 +394,69 @@ def test_image_files(here, top_off, tmp_path, capsys):
         ("--dataset folder:data --replicas 9", r"`replicas` must be between 1"),
         ("--dataset folder:data --out new.csv", r"ends in \.npz or \.parquet. Received: new\.csv"),
         ("--dataset folder:data --out no/new.npz", r"in a folder that is there. Received: no/new\.npz"),
+        ("--dataset folder:data --out data.npz", r"Expected a file in a folder that is there. Received: data\.npz"),
+        ("--dataset folder:data --out blocked.npz", r"Expected a folder that can be written. Received: blocked\.parts"),
         ("--dataset folder:data --combine max", r"invalid choice"),
+        ("--dataset folder:data --limit-images 0", r"`limit_images` must be at least 1. Received: 0"),
+        ("--dataset folder:data --limit-images -5", r"`limit_images` must be at least 1. Received: -5"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(here, monkeypatch, capsys, arguments, told):
     flags = ["--model", "run", "--preprocessing", "caffe", "--out", "mistake.npz", *arguments.split()]
     monkeypatch.setattr(sys, "argv", ["extract", *flags])
+    pathlib.Path("data.npz").mkdir(exist_ok=True)
+    pathlib.Path("blocked.parts").touch()
     with pytest.raises(SystemExit) as ended:
         cli.run(extract.main)
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(told, line), line
     assert not pathlib.Path("mistake.npz").exists()
+
+
+def test_none_that_can_be_used_is_a_mistake_and_keeps_the_file_that_is_there(here, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"no image")
+    out = tmp_path / "out.npz"
+    out.write_bytes(b"earlier")
+    with pytest.raises(
+        InputError, match=r"There must be an image that can be used. Received: none out of 1; .*out\.parts says why"
+    ):
+        extract.main(["--model", "run", "--images", str(tmp_path / "a.jpg"), "--out", str(out)])
+    assert out.read_bytes() == b"earlier"
+    assert pd.read_csv(tmp_path / "out.parts" / "broken_images.csv").image.tolist() == [str(tmp_path / "a.jpg")]
+
+
+def test_names_that_are_not_utf8(here, tmp_path):
+    for name in (b"\xff.png", "ü.png".encode()):
+        (tmp_path / os.fsdecode(name)).write_bytes(ENCODED[0])
+    (tmp_path / os.fsdecode(b"\xfe.png")).write_bytes(b"no image")
+    extract.main(["--model", "run", "--images", str(tmp_path), "--out", "names.npz"])
+    found = DescriptorFile.read("names.npz")
+    assert sorted(pathlib.Path(name).name for name in found.images) == ["\\xff.png", "ü.png"]
+    assert [pathlib.Path(name).name for name in found.facts["problems"]] == ["\\xfe.png"]
+
+
+def test_a_listing_may_name_a_broken_image_twice(here, tmp_path, capsys):
+    (tmp_path / "a.png").write_bytes(ENCODED[0])
+    (tmp_path / "b.png").write_bytes(b"no image")
+    (tmp_path / "c.png").write_bytes(ENCODED[1])
+    rows = [
+        f"{tmp_path / name}.png,{label},{split}" for split in ("train", "val") for name, label in zip("abcb", "xyxy", strict=True)
+    ]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *rows]))
+    extract.main(["--model", "run", "--dataset", f"csv:{tmp_path / 'list.csv'}", "--split", "train", "--out", "twice.npz"])
+    assert "twice.npz: descriptors of 2 images, 205 each, 2 images left out\n" in capsys.readouterr().out
+    assert DescriptorFile.read("twice.npz").places.tolist() == [0, 2]
+
+
+def test_a_configuration_of_channels_first_does_not_matter(here):
+    keras.config.set_image_data_format("channels_first")
+    try:
+        extract.main(["--model", "run", "--dataset", "folder:data", "--out", "first.npz"])
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    extract.main(["--model", "run", "--dataset", "folder:data", "--out", "last.npz"])
+    np.testing.assert_array_equal(DescriptorFile.read("first.npz").features, DescriptorFile.read("last.npz").features)
 
 
 def test_without_pyarrow_there_is_no_parquet(here, monkeypatch):
@@ -419,6 +472,30 @@ def test_files_that_are_none(here):
     for name in ("empty.npz", "other.npz", "missing.npz"):
         with pytest.raises(InputError, match=f"Expected descriptors that keras_vgg.extract wrote. Received: {name} "):
             DescriptorFile.read(name)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"features": np.zeros(3)}, r"features of shape \(3,\)"),
+        ({"features": np.full((3, 2), "a")}, r"features of shape \(3, 2\) <U1"),
+        ({"images": np.array(["a"])}, r"images of shape \(1,\) <U1 for 3 features"),
+        ({"labels": np.zeros(3)}, r"labels of shape \(3,\) float64"),
+        ({"labels": np.array([0, 1, 2])}, r"labels from 0 to 2 for 2 classes"),
+        ({"split": np.array(["train"] * 2)}, r"split of shape \(2,\)"),
+        ({"places": np.array([0, 2, 2])}, r"places that do not rise"),
+        ({"facts": np.array("[]")}, r"facts that do not tell of nets"),
+        ({"facts": np.array('{"nets": [3]}')}, r"facts that do not tell of nets"),
+    ],
+)
+def test_files_of_other_programs(tmp_path, changed, told):
+    good = {"features": np.ones((3, 2), np.float32), "labels": np.array([0, 1, 1]), "images": np.array(["a", "b", "c"])}
+    good |= {"classes": np.array(["x", "y"]), "facts": np.array("{}"), "split": np.array(["train"] * 3)}
+    np.savez(tmp_path / "good.npz", **good)
+    assert DescriptorFile.read(tmp_path / "good.npz").places.tolist() == [0, 1, 2]
+    np.savez(tmp_path / "bad.npz", **good | changed)
+    with pytest.raises(InputError, match=f"Expected descriptors that keras_vgg.extract wrote. Received: .*bad.npz .{told}"):
+        DescriptorFile.read(tmp_path / "bad.npz")
 
 
 def test_both_splits_joined_are_read_in_order():

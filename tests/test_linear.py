@@ -200,7 +200,12 @@ def test_a_class_without_test_images_does_not_count():
 # --- SVMs -----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:Liblinear failed")  # of scikit-learn called directly
+def exact_svm(train, labels, cost):
+    """LIBLINEAR's dual, another algorithm, left to run until it is done."""
+    options = {"dual": True, "random_state": 0, "tol": 1e-10, "max_iter": 10**6}
+    return sklearn.svm.LinearSVC(C=cost, **options).fit(train, labels)
+
+
 @pytest.mark.parametrize("twice", [False, True])
 def test_fewer_coordinates_give_the_same_svms(twice):
     random = np.random.default_rng(0)
@@ -210,10 +215,18 @@ def test_fewer_coordinates_give_the_same_svms(twice):
         train[5] = train[4]
     features = svm.compact(train.astype(np.float32), test.astype(np.float32))
     assert features.train.shape == (60, 60)
-    machine = sklearn.svm.LinearSVC(C=1.0, dual=True, random_state=0).fit(train.astype(np.float32), labels)
-    expected = machine.decision_function(test.astype(np.float32))
-    np.testing.assert_allclose(svm.decide(features, labels, 1.0), expected, atol=1e-6)
+    expected = exact_svm(train.astype(np.float32), labels, 1.0).decision_function(test.astype(np.float32))
+    np.testing.assert_allclose(svm.decide(features, labels, 1.0), expected, atol=1e-4)
     np.testing.assert_allclose(features.train @ features.test.T, train @ test.T, atol=1e-3)
+
+
+def test_large_c_is_solved_too_where_descriptors_are_much_alike():
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    train = 10 + random.normal(size=(60, 20)) + 0.2 * labels[:, None]
+    train /= np.linalg.norm(train, axis=1, keepdims=True)
+    expected = exact_svm(train, labels, 100.0).decision_function(train)
+    np.testing.assert_allclose(svm.decide(svm.Features(train, train), labels, 100.0), expected, atol=1e-3 * expected.std())
 
 
 def test_more_images_than_features_are_left_as_they_are():
@@ -422,17 +435,19 @@ def outcome(value, cost=1.0):
 
 
 def test_mean_and_deviation_over_splits():
-    facts = {"net": "D", "data": "x", "protocol": "random", "Q": "256"}
-    (line,) = report.lines_of([outcome(90.0), outcome(91.0, 10.0), outcome(95.0)], facts, {"mean_class_recall": (91.8, 1.0)})
+    facts = {"net": "D", "data": "x", "protocol": "random", "Q": "256", "combined": "stack", "descriptor": ""}
+    paper = {"mean_class_recall": (91.8, 1.0)}
+    (line,) = report.lines_of([outcome(90.0), outcome(91.0, 10.0), outcome(95.0)], facts, paper, "ab")
     assert (line["value"], line["deviation"]) == (pytest.approx(92), pytest.approx(math.sqrt(7)))  # (4 + 1 + 9) / 2
     assert (line["paper"], line["paper deviation"], line["C"]) == (91.8, 1.0, "1 10 1")
     shown = report.format_table([line]).splitlines()[1]
     assert "92.0 ± 2.6" in shown
     assert "91.8 ± 1.0" in shown
-    (line,) = report.lines_of([outcome(90.0)], facts, {})
+    (line,) = report.lines_of([outcome(90.0)], facts, {}, "ab")
     assert (line["deviation"], line["paper"]) == (None, None)
     assert "±" not in report.format_table([line])
-    assert [row["value"] for row in report.class_lines([outcome(90.0), outcome(91.0)], facts, "ab")] == [90.5, 0]
+    (line,) = report.lines_of([outcome(90.0), outcome(91.0)], facts, {}, "ab")
+    assert line["by class"] == {"a": 90.5, "b": 0}
 
 
 # --- Recipes --------------------------------------------------------------------------------------------------------------
@@ -478,6 +493,7 @@ GOOD = '[models]\nD = "d"\n[data.x]\ndataset = "folder:x"\nprotocol = "random"\n
         (GOOD.format(data="", row="paper = 3"), "`paper` must be a table of mean_class_recall, accuracy"),
         (GOOD.format(data="", row="paper = { recall = 3 }"), "`paper` must be a table of mean_class_recall, accuracy"),
         (GOOD.format(data="", row="paper = { accuracy = [1, 2, 3] }"), r"percent, or \[percent, deviation\]"),
+        (GOOD.format(data="", row="paper = { accuracy = [] }"), r"percent, or \[percent, deviation\]"),
         (GOOD.format(data="", row='paper = { accuracy = "3" }'), r"percent, or \[percent, deviation\]"),
         (GOOD.format(data="", row='[[rows]]\ndata = "y"'), "row 2: `data` must be one of x. Received: 'y'"),
         (GOOD.replace("random", "rondom").format(data="", row=""), "`protocol` must be one of random, fixed, multi-label"),

@@ -14,6 +14,7 @@ from test_perceptual import pixels, small
 
 from keras_vgg import preprocessing, style
 from keras_vgg.errors import InputError
+from keras_vgg.features import style_transfer as module
 from keras_vgg.features.losses import gram_matrix
 from keras_vgg.features.style_settings import Settings
 from keras_vgg.features.style_transfer import open_net, style_transfer
@@ -233,6 +234,36 @@ def test_a_photograph_is_turned_upright(here, weights):
     assert Image.open("picture.png").size == (32, 48)
 
 
+def test_sixteen_bits_are_no_brighter_than_eight(here):
+    grey = np.linspace(0, 255, 64).astype(np.uint8).repeat(48).reshape(64, 48)
+    Image.fromarray(grey).save("eight.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save("sixteen.png")
+    assert Image.open("sixteen.png").mode.startswith("I")
+    np.testing.assert_array_equal(style._read_image("sixteen.png", 64), style._read_image("eight.png", 64))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_a_loss_that_overflows_leaves_the_last_good_picture(here, weights, capsys, monkeypatch, optimizer):
+    """From the second step on its gradient is infinite, as a weight too large makes it."""
+    objective_of, calls = module._objective, []
+
+    def overflowing(*arguments):
+        objective = objective_of(*arguments)
+
+        def evaluate(picture):
+            loss, gradient = objective(picture)
+            calls.append(float(loss))
+            return (loss if len(calls) < 6 else loss * np.inf), gradient
+
+        return evaluate
+
+    monkeypatch.setattr(module, "_objective", overflowing)
+    with pytest.raises(InputError, match=r"The loss must be finite; after \d steps it is inf: give smaller weights"):
+        run(weights, "--steps", "50", "--optimizer", optimizer)
+    assert Image.open("picture.png").size == (48, 32)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("picture.png: loss ")
+
+
 def test_ctrl_c_leaves_the_picture_so_far(here, weights, capsys, monkeypatch):
     class Interrupted(style.Progress):
         def show(self, text):
@@ -256,7 +287,8 @@ def test_ctrl_c_leaves_the_picture_so_far(here, weights, capsys, monkeypatch):
         ("--style .", r"Expected an image. Received: . \(Is a directory\)"),
         ("--content long.png", r"long.png has 48x4 pixels at this size; each side must have at least 32"),
         ("--out picture.jpg", r"`--out` must end in .png. Received: picture.jpg"),
-        ("--out nowhere/a.png", r"`--out` must be a file in a folder that is there"),
+        ("--out nowhere/a.png", r"Expected a file in a folder that is there. Received: nowhere/a.png"),
+        ("--out folder.png", r"Expected a file in a folder that is there. Received: folder.png"),
         ("--size 31", r"`--size` must be 32 to 2048 pixels. Received: 31"),
         ("--size 4096", r"`--size` must be 32 to 2048 pixels"),
         ("--steps 0", r"`steps` must be at least 1"),
@@ -276,6 +308,7 @@ def test_a_mistake_is_told_and_nothing_written(here, weights, flags, told):
     (here / "notes.txt").write_text("no image")
     (here / "broken.png").write_bytes((here / "painting.png").read_bytes()[:600])
     Image.new("RGB", (400, 30)).save("long.png")
+    (here / "folder.png").mkdir()
     for name, text in (
         ("unknown", "stepps = 3"), ("number", "steps = 1.5"), ("layers", 'style_layers = "relu1_1"'), ("arch", 'arch = "F"'),
     ):  # fmt: skip

@@ -124,7 +124,10 @@ def test_the_same_command_again_computes_no_feature(here, tested, monkeypatch, c
     monkeypatch.setattr(network.FeatureNetwork, "see", None)  # cannot be called
     before = read(tested)
     run("--model", "first", "--dataset", "folder:flat", *RANDOM, "--out", "out", "--costs", "1", "10")
-    pd.testing.assert_frame_equal(read(tested), before.iloc[:2])
+    after = read(tested)
+    pd.testing.assert_frame_equal(after.iloc[-2:].reset_index(drop=True), before.iloc[:2])
+    pd.testing.assert_frame_equal(after.iloc[:-2].reset_index(drop=True), before.iloc[2:].reset_index(drop=True))  # they stay
+    assert not list(pathlib.Path("out/features/descriptors").iterdir())
     shown = capsys.readouterr().out
     for text in ("folder: out", "data: folder flat, 29 images, 3 classes", "1 images of folder:flat cannot be used", "±"):
         assert text in shown
@@ -140,7 +143,7 @@ def test_another_seed_is_another_split(here, tested, tmp_path, monkeypatch):
     assert drawn[:2] == drawn[2:4]
     assert drawn[0] != drawn[1]
     assert not {*map(str, drawn[:2])} & {*map(str, drawn[4:])}
-    assert read(tmp_path).seed.tolist() == [1, 1]
+    assert read(tmp_path).seed.tolist() == [0, 0, 1, 1]
 
 
 def record(found, function):
@@ -178,17 +181,39 @@ def test_a_net_without_its_top(here, tmp_path):
     assert (tmp_path / "out" / "table.csv").exists()
 
 
-def test_descriptors_from_a_file_give_the_same(here, tmp_path):
-    file = str(tmp_path / "f.npz")
-    described = ["--dataset", "folder:parts", "--scales", "36", "44", "--combine", "stack"]
-    extract.main(["--model", "first", *described, "--out", file])
-    for protocol in (RANDOM, ["--protocol", "fixed"]):
-        run("--features", file, *protocol, "--out", str(tmp_path / "a"))
-        run("--model", "first", *described, *protocol, "--out", str(tmp_path / "b"))
-        ours, direct = read(tmp_path / "a"), read(tmp_path / "b")
-        assert ours.Q.tolist() == ["36, 44"] * 2
-        columns = ["measure", "values", "C", "train images", "test images", "Q", "layer", "combined"]
-        pd.testing.assert_frame_equal(ours[columns], direct[columns])
+@pytest.mark.parametrize("kind", [".npz", ".parquet"])
+@pytest.mark.parametrize("protocol", ["random", "fixed"])
+def test_descriptors_from_files_give_the_same(here, place, tmp_path, protocol, kind):
+    """Also where an image is broken, which must not change the splits of the others; and two nets stacked from two files."""
+    shutil.copytree(place / "parts", tmp_path / "parts")
+    (tmp_path / "parts" / "train" / "ant" / "01.png").write_bytes(b"no image")
+    described = ["--dataset", f"folder:{tmp_path / 'parts'}", "--scales", "36", "44", "--combine", "stack"]
+    files = {name: str(tmp_path / f"{name}{kind}") for name in ("first", "second")}
+    for name, file in files.items():
+        extract.main(["--model", name, *described, "--out", file])
+    protocol = RANDOM if protocol == "random" else ["--protocol", "fixed"]
+    run("--features", files["first"], *protocol, "--out", str(tmp_path / "one"))
+    run("--features", *files.values(), *protocol, "--out", str(tmp_path / "both"))
+    run("--model", "first", "--model", "second", *described, *protocol, "--out", str(tmp_path / "direct"))
+    direct = read(tmp_path / "direct")
+    columns = ["measure", "values", "C", "train images", "test images", "left out", "Q", "layer", "combined"]
+    for name, lines in (("one", direct.iloc[:2]), ("both", direct.iloc[4:])):
+        pd.testing.assert_frame_equal(read(tmp_path / name)[columns], lines[columns].reset_index(drop=True))
+        assert pd.read_csv(tmp_path / name / "left_out.csv").image.str.endswith("01.png").tolist() == [True]
+
+
+def test_files_of_the_two_splits_are_taken_together(here, tmp_path):
+    files = [str(tmp_path / f"{split}.npz") for split in ("train", "validation")]
+    for file in files:
+        extract.main(["--model", "first", "--dataset", "folder:parts", "--split", pathlib.Path(file).stem, "--out", file])
+    run("--features", *files, *RANDOM, "--out", str(tmp_path / "files"))
+    run("--model", "first", "--dataset", "folder:parts", *RANDOM, "--out", str(tmp_path / "direct"))
+    assert read(tmp_path / "files")["values"].tolist() == read(tmp_path / "direct")["values"].tolist()
+    with pytest.raises(InputError, match=r"must be of different images. Received: train\.npz, train\.npz with the same"):
+        run("--features", files[0], files[0], *RANDOM, "--out", str(tmp_path / "twice"))
+    extract.main(["--model", "second", "--dataset", "folder:parts", "--split", "train", "--out", str(tmp_path / "other.npz")])
+    with pytest.raises(InputError, match=r"must be of the same images. Received: other\.npz, validation\.npz, which are not"):
+        run("--features", str(tmp_path / "other.npz"), files[1], *RANDOM, "--out", str(tmp_path / "unlike"))
 
 
 def test_classes_that_do_not_take_part(here, tmp_path):
@@ -228,9 +253,9 @@ def test_voc_by_both_definitions(here, voc, tmp_path, capsys):
     assert (table["test images"] == 12).all()
     (voc / "JPEGImages" / "000030.jpg").write_bytes(b"no image")
     run("--model", "first", "--dataset", f"voc:{voc}", "--test-set", "val", "--out", str(tmp_path / "out"))
-    assert (read(tmp_path / "out")["train images"] == 12).all()
+    assert read(tmp_path / "out")["train images"].tolist() == [24, 24, 12, 12]
     run("--model", "first", "--dataset", f"voc:{voc}", "--out", str(tmp_path / "out"))
-    assert (read(tmp_path / "out")["test images"] == 11).all()
+    assert read(tmp_path / "out")["test images"].tolist()[-2:] == [11, 11]
     assert "1 images of voc:" in capsys.readouterr().out
     assert pd.read_csv(tmp_path / "out" / "left_out.csv").image.str.endswith("000030.jpg").tolist() == [True]
 
@@ -371,7 +396,7 @@ def test_files_of_features_that_do_not_do(features, tmp_path):
         run("--features", good, "--protocol", "fixed", *out)
     with pytest.raises(InputError, match=r"must agree in classes and length"):
         run("--features", good, write_features(tmp_path / "g.npz", values[:, :3], labels), *out)
-    with pytest.raises(InputError, match=r"a name for each label"):
+    with pytest.raises(InputError, match=r"labels from 1 to 2 for 2 classes"):
         run("--features", write_features(tmp_path / "h.npz", values, labels + 1), *out)
     with pytest.raises(InputError, match=r"must have images that can be used. Received: none out of 40"):
         run("--features", write_features(tmp_path / "i.npz", values * np.nan, labels), *out)
@@ -388,6 +413,20 @@ def test_what_is_wrong_is_told_before_it_takes_long(here, monkeypatch, tmp_path)
         run("--model", "first", "--dataset", "folder:flat", "--layer", "fc3", "--out", str(tmp_path))
     with pytest.raises(InputError, match=r"`scales` must be at least the net's input"):
         run("--model", "first", "--dataset", "folder:flat", "--scales", "8", "--out", str(tmp_path))
+
+
+def test_the_choice_of_c_on_images_that_show_nothing_is_told_too(here, voc, monkeypatch, tmp_path):
+    for image in (voc / "ImageSets" / "Main" / "val.txt").read_text().split():
+        (voc / "Annotations" / f"{image}.xml").write_text("<annotation/>")
+    monkeypatch.setattr(session, "extract", None)
+    with pytest.raises(InputError, match=r"C is chosen on images held out, which must show some class"):
+        run("--model", "first", "--dataset", f"voc:{voc}", "--out", str(tmp_path / "out"), "--costs", "1", "10")
+
+
+def test_a_place_that_cannot_be_written_is_told_first(here, monkeypatch):
+    monkeypatch.setattr(session, "open_data", None)
+    with pytest.raises(InputError, match=r"Expected a folder that can be written. Received: first/recipe.toml/out"):
+        run("--model", "first", "--dataset", "folder:flat", "--out", "first/recipe.toml/out")
 
 
 def test_classes_without_images_for_testing_are_told(here, place, tmp_path, capsys):

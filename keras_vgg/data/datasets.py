@@ -18,11 +18,13 @@ def open_dataset(name: str, *, limit_images: int | None = None) -> Dataset:
         name: `digits` for scikit-learn's handwritten digits; `folder:PATH` for a folder of class folders, with or without
             `train/` and `val/`; `csv:FILE` for columns path, label and optionally split; `tfds:NAME[/CONFIG]` for TensorFlow
             Datasets.
-        limit_images: most examples of each split.
+        limit_images: most examples of each split, at least 1.
 
     Raises:
         InputError: for an unknown name, or a source that is missing, empty or inconsistent.
     """
+    if limit_images is not None and limit_images < 1:
+        raise InputError(f"`limit_images` must be at least 1. Received: {limit_images}.")
     kind, _, argument = name.partition(":")
     openers = {"folder": listings.open_folder, "csv": listings.open_csv, "tfds": tfds_records.open_tfds}
     if name == "digits":

@@ -1,6 +1,7 @@
 """What every data set looks like to the rest: two splits that can be read at any index."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -71,12 +72,12 @@ def in_memory(encoded: list[bytes], labels: np.ndarray, name: str) -> Split:
 
 
 def files(paths: list[str], labels: np.ndarray) -> Split:
-    """Returns the split of image files."""
-    path_tensor, label_tensor = tf.constant(paths, tf.string), tf.constant(labels, tf.int32)
+    """Returns the split of image files; what is not UTF-8 of a file's name is told of as `\\xff`."""
+    path_tensor, label_tensor = tf.constant([os.fsencode(path) for path in paths], tf.string), tf.constant(labels, tf.int32)
     return Split(
         len(paths),
         lambda index: (tf.io.read_file(tf.gather(path_tensor, index)), tf.gather(label_tensor, index)),
-        lambda index: paths[index],
+        lambda index: os.fsencode(paths[index]).decode("utf-8", "backslashreplace"),
     )
 
 

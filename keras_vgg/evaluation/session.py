@@ -14,7 +14,7 @@ from keras_vgg.evaluation.images import LIST, Images, look_through
 from keras_vgg.evaluation.recipe import Row
 from keras_vgg.evaluation.results import Posteriors, fuse, mean_over
 from keras_vgg.evaluation.source import Source, class_names
-from keras_vgg.evaluation.store import PassStore, key_of
+from keras_vgg.evaluation.store import PassStore
 from keras_vgg.evaluation.views import Views
 
 
@@ -125,9 +125,8 @@ def _test(name, source: Source, all_views, dataset, images: Images, names, folde
     passes = {}
     for views in all_views:
         depends_on = [source.digest, source.preprocessing, dataclasses.astuple(views), settings.average, settings.pooling]
-        key = key_of(depends_on, images.survey.fingerprints)
         facts = {"net": str(source.path), "views": str(views), "data": dataset.description, **options}
-        passes[views] = PassStore(folder / "passes", key, len(names), num_classes, facts)
+        passes[views] = PassStore(folder / "passes", depends_on, images.survey.fingerprints, num_classes, facts)
     to_run = [Pass(f"net {name}", networks, views, store) for views, store in passes.items()]
     run_passes(to_run, images, batch=settings.batch, stream=stream)
     return _Tested(class_names(source.classes, num_classes), labels, passes)

@@ -10,55 +10,77 @@ from typing import BinaryIO
 
 import numpy as np
 
+import keras_vgg
 from keras_vgg import files
 
 PENDING, DONE, BROKEN = 0, 1, 2
 _BYTES = 2**24
-
-
-def key_of(depends_on: Sequence, fingerprints: np.ndarray) -> str:
-    """Returns the name of a pass: a hash of everything that its rows depend on.
-
-    Args:
-        depends_on: the net and what is done with it, as JSON can write it.
-        fingerprints: those of the images (`batches.Survey`).
-    """
-    content = hashlib.sha256(json.dumps(depends_on).encode())
-    content.update(fingerprints.tobytes())
-    return content.hexdigest()[:16]
+_IMAGES = ".images.npy"
 
 
 class RowStore:
     """A row of floats for each image of a split, from one pass of a net over them.
 
-    Rows are written straight into mapped files: what a killed process had written is there.
+    Rows are written straight into mapped files: what a killed process had written is there. Rows of images that an earlier pass of
+    the kind saw among others, in the same folder, are taken over; as batches were others, they are the same but for float rounding.
 
     Args:
         folder: where passes are kept.
-        key: names the pass and everything its rows depend on.
-        count: number of images.
+        depends_on: the net and what is done with it, as JSON can write it: everything that a row depends on but its image.
+        fingerprints: `(count,)` int64, those of the images (`batches.Survey`).
         width: length of a row.
         facts: about the pass, for people.
 
     Attributes:
+        key: names the pass.
         state: `(count,)` uint8: `PENDING`, `DONE` or `BROKEN`.
     """
 
     name = "rows"
     """What the rows are called in names of files."""
 
-    def __init__(self, folder: pathlib.Path, key: str, count: int, width: int, facts: dict):
+    def __init__(self, folder: pathlib.Path, depends_on: Sequence, fingerprints: np.ndarray, width: int, facts: dict):
+        kind = _digest(json.dumps([keras_vgg.__version__, *depends_on]).encode())
+        self.key = f"{kind}-{_digest(fingerprints.tobytes())}"
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{key}.{name}.npy" for name in (self.name, "state", "seconds")]
-        shapes, types, start = [(count, width), (count,), (1,)], (np.float32, np.uint8, np.float64), (np.nan, PENDING, 0)
-        for path, shape, type_, value in zip(paths, shapes, types, start, strict=True):
-            if not path.exists():
+        parts, count = self._parts(folder, self.key), len(fingerprints)
+        if is_new := not _is_whole(parts, count, width):
+            for (path, type_), shape, value in zip(parts, [(count, width), (count,), (1,)], (np.nan, PENDING, 0), strict=True):
                 with files.replacing(path) as beside:
                     _write_full(beside, shape, type_, value)
-        files.write_text(folder / f"{key}.json", json.dumps(facts, indent=2) + "\n")
-        self._map_rows = functools.partial(np.load, paths[0], mmap_mode="r+")
-        self.state, self._seconds = (np.load(path, mmap_mode="r+") for path in paths[1:])
+            with files.replacing(folder / f"{self.key}{_IMAGES}") as beside, open(beside, "wb") as file:
+                np.save(file, fingerprints)
+        files.write_text(folder / f"{self.key}.json", json.dumps(facts, indent=2) + "\n")
+        self._map(parts)
+        if is_new:
+            self._take_over(folder, kind, fingerprints)
         self.state[self.state == BROKEN] = PENDING  # to be told again, and perhaps another time they can be read
+
+    @classmethod
+    def _parts(cls, folder: pathlib.Path, key: str) -> list[tuple[pathlib.Path, type]]:
+        types = {cls.name: np.float32, "state": np.uint8, "seconds": np.float64}
+        return [(folder / f"{key}.{name}.npy", type_) for name, type_ in types.items()]
+
+    def _map(self, parts) -> None:
+        self._map_rows = functools.partial(np.load, parts[0][0], mmap_mode="r+")
+        self.state, self._seconds = (np.load(path, mmap_mode="r+") for path, _ in parts[1:])
+
+    def _take_over(self, folder: pathlib.Path, kind: str, fingerprints: np.ndarray) -> None:
+        for path in sorted(folder.glob(f"{kind}-*{_IMAGES}")):
+            key, others = path.name.removesuffix(_IMAGES), np.load(path)
+            parts = self._parts(folder, key)
+            if key == self.key or not _is_whole(parts, len(others), self.rows.shape[1]):
+                continue
+            other = type(self).__new__(type(self))
+            other._map(parts)
+            done = np.flatnonzero((other.state == DONE) & (others != 0))
+            wanted = np.flatnonzero(self.pending & np.isin(fingerprints, others[done]))
+            order = done[np.argsort(others[done])]
+            found = order[np.searchsorted(others[order], fingerprints[wanted])]
+            at_once = rows_at_once((self.rows.shape[1],))
+            for start in range(0, len(wanted), at_once):
+                part = slice(start, start + at_once)
+                self.put(wanted[part], other.rows[found[part]], other.seconds * len(wanted[part]) / len(done))
 
     @classmethod
     def in_memory(cls, count: int, width: int):
@@ -116,6 +138,22 @@ def write_header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> Non
     """Begins an `.npy` file of an array whose rows are written after it."""
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _is_whole(parts: Sequence[tuple[pathlib.Path, type]], count: int, width: int) -> bool:
+    """Whether all files of a pass are there and what they should be; what is damaged is not worth more than what is missing."""
+    for (path, type_), shape in zip(parts, [(count, width), (count,), (1,)], strict=True):
+        try:
+            found = np.load(path, mmap_mode="r")
+        except (OSError, ValueError, EOFError):
+            return False
+        if (found.shape, found.dtype) != (shape, type_):
+            return False
+    return True
 
 
 def _write_full(path: pathlib.Path, shape: tuple[int, ...], type_, value) -> None:

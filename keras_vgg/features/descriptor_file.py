@@ -1,8 +1,9 @@
 """Files of descriptors: `.npz` for NumPy, `.parquet` for tables. Written some rows at a time, whatever their number.
 
-Both hold `features` `(N, D)` float32, `labels` `(N,)` int64 (-1 where there is none), `images` (names), `split` (only of data
-sets), `classes` (names in label order) and `facts`, JSON that says which nets and protocol made them; a Parquet file has the last
-two in its metadata, under `keras_vgg`.
+Both hold `features` `(N, D)` float32, `labels` `(N,)` int64 (-1 where there is none), `images` (names), `places` `(N,)` int64
+(in the data set, of which images that could not be used are left out), `split` (only of data sets), `classes` (names in label
+order) and `facts`, JSON that says which nets and protocol made them; a Parquet file has the last two in its metadata, under
+`keras_vgg`, and calls columns `label`, `image`, `place`.
 """
 
 import dataclasses
@@ -31,6 +32,7 @@ class DescriptorFile:
         split: `(N,)` str, `"train"` or `"validation"`; `None` of image files.
         classes: class names in label order.
         facts: nets, layer, protocol, data: what JSON can write.
+        places: `(N,)` int64, which images of the data set these are, rising; by default all.
     """
 
     features: np.ndarray
@@ -39,6 +41,11 @@ class DescriptorFile:
     split: np.ndarray | None
     classes: tuple[str, ...]
     facts: dict
+    places: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.places is None:
+            object.__setattr__(self, "places", np.arange(len(self.labels)))
 
     def save(self, path: str | pathlib.Path, *, keep_broken: bool = False) -> int:
         """Writes a file, of the kind that its suffix says, for `read`; returns the number of images in it.
@@ -68,10 +75,34 @@ class DescriptorFile:
         """
         check_path(path)
         try:
-            return (_read_npz if str(path).endswith(".npz") else _read_parquet)(path)
+            content = (_read_npz if str(path).endswith(".npz") else _read_parquet)(path)
         except Exception as error:  # zipfile, NumPy and pyarrow raise whatever damage makes them run into
             reason = str(error).split("\n")[0]
             raise InputError(f"Expected descriptors that keras_vgg.extract wrote. Received: {path} ({reason}).") from error
+        if wrong := _what_is_wrong(content):
+            raise InputError(f"Expected descriptors that keras_vgg.extract wrote. Received: {path} ({wrong}).")
+        return content
+
+
+def _what_is_wrong(content: DescriptorFile) -> str | None:
+    """Returns what other programs' files may have that those of `save` have not."""
+    count = len(content.labels)
+    if content.features.ndim != 2 or content.features.dtype.kind != "f" or not content.features.shape[1]:
+        return f"features of shape {content.features.shape} {content.features.dtype}, not (N, D) float32"
+    for name in ("labels", "images", "places", "split"):
+        array, kind = getattr(content, name), "iu" if name in ("labels", "places") else "U"
+        if array is None:
+            continue
+        if array.shape != (len(content.features),) or (count and array.dtype.kind not in kind):
+            return f"{name} of shape {array.shape} {array.dtype} for {len(content.features)} features"
+    if count and not -1 <= content.labels.min() <= content.labels.max() < max(len(content.classes), 1):
+        return f"labels from {content.labels.min()} to {content.labels.max()} for {len(content.classes)} classes"
+    if (np.diff(content.places, prepend=-1) < 1).any():
+        return "places that do not rise"
+    nets = content.facts.get("nets", []) if isinstance(content.facts, dict) else None
+    if not isinstance(nets, list) or not all(isinstance(net, dict) and {"net", "scales"} <= set(net) for net in nets):
+        return "facts that do not tell of nets"
+    return None
 
 
 def check_path(path: str | pathlib.Path) -> None:
@@ -110,7 +141,7 @@ def _write_npz(path: pathlib.Path, content: DescriptorFile, kept: np.ndarray) ->
             write_header(member, (int(kept.sum()), content.features.shape[1]), np.dtype(np.float32))
             for _, rows in _kept_parts(content, kept):
                 member.write(np.ascontiguousarray(rows, np.float32).data)
-        arrays = {"labels": content.labels[kept], "images": content.images[kept]}
+        arrays = {"labels": content.labels[kept], "images": content.images[kept], "places": content.places[kept]}
         if content.split is not None:
             arrays["split"] = content.split[kept]
         arrays |= {"classes": np.array(content.classes, np.str_), "facts": np.array(json.dumps(content.facts))}
@@ -123,7 +154,7 @@ def _read_npz(path) -> DescriptorFile:
     with np.load(path, allow_pickle=False) as stored:
         split = stored.get("split")
         classes, facts = tuple(map(str, stored["classes"])), json.loads(str(stored["facts"]))
-        return DescriptorFile(stored["features"], stored["labels"], stored["images"], split, classes, facts)
+        return DescriptorFile(stored["features"], stored["labels"], stored["images"], split, classes, facts, stored.get("places"))
 
 
 def _write_parquet(path: pathlib.Path, content: DescriptorFile, kept: np.ndarray) -> None:
@@ -131,13 +162,13 @@ def _write_parquet(path: pathlib.Path, content: DescriptorFile, kept: np.ndarray
     from pyarrow import parquet
 
     width = content.features.shape[1]
-    columns = {"image": pyarrow.string(), "label": pyarrow.int64()}
+    columns = {"image": pyarrow.string(), "label": pyarrow.int64(), "place": pyarrow.int64()}
     columns |= {"split": pyarrow.string()} if content.split is not None else {}
     told = json.dumps({"classes": content.classes, "facts": content.facts})
     schema = pyarrow.schema(columns | {"features": pyarrow.list_(pyarrow.float32(), width)}, metadata={"keras_vgg": told})
     with parquet.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:
         for indices, rows in _kept_parts(content, kept):
-            arrays = [content.images[indices], content.labels[indices]]
+            arrays = [content.images[indices], content.labels[indices], content.places[indices]]
             arrays += [content.split[indices]] if content.split is not None else []
             flat = pyarrow.array(np.ascontiguousarray(rows, np.float32).reshape(-1))
             features = pyarrow.FixedSizeListArray.from_arrays(flat, width)
@@ -152,5 +183,5 @@ def _read_parquet(path) -> DescriptorFile:
     flat = table["features"].combine_chunks()
     features = flat.values.to_numpy(zero_copy_only=False).reshape(len(flat), -1)
     split = np.array(table["split"].to_pylist(), np.str_) if "split" in table.column_names else None
-    images = np.array(table["image"].to_pylist(), np.str_)
-    return DescriptorFile(features, table["label"].to_numpy(), images, split, tuple(told["classes"]), told["facts"])
+    images, places = np.array(table["image"].to_pylist(), np.str_), table["place"].to_numpy()
+    return DescriptorFile(features, table["label"].to_numpy(), images, split, tuple(told["classes"]), told["facts"], places)

@@ -18,7 +18,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.evaluation.evaluator import BATCH, Pass, check_scale, run_passes
 from keras_vgg.evaluation.images import LIST, look_through
 from keras_vgg.evaluation.source import Source, open_source
-from keras_vgg.evaluation.store import DONE, RowStore, key_of, rows_at_once, write_header
+from keras_vgg.evaluation.store import DONE, RowStore, rows_at_once, write_header
 from keras_vgg.evaluation.views import Views
 from keras_vgg.features import network
 from keras_vgg.features.descriptors import DescriptorProtocol, descriptors
@@ -35,12 +35,18 @@ class Extracted:
         labels: `(N,)` int64, -1 where an image cannot be read.
         names: `(N,)` str, the images.
         problems: `{name: reason}` of the images that could not be used.
+        left_out: how many those are; a listing may name one twice.
     """
 
     values: np.ndarray
     labels: np.ndarray
     names: np.ndarray
     problems: dict[str, str]
+    left_out: int
+
+    def discard(self) -> None:
+        """Removes the file that `values` are mapped from; the features it was made of stay."""
+        pathlib.Path(self.values.filename).unlink(missing_ok=True)
 
 
 def open_feature_source(run_or_file: str, *, preprocessing: str | None = None) -> Source:
@@ -98,24 +104,23 @@ def extract(
     images, unusable = look_through(split)
     files.remove_leftovers(folder / "passes")  # rows of a million images, of which a killed process had written half
     files.remove_leftovers(folder / "descriptors")
-    passes, keys = [], []
+    passes = []
     for source, nets, of_net in zip(sources, networks, views, strict=True):
         for one in of_net:
             depends_on = ["features", source.digest, source.preprocessing, protocol.layer, dataclasses.astuple(one)]
-            keys.append(key_of(depends_on, images.survey.fingerprints))
             facts = {"net": str(source.path), "layer": protocol.layer, "views": str(one)}
-            store = RowStore(folder / "passes", keys[-1], split.size, nets[0].width, facts)
+            store = RowStore(folder / "passes", depends_on, images.survey.fingerprints, nets[0].width, facts)
             passes.append(Pass(f"net {source.name}", nets, one, store))
     run_passes(passes, images, batch=batch, stream=stream)
     stores = iter([each.store for each in passes])
-    values, not_finite = _write(folder, keys, [[next(stores) for _ in of_net] for of_net in views], protocol)
+    values, not_finite = _write(folder, [[next(stores) for _ in of_net] for of_net in views], protocol)
     unusable.refused.update(dict.fromkeys(not_finite, NOT_FINITE))
     if not_finite:
         say(f"features of {len(not_finite)} images are not finite, such as {split.name_of(not_finite[0])}: the net overflowed")
     if number := unusable.write(folder):
         say(f"{number} images could not be used: {folder / LIST}")
     names = np.array([split.name_of(index) for index in range(split.size)])
-    return Extracted(values, images.survey.labels.astype(np.int64), names, dict(unusable.rows()))
+    return Extracted(values, images.survey.labels.astype(np.int64), names, dict(unusable.rows()), number)
 
 
 def load_networks(
@@ -151,12 +156,13 @@ def _views(source: Source, protocol: DescriptorProtocol) -> tuple[Views, ...]:
     return protocol.views(max(source.default_scale, source.smallest_input))
 
 
-def _write(folder: pathlib.Path, keys, stores: list[list[RowStore]], protocol: DescriptorProtocol):
+def _write(folder: pathlib.Path, stores: list[list[RowStore]], protocol: DescriptorProtocol):
     """Makes descriptors of what the stores hold, some rows at a time.
 
     Returns:
         The descriptors as a mapped file, and the indices of images that have features in every pass, but not finite ones.
     """
+    keys = [[store.key for store in by_scale] for by_scale in stores]
     key = hashlib.sha256(f"{keys} {protocol}".encode()).hexdigest()[:16]
     path = folder / "descriptors" / f"{key}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ All losses are means rather than sums, over channels and places, so that they do
 computed in float32 whatever the activations come in: squares overflow half precision. Feature maps are in Keras' image data format.
 """
 
+import math
 from collections.abc import Mapping
 
 import keras
@@ -69,6 +70,10 @@ def _differences(images, axis: int):
     return images[tuple(later)] - images[tuple(earlier)]
 
 
+def _is_number(value) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 def _mean_square(values):
     return ops.mean(ops.square(values), axis=tuple(range(1, len(values.shape))))
 
@@ -113,11 +118,14 @@ class PerceptualLoss(keras.losses.Loss):
             raise InputError(f"`model` must be one of `perceptual_model`, which puts out activations by name. Received: {model!r}.")
         if content is None:
             content = {} if style else dict.fromkeys(model.output, 1.0)
-        self.model, self.content, self.style = model, dict(content), dict(style or {})
+        self.model = model
+        self.content, self.style = (dict(each) if isinstance(each, Mapping) else each for each in (content, style or {}))
         self.total_variation = total_variation
         self._check()
         self._style_grams = None
         if style_image is not None:
+            if not self.style:
+                raise InputError("`style_image` is compared by the layers of `style`. Received: none; give style={layer: weight}.")
             activations = self.model(ops.convert_to_tensor(style_image)[None])
             self._style_grams = {layer: gram_matrix(activations[layer]) for layer in self.style}
 
@@ -125,13 +133,15 @@ class PerceptualLoss(keras.losses.Loss):
         if not self.content and not self.style:
             raise InputError("Give `content` or `style` weights by layer; without them there is nothing to compare.")
         for argument in ("content", "style"):
+            if not isinstance(getattr(self, argument), dict):
+                raise InputError(f"`{argument}` must be weights by layer. Received: {getattr(self, argument)!r}.")
             for layer, weight in getattr(self, argument).items():
                 if layer not in self.model.output:
                     known = ", ".join(self.model.output)
                     raise InputError(f"`{argument}` must name layers that the model puts out, {known}. Received: {layer!r}.")
-                if not weight > 0:
+                if not (_is_number(weight) and weight > 0):
                     raise InputError(f"`{argument}` weights must be positive. Received: {layer}={weight!r}.")
-        if not self.total_variation >= 0:
+        if not (_is_number(self.total_variation) and self.total_variation >= 0):
             raise InputError(f"`total_variation` must be zero or positive. Received: {self.total_variation!r}.")
 
     def call(self, y_true, y_pred):

@@ -66,7 +66,7 @@ def style_transfer(
         `(height, width, 3)` uint8, of the size of `content`. The same on the same machine for the same arguments.
 
     Raises:
-        InputError: for arrays that are no such images.
+        InputError: for arrays that are no such images, or if the loss is no longer finite: `watch` has seen the picture before.
 
     Example:
         >>> settings = Settings(style_weight=20)
@@ -121,6 +121,12 @@ def _as_picture(values) -> np.ndarray:
     return np.clip(np.round(np.asarray(values)[0]), 0, _HIGHEST).astype(np.uint8)
 
 
+def _finite(loss, step: int) -> float:
+    if not np.isfinite(loss):
+        raise InputError(f"The loss must be finite; after {step} steps it is {float(loss)}: give smaller weights of the losses.")
+    return float(loss)
+
+
 class _Stop(Exception):  # noqa: N818  (no error: how to leave scipy's loop)
     pass
 
@@ -129,11 +135,13 @@ def _minimize_lbfgs(objective, start, steps: int, watch) -> np.ndarray:
     shape, losses, picture = start.shape, [], start
     # Nothing depends on the loss' unit but L-BFGS-B's first step, which is the gradient itself: pixels should move by about one
     # value then. As it comes the gradient is so small that the loss would change by less than float32 can tell.
-    unit = float(start.size**0.5 / tf.maximum(tf.norm(objective(tf.constant(start))[1]), 1e-12))
+    loss, gradient = objective(tf.constant(start))
+    _finite(loss, 0)
+    unit = float(start.size**0.5 / tf.maximum(tf.norm(gradient), 1e-12))
 
     def evaluate(values):
         loss, gradient = objective(tf.constant(values.reshape(shape), tf.float32))
-        losses.append(float(loss))
+        losses.append(_finite(loss, step))
         return unit * losses[-1], unit * gradient.numpy().ravel().astype(np.float64)
 
     step = 0
@@ -165,9 +173,10 @@ def _minimize_adam(objective, start, steps: int, watch) -> np.ndarray:
     optimizer = keras.optimizers.Adam(_ADAM_STEP, epsilon=1e-12)  # gradients of a pixel lie far below the usual 1e-7
     optimizer.build([picture])
     for step in range(1, steps + 1):
-        loss, gradient = objective(picture.value())
+        value, gradient = objective(picture.value())
+        loss = _finite(value, step - 1)
         optimizer.apply([gradient], [picture])
         picture.assign(tf.clip_by_value(picture, 0, _HIGHEST))
-        if watch(Progress(step, float(loss), _as_picture(picture))):
+        if watch(Progress(step, loss, _as_picture(picture))):
             break
     return _as_picture(picture)

@@ -112,11 +112,7 @@ def many_labels(
     cost = costs[0]
     if len(costs) > 1:
         fit, on = choosing
-        able = [n for n in range(len(classes)) if _has_both(labels[fit, n]) and (labels[on, n] == average_precision.PRESENT).any()]
-        if not able:
-            raise InputError(
-                "C is chosen on images held out, which must show some class. Received: none; give --costs with one value."
-            )
+        able = classes_to_choose_by(labels, fit, on)
         scores = rank(fit, on)
         cost = svm.choose_cost(costs, lambda cost: np.mean([average_precision.area(labels[on, n], scores(n, cost)) for n in able]))
     scores, by_class = rank(train, test), {"mean_ap_11_point": [], "mean_ap_area": []}
@@ -137,6 +133,18 @@ def check_many(labels: np.ndarray, train: np.ndarray, test: np.ndarray, classes:
         if short := [name for label, name in enumerate(classes) if not (labels[part, label] == wanted).any()]:
             told = ", ".join(short[:3]) + (", …" if len(short) > 3 else "")
             raise InputError(f"Each class must have images that {purpose}. Received: none for {told}.")
+
+
+def classes_to_choose_by(labels: np.ndarray, fit: np.ndarray, on: np.ndarray) -> list[int]:
+    """Returns the classes by which C can be chosen by training on images `fit` and testing on images `on`.
+
+    Raises:
+        InputError: if there is none.
+    """
+    shown = (labels[on] == average_precision.PRESENT).any(axis=0)
+    if able := [label for label in np.flatnonzero(shown) if _has_both(labels[fit, label])]:
+        return able
+    raise InputError("C is chosen on images held out, which must show some class. Received: none; give --costs with one value.")
 
 
 def _has_both(labels: np.ndarray) -> bool:

@@ -7,16 +7,16 @@ import numpy as np
 from keras_vgg.errors import InputError
 from keras_vgg.features.inputs import TRAIN, VALIDATION
 from keras_vgg.linear import splits, svm
-from keras_vgg.linear.classify import Outcome, check_many, many_labels, one_label
+from keras_vgg.linear.classify import Outcome, check_many, classes_to_choose_by, many_labels, one_label
 from keras_vgg.linear.data import Data
 from keras_vgg.linear.tasks import Task
 
 
-def check(data: Data, task: Task, costs: Sequence[float] = svm.COSTS) -> None:
+def check(data: Data, task: Task, costs: Sequence[float] = svm.COSTS, seed: int = 0) -> None:
     """Finds out whether the images suffice; before they are described, so that nobody waits for a net in vain.
 
     Raises:
-        InputError: for a single class, an empty one, or fewer images than a split needs.
+        InputError: for a single class, an empty one, or fewer images than a split, or the choice of C, needs.
     """
     if task.protocol == "random":
         splits.check_counts(_labels(data), data.classes, task.train_images)
@@ -28,6 +28,8 @@ def check(data: Data, task: Task, costs: Sequence[float] = svm.COSTS) -> None:
             raise InputError("There must be images to test on. Received: none that can be used.")
     else:
         check_many(data.labels, data.indices(*_training_sets(task)), data.indices(task.test_set), data.classes)
+        if len(costs) > 1:
+            classes_to_choose_by(data.labels, *_choosing(data, task, seed))
         return
     if len(costs) > 1:
         splits.hold_out(labels, data.classes, seed=0, number=1)
@@ -46,14 +48,11 @@ def run(data: Data, values: np.ndarray, task: Task, *, costs: Sequence[float] = 
     Raises:
         InputError: as `check`.
     """
-    check(data, task, costs)
+    check(data, task, costs, seed)
     options = {"costs": costs}
     if task.protocol == "multi-label":
         train, test = data.indices(*_training_sets(task)), data.indices(task.test_set)
-        if task.test_set == "val":
-            choosing = tuple(train[places] for places in splits.hold_out_of_any(len(train), seed=seed, number=1))
-        else:
-            choosing = data.indices("train"), data.indices("val")
+        choosing = _choosing(data, task, seed)
         return [many_labels(values, data.labels, train, test, data.classes, choosing=choosing, **options)]
     labels, options = _labels(data), options | {"seed": seed}
     if task.protocol == "fixed":
@@ -68,6 +67,15 @@ def run(data: Data, values: np.ndarray, task: Task, *, costs: Sequence[float] = 
 
 def _labels(data: Data) -> np.ndarray:
     return np.where(data.usable, data.labels, -1)
+
+
+def _choosing(data: Data, task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images to train on and to test on for choosing C, of a `multi-label` task."""
+    if task.test_set == "test":
+        return data.indices("train"), data.indices("val")
+    train = data.indices("train")
+    fit, on = splits.hold_out_of_any(len(train), seed=seed, number=1)
+    return train[fit], train[on]
 
 
 def _training_sets(task: Task) -> tuple[str, ...]:

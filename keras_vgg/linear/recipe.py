@@ -104,8 +104,8 @@ def _row(told: str, row: dict, models: dict, tasks: dict) -> Row:
     figures = {}
     for measure, figure in paper.items() if isinstance(paper, dict) else [(paper, None)]:
         pair = figure if isinstance(figure, list) else [figure, None]
-        numbers = pair if pair[-1] is not None else pair[:1]
-        if measure not in MEASURES or len(pair) != 2 or not all(type(number) in (int, float) for number in numbers):
+        is_pair = len(pair) == 2 and type(pair[0]) in (int, float) and type(pair[1]) in (int, float, type(None))
+        if measure not in MEASURES or not is_pair:
             raise InputError(
                 f"{told}: `paper` must be a table of {', '.join(MEASURES)}: percent, or [percent, deviation]. Received: {paper!r}."
             )

@@ -1,5 +1,7 @@
 """What a transfer evaluation leaves for people: the table with the paper's figures, and each class' own."""
 
+import json
+import math
 import pathlib
 from collections.abc import Sequence
 
@@ -16,17 +18,22 @@ TITLES = {
     "mean_ap_area": "mAP (area)",
 }
 
+_IDENTITY = ("net", "data", "layer", "Q", "combined", "descriptor", "protocol", "seed", "train images", "measure")
+"""What tells one measurement from another."""
 
-def lines_of(outcomes: Sequence[Outcome], facts: dict, paper: dict) -> list[dict]:
+
+def lines_of(outcomes: Sequence[Outcome], facts: dict, paper: dict, classes: Sequence[str]) -> list[dict]:
     """Returns a line for each measure.
 
     `value` is the mean over splits and `deviation` the sample standard deviation (n - 1), `None` of a single split. The paper does
-    not say which deviation is its own.
+    not say which deviation is its own. `by class` has each class' own value, where the measure is a mean over classes, `None` for
+    classes that were not tested.
 
     Args:
         outcomes: of each split.
         facts: what was tested, at the front of each line.
         paper: by measure, the paper's figure and deviation.
+        classes: class names in label order.
     """
     lines = []
     for measure in outcomes[0].measures:
@@ -44,25 +51,26 @@ def lines_of(outcomes: Sequence[Outcome], facts: dict, paper: dict) -> list[dict
                 "C": " ".join(f"{outcome.cost:g}" for outcome in outcomes),
                 "train images": outcomes[0].train_images,
                 "test images": outcomes[0].test_images,
+                "by class": _by_class(outcomes, measure, classes),
             }
         )
     return lines
 
 
-def class_lines(outcomes: Sequence[Outcome], facts: dict, classes: Sequence[str]) -> list[dict]:
-    """Returns a line for each measure and class: the mean over splits."""
-    return [
-        {"net": facts["net"], "data": facts["data"], "measure": TITLES[measure], "class": name, "value": value}
-        for measure in outcomes[0].by_class
-        for name, value in zip(classes, np.mean([outcome.by_class[measure] for outcome in outcomes], axis=0), strict=True)
-    ]
+def _by_class(outcomes: Sequence[Outcome], measure: str, classes: Sequence[str]) -> dict[str, float | None]:
+    if measure not in outcomes[0].by_class:
+        return {}
+    means = np.mean([outcome.by_class[measure] for outcome in outcomes], axis=0).tolist()
+    return {name: None if math.isnan(value) else value for name, value in zip(classes, means, strict=True)}
 
 
 def format_table(lines: Sequence[dict]) -> str:
     """Returns the table for people, in percent."""
     rows = []
     for line in lines:
-        row = {name: line[name] for name in ("net", "data", "protocol", "Q", "C", "measure")}
+        row = {name: line[name] for name in ("net", "data", "protocol", "Q", "combined", "descriptor", "C", "measure")}
+        if ", " not in line["Q"]:
+            row["combined"] = ""  # says nothing of a single scale
         row["ours"] = _shown(line["value"], line["deviation"])
         row["paper"] = _shown(line["paper"], line["paper deviation"])
         rows.append(row)
@@ -70,12 +78,28 @@ def format_table(lines: Sequence[dict]) -> str:
     return shown.loc[:, (shown != "").any()].to_string(index=False)
 
 
-def write(folder: pathlib.Path, lines: Sequence[dict], of_classes: Sequence[dict]) -> None:
-    """Writes `table.csv`, `table.json` and `classes.csv`."""
-    table = pd.DataFrame(lines)
+def write(folder: pathlib.Path, lines: Sequence[dict]) -> None:
+    """Writes `table.json`, and from it `table.csv` and `classes.csv`; other measurements that are there already stay, in front."""
+    new = {_identity(line) for line in lines}
+    every = [line for line in _read(folder / "table.json") if _identity(line) not in new] + list(lines)
+    files.write_text(folder / "table.json", json.dumps(every, indent=2) + "\n")
+    table = pd.DataFrame(every).drop(columns="by class")
     files.write_text(folder / "table.csv", table.to_csv(index=False))
-    files.write_text(folder / "table.json", table.to_json(orient="records", indent=2) + "\n")
+    of_classes = [
+        {name: line[name] for name in _IDENTITY} | {"class": name, "value": value}
+        for line in every
+        for name, value in line["by class"].items()
+    ]
     files.write_text(folder / "classes.csv", pd.DataFrame(of_classes).to_csv(index=False))
+
+
+def _identity(line: dict) -> tuple:
+    return tuple(line[name] for name in _IDENTITY)
+
+
+def _read(path: pathlib.Path) -> list[dict]:
+    lines = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return [line for line in lines if {*_IDENTITY, "by class"} <= set(line)]  # of other versions there may be others
 
 
 def _shown(value: float | None, deviation: float | None) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from keras_vgg import files
 from keras_vgg.evaluation.evaluator import BATCH
 from keras_vgg.evaluation.source import Source
-from keras_vgg.features.extraction import extract, load_networks
+from keras_vgg.features.extraction import extract, facts_of, load_networks
 from keras_vgg.linear import protocols, report, svm
 from keras_vgg.linear.data import Data, open_data, open_files, with_descriptors
 from keras_vgg.linear.tasks import Row, Task
@@ -64,7 +64,7 @@ def evaluate(
     for name in dict.fromkeys(row.data for row in rows):
         data = opened[name] = open_data(tasks[name])
         say(f"data: {data.description}, {len(data.parts)} images, {len(data.classes)} classes")
-        protocols.check(data, tasks[name], settings.costs)
+        protocols.check(data, tasks[name], settings.costs, settings.seed)
 
     def describe(row: Row) -> _Described:
         data, nets, descriptor = opened[row.data], [sources[name] for name in row.models], tasks[row.data].descriptor
@@ -72,9 +72,8 @@ def evaluate(
         # What `extract` would say of images that cannot be used is said below, of all data in one list.
         options = {"batch": settings.batch, "devices": settings.devices, "say": lambda line: None, "stream": stream}
         found = extract(data.split, nets, descriptor, folder / "features", **options)
-        scales = descriptor.scales or dict.fromkeys(source.default_scale for source in nets)
-        told = _told(" & ".join(row.models), row.data, descriptor.layer, scales, descriptor.combine)
-        return _Described(data, found.values, found.names, found.problems, told)
+        told = _told(" & ".join(row.models), row.data, facts_of(nets, descriptor))
+        return _Described(data, found.values, found.names, found.problems, told, found.discard)
 
     return _evaluate(tasks, rows, describe, folder, settings, say)
 
@@ -85,46 +84,51 @@ def evaluate_files(
     """`evaluate` for descriptors that `keras_vgg.extract` wrote, one task's."""
     data, values, names, facts = open_files(paths, task)
     say(f"data: {data.description}, {len(values)} images, {len(data.classes)} classes")
-    nets = facts.get("nets", [])
-    scales = dict.fromkeys(scale for net in nets for scale in net["scales"])
-    told = _told(" & ".join(net["net"] for net in nets), data.description, facts.get("layer", ""), scales, facts.get("combine", ""))
+    told = _told(" & ".join(net["net"] for net in facts.get("nets", [])), data.description, facts)
     described = _Described(data, values, names, facts.get("problems", {}), told)
     return _evaluate({data.description: task}, [Row(data.description, ())], lambda row: described, folder, settings, say)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Described:
-    """Images with their descriptors, what is wrong with some, and what the table is to tell of them."""
+    """Images with their descriptors, what is wrong with some, what a table tells of them, and how they are done with."""
 
     data: Data
     values: np.ndarray
     names: np.ndarray
     problems: dict[str, str]
     told: dict[str, str]
+    discard: Callable[[], None] = lambda: None
 
 
-def _told(net: str, data: str, layer: str, scales: Iterable[int], combined: str) -> dict[str, str]:
-    return {"net": net, "data": data, "layer": layer, "Q": ", ".join(map(str, scales)), "combined": combined}
+def _told(net: str, data: str, facts: dict) -> dict[str, str]:
+    """Returns a table's first columns from what is known of descriptors (`facts_of`); of a file that may be nothing."""
+    scales = ", ".join(map(str, dict.fromkeys(scale for each in facts.get("nets", []) for scale in each["scales"])))
+    told = {"net": net, "data": data, "layer": facts.get("layer", ""), "Q": scales, "combined": facts.get("combine", "")}
+    without = {"flip": "no flip", "normalize": "not of length one"}
+    return told | {"descriptor": ", ".join(text for name, text in without.items() if facts.get(name) is False)}
 
 
 def _evaluate(tasks, rows, describe, folder, settings: Settings, say) -> list[dict]:
-    lines, of_classes, left_out = [], [], {}
+    lines, left_out = [], {}
     folder.mkdir(parents=True, exist_ok=True)
     for row in rows:
         task, found = tasks[row.data], describe(row)
         data = with_descriptors(found.data, found.values, found.names)
         lost = np.flatnonzero(~data.usable)
-        left_out |= {(row.data, found.names[index]): found.problems.get(found.names[index], "no descriptor") for index in lost}
+        # A file of descriptors tells the names of images that it has no rows of among its problems alone.
+        reasons = {name: "no descriptor" for name in found.names[lost] if name} | found.problems
+        left_out |= {(row.data, name): reason for name, reason in reasons.items()}
         _write_left_out(folder / "left_out.csv", left_out)
         if lost.size:
             say(f"{lost.size} images of {row.data} cannot be used and are left out: {folder / 'left_out.csv'}")
         outcomes = protocols.run(data, found.values, task, costs=settings.costs, seed=settings.seed)
+        found.discard()
         if untested := sum(np.isnan(each).sum() for each in outcomes[0].by_class.values()):
             say(f"{untested} classes of {row.data} have no images for testing and do not count in means over classes")
         facts = found.told | {"protocol": task.protocol, "classes": len(data.classes), "left out": lost.size, "seed": settings.seed}
-        lines += report.lines_of(outcomes, facts, row.paper)
-        of_classes += report.class_lines(outcomes, facts, data.classes)
-        report.write(folder, lines, of_classes)  # after each row: a table may take days
+        lines += report.lines_of(outcomes, facts, row.paper, data.classes)
+        report.write(folder, lines)  # after each row: a table may take days
     return lines
 
 
