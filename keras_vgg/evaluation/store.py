@@ -43,36 +43,36 @@ class RowStore:
         kind = _digest(json.dumps([keras_vgg.__version__, *depends_on]).encode())
         self.key = f"{kind}-{_digest(fingerprints.tobytes())}"
         folder.mkdir(parents=True, exist_ok=True)
-        parts, count = self._parts(folder, self.key), len(fingerprints)
-        if is_new := not _is_whole(parts, count, width):
-            for (path, type_), shape, value in zip(parts, [(count, width), (count,), (1,)], (np.nan, PENDING, 0), strict=True):
+        paths, count = self._paths(folder, self.key), len(fingerprints)
+        if is_new := not _is_whole(paths, count, width):
+            values = [((count, width), np.float32, np.nan), ((count,), np.uint8, PENDING), ((1,), np.float64, 0)]
+            for path, value in zip(paths, values, strict=True):
                 with files.replacing(path) as beside:
-                    _write_full(beside, shape, type_, value)
+                    _write_full(beside, *value)
             with files.replacing(folder / f"{self.key}{_IMAGES}") as beside, open(beside, "wb") as file:
                 np.save(file, fingerprints)
         files.write_text(folder / f"{self.key}.json", json.dumps(facts, indent=2) + "\n")
-        self._map(parts)
+        self._map(paths)
         if is_new:
             self._take_over(folder, kind, fingerprints)
         self.state[self.state == BROKEN] = PENDING  # to be told again, and perhaps another time they can be read
 
     @classmethod
-    def _parts(cls, folder: pathlib.Path, key: str) -> list[tuple[pathlib.Path, type]]:
-        types = {cls.name: np.float32, "state": np.uint8, "seconds": np.float64}
-        return [(folder / f"{key}.{name}.npy", type_) for name, type_ in types.items()]
+    def _paths(cls, folder: pathlib.Path, key: str) -> list[pathlib.Path]:
+        return [folder / f"{key}.{name}.npy" for name in (cls.name, "state", "seconds")]
 
-    def _map(self, parts) -> None:
-        self._map_rows = functools.partial(np.load, parts[0][0], mmap_mode="r+")
-        self.state, self._seconds = (np.load(path, mmap_mode="r+") for path, _ in parts[1:])
+    def _map(self, paths: Sequence[pathlib.Path]) -> None:
+        self._map_rows = functools.partial(np.load, paths[0], mmap_mode="r+")
+        self.state, self._seconds = (np.load(path, mmap_mode="r+") for path in paths[1:])
 
     def _take_over(self, folder: pathlib.Path, kind: str, fingerprints: np.ndarray) -> None:
         for path in sorted(folder.glob(f"{kind}-*{_IMAGES}")):
-            key, others = path.name.removesuffix(_IMAGES), np.load(path)
-            parts = self._parts(folder, key)
-            if key == self.key or not _is_whole(parts, len(others), self.rows.shape[1]):
+            key, others = path.name.removesuffix(_IMAGES), _load(path)
+            paths = self._paths(folder, key)
+            if key == self.key or others is None or not _is_whole(paths, len(others), self.rows.shape[1]):
                 continue
             other = type(self).__new__(type(self))
-            other._map(parts)
+            other._map(paths)
             done = np.flatnonzero((other.state == DONE) & (others != 0))
             wanted = np.flatnonzero(self.pending & np.isin(fingerprints, others[done]))
             order = done[np.argsort(others[done])]
@@ -144,16 +144,19 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-def _is_whole(parts: Sequence[tuple[pathlib.Path, type]], count: int, width: int) -> bool:
+def _is_whole(paths: Sequence[pathlib.Path], count: int, width: int) -> bool:
     """Whether all files of a pass are there and what they should be; what is damaged is not worth more than what is missing."""
-    for (path, type_), shape in zip(parts, [(count, width), (count,), (1,)], strict=True):
-        try:
-            found = np.load(path, mmap_mode="r")
-        except (OSError, ValueError, EOFError):
-            return False
-        if (found.shape, found.dtype) != (shape, type_):
-            return False
-    return True
+    wanted = [((count, width), np.float32), ((count,), np.uint8), ((1,), np.float64)]
+    found = [_load(path) for path in paths]
+    return all(each is not None and (each.shape, each.dtype) == want for each, want in zip(found, wanted, strict=True))
+
+
+def _load(path: pathlib.Path) -> np.ndarray | None:
+    """Returns an array mapped from a file, `None` if the file is missing or damaged."""
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
 
 
 def _write_full(path: pathlib.Path, shape: tuple[int, ...], type_, value) -> None:

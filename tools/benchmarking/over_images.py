@@ -58,7 +58,8 @@ def extract(settings: Settings) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         model.save(pathlib.Path(folder, "net.keras"))
         source = extraction.open_feature_source(f"{folder}/net.keras", preprocessing="torch")
-        return _measured(lambda: np.array(extraction.extract(split, [source], protocol, pathlib.Path(folder)).values))
+        options = {"batch": settings.batch, "say": lambda line: None}
+        return _measured(lambda: np.array(extraction.extract(split, [source], protocol, pathlib.Path(folder), **options).values))
 
 
 def predict_loop(settings: Settings) -> dict:
