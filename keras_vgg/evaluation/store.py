@@ -14,7 +14,7 @@ import keras_vgg
 from keras_vgg import files
 
 PENDING, DONE, BROKEN = 0, 1, 2
-_BYTES = 2**24
+_BYTES = 2**22
 _IMAGES = ".images.npy"
 
 
