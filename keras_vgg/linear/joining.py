@@ -1,0 +1,89 @@
+"""Several files of descriptors as one."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_vgg.errors import InputError
+from keras_vgg.features.descriptor_file import DescriptorFile
+
+
+def join(read: Sequence[DescriptorFile], told: str) -> DescriptorFile:
+    """Returns files of descriptors as one, with a row for each image of their data sets.
+
+    Files made in the same way are of several sets of images, one after another. Made in other ways they are of the same images,
+    whose descriptors are stacked as those of several nets are. Images that a file leaves out are there as rows of NaN, so that the
+    same ones come to the same random splits.
+
+    Args:
+        read: at least one.
+        told: what they are called in messages.
+
+    Raises:
+        InputError: if they do not fit each other.
+    """
+    return _stacked(read, told) if len({_made(each) for each in read}) > 1 else _one_after_another(read, told)
+
+
+def _made(content: DescriptorFile) -> str:
+    """How descriptors came about: those made alike can be compared."""
+    nets = [{name: value for name, value in net.items() if name != "path"} for net in content.facts.get("nets", [])]
+    return json.dumps([nets, *(content.facts.get(name) for name in ("layer", "flip", "combine", "normalize"))])
+
+
+def _one_after_another(read: Sequence[DescriptorFile], told: str) -> DescriptorFile:
+    if len({(each.classes, each.features.shape[1]) for each in read}) > 1:
+        raise InputError(f"Files of descriptors must agree in classes and length. Received: {told}.")
+    names = np.concatenate([each.images for each in read])
+    if len(read) > 1 and len(set(names)) < len(names):
+        raise InputError(f"Files of descriptors made in the same way must be of different images. Received: {told} with the same.")
+    filled = [_filled(each) for each in read]
+    labels, parts, images, features = (
+        np.concatenate([getattr(each, name) for each in filled]) for name in ("labels", "split", "images", "features")
+    )
+    facts = filled[0].facts | {"problems": _problems(filled)}
+    return dataclasses.replace(filled[0], features=features, labels=labels, images=images, split=parts, facts=facts, places=None)
+
+
+def _stacked(read: Sequence[DescriptorFile], told: str) -> DescriptorFile:
+    filled = [_filled(each) for each in read]
+    same = {(each.classes, each.labels.tobytes(), tuple(each.images), tuple(each.split)) for each in filled}
+    if len(same) > 1:
+        raise InputError(
+            f"Files of descriptors that were made in different ways are stacked, for which they must be of the same images. "
+            f"Received: {told}, which are not."
+        )
+    features = np.concatenate([each.features for each in filled], axis=1)
+    if all(each.facts.get("normalize") for each in filled):
+        features /= np.float32(len(filled) ** 0.5)  # each is of length one, and so is the whole
+    features[np.any([np.isnan(each.features).all(axis=1) for each in filled], axis=0)] = np.nan
+    nets = [net for each in filled for net in each.facts.get("nets", [])]
+    facts = filled[0].facts | {"nets": nets, "problems": _problems(filled)}
+    return dataclasses.replace(filled[0], features=features, facts=facts)
+
+
+def _problems(read: Sequence[DescriptorFile]) -> dict[str, str]:
+    return {name: reason for each in read for name, reason in each.facts.get("problems", {}).items()}
+
+
+def _filled(content: DescriptorFile) -> DescriptorFile:
+    """Returns the file with a row for each image of the data set: NaN, no label and no name for those that were left out."""
+    count = content.facts.get("data images", 0)
+    count = max(count if isinstance(count, int) else 0, content.places.max(initial=-1) + 1)
+    split = np.full(len(content.labels), "") if content.split is None else content.split
+
+    def spread(values, missing):
+        whole = np.full((count, *values.shape[1:]), missing, values.dtype)
+        whole[content.places] = values
+        return whole
+
+    return dataclasses.replace(
+        content,
+        features=spread(content.features, np.nan),
+        labels=spread(content.labels.astype(np.int64), -1),
+        images=spread(content.images, ""),
+        split=spread(split, ""),
+        places=None,
+    )
