@@ -123,12 +123,20 @@ def run(command: Callable[[list[str]], int | None]) -> None:
     except BrokenPipeError:  # whoever reads our output, such as `head`, has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + signal.SIGPIPE
+    except Exception:
+        if not _ending:
+            raise
+        code = 128 + _ending[0]  # TensorFlow makes an error of its own of what ends a function that it calls
     sys.exit(code)
+
+
+_ending: list[int] = []
 
 
 def _end(number, frame):
     # As an exception, so that what was begun beside files and folders is removed; a second signal ends the process at once.
     signal.signal(number, signal.SIG_DFL)
+    _ending.append(number)
     sys.exit(128 + number)
 
 

@@ -1,0 +1,51 @@
+"""How commands end."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import os, signal
+from keras_vgg import cli
+from keras_vgg.errors import InputError
+
+def command(arguments):
+    try:
+        {work}
+    finally:
+        print("tidied up")
+
+cli.run(command)
+"""
+TERMINATE = "os.kill(os.getpid(), signal.SIGTERM)"
+SWALLOWED = f"""
+        try:
+            {TERMINATE}
+        except BaseException as error:
+            raise RuntimeError("an operation failed") from error
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "code", "told"),
+    [
+        ("pass", 0, ""),
+        ("raise InputError('Give\\n  a file.')", 2, "Give a file.\n"),
+        ("os.kill(os.getpid(), signal.SIGINT)", 128 + signal.SIGINT, "\ninterrupted\n"),
+        (TERMINATE, 128 + signal.SIGTERM, ""),
+        (SWALLOWED, 128 + signal.SIGTERM, ""),
+    ],
+)
+def test_exit_code_and_error_stream(work, code, told):
+    finished = subprocess.run([sys.executable, "-c", PROGRAM.format(work=work)], capture_output=True, text=True)
+    assert (finished.returncode, finished.stderr, finished.stdout) == (code, told, "tidied up\n")
+
+
+def test_a_bug_is_a_traceback():
+    program = PROGRAM.format(work="raise RuntimeError('a bug')")
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("Traceback")
+    assert finished.stderr.endswith("RuntimeError: a bug\n")
