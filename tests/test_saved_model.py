@@ -385,7 +385,7 @@ def test_a_net_in_mixed_precision(tmp_path, policy, paths):
     finally:
         keras.config.set_dtype_policy("float32")
     model.set_weights(in_float32.get_weights())
-    exported = export_saved_model(model, tmp_path / "vgg", scales=(40,), labels=CLASSES)
+    exported = export_saved_model(model, tmp_path / "vgg", scales=(40,), labels=CLASSES, check=False)  # compared below
     assert exported.card["net"]["precision"] == policy.removeprefix("mixed_")
     found = classify(tf.saved_model.load(str(exported.path)).signatures, ENCODED)["probabilities"]
     views = passes("dense", (40,), flip=False)

@@ -17,7 +17,7 @@ from keras_vgg.remote.protocol import Model
 from keras_vgg.remote.session import Session
 from keras_vgg.saved_model import export_saved_model
 
-REQUESTS = 200
+REQUESTS, PROTOCOLS = 200, ("grpc", "rest")
 
 
 @pytest.fixture(scope="module")
@@ -48,55 +48,66 @@ def assert_right(answers, paths, expected):
     np.testing.assert_allclose(scores, expected[np.arange(len(paths)) % len(ENCODED)], atol=1e-5)
 
 
-@pytest.mark.parametrize("protocol", ["grpc", "rest"])
-def test_two_hundred_requests_at_once(exported, paths, expected, protocol):
+@pytest.fixture(scope="module")
+def slow(exported):
     with start(exported.path.parent, delay=1) as server:
-        transport = connect(getattr(server, protocol), Model("vgg"), timeout=120, concurrency=REQUESTS)
-        under_way, most, lock, predict = 0, 0, threading.Lock(), transport.predict
+        yield server
 
-        def counted(*arguments):
-            nonlocal under_way, most
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_two_hundred_requests_at_once(slow, paths, expected, protocol):
+    transport = connect(getattr(slow, protocol), Model("vgg"), timeout=120, concurrency=REQUESTS)
+    under_way, most, lock, predict = 0, 0, threading.Lock(), transport.predict
+
+    def counted(*arguments):
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        try:
+            return predict(*arguments)
+        finally:
             with lock:
-                under_way += 1
-                most = max(most, under_way)
-            try:
-                return predict(*arguments)
-            finally:
-                with lock:
-                    under_way -= 1
+                under_way -= 1
 
-        transport.predict = counted
-        with Session(transport, batch=1, concurrency=REQUESTS, retry_for=30) as session:
-            answers = list(session.ask(paths))
+    transport.predict = counted
+    with Session(transport, batch=1, concurrency=REQUESTS, retry_for=30) as session:
+        answers = list(session.ask(paths))
     assert_right(answers, paths, expected)
     assert session.tally.report().requests == REQUESTS
     assert most > REQUESTS // 2
 
 
-@pytest.mark.parametrize("protocol", ["grpc", "rest"])
-def test_a_server_killed_and_started_again_midway(exported, paths, expected, protocol):
+def test_a_server_killed_and_started_again_midway(exported, paths, expected):
+    """Asked over both protocols, whose answers are taken in turn."""
     with start(exported.path.parent, delay=0.1) as first, contextlib.ExitStack() as later:
         ports = {"grpc_port": first.grpc_port, "rest_port": first.rest_port}
-        transport = connect(getattr(first, protocol), Model("vgg"), timeout=60, concurrency=8)
-        with Session(transport, batch=2, concurrency=8, retry_for=60) as session:
-            answers = []
-            for answer in session.ask(paths):
-                answers.append(answer)
-                if len(answers) == REQUESTS // 4:
-                    first.kill()  # with requests under way
-                    later.enter_context(start(exported.path.parent, **ports))
-    assert_right(answers, paths, expected)
-    assert session.tally.report().retries > 0
+        transports = [connect(getattr(first, name), Model("vgg"), timeout=60, concurrency=8) for name in PROTOCOLS]
+        sessions = [later.enter_context(Session(each, batch=2, concurrency=8, retry_for=60)) for each in transports]
+        answers = []
+        for of_both in zip(*(session.ask(paths) for session in sessions), strict=True):
+            answers.append(of_both)
+            if len(answers) == REQUESTS // 4:
+                first.kill()  # with requests under way
+                later.enter_context(start(exported.path.parent, **ports))
+    for session, found in zip(sessions, zip(*answers, strict=True), strict=True):
+        assert_right(found, paths, expected)
+        assert session.tally.report().retries > 0
 
 
-@pytest.mark.parametrize("protocol", ["grpc", "rest"])
-def test_bad_payloads_are_named_one_by_one(exported, tmp_path, capsys, protocol):
+@pytest.fixture(scope="module")
+def narrow(exported):
+    """Takes messages of half a megabyte at the most."""
+    with start(exported.path.parent, max_bytes=500_000) as server:
+        yield server
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_bad_payloads_are_named_one_by_one(narrow, tmp_path, capsys, protocol):
     contents = {name: content for name, (content, _) in BAD.items()} | {"oversized": bytes(600_000), "good": ENCODED[0]}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-    with start(exported.path.parent, max_bytes=500_000) as server:
-        url = getattr(server, protocol)
-        code = client.main(["--url", url, "--json", *(str(tmp_path / name) for name in contents)])
+    code = client.main(["--url", getattr(narrow, protocol), "--json", *(str(tmp_path / name) for name in contents)])
     told, failures = capsys.readouterr()
     answers = {line["image"].rpartition("/")[2]: line for line in map(json.loads, told.splitlines())}
     assert code == 2
