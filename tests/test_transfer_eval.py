@@ -7,16 +7,17 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn.svm
 from PIL import Image
 from test_evaluation import write_run
-from test_evaluation_views import net
+from test_evaluation_views import WANTS, net
 from test_voc import write_voc
 
-from keras_vgg import extract, transfer_eval
+from keras_vgg import extract, preprocessing, transfer_eval
 from keras_vgg.data.datasets import open_dataset
 from keras_vgg.errors import InputError
 from keras_vgg.features import extraction, network
@@ -421,6 +422,16 @@ def test_the_choice_of_c_on_images_that_show_nothing_is_told_too(here, voc, monk
     monkeypatch.setattr(session, "extract", None)
     with pytest.raises(InputError, match=r"C is chosen on images held out, which must show some class"):
         run("--model", "first", "--dataset", f"voc:{voc}", "--out", str(tmp_path / "out"), "--costs", "1", "10")
+
+
+def test_a_net_that_overflows_is_told(here, tmp_path):
+    folder = shutil.copytree("first", tmp_path / "large")
+    model = keras.saving.load_model(folder / "best.keras")
+    model.get_layer("fc2").kernel.assign(model.get_layer("fc2").kernel * 1e38)
+    model.save(folder / "best.keras")
+    preprocessing.attach(folder / "best.keras", WANTS)
+    with pytest.raises(InputError, match=r"none out of 29, such as .*ant.*: the net's features are not finite: it overflowed"):
+        run("--model", str(folder), "--dataset", "folder:flat", *RANDOM, "--out", str(tmp_path / "out"))
 
 
 def test_a_place_that_cannot_be_written_is_told_first(here, monkeypatch):

@@ -2,7 +2,8 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -82,13 +83,14 @@ def open_files(paths: Sequence[str | pathlib.Path], task: Task) -> tuple[Data, n
     return data, whole.features[kept], whole.images[kept], whole.facts
 
 
-def with_descriptors(data: Data, values: np.ndarray, names: np.ndarray) -> Data:
+def with_descriptors(data: Data, values: np.ndarray, names: np.ndarray, problems: Mapping[str, str]) -> Data:
     """Returns `data` without the images whose descriptors are NaN, which is how `extract` leaves those it could not use.
 
     Args:
         data: the images.
         values: `(N, D)` float32.
         names: `(N,)` str.
+        problems: what is known of why images cannot be used, by name.
 
     Raises:
         InputError: for descriptors that are NaN or infinite in part, or if none is left.
@@ -102,7 +104,9 @@ def with_descriptors(data: Data, values: np.ndarray, names: np.ndarray) -> Data:
         )
     usable = data.usable & (numbers > 0)
     if not usable.any():
-        raise InputError(f"{data.description} must have images that can be used. Received: none out of {len(values)}.")
+        reason = statistics.mode(problems.values()) if problems else ""
+        told = f", such as {next(name for name in problems if problems[name] == reason)}: {reason}" if reason else ""
+        raise InputError(f"{data.description} must have images that can be used. Received: none out of {len(values)}{told}.")
     return dataclasses.replace(data, usable=usable)
 
 

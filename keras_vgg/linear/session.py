@@ -114,7 +114,7 @@ def _evaluate(tasks, rows, describe, folder, settings: Settings, say) -> list[di
     folder.mkdir(parents=True, exist_ok=True)
     for row in rows:
         task, found = tasks[row.data], describe(row)
-        data = with_descriptors(found.data, found.values, found.names)
+        data = with_descriptors(found.data, found.values, found.names, found.problems)
         lost = np.flatnonzero(~data.usable)
         # A file of descriptors tells the names of images that it has no rows of among its problems alone.
         reasons = {name: "no descriptor" for name in found.names[lost] if name} | found.problems
