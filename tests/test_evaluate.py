@@ -4,7 +4,6 @@ import importlib.util
 import json
 import pathlib
 import shutil
-import subprocess
 import sys
 
 import keras
@@ -25,7 +24,7 @@ from test_evaluation import (
 )
 from test_evaluation_views import WANTS, net
 
-from keras_vgg import evaluate, preprocessing
+from keras_vgg import cli, evaluate, preprocessing
 from keras_vgg.data.pipeline import View
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.network import Network
@@ -250,12 +249,13 @@ def test_nets_that_cannot_be_tested(here, tmp_path):
     assert (tmp_path / "out" / "table.csv").exists()
 
 
-def test_a_mistake_is_one_line_and_exit_code_2(place):
-    command = [sys.executable, "-m", "keras_vgg.evaluate", "--model", "missing", "--dataset", "folder:data"]
-    process = subprocess.run(command, cwd=place, env={"PYTHONPATH": str(ROOT), "HOME": str(place)}, capture_output=True, text=True)
-    assert process.returncode == 2
-    assert len(process.stderr.splitlines()) == 1, process.stderr
-    assert "missing" in process.stderr
+def test_a_mistake_is_one_line_and_exit_code_2(here, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["evaluate", "--model", "missing", "--dataset", "folder:data"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(evaluate.main)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "missing" in line
 
 
 # --- tools/dense_to_conv.py -----------------------------------------------------------------------------------------------

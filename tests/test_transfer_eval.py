@@ -4,7 +4,6 @@ import io
 import json
 import pathlib
 import shutil
-import subprocess
 import sys
 
 import keras
@@ -17,14 +16,13 @@ from test_evaluation import write_run
 from test_evaluation_views import WANTS, net
 from test_voc import write_voc
 
-from keras_vgg import extract, preprocessing, transfer_eval
+from keras_vgg import cli, extract, preprocessing, transfer_eval
 from keras_vgg.data.datasets import open_dataset
 from keras_vgg.errors import InputError
 from keras_vgg.features import extraction, network
 from keras_vgg.features.descriptor_file import DescriptorFile
 from keras_vgg.linear import session
 
-ROOT = pathlib.Path(__file__).parents[1]
 COLORS = {"ant": (0, 1, 1), "bee": (1, 0, 1), "cat": (1, 1, 0)}
 COUNTS = {"ant": 9, "bee": 7, "cat": 12}
 
@@ -448,9 +446,11 @@ def test_classes_without_images_for_testing_are_told(here, place, tmp_path, caps
     assert read(tmp_path / "out").value.notna().all()
 
 
-def test_a_mistake_is_one_line_and_exit_code_2(place):
-    command = [sys.executable, "-m", "keras_vgg.transfer_eval", "--model", "first", "--dataset", "folder:flat"]
-    process = subprocess.run(command, cwd=place, env={"PYTHONPATH": str(ROOT), "HOME": str(place)}, capture_output=True, text=True)
-    assert process.returncode == 2
-    assert len(process.stderr.splitlines()) == 1, process.stderr
-    assert "ant with 9" in process.stderr
+def test_a_mistake_is_one_line_and_exit_code_2(here, tmp_path, monkeypatch, capsys):
+    flags = ["--model", "first", "--dataset", "folder:flat", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["transfer_eval", *flags])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(transfer_eval.main)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "ant with 9" in line
