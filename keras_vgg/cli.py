@@ -4,6 +4,7 @@ import dataclasses
 import os
 import signal
 import sys
+import weakref
 from collections.abc import Callable
 
 from absl.flags import argparse_flags
@@ -12,6 +13,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.recipe import Recipe
 
 USER_ERROR = 2
+_PATIENCE = 0.2  # seconds
 BooleanOptionalAction = argparse_flags.argparse.BooleanOptionalAction
 
 _NET_FLAGS = {
@@ -124,20 +126,38 @@ def run(command: Callable[[list[str]], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + signal.SIGPIPE
     except Exception:
-        if not _ending:
+        if not _Ended.last:
             raise
-        code = 128 + _ending[0]  # TensorFlow makes an error of its own of what ends a function that it calls
+        code = 128 + signal.SIGTERM  # TensorFlow makes an error of its own of what ends a function that it calls
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
     sys.exit(code)
 
 
-_ending: list[int] = []
+class _Ended(SystemExit):
+    """Ends a command that got SIGTERM: an exception, so that what was begun beside files and folders is removed.
+
+    Attributes:
+        last: refers to the one that is on its way; to nothing once it has arrived or was lost. `None` before there is one.
+    """
+
+    last: weakref.ref | None = None
+
+    def __init__(self):
+        super().__init__(128 + signal.SIGTERM)
+        _Ended.last = weakref.ref(self)
 
 
 def _end(number, frame):
-    # As an exception, so that what was begun beside files and folders is removed; a second signal ends the process at once.
-    signal.signal(number, signal.SIG_DFL)
-    _ending.append(number)
-    sys.exit(128 + number)
+    signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    signal.signal(signal.SIGALRM, _end_again)
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE, _PATIENCE)
+    raise _Ended
+
+
+def _end_again(number, frame):
+    if _Ended.last() is None:  # lost, as in what C code calls back or in a destructor
+        raise _Ended
 
 
 def import_tensorflow() -> None:

@@ -20,11 +20,27 @@ def command(arguments):
 cli.run(command)
 """
 TERMINATE = "os.kill(os.getpid(), signal.SIGTERM)"
-SWALLOWED = f"""
+MADE_ANOTHER = f"""
         try:
             {TERMINATE}
         except BaseException as error:
             raise RuntimeError("an operation failed") from error
+"""
+LOST = f"""
+        import time
+        try:
+            {TERMINATE}
+        except BaseException:
+            pass
+        time.sleep(30)
+        print("never")
+"""
+SLOW_TO_TIDY_UP = f"""
+        import time
+        try:
+            {TERMINATE}
+        finally:
+            time.sleep(1)
 """
 
 
@@ -35,7 +51,9 @@ SWALLOWED = f"""
         ("raise InputError('Give\\n  a file.')", 2, "Give a file.\n"),
         ("os.kill(os.getpid(), signal.SIGINT)", 128 + signal.SIGINT, "\ninterrupted\n"),
         (TERMINATE, 128 + signal.SIGTERM, ""),
-        (SWALLOWED, 128 + signal.SIGTERM, ""),
+        (MADE_ANOTHER, 128 + signal.SIGTERM, ""),
+        (LOST, 128 + signal.SIGTERM, ""),
+        (SLOW_TO_TIDY_UP, 128 + signal.SIGTERM, ""),
     ],
 )
 def test_exit_code_and_error_stream(work, code, told):
