@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import signal
 import sys
 import weakref
@@ -93,6 +94,18 @@ def _shown(default) -> str:
 
 def _number_or_auto(text: str) -> int | str:
     return text if text == "auto" else int(text)
+
+
+def name_and_path(text: str) -> tuple[str | None, str]:
+    """Returns the two parts of a flag `[NAME=]PATH`; `None` where there is no name, as with a path that has an = itself."""
+    is_named = re.match(r"[\w.+/-]+=", text) and not os.path.exists(text)  # runs/lr=0.1 is a path
+    name, path = text.split("=", 1) if is_named else (None, text)
+    return name, path
+
+
+def slug(text: str) -> str:
+    """Returns `text` as a name for a file or folder."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-")
 
 
 def given(arguments, *names: str) -> dict:

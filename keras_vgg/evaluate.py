@@ -5,7 +5,6 @@ one stopped. `--recipe recipes/table5.toml` is a whole table of the paper; `--po
 """
 
 import pathlib
-import re
 import sys
 
 from keras_vgg import cli, files
@@ -33,7 +32,7 @@ def main(argv: list[str]) -> None:
     sources = {name: open_source(path, name=name, preprocessing=arguments.preprocessing) for name, path in models.items()}
     devices = session.devices_for(arguments.replicas)
     name = pathlib.Path(arguments.recipe).stem if arguments.recipe else "-".join(models)
-    folder = pathlib.Path(arguments.out or f"evaluations/{_slug(f'{name}-{dataset}')}")
+    folder = pathlib.Path(arguments.out or f"evaluations/{cli.slug(f'{name}-{dataset}')}")
     files.check_folder(folder)
     print(f"folder: {folder}", flush=True)
     settings = session.Settings(arguments.average, arguments.pooling, arguments.batch, devices)
@@ -63,7 +62,7 @@ def _parser() -> cli.Parser:
 def _wanted(arguments):
     from keras_vgg.evaluation.recipe import Row, read_recipe
 
-    given = [_name_and_path(model) for model in arguments.model]
+    given = [cli.name_and_path(model) for model in arguments.model]
     if arguments.recipe:
         if arguments.protocol or arguments.scales or arguments.flip is not None:
             raise InputError("`--protocol`, `--scales` and `--flip` are what a recipe says; they go without --recipe.")
@@ -94,15 +93,6 @@ def _wanted(arguments):
     return rows, models, dataset
 
 
-def _name_and_path(model: str) -> list[str | None]:
-    is_named = re.match(r"[\w.+/-]+=", model) and not pathlib.Path(model).exists()  # runs/lr=0.1 is a path
-    return model.split("=", 1) if is_named else [None, model]
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", text).strip("-")
-
-
 def _report(folder: pathlib.Path, found) -> None:
     from keras_vgg.evaluation import report
     from keras_vgg.evaluation.results import table_line
@@ -110,7 +100,7 @@ def _report(folder: pathlib.Path, found) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for number, result in enumerate(found, 1):
-        name = f"{number:02}-{_slug('-'.join(str(result.facts[key]) for key in ('net', 'protocol', 'Q')))}"
+        name = f"{number:02}-{cli.slug('-'.join(str(result.facts[key]) for key in ('net', 'protocol', 'Q')))}"
         result.save(folder / f"{name}.npz")
         lines.append(table_line(result) | {"posteriors": f"{name}.npz"})
     report.write_tables(folder, lines)

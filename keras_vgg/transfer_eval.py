@@ -109,7 +109,7 @@ def _of_flags(arguments):
         raise InputError("Give one --dataset: folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or voc:PATH.")
     if arguments.only:
         raise InputError("`--only` chooses among the data of a recipe; it goes with --recipe.")
-    given = [_name_and_path(model) for model in arguments.model]
+    given = [cli.name_and_path(model) for model in arguments.model]
     models = {name or pathlib.Path(path).name: path for name, path in given}
     if len(models) < len(given):
         raise InputError("Several models of one name; call them by --model NAME=PATH.")
@@ -147,17 +147,12 @@ def _renamed(flag: str, given: list[str], known: dict) -> dict[str, str]:
     return {name: path for name, _, path in pairs}
 
 
-def _name_and_path(model: str) -> list[str | None]:
-    is_named = re.match(r"[\w.+/-]+=", model) and not pathlib.Path(model).exists()  # runs/lr=0.1 is a path
-    return model.split("=", 1) if is_named else [None, model]
-
-
 def _flags(names: Iterable[str]) -> str:
     return ", ".join(f"`--{name.replace('_', '-')}`" for name in names)
 
 
 def _folder(arguments, name: str) -> pathlib.Path:
-    folder = pathlib.Path(arguments.out or f"evaluations/transfer-{re.sub(r'[^-.A-Za-z0-9_]+', '-', name).strip('-')}")
+    folder = pathlib.Path(arguments.out or f"evaluations/transfer-{cli.slug(name)}")
     files.check_folder(folder)
     print(f"folder: {folder}", flush=True)
     return folder

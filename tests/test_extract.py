@@ -39,7 +39,7 @@ def loaded_once():
     load, loaded = network.load, {}
 
     def load_once(source, layer, *, device=None):
-        key = source.digest, source.preprocessing, layer, device
+        key = source.digest, source.preprocessing, source.name, layer, device
         if key not in loaded:
             loaded[key] = load(source, layer, device=device)
         return loaded[key]

@@ -14,6 +14,7 @@ import sklearn.svm
 from PIL import Image
 from test_evaluation import write_run
 from test_evaluation_views import WANTS, net
+from test_extract import loaded_once  # noqa: F401  (a fixture)
 from test_voc import write_voc
 
 from keras_vgg import cli, extract, preprocessing, transfer_eval
@@ -33,22 +34,6 @@ def tinted(color, seed):
     buffer = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def loaded_once():
-    """Loads a net of the same file once: making graphs of it takes most of the time of small extractions."""
-    load, loaded = network.load, {}
-
-    def load_once(source, layer, *, device=None):
-        key = source.digest, source.preprocessing, source.name, layer, device
-        if key not in loaded:
-            loaded[key] = load(source, layer, device=device)
-        return loaded[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "load", load_once)
-        yield
 
 
 @pytest.fixture(scope="module")
