@@ -1,5 +1,6 @@
 """The live line of long work: one that is rewritten on a terminal, one now and then in a file."""
 
+import shutil
 import sys
 import time
 
@@ -7,7 +8,7 @@ _TERMINAL_SECONDS, _FILE_SECONDS = 0.2, 30.0
 
 
 class Progress:
-    """Shows how far work is.
+    """Shows how far work is. As a context it takes its live line away at the end, so that what is told next has a line of its own.
 
     Args:
         total: images in all, or whatever `unit` says.
@@ -26,6 +27,13 @@ class Progress:
         self._counted = 0
         self._length = 0
 
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self._length:
+            self._write("", end="")
+
     @property
     def images_per_second(self) -> float:
         """Images a second since this process began to work."""
@@ -43,7 +51,11 @@ class Progress:
         self._shown = now
         rate = self.images_per_second
         left = duration((self._total - self._done - self._counted) / rate) if rate else "?"
-        self._write(f"{text}  {rate:.3g} {self._unit}/s  {self._most}{left} left", end="" if self._live else "\n")
+        tail = f"  {rate:.3g} {self._unit}/s  {self._most}{left} left"
+        if self._live:  # a line that wraps could not be taken away again
+            room = max(1, shutil.get_terminal_size().columns - 1 - len(tail))
+            text = text if len(text) <= room else f"{text[: room - 1]}…"
+        self._write(text + tail, end="" if self._live else "\n")
 
     def say(self, text: str) -> None:
         """Writes a line that stays."""

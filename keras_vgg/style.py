@@ -113,9 +113,8 @@ def _read_image(path: str, size: int):
 
 
 def _paint(painting, content, style, net, settings):
-    progress = Progress(settings.steps, stream=sys.stdout, unit="steps")
     done, failed = painting.Progress(0, float("nan"), content), None
-    with StopRequest() as stop:
+    with StopRequest() as stop, Progress(settings.steps, stream=sys.stdout, unit="steps") as progress:
 
         def watch(now):
             nonlocal done

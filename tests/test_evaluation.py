@@ -18,13 +18,13 @@ from test_evaluation_views import WANTS, net
 from keras_vgg import preprocessing
 from keras_vgg.data import images as image_ops
 from keras_vgg.data import split as splits
-from keras_vgg.data.broken import BrokenImages
 from keras_vgg.data.datasets import open_dataset
 from keras_vgg.data.pipeline import View
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation import batches, evaluator, metrics, report, results, session, source
 from keras_vgg.evaluation import store as store_module
-from keras_vgg.evaluation.evaluator import Images, run_pass
+from keras_vgg.evaluation.evaluator import run_pass
+from keras_vgg.evaluation.images import look_through
 from keras_vgg.evaluation.network import Network
 from keras_vgg.evaluation.recipe import Row, read_recipe
 from keras_vgg.evaluation.results import Posteriors, fuse, mean_over, table_line
@@ -125,8 +125,8 @@ def seen(monkeypatch):
 
 
 def images_of(split):
-    broken, refused = BrokenImages(split), {}
-    return Images(split, batches.survey(split, broken.report), broken.report, refused.__setitem__), broken, refused
+    images, unusable = look_through(split)
+    return images, unusable.broken, unusable.refused
 
 
 def posteriors_of(networks, views, encoded=ENCODED, **options):

@@ -351,9 +351,8 @@ def png(pixels):
 def test_survey_reads_sizes_and_labels_and_tells_what_is_broken():
     encoded = [png(images(height, width, 1)[0]) for height, width in ((5, 7), (9, 4))]
     split = in_memory([encoded[0], b"no image", encoded[1], b"", encoded[0]], np.array([3, 1, 2, 0, 6]), "test")
-    broken = []
-    found = batches.survey(split, broken.extend)
-    assert broken == [1, 3]
+    found = batches.survey(split)
+    assert found.unread.tolist() == [1, 3]
     assert found.sizes.tolist() == [[5, 7], [0, 0], [9, 4], [0, 0], [5, 7]]
     assert found.labels.tolist() == [3, -1, 2, -1, 6]
     first, nothing, other, _, again = found.fingerprints.tolist()
@@ -364,9 +363,8 @@ def test_survey_reads_sizes_and_labels_and_tells_what_is_broken():
 def test_survey_of_more_images_than_are_read_at_once():
     encoded = [png(np.zeros((1 + n % 7, 1 + n % 5, 3), np.uint8)) for n in range(600)]
     encoded[300] = b"broken"
-    broken = []
-    found = batches.survey(in_memory(encoded, np.arange(600), "test"), broken.extend)
-    assert broken == [300]
+    found = batches.survey(in_memory(encoded, np.arange(600), "test"))
+    assert found.unread.tolist() == [300]
     whole = np.arange(600) != 300
     np.testing.assert_array_equal(found.sizes[whole], np.stack([1 + np.arange(600) % 7, 1 + np.arange(600) % 5], 1)[whole])
     np.testing.assert_array_equal(found.labels[whole], np.arange(600)[whole])
@@ -377,7 +375,7 @@ def test_read_batches_gives_each_image_at_its_place():
     encoded = [png(each) for each in pixels]
     encoded.insert(2, encoded[0][:-400])  # its header is whole
     split = in_memory(encoded, np.zeros(5, int), "test")
-    survey = batches.survey(split, lambda broken: None)
+    survey = batches.survey(split)
     survey.sizes[2] = 50, 70
     for kind in (DENSE, CENTER):
         groups = [np.array([0, 2, 3]), np.array([1]), np.array([4])] if kind == DENSE else [np.arange(5)]

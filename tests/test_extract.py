@@ -222,7 +222,8 @@ def test_progress_goes_over_all_nets_and_scales(tmp_path, run, monkeypatch):
     source = open_feature_source(str(run))
     protocol = DescriptorProtocol(scales=(36, 40))
     extraction.extract(split_of(), [source], protocol, tmp_path, batch=1, say=lambda line: None, stream=stream)
-    lines = stream.getvalue().splitlines()
+    looking, *lines = stream.getvalue().splitlines()
+    assert looking.startswith("looking through images  ")
     assert lines[0] == "net A, dense at 36: 1 images are done already"
     assert len(lines) == 2 * len(ENCODED)
     assert lines[1].startswith("net A, dense at 36  ")

@@ -118,6 +118,18 @@ def test_the_same_command_again_computes_no_feature(here, tested, monkeypatch, c
     run("--model", "first", "--model", "b=second", "--dataset", "folder:flat", *RANDOM, "--out", "out", "--costs", "1", "10")
 
 
+def test_images_are_read_through_once_and_without_a_class_still_meet_their_features(here, tested, tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_vgg.evaluation.images.survey", None)  # neither can be called
+    monkeypatch.setattr(network.FeatureNetwork, "see", None)
+    shutil.copytree(tested / "features", tmp_path / "features")
+    run("--model", "first", "--dataset", "folder:flat", *RANDOM, "--leave-out", "bee", "--out", str(tmp_path))
+    table = read(tmp_path)
+    assert (table["test images"] == 6).all()
+    assert (table["left out"] == 1).all()
+    assert table.value.min() > 80
+    assert pd.read_csv(tmp_path / "left_out.csv").image.tolist() == ["flat/cat/99.png"]
+
+
 def test_another_seed_is_another_split(here, tested, tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(session.protocols.splits, "random_split", record(drawn, session.protocols.splits.random_split))

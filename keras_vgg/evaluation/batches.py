@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +10,7 @@ from keras_vgg.data import images
 from keras_vgg.data.reading import what_can_be_read
 from keras_vgg.data.split import Split
 from keras_vgg.evaluation.views import CENTER, GRID, MULTI_CROP, Views
+from keras_vgg.progress import Progress
 
 MAX_PIXELS = 2**22
 """Most pixels of one rescaled image, beyond which it is refused: a panorama of 30:1 at Q=384 would take gigabytes."""
@@ -33,13 +33,22 @@ class Survey:
     labels: np.ndarray
     fingerprints: np.ndarray
 
+    @property
+    def unread(self) -> np.ndarray:
+        """Indices of the images that cannot be read."""
+        return np.flatnonzero(self.sizes[:, 0] == 0)
 
-def survey(split: Split, on_broken: Callable[[np.ndarray], None]) -> Survey:
+    def subset(self, indices: np.ndarray) -> "Survey":
+        """Returns what is known of the images at `indices`, as of `split.subset(indices)`."""
+        return Survey(self.sizes[indices], self.labels[indices], self.fingerprints[indices])
+
+
+def survey(split: Split, *, stream=None) -> Survey:
     """Reads sizes (of JPEGs from their headers), labels and fingerprints of all images.
 
     Args:
         split: the images.
-        on_broken: called with the indices of images that cannot be read.
+        stream: where progress is shown, if anywhere.
     """
     sizes, labels = np.zeros((split.size, 2), np.int32), np.full(split.size, -1, np.int32)
     fingerprints = np.zeros(split.size, np.int64)
@@ -49,16 +58,20 @@ def survey(split: Split, on_broken: Callable[[np.ndarray], None]) -> Survey:
         return index, images.encoded_size(encoded), label, tf.strings.to_hash_bucket_fast(encoded, np.iinfo(np.int64).max)
 
     nothing = (tf.zeros([0], tf.int64), tf.zeros([0, 2], tf.int32), tf.zeros([0], tf.int32), tf.zeros([0], tf.int64))
-    for start in range(0, split.size, _ROW):
-        indices = tf.range(start, min(start + _ROW, split.size), dtype=tf.int64)
 
-        def examples(indices=indices):
-            return tf.data.Dataset.from_tensor_slices(indices).map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    def row(start):
+        def examples():
+            indices = tf.data.Dataset.range(start, tf.minimum(start + _ROW, split.size))
+            return indices.map(example, num_parallel_calls=tf.data.AUTOTUNE)
 
-        for read, *found in what_can_be_read(examples, _ROW, nothing).as_numpy_iterator():
+        return what_can_be_read(examples, _ROW, nothing)
+
+    rows = tf.data.Dataset.range(0, split.size, _ROW).flat_map(row).prefetch(_READY)
+    with Progress(split.size, stream=stream) as progress:
+        for read, *found in rows.as_numpy_iterator():
             sizes[read], labels[read], fingerprints[read] = found
-    if (unread := np.flatnonzero(sizes[:, 0] == 0)).size:
-        on_broken(unread)
+            progress.count(_ROW)
+            progress.show("looking through images")
     return Survey(sizes, labels, fingerprints)
 
 

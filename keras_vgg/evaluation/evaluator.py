@@ -71,17 +71,17 @@ def run_passes(passes: Sequence[Pass], images: Images, *, batch: int, stream=Non
     for each in passes:
         check_scale(each.views, each.networks[0].smallest_input)
     left = [pixels_of_pass(images, each.views, each.networks[0].crop, each.store.pending) / _MEGA for each in passes]
-    progress = Progress(sum(left), stream=stream, unit="Mpixels")
-    for each, pixels in zip(passes, left, strict=True):
-        told = f"{each.name}, {each.views}"
+    with Progress(sum(left), stream=stream, unit="Mpixels") as progress:
+        for each, pixels in zip(passes, left, strict=True):
+            told = f"{each.name}, {each.views}"
 
-        def done(pixels, told=told):
-            progress.count(pixels / _MEGA)
-            progress.show(told)
+            def done(pixels, told=told):
+                progress.count(pixels / _MEGA)
+                progress.show(told)
 
-        if pixels and np.any(~each.store.pending):
-            progress.say(f"{told}: {np.sum(~each.store.pending)} images are done already")
-        run_pass(each.networks, images, each.views, each.store, batch=batch, on_done=done)
+            if pixels and np.any(~each.store.pending):
+                progress.say(f"{told}: {np.sum(~each.store.pending)} images are done already")
+            run_pass(each.networks, images, each.views, each.store, batch=batch, on_done=done)
 
 
 def check_scale(views: Views, crop: int) -> None:

@@ -59,8 +59,18 @@ class Unusable:
         return len(rows)
 
 
-def look_through(split: Split) -> tuple[Images, Unusable]:
-    """Reads sizes and labels of all images, and returns them with the list of those that cannot be used, so far as is known."""
+def look_through(split: Split, *, known: Survey | None = None, stream=None) -> tuple[Images, Unusable]:
+    """Reads sizes and labels of all images, and returns them with the list of those that cannot be used, so far as is known.
+
+    Args:
+        split: the images.
+        known: what was read of them before, which is not read again.
+        stream: where progress is shown, if anywhere.
+    """
     unusable = Unusable(split, BrokenImages(split), {})
     report = unusable.broken.report
-    return Images(split, survey(split, report), report, unusable.refused.__setitem__), unusable
+    if known is None:
+        known = survey(split, stream=stream)
+    if (unread := known.unread).size:
+        report(unread)
+    return Images(split, known, report, unusable.refused.__setitem__), unusable

@@ -80,7 +80,7 @@ def evaluate(
     """
     wanted = _wanted_passes(sources, rows)
     split = dataset.validation
-    images, unusable = look_through(split)
+    images, unusable = look_through(split, stream=stream)
     names = np.array([split.name_of(index) for index in range(split.size)])
     say(f"data: {dataset.description}, {split.size} images for validation, {len(dataset.classes)} classes")
     tested = {

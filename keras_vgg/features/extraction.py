@@ -15,6 +15,7 @@ import keras_vgg
 from keras_vgg import files
 from keras_vgg.data.split import Split
 from keras_vgg.errors import InputError
+from keras_vgg.evaluation.batches import Survey
 from keras_vgg.evaluation.evaluator import BATCH, Pass, check_scale, run_passes
 from keras_vgg.evaluation.images import LIST, look_through
 from keras_vgg.evaluation.source import Source, open_source
@@ -70,6 +71,7 @@ def extract(
     *,
     batch: int = BATCH,
     devices: Sequence[str | None] = (None,),
+    known: Survey | None = None,
     say: Callable[[str], None] = print,
     stream=None,
 ) -> Extracted:
@@ -83,6 +85,7 @@ def extract(
             `broken_images.csv`. It may be used for any number of splits, nets and protocols; what it has is not computed again.
         batch: images of the net's own size whose pixels go through it at a time.
         devices: where nets compute, a copy on each; `None` stands for wherever TensorFlow would.
+        known: what was read of the images before, which is not read again.
         say: called with lines for people.
         stream: where progress is shown, if anywhere.
 
@@ -100,8 +103,7 @@ def extract(
     # All of them now, so that a mistake with the last is not told hours later.
     networks = [load_networks(source, protocol, devices) for source in sources]
     views = [_views(source, protocol) for source in sources]
-    say(f"looking through {split.size} images")
-    images, unusable = look_through(split)
+    images, unusable = look_through(split, known=known, stream=stream)
     files.remove_leftovers(folder / "passes")  # rows of a million images, of which a killed process had written half
     files.remove_leftovers(folder / "descriptors")
     passes = []

@@ -11,7 +11,7 @@ from keras_vgg.data import voc
 from keras_vgg.data.datasets import open_dataset
 from keras_vgg.data.split import Split
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.batches import survey
+from keras_vgg.evaluation.batches import Survey, survey
 from keras_vgg.features.descriptor_file import DescriptorFile
 from keras_vgg.features.inputs import of_dataset
 from keras_vgg.linear.joining import join
@@ -29,6 +29,7 @@ class Data:
         classes: class names in label order.
         description: one line for people.
         split: where the images are read; `None` of descriptors from files.
+        survey: what was read of them; `None` of descriptors from files.
     """
 
     labels: np.ndarray
@@ -37,14 +38,19 @@ class Data:
     classes: tuple[str, ...]
     description: str
     split: Split | None = None
+    survey: Survey | None = None
 
     def indices(self, *parts: str) -> np.ndarray:
         """Returns the usable images of some parts."""
         return np.flatnonzero(self.usable & np.isin(self.parts, parts))
 
 
-def open_data(task: Task) -> Data:
+def open_data(task: Task, *, stream=None) -> Data:
     """Opens a task's images and finds out what they show.
+
+    Args:
+        task: the task.
+        stream: where progress is shown, if anywhere.
 
     Raises:
         InputError: if there is no such data set, or it has no class that is to be left out.
@@ -52,11 +58,13 @@ def open_data(task: Task) -> Data:
     if task.protocol == "multi-label":
         found = voc.open_multi_label(task.dataset, ("train", "val") if task.test_set == "val" else voc.SETS)
         kept = _classes_kept(found.classes, task.leave_out)
-        classes, usable = tuple(found.classes[label] for label in kept), np.ones(len(found.parts), bool)
-        return Data(found.labels[:, kept], found.parts, usable, classes, found.description, found.split)
+        classes, surveyed = tuple(found.classes[label] for label in kept), survey(found.split, stream=stream)
+        readable = surveyed.labels >= 0
+        return Data(found.labels[:, kept], found.parts, readable, classes, found.description, found.split, surveyed)
     opened = of_dataset(open_dataset(task.dataset))
-    labels = survey(opened.split, lambda unread: None).labels.astype(np.int64)
-    data = Data(labels, opened.parts, labels >= 0, opened.classes, opened.description, opened.split)
+    surveyed = survey(opened.split, stream=stream)
+    labels = surveyed.labels.astype(np.int64)
+    data = Data(labels, opened.parts, labels >= 0, opened.classes, opened.description, opened.split, surveyed)
     return _without(data, task.leave_out)[0]
 
 
@@ -125,7 +133,7 @@ def _without(data: Data, leave_out: Sequence[str]) -> tuple[Data, np.ndarray]:
     renumbered[kept] = np.arange(len(kept))  # the last stays -1: what -1 stands for
     # Images that cannot be read have no label and might be of any class; they stay, to be counted.
     left = np.flatnonzero((data.labels < 0) | (renumbered[data.labels] >= 0))
-    split = data.split and data.split.subset(left)
+    split, surveyed = data.split and data.split.subset(left), data.survey and data.survey.subset(left)
     classes = tuple(data.classes[label] for label in kept)
     labels = renumbered[data.labels[left]]
-    return Data(labels, data.parts[left], data.usable[left], classes, data.description, split), left
+    return Data(labels, data.parts[left], data.usable[left], classes, data.description, split, surveyed), left

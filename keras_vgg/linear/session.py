@@ -62,7 +62,7 @@ def evaluate(
         load_networks(sources[name], descriptor)  # let go at once: only for mistakes, before data of hours are looked through
     opened = {}
     for name in dict.fromkeys(row.data for row in rows):
-        data = opened[name] = open_data(tasks[name])
+        data = opened[name] = open_data(tasks[name], stream=stream)
         say(f"data: {data.description}, {len(data.parts)} images, {len(data.classes)} classes")
         protocols.check(data, tasks[name], settings.costs, settings.seed)
 
@@ -71,7 +71,7 @@ def evaluate(
         say(f"net {' & '.join(row.models)} on {row.data}")
         # What `extract` would say of images that cannot be used is said below, of all data in one list.
         options = {"batch": settings.batch, "devices": settings.devices, "say": lambda line: None, "stream": stream}
-        found = extract(data.split, nets, descriptor, folder / "features", **options)
+        found = extract(data.split, nets, descriptor, folder / "features", known=data.survey, **options)
         told = _told(" & ".join(row.models), row.data, facts_of(nets, descriptor))
         return _Described(data, found.values, found.names, found.problems, told, found.discard)
 

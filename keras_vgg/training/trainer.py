@@ -119,7 +119,7 @@ class Trainer:
         )
         self._validation = validation_feed(self._dataset.validation, self._recipe, self._layout, self._cluster)
         try:
-            with StopRequest() as self._stop:
+            with StopRequest() as self._stop, self._progress:
                 while position.epoch < self._recipe.epochs and not self.stop_training:
                     self._train_epoch()
                     self._finish_epoch(self._validate())
