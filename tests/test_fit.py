@@ -23,7 +23,7 @@ from keras_vgg.data import datasets
 from keras_vgg.data.pipeline import View
 from keras_vgg.errors import InputError
 from keras_vgg.models import build_vgg
-from keras_vgg.training import checkpoint
+from keras_vgg.training import checkpoint, checks
 
 TINY = [
     *("--width", "0.02", "--crop", "32", "--jitter", "32", "40", "--flip", "--color", "--no-jit"),
@@ -284,6 +284,12 @@ def test_several_workers_need_a_shared_folder(monkeypatch):
 def test_a_stuck_loss_draws_a_warning(tmp_path, capsys):
     fit.main([*SMALL, "--arch", "E", "--init", "gaussian", "--epochs", "1", "--workdir", str(tmp_path / "run")])
     assert "stuck at ln(10) = 2.303" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("losses", "is_stuck"), [((2.3026, 2.3026), True), ((2.3138, 2.2223), False), ((1.9, 2.3), False)])
+def test_a_loss_that_passes_by_what_guessing_gives_draws_none(losses, is_stuck):
+    """The second are those of the quickstart's first epoch."""
+    assert bool(checks.stuck_warning(*losses, 10, "glorot", 0.005)) == is_stuck
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, finished):

@@ -52,10 +52,13 @@ def check_disk(folder: RunFolder, num_weights: int) -> None:
         )
 
 
-def stuck_warning(loss: float, num_classes: int, init: str, learning_rate: float) -> str | None:
-    """Returns a warning if an epoch's training loss is what guessing gives, else `None`."""
+def stuck_warning(loss: float, val_loss: float, num_classes: int, init: str, learning_rate: float) -> str | None:
+    """Returns a warning if an epoch's losses are what guessing gives, else `None`.
+
+    Both must be: while a net begins to learn, the training loss of an epoch passes there, and the validation loss is lower by then.
+    """
     chance = math.log(num_classes)
-    if num_classes < 2 or abs(loss - chance) >= _STUCK * chance:
+    if num_classes < 2 or not all(abs(each - chance) < _STUCK * chance for each in (loss, val_loss)):
         return None
     return (
         f"Warning: the loss is stuck at ln({num_classes}) = {chance:.3f}, what guessing gives (init {init}, learning rate "

@@ -196,7 +196,8 @@ class Trainer:
             f"val loss {row['val_loss']:.4f}  val top-1 {row['val_top1_error']:.2%}  top-5 {row['val_top5_error']:.2%}  "
             f"rate {row['learning_rate']:.2g}{'  best so far' if improved else ''}"
         )
-        if warning := checks.stuck_warning(row["loss"], len(self._dataset.classes), self._recipe.init, row["learning_rate"]):
+        losses, classes = (row["loss"], row["val_loss"]), len(self._dataset.classes)
+        if warning := checks.stuck_warning(*losses, classes, self._recipe.init, row["learning_rate"]):
             self._progress.say(warning)
         self._plateau.on_epoch_end(row["epoch"] - 1, {"val_accuracy": validation.means()["accuracy"]})
         self._keeper.save_models(improved)
