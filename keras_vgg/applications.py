@@ -62,6 +62,8 @@ def _application(function: str, arch: str, *, batch_norm: bool = False) -> Calla
             raise InputError(
                 f"With weights={weights!r} and include_top=True, `classes` should be 1000. Received: classes={classes}."
             )
+        if entry and include_top and not entry.has_top:
+            raise InputError(f"weights={weights!r} have no FC layers; give include_top=False. Received: include_top=True.")
         if weights is not None and include_top:
             _check_activation(classifier_activation)
         inputs = _inputs(input_tensor, input_shape)
@@ -151,13 +153,14 @@ def _catalogue_entry(arch: str, batch_norm: bool, weights) -> catalogue.Entry | 
     names = catalogue.names(arch, batch_norm)
     if isinstance(weights, str) and weights in names:
         return catalogue.find(arch, weights, batch_norm)
-    if weights is None or os.path.exists(weights):
+    is_path = isinstance(weights, str | os.PathLike)  # `os.path.exists(True)` would mean the standard output
+    if weights is None or (is_path and os.path.exists(weights)):
         return None
     if isinstance(weights, str) and weights.startswith("imagenet"):
         catalogue.find(arch, weights, batch_norm)  # says what there is
     raise InputError(
         f"`weights` should be None (random), {', '.join(map(repr, names)) + ', ' if names else ''}"
-        f"or the path of a weight file or run folder. Received: weights={weights!r}, which does not exist."
+        f"or the path of a weight file or run folder. Received: weights={weights!r}{', which does not exist' if is_path else ''}."
     )
 
 

@@ -20,7 +20,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--swap-colors", action="store_true", help="turn round the first convolution's channels: weights for RGB from BGR, or back"
     )
-    parser.add_argument("--preprocessing", choices=("caffe", "torch"), help="what IN wants of an image, where it does not say so")
+    parser.add_argument("--preprocessing", choices=cli.PREPROCESSINGS, help="what IN wants of an image, where it does not say so")
     arguments = parser.parse_args(argv)
     cli.import_tensorflow()
     from keras_vgg.weights.conversion import convert

@@ -58,7 +58,9 @@ class Preprocessing:
 
 CAFFE = Preprocessing(mean=(123.68, 116.779, 103.939), bgr=True)
 TORCH = Preprocessing(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
-BY_NAME = {"caffe": CAFFE, "torch": TORCH}
+CAFFE_RGB = Preprocessing(mean=(255 * 0.48235, 255 * 0.45882, 255 * 0.40784))
+"""Of torchvision's `VGG16_Weights.IMAGENET1K_FEATURES`, the authors' turned to RGB: their deviation is 1/255, of images in 0–1."""
+BY_NAME = {"caffe": CAFFE, "torch": TORCH, "caffe_rgb": CAFFE_RGB}
 
 # It belongs to the weights that see the image: kept by the first convolution, it holds for every model that shares this layer.
 _BY_LAYER: weakref.WeakKeyDictionary[keras.layers.Layer, Preprocessing] = weakref.WeakKeyDictionary()

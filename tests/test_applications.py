@@ -22,7 +22,7 @@ from keras.src.utils import file_utils
 from keras_vgg import applications, models, preprocessing
 from keras_vgg.applications import VGG11, VGG11BN, VGG11LRN, VGG13, VGG13BN, VGG16, VGG16BN, VGG16C, VGG19, VGG19BN
 from keras_vgg.errors import InputError
-from keras_vgg.preprocessing import CAFFE, TORCH, Preprocessing
+from keras_vgg.preprocessing import CAFFE, CAFFE_RGB, TORCH, Preprocessing
 from keras_vgg.weights import catalogue, download, loading
 from keras_vgg.weights.saving import save_model, save_weights
 from keras_vgg.weights.torch_write import write_state_dict
@@ -352,6 +352,7 @@ def test_takes_the_files_of_keras_and_keras_takes_ours(theirs, ours, suffix, dis
 MISTAKES = {
     "missing file": ({"weights": "no_such_file"}, "weights='no_such_file', which does not exist"),
     "missing file, without top": ({"weights": "no.h5", "include_top": False}, "weights='no.h5', which does not exist"),
+    "no name": ({"weights": True}, "or the path of a weight file or run folder. Received: weights=True."),
     "name of nothing": ({"weights": "imagenet21k"}, "has no public weights named 'imagenet21k'; there are: imagenet, imagenet_tor"),
     "classes": ({"classes": 999}, "classes=999"),
     "size": ({"input_shape": (200, 200, 3)}, "should be (224, 224, 3). Received: (200, 200, 3)"),
@@ -677,7 +678,9 @@ def test_name_asks_for_the_right_file(function, name, whole_file, file_without_t
 @pytest.mark.parametrize("function", [VGG11LRN, VGG16C], ids=lambda function: function.__name__)
 def test_nets_without_public_weights_say_so(function, name, monkeypatch):
     monkeypatch.setattr(download, "fetch", must_not_be_called)
-    with pytest.raises(InputError, match=f"has no public weights named '{name}'; there are: none. Train it, or give a file"):
+    with pytest.raises(
+        InputError, match=f"has no public weights named '{name}'; there are: none. Give weights=None, or"
+    ):
         function(weights=name)
 
 
@@ -692,7 +695,9 @@ def write_public(model, name, path):
     layers = [layer.get_weights() for layer in model.layers if layer.weights]
     pairs = [(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)), bias) for kernel, bias in layers]
     pairs += [(np.zeros(shape, "float32"), np.zeros(shape[0], "float32")) for shape in ((4, 512 * 49), (4, 4), (1000, 4))]
-    if name == "imagenet_torchvision":
+    if name == "imagenet_features":
+        pairs[-3:] = [(np.full_like(kernel, np.nan), np.full_like(bias, np.nan)) for kernel, bias in pairs[-3:]]
+    if name in ("imagenet_torchvision", "imagenet_features"):
         names = [f"features.{index}" for index in D_TORCH_INDICES] + [f"classifier.{index}" for index in (0, 3, 6)]
         write_torch(path, names, pairs)
     else:
@@ -700,7 +705,10 @@ def write_public(model, name, path):
         caffe_writer.write_caffemodel(path, dict(zip((*names, "fc6", "fc7", "fc8"), pairs, strict=True)), legacy=True)
 
 
-@pytest.mark.parametrize(("name", "wants"), [("imagenet", CAFFE), ("imagenet_torchvision", TORCH), ("imagenet_caffe", CAFFE)])
+@pytest.mark.parametrize(
+    ("name", "wants"),
+    [("imagenet", CAFFE), ("imagenet_torchvision", TORCH), ("imagenet_features", CAFFE_RGB), ("imagenet_caffe", CAFFE)],
+)
 def test_public_weights_from_the_cache(name, wants, disk, monkeypatch):
     """From a file that was put into the cache by hand; its right hash is a matter of the catalogue."""
     monkeypatch.setenv("KERAS_HOME", str(disk))
@@ -720,6 +728,23 @@ def test_public_weights_from_the_cache(name, wants, disk, monkeypatch):
     assert model.input_shape == (None, None, None, 3)
     assert_same(model(images()), expected(images()))
     assert preprocessing.for_model(model) == wants
+
+
+def test_weights_of_features_are_told_by_their_blank_classifier_and_go_without_a_top(tmp_path, monkeypatch):
+    expected = fill(keras.applications.VGG16(weights=None, include_top=False))
+    write_public(expected, "imagenet_features", tmp_path / "renamed.pth")
+    model = VGG16(include_top=False, weights=tmp_path / "renamed.pth")
+    assert_same(model(images()), expected(images()))
+    # As torchvision's transforms do it: images in 0–1, its mean, and 1/255 for its deviation.
+    pixels = images()
+    np.testing.assert_allclose(
+        preprocessing.for_model(model)(pixels), (pixels / 255 - (0.48235, 0.45882, 0.40784)) * 255, rtol=1e-4, atol=1e-3
+    )
+    with pytest.raises(InputError, match="was saved without the top"):
+        VGG16(weights=tmp_path / "renamed.pth")
+    monkeypatch.setattr(download, "fetch", must_not_be_called)
+    with pytest.raises(InputError, match="have no FC layers; give include_top=False"):
+        VGG16(weights="imagenet_features")
 
 
 def test_public_weights_without_network_say_what_to_fetch(folder, monkeypatch):

@@ -27,12 +27,11 @@ def test_published_parameter_count_is_that_of_the_net(entry):
 
 @pytest.mark.parametrize("entry", catalogue.CATALOGUE, ids=by_file)
 def test_entry_is_consistent(entry):
-    assert (
-        entry.preprocessing == {".h5": "caffe", ".caffemodel": "caffe", ".pth": "torch"}["." + entry.file.name.rpartition(".")[2]]
-    )
+    custom = {".h5": "caffe", ".caffemodel": "caffe", ".pth": "torch"}["." + entry.file.name.rpartition(".")[2]]
+    assert entry.preprocessing == (custom if entry.has_top else "caffe_rgb")
     assert str(configs.get_config(entry.arch).depth) in entry.file.name
     assert ("_bn" in entry.file.name) == entry.batch_norm
-    assert 69 < entry.top1 < 75 < 88 < entry.top5 < 93
+    assert (69 < entry.top1 < 75 < 88 < entry.top5 < 93) if entry.has_top else entry.top1 is entry.top5 is None
     assert entry.protocol
     assert entry.licence
     assert entry.source
@@ -61,7 +60,7 @@ def test_no_file_stands_twice():
         ("A-LRN", False, set()),
         ("B", False, {"imagenet", "imagenet_torchvision"}),
         ("C", False, set()),
-        ("D", False, {"imagenet", "imagenet_torchvision", "imagenet_caffe"}),
+        ("D", False, {"imagenet", "imagenet_torchvision", "imagenet_features", "imagenet_caffe"}),
         ("E", False, {"imagenet", "imagenet_torchvision", "imagenet_caffe"}),
         ("A", True, {"imagenet", "imagenet_torchvision"}),
         ("B", True, {"imagenet", "imagenet_torchvision"}),
@@ -104,7 +103,12 @@ def test_only_keras_has_files_without_the_top():
 @pytest.mark.parametrize(
     ("arch", "name", "batch_norm", "message"),
     [
-        ("C", "imagenet", False, "Net C has no public weights named 'imagenet'; there are: none. Train it, or give a file."),
+        (
+            "C",
+            "imagenet",
+            False,
+            "Net C has no public weights named 'imagenet'; there are: none. Give weights=None, or give a file.",
+        ),
         (
             "A",
             "imagenet_caffe",

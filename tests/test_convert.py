@@ -212,6 +212,22 @@ def test_preprocessing_goes_with_the_weights(output, own, tmp_path):
     assert preprocessing.read_attached(tmp_path / "back.keras") == OWN
 
 
+def test_state_dict_cannot_say_that_it_is_of_net_a_lrn(nets, tmp_path):
+    told = str(convert(nets / "a.pth", tmp_path / "net.pth", arch="A-LRN"))
+    assert told.endswith("; nor for its being net A-LRN: its readers will take it for net A")
+
+
+def test_of_what_is_not_known_a_state_dict_makes_torchvisions(nets, tmp_path):
+    told = str(convert(nets / "a.keras", tmp_path / "net.pth"))
+    assert "the source did not" in told
+    assert told.endswith("its readers will take torchvision's")
+
+
+def test_where_it_is_to_go_is_looked_at_before_anything_is_read(tmp_path):
+    with pytest.raises(InputError, match="Expected a file in a folder that is there"):
+        convert(tmp_path / "missing.pth", tmp_path / "nowhere" / "net.keras")
+
+
 def test_state_dict_cannot_say_and_the_command_says_so(own, nets, tmp_path):
     told = str(convert(own, tmp_path / "net.pth"))
     assert told.endswith("a state dict has no place to say so, and its readers will take torchvision's")
@@ -295,7 +311,7 @@ def test_places_where_nothing_can_be_written(output, nets, tmp_path):
     (tmp_path / f"folder{output}").mkdir()
     before = sorted(tmp_path.iterdir())
     for target in (tmp_path / "none" / f"net{output}", tmp_path / f"folder{output}"):
-        with pytest.raises(InputError, match="Could not write") as told:
+        with pytest.raises(InputError, match="Expected a file in a folder that is there") as told:
             convert(nets / "a.pth", target)
         assert str(target) in str(told.value)
         assert sorted(tmp_path.iterdir()) == before

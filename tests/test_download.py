@@ -192,6 +192,12 @@ def test_failure_says_what_to_do_and_leaves_nothing(behaviour, reason, server, f
     assert socket.getdefaulttimeout() is None
 
 
+def test_a_file_that_is_no_weights_is_not_to_be_given_as_such(server, folder, monkeypatch):
+    file = server.file("missing")
+    monkeypatch.setattr(download, "CLASS_INDEX", file)
+    assert failure(file).endswith(f"put it at {folder / NAME}.")
+
+
 def test_no_network(server):
     file = server.file("whole")
     server.stop()

@@ -388,6 +388,18 @@ def test_net_a_lrn_is_told_by_its_keras_file_or_by_the_asker(net_a, expected, tm
         assert not np.allclose(model(images()), expected(images()), atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", [".keras", ".weights.h5", ".h5", ".safetensors"])
+@pytest.mark.parametrize("wants", [preprocessing.TORCH, None])
+def test_net_a_lrn_stays_what_it_is(kind, wants, tmp_path):
+    model, path = random_model("A-LRN"), tmp_path / f"lrn{kind}"
+    preprocessing.remember(model, wants)
+    saving.save_model(model, tmp_path / "first.keras")
+    saving.save_weights(weight_file.open_weights(tmp_path / "first.keras"), path)
+    file = weight_file.open_weights(path)
+    assert (file.arch, file.preprocessing) == ("A-LRN", wants)
+    np.testing.assert_array_equal(loading.load_net(path)(images()), model(images()))
+
+
 @every_kind
 def test_model_without_the_top_takes_a_whole_file(kind, net_a, expected):
     for shape in ((None, None, 3), (96, 96, 3)):

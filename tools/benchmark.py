@@ -171,7 +171,7 @@ def _measure_listing(arguments) -> None:
 
 def _measure_weights(arguments) -> None:
     print(f"{machine.describe()}\nweights from files into new models; memory beyond what the framework takes idle", flush=True)
-    print(alone.weights_table(arguments.files, arguments.arch, with_keras=arguments.arch in _PEER_NETS["keras"]))
+    print(alone.weights_table(arguments.files, arguments.arch, _PEER_NETS["keras"]))
 
 
 def _measure_over_images(arguments) -> None:

@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout, whatever is installed
 
-from keras_vgg import cli
+from keras_vgg import cli, files
 from keras_vgg.errors import InputError
 
 
@@ -24,6 +24,7 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     if not arguments.output.endswith(".keras"):
         raise InputError(f"The output's name should end in .keras. Received: {arguments.output}.")
+    files.check_file(pathlib.Path(arguments.output))
     cli.import_tensorflow()
     from keras_vgg import transfer
     from keras_vgg.fully_convolutional import KEEP, to_fully_convolutional

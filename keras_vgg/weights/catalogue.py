@@ -41,12 +41,13 @@ class Entry:
         file: the whole net with its 1000 classes; the suffix tells the format.
         file_without_top: the convolutions alone, `None` if there is no such file.
         parameters: number of trainable numbers of the whole net, as published.
-        preprocessing: "caffe" or "torch", what the weights want of an image.
+        preprocessing: what the weights want of an image, a key of `preprocessing.BY_NAME`.
         top1: accuracy in percent on the validation set of ILSVRC-2012, as published.
         top5: the same, the right class being among the first five.
         protocol: how the two accuracies were measured.
         licence: of the weights.
         source: whose weights they are, and who says how well they do.
+        has_top: whether `file` has FC layers that can be used.
     """
 
     arch: str
@@ -61,6 +62,7 @@ class Entry:
     protocol: str
     licence: str
     source: str
+    has_top: bool = True
 
 
 CLASS_INDEX = File(
@@ -124,6 +126,24 @@ def _caffe(arch, depth, sha1, parameters, top1, top5):
     )
 
 
+def _features(arch, stem, sha256, parameters):
+    return Entry(
+        arch=arch,
+        batch_norm=False,
+        names=("imagenet_features",),
+        file=File(f"https://download.pytorch.org/models/{stem}-{sha256}.pth", f"sha256:{sha256}"),
+        file_without_top=None,
+        parameters=parameters,
+        preprocessing="caffe_rgb",
+        top1=None,
+        top5=None,
+        protocol="convolutions alone",
+        licence="CC BY 4.0",
+        source="the authors' convolutions for RGB, as ssd.pytorch has them, torchvision's IMAGENET1K_FEATURES",
+        has_top=False,
+    )
+
+
 # "imagenet" is the set that Keras' users get by that name where there is one, else torchvision's, the only one there is.
 _BOTH, _SECOND = ("imagenet", "imagenet_torchvision"), ("imagenet_torchvision",)
 
@@ -141,6 +161,7 @@ CATALOGUE = (
     _torchvision("B", _BOTH, "vgg13_bn", "abd245e5", 133053736, 71.586, 90.374),
     _torchvision("D", _BOTH, "vgg16_bn", "6c64b313", 138365992, 73.360, 91.516),
     _torchvision("E", _BOTH, "vgg19_bn", "c79401a0", 143678248, 74.218, 91.842),
+    _features("D", "vgg16_features-amdegroot", "88682ab5", 138357544),
     _caffe("D", 16, "9363e1f6d65f7dba68c4f27a1e62105cdf6c4e24", 138357544, 74.4, 91.9),
     _caffe("E", 19, "239785e7862442717d831f682bb824055e51e9ba", 143667240, 74.5, 92.0),
 )
@@ -170,7 +191,7 @@ def find(arch: str, name: str, batch_norm: bool = False) -> Entry:
             return entry
     net = f"Net {arch} with batch normalisation" if batch_norm else f"Net {arch}"
     known = ", ".join(names(arch, batch_norm))
-    mend = "Name one of these" if known else "Train it"
+    mend = "Name one of these" if known else "Give weights=None"
     raise InputError(f"{net} has no public weights named {name!r}; there are: {known or 'none'}. {mend}, or give a file.")
 
 

@@ -6,7 +6,9 @@ import pathlib
 
 import pandas as pd
 
+from keras_vgg import files
 from keras_vgg import preprocessing as wanted
+from keras_vgg.weights import names
 from keras_vgg.weights.saving import save_weights, suffix_of, with_swapped_colors
 from keras_vgg.weights.weight_file import WeightFile, open_weights
 
@@ -32,10 +34,15 @@ class Conversion:
     def _wanted(self) -> str:
         wants = self.source.preprocessing
         if wants is None:
-            return "which does not say what its weights want of an image: the source did not (--preprocessing says it)"
-        told = f"for images as {wants}"
-        if suffix_of(self.target) in (".pth", ".pt") and wants != wanted.TORCH:
+            told = "which does not say what its weights want of an image: the source did not (--preprocessing says it)"
+        else:
+            told = f"for images as {wants}"
+        if suffix_of(self.target) not in (".pth", ".pt"):
+            return told
+        if wants != wanted.TORCH:
             told += "; a state dict has no place to say so, and its readers will take torchvision's"
+        if self.source.arch not in names.DISTINCT:
+            told += f"; nor for its being net {self.source.arch}: its readers will take it for net A"
         return told
 
 
@@ -63,6 +70,7 @@ def convert(
         >>> print(convert("vgg16-397923af.pth", "vgg16.keras"))  # doctest: +SKIP
     """
     suffix_of(target)
+    files.check_file(pathlib.Path(target))
     file = open_weights(source, arch=arch)
     if preprocessing:
         file = dataclasses.replace(file, preprocessing=wanted.BY_NAME[preprocessing])

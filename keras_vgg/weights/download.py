@@ -20,7 +20,7 @@ import urllib.error
 import keras
 
 from keras_vgg.errors import InputError
-from keras_vgg.weights.catalogue import CATALOGUE, Entry, File
+from keras_vgg.weights.catalogue import CATALOGUE, CLASS_INDEX, Entry, File
 
 _TIMEOUT_SECONDS = 30.0  # without a byte
 _DEAD_SECONDS = 3600.0  # well past the timeout: nobody writes any more to a file that did not change for so long
@@ -62,9 +62,9 @@ def _fetch(file):
     try:
         _download(file, path)
     except _FetchError as error:
+        other = "" if file is CLASS_INDEX else ", or give that file as `weights`"
         raise InputError(
-            f"Could not fetch {file.url} ({error}). Fetch it on a machine with network and put it at {path}, "
-            "or give that file as `weights`."
+            f"Could not fetch {file.url} ({error}). Fetch it on a machine with network and put it at {path}{other}."
         ) from error
     return path
 

@@ -1,13 +1,17 @@
 """The kinds of weight files: how each is told by its content, and read."""
 
 import dataclasses
+import json
 import pathlib
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
-from keras_vgg.weights import caffe_files, keras_files, safetensors_files, torch_files
+from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.weights import caffe_files, catalogue, keras_files, names, safetensors_files, torch_files
 from keras_vgg.weights.stored import StoredArray
 
 NOT_KNOWN = "null"
@@ -17,6 +21,7 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 _LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of PyTorch's magic number
 _PICKLE = b"\x80"
+_FEATURES_FILE, _TOP = catalogue.find("D", "imagenet_features").file.name, "classifier."  # torchvision's names
 _NO_WEIGHTS = {
     b"<": "a web page, as where a download failed",
     b"version https://git-lfs": "a Git LFS pointer, not what it points to",
@@ -54,6 +59,24 @@ class Kind:
     preprocessing: str | None = None
 
 
+def note(wants: Preprocessing | None, arch: str) -> str:
+    """Returns what is kept beside arrays: what they want of an image, and which net they are where they do not tell it."""
+    facts = json.loads(wants.to_json()) if wants else {}
+    facts |= {} if arch in names.DISTINCT else {"arch": arch}
+    return json.dumps(facts) if facts else NOT_KNOWN
+
+
+def _noted(arrays: Mapping[str, StoredArray], text: str | bytes | None) -> Content:
+    """Returns arrays with what `note` says of them."""
+    try:
+        facts = json.loads(text or NOT_KNOWN)
+    except ValueError:  # which `Preprocessing.from_json` tells
+        facts = None
+    if not isinstance(facts, dict):
+        return Content(arrays, text)
+    return Content(arrays, NOT_KNOWN if set(facts) == {"arch"} else text, facts.get("arch"))
+
+
 def _read_keras(path) -> Content:
     arrays, config = keras_files.read_keras(path)
     attached = preprocessing.read_attached(path)
@@ -64,11 +87,25 @@ def _read_keras(path) -> Content:
     return Content(arrays, attached.to_json() if attached else None, "A-LRN" if lrn else None)
 
 
+def _read_torch(path) -> Content:
+    arrays = torch_files.read_state_dict(path)
+    kept = {name: array for name, array in arrays.items() if not name.startswith(_TOP)}
+    if path.name == _FEATURES_FILE or _is_blank([array for name, array in arrays.items() if name not in kept]):
+        return Content(kept, preprocessing.CAFFE_RGB.to_json())
+    return Content(arrays)
+
+
+def _is_blank(arrays: Sequence[StoredArray]) -> bool:
+    """Whether vectors among arrays are there and all NaN, as FC layers are in torchvision's file of features."""
+    vectors = [array for array in arrays if len(array.shape) == 1]
+    return bool(vectors) and all(np.isnan(vector.read()).all() for vector in vectors)
+
+
 KERAS = Kind("Keras model", _read_keras)
-KERAS_WEIGHTS = Kind("Keras weights", lambda path: Content(*keras_files.read_h5(path)))
+KERAS_WEIGHTS = Kind("Keras weights", lambda path: _noted(*keras_files.read_h5(path)))
 LEGACY_KERAS = Kind("legacy Keras weights", KERAS_WEIGHTS.read, "caffe")  # as in the public files, made of the authors' weights
-TORCH = Kind("PyTorch state dict", lambda path: Content(torch_files.read_state_dict(path)), "torch")
-SAFETENSORS = Kind("safetensors", lambda path: Content(*safetensors_files.read_safetensors(path)), "torch")
+TORCH = Kind("PyTorch state dict", _read_torch, "torch")
+SAFETENSORS = Kind("safetensors", lambda path: _noted(*safetensors_files.read_safetensors(path)), "torch")
 CAFFE = Kind("Caffe model", lambda path: Content(caffe_files.read_caffemodel(path)), "caffe")
 
 

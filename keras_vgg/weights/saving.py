@@ -34,12 +34,12 @@ def suffix_of(path: str | pathlib.Path) -> str:
 def save_weights(file: WeightFile, path: str | pathlib.Path) -> None:
     """Writes the weights of an opened file to `path`, in the kind that its suffix says; whole or not at all.
 
-    What they want of an image goes with them, except into `.pth`, which has no place for it.
+    What they want of an image goes with them, and that they are of A-LRN, except into `.pth`, which has no place for it.
 
     Raises:
         InputError: for another suffix, or where the file system refuses.
     """
-    suffix, said = suffix_of(path), file.preprocessing.to_json() if file.preprocessing else kinds.NOT_KNOWN
+    suffix, said = suffix_of(path), kinds.note(file.preprocessing, file.arch)
     if suffix == ".h5":
         arrays = [(*key, variable.shape, variable.read) for key, variable in file.variables.items()]
         keras_files.write_legacy_h5(path, arrays, said)
@@ -63,7 +63,7 @@ def save_model(model: keras.Model, path: str | pathlib.Path) -> None:
         else:
             keras_files.make_room(beside, [variable.shape for variable in model.variables])
             model.save_weights(beside)
-            keras_files.write_note(beside, known.to_json() if known else None)
+            keras_files.write_note(beside, kinds.note(known, loading.arch_of(model).arch))
 
 
 def with_swapped_colors(file: WeightFile) -> WeightFile:

@@ -6,10 +6,12 @@ import importlib.util
 import multiprocessing
 import pathlib
 import tempfile
+from collections.abc import Collection
 
 import pandas as pd
 
 from benchmarking import listing, loading, over_images
+from keras_vgg.errors import InputError
 
 _OVER_IMAGES = {
     "dense": ("ours, dense", functools.partial(over_images.evaluate, protocol="dense")),
@@ -35,15 +37,28 @@ def listing_table(rows: int) -> str:
     return pd.DataFrame([measured]).to_string(index=False, float_format="%.2f")
 
 
-def weights_table(files: list[str] | None, arch: str, *, with_keras: bool) -> str:
-    """Measures the loading of weight files; of one of each kind, made of net `arch`, where none are given."""
+def weights_table(files: list[str] | None, arch: str, keras_has: Collection[str]) -> str:
+    """Measures the loading of weight files; of one of each kind, made of net `arch`, where none are given.
+
+    Args:
+        files: the files.
+        arch: the net.
+        keras_has: the nets that Keras has.
+
+    Raises:
+        InputError: if a file is not there.
+    """
+    for path in map(pathlib.Path, files or ()):
+        if not path.is_file():
+            raise InputError(f"Expected a weight file. Received: {path}, which is not there.")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for path in files or (apart(loading.write, folder, arch, kind) for kind in loading.KINDS):
             contestants = [loading.ours]
-            if path.endswith(".h5") and with_keras:
+            net = apart(loading.arch_of, path) if files else arch
+            if path.endswith(".h5") and net in keras_has:
                 contestants.append(loading.keras)
-            if path.endswith(".pth") and arch == "D" and importlib.util.find_spec("torchvision"):
+            if path.endswith(".pth") and net == "D" and importlib.util.find_spec("torchvision"):
                 contestants.append(loading.torchvision)
             size = pathlib.Path(path).stat().st_size
             for contestant in contestants:

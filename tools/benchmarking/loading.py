@@ -23,6 +23,14 @@ def write(folder: str, arch: str, suffix: str) -> str:
     return str(path)
 
 
+def arch_of(path: str) -> str:
+    """Returns which net a weight file holds."""
+    cli.import_tensorflow()
+    from keras_vgg.weights import weight_file
+
+    return weight_file.open_weights(path).arch
+
+
 def ours(path: str) -> dict[str, float]:
     """Builds the net of the file with its weights in this process, to be started for it."""
     cli.import_tensorflow()
