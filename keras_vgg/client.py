@@ -8,13 +8,14 @@ file or a pipe gets nothing but answers.
 import contextlib
 import itertools
 import json
+import pathlib
 import sys
 
-from keras_vgg import cli
-from keras_vgg.errors import InputError
+from keras_vgg import cli, files
 from keras_vgg.image_files import find_images
 
 _BAR = 30
+_LONGEST_TIMEOUT = 1_000_000  # sockets take no more than some hundred years
 
 
 def main(argv: list[str]) -> int | None:
@@ -50,12 +51,14 @@ def main(argv: list[str]) -> int | None:
     for name in ("batch", "concurrency", "repeat"):
         if getattr(arguments, name) < 1:
             parser.error(f"argument --{name}: must be at least 1 (received {getattr(arguments, name)})")
-    if not arguments.timeout > 0:
-        parser.error(f"argument --timeout: must be positive (received {arguments.timeout:g})")
+    if not 0 < arguments.timeout <= _LONGEST_TIMEOUT:
+        parser.error(f"argument --timeout: must be positive, up to {_LONGEST_TIMEOUT:,} (received {arguments.timeout:g})")
     if not arguments.retry_for >= 0:
         parser.error(f"argument --retry-for: must not be negative (received {arguments.retry_for:g})")
     if arguments.features and not arguments.features.endswith(".npz"):
         parser.error(f"argument --features: must end in .npz (received {arguments.features})")
+    if arguments.features:
+        files.check_file(pathlib.Path(arguments.features))
     paths = find_images(arguments.images)
     with _open(arguments) as (session, features):
         return _run(session, paths, features, arguments)
@@ -86,12 +89,7 @@ def _open(arguments):
     with session:
         served = look(transport, arguments.url, model, signature, set(OUTPUTS[signature]))
         _say(f"{arguments.url} serves {model.name} version {served.version}: {', '.join(sorted(served.outputs))}")
-        try:
-            features = FeaturesFile(arguments.features) if arguments.features else None
-        except OSError as error:
-            raise InputError(
-                f"Could not write {arguments.features}: {error.strerror}; give a file in a folder that takes it."
-            ) from error
+        features = FeaturesFile(arguments.features) if arguments.features else None
         session.tally.start()
         yield session, features
 

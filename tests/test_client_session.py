@@ -244,12 +244,16 @@ def test_answers_that_make_no_sense():
         0: {"scores": [[float("nan"), 0.1]]},
         1: {"error": ["two\nlines"], "scores": [[float("nan"), float("nan")]]},
         2: {"class_ids": [[1, 2], [3, 4]]},
+        3: {"class_ids": [["first", 2]]},
+        4: {"scores": [0.5]},
     }
-    answers, _ = ask(Transport(lambda images: answer_to(images, **changes.get(images[0], {}))), numbers(4), batch=1)
+    answers, _ = ask(Transport(lambda images: answer_to(images, **changes.get(images[0], {}))), numbers(6), batch=1)
     assert [answer.error for answer in answers] == [
         "the model's scores are not finite",
         "two lines",
         "the server answered with 2 rows of 'class_ids' for 1 images",
+        "the answer is of another form than keras_vgg's: invalid literal for int() with base 10: 'first'",
+        "the answer is of another form than keras_vgg's: 'float' object is not iterable",
         "",
     ]
 

@@ -50,24 +50,35 @@ def read_answers(signature: str, paths: Sequence[str], outputs: Mapping[str, Seq
     """Returns the answers about the images of one request, whose outputs have a row for each.
 
     Raises:
-        RefusedError: if there are more or fewer rows.
+        RefusedError: if there are more or fewer rows, or they are none of `keras_vgg`'s.
     """
     for name, rows in outputs.items():
         if len(rows) != len(paths):
             raise RefusedError(f"the server answered with {len(rows)} rows of {name!r} for {len(paths)} images")
     answers = []
     for row, path in enumerate(paths):
-        error, found = one_line(outputs["error"][row]), {}
-        if not error:
-            found = (
-                _top(outputs, row) if signature == "classify" else {"features": np.asarray(outputs["features"][row], np.float32)}
-            )
-            if not np.isfinite([each.score for each in found["top"]] if "top" in found else found["features"]).all():
-                error, found = f"the model's {'scores' if 'top' in found else 'features'} are not finite", {}
+        try:
+            error, found = _read_row(signature, outputs, row)
+        except (TypeError, ValueError) as fault:
+            raise RefusedError(f"the answer is of another form than keras_vgg's: {one_line(str(fault), 80)}") from fault
         answers.append(Answer(path, error, seconds=seconds, **found))
     return answers
 
 
-def _top(outputs: Mapping[str, Sequence[Any]], row: int) -> dict[str, tuple[TopClass, ...]]:
+def _read_row(signature: str, outputs: Mapping[str, Sequence[Any]], row: int) -> tuple[str, dict[str, Any]]:
+    if error := one_line(outputs["error"][row]):
+        return error, {}
+    if signature == "classify":
+        name, found = "scores", _top(outputs, row)
+        numbers = [each.score for each in found]
+    else:
+        name, found = "features", np.asarray(outputs["features"][row], np.float32)
+        numbers = found
+    if not np.isfinite(numbers).all():
+        return f"the model's {name} are not finite", {}
+    return "", {"top" if signature == "classify" else "features": found}
+
+
+def _top(outputs: Mapping[str, Sequence[Any]], row: int) -> tuple[TopClass, ...]:
     columns = (outputs[name][row] for name in ("class_names", "class_ids", "scores"))
-    return {"top": tuple(TopClass(str(name), int(label), float(score)) for name, label, score in zip(*columns, strict=True))}
+    return tuple(TopClass(str(name), int(label), float(score)) for name, label, score in zip(*columns, strict=True))

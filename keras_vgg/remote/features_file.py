@@ -15,9 +15,6 @@ class FeaturesFile:
 
     Args:
         path: an `.npz` file.
-
-    Raises:
-        OSError: if its folder does not take files.
     """
 
     def __init__(self, path: str):

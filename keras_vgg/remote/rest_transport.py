@@ -10,8 +10,10 @@ import requests
 
 from keras_vgg.remote.protocol import AwayError, Model, RefusedError, Signatures, one_line
 
-_AWAY = {429, 502, 503, 504}
-_DIVISIBLE = {400, 413, 500}  # TensorFlow Serving gives 400 for what gRPC calls INVALID_ARGUMENT, 500 for a failing operation
+# Of TensorFlow Serving: INVALID_ARGUMENT, a request too large, RESOURCE_EXHAUSTED, a failing operation.
+_DIVISIBLE = {400, 413, 429, 500}
+# 499 is CANCELLED, what a server that shuts down has begun; a 429 without TensorFlow Serving's words is of one in between.
+_AWAY = {429, 499, 502, 503, 504}
 
 
 class RestTransport:
@@ -74,10 +76,12 @@ class RestTransport:
         except requests.RequestException as error:
             raise RefusedError(one_line(str(error))) from error
         if response.status_code != 200:
-            told = one_line(f"{response.status_code} {response.reason}: {_told(response)}".rstrip(": "))
-            if response.status_code in _AWAY:
+            reason = _told(response)
+            told = one_line(f"{response.status_code} {response.reason}: {reason}".rstrip(": "))
+            divisible = response.status_code in _DIVISIBLE
+            if response.status_code in _AWAY and not (divisible and reason):
                 raise AwayError(told)
-            raise RefusedError(told, divisible=response.status_code in _DIVISIBLE)
+            raise RefusedError(told, divisible=divisible)
         try:
             return json.loads(response.content)  # takes the bare NaN of TensorFlow Serving
         except ValueError as error:
