@@ -83,9 +83,12 @@ def _remove_old_leftovers(folder: pathlib.Path) -> None:
 
 def check_folder(folder: pathlib.Path) -> None:
     """Raises `InputError` if `folder` is none that can be written or made."""
-    nearest = folder.absolute()
-    while not nearest.exists() and not nearest.is_symlink():
-        nearest = nearest.parent
+    try:
+        nearest = folder.absolute()
+        while not nearest.exists() and not nearest.is_symlink():
+            nearest = nearest.parent
+    except OSError as error:  # such as of a name that is too long
+        raise InputError(f"Expected a folder that can be written. Received: {folder} ({error.strerror}).") from error
     if not nearest.is_dir():
         raise InputError(f"Expected a folder that can be written. Received: {folder} ({nearest} is no folder).")
     try:  # by doing it: root may write where the disk says no

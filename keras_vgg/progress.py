@@ -20,7 +20,7 @@ class Progress:
 
     def __init__(self, total: float, done: float = 0, stream=sys.stdout, *, unit: str = "images", may_end_early: bool = False):
         self._total, self._done, self._stream, self._unit = total, done, stream, unit
-        self._most = "at most " if may_end_early else ""
+        self._most = "≤ " if may_end_early else ""
         self._live = stream is not None and stream.isatty()
         self._every = _TERMINAL_SECONDS if self._live else _FILE_SECONDS
         self._started = self._shown = time.monotonic()
@@ -51,7 +51,7 @@ class Progress:
         self._shown = now
         rate = self.images_per_second
         left = duration((self._total - self._done - self._counted) / rate) if rate else "?"
-        tail = f"  {rate:.3g} {self._unit}/s  {self._most}{left} left"
+        tail = f"  {format(rate, ',.0f' if rate >= 100 else '.3g')} {self._unit}/s  {self._most}{left} left"
         if self._live:  # a line that wraps could not be taken away again
             room = max(1, shutil.get_terminal_size().columns - 1 - len(tail))
             text = text if len(text) <= room else f"{text[: room - 1]}…"

@@ -34,10 +34,11 @@ def main(argv: list[str]) -> int | None:
     net = painting.open_net(values["arch"], values["weights"], settings, preprocessing=values["preprocessing"])
     print(f"{content.shape[1]}x{content.shape[0]} pixels, {settings.steps} steps", flush=True)
     done, stopped, failed = _paint(painting, content, style, net, settings)
-    if done.step:
+    if done.step or not (stopped or failed):
         with files.replacing(out) as beside:
             Image.fromarray(done.picture).save(beside, format="PNG")
-        print(f"{out}: loss {done.loss:.4g} after {done.step} steps{', interrupted' if stopped else ''}")
+        told = f"loss {done.loss:.4g} after {done.step} steps" if done.step else "as it began: no step lowers the loss"
+        print(f"{out}: {told}{', interrupted' if stopped else ''}")
     if failed:
         raise failed
     return 128 + stopped if stopped else None
@@ -53,7 +54,7 @@ def _parser() -> cli.Parser:
     parser.add_argument("--size", type=int, metavar="PIXELS", help=f"longer side of both images (default: {_DEFAULTS['size']})")
     parser.add_argument("--weights", metavar="PATH", help="weight file, run folder or public name (default: imagenet)")
     parser.add_argument("--arch", choices=tuple(configs.CONFIGS), help="the net (default: told by the file; E for a public name)")
-    parser.add_argument("--preprocessing", choices=("caffe", "torch"), help="what the weights want, where they do not say")
+    parser.add_argument("--preprocessing", choices=cli.PREPROCESSINGS, help="what the weights want, where they do not say")
     parser.add_argument("--recipe", metavar="FILE", help="TOML file with these flags, e.g. recipes/style.toml; flags override it")
     for field in dataclasses.fields(Settings):
         shown = " ".join(field.default) if isinstance(field.default, tuple) else field.default
@@ -124,10 +125,12 @@ def _paint(painting, content, style, net, settings):
             return bool(stop)
 
         try:
-            painting.style_transfer(content, style, net, settings, watch=watch)
+            picture = painting.style_transfer(content, style, net, settings, watch=watch)
+            done = dataclasses.replace(done, picture=picture)
         except InputError as error:  # told once the picture so far is written
             failed = error
-    progress.say(f"step {done.step}/{settings.steps}  loss {done.loss:.4g}  {progress.images_per_second:.3g} steps/s")
+    if done.step:
+        progress.say(f"step {done.step}/{settings.steps}  loss {done.loss:.4g}  {progress.images_per_second:.3g} steps/s")
     return done, stop.signal, failed
 
 

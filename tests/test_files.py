@@ -105,3 +105,8 @@ def test_what_killed_processes_left_goes_after_a_day(tmp_path):
     with files.appearing(tmp_path / "1"):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == [".writing-new.1", "1"]
+
+
+def test_a_name_that_is_too_long_is_no_folder(tmp_path):
+    with pytest.raises(InputError, match="File name too long"):
+        files.check_folder(tmp_path / ("a" * 300))

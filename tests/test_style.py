@@ -264,6 +264,23 @@ def test_a_loss_that_overflows_leaves_the_last_good_picture(here, weights, capsy
     assert capsys.readouterr().out.splitlines()[-1].startswith("picture.png: loss ")
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_a_gradient_that_overflows_paints_no_garbage(here, weights, monkeypatch, optimizer):
+    objective_of = module._objective
+    monkeypatch.setattr(module, "_objective", lambda *of: lambda picture: (objective_of(*of)(picture)[0], picture * np.nan))
+    with pytest.raises(InputError, match=r"The loss' gradient must be finite; after 0 steps it is not"):
+        run(weights, "--steps", "2", "--optimizer", optimizer)
+    assert not pathlib.Path("picture.png").exists()
+
+
+def test_where_no_step_lowers_the_loss_the_picture_is_as_it_began(here, weights, capsys):
+    run(weights, "--steps", "3", "--style", "photo.jpg", "--style-weight", "0", "--smoothness", "0")
+    told = capsys.readouterr().out
+    assert told.splitlines()[-1] == "picture.png: as it began: no step lowers the loss"
+    assert "nan" not in told
+    np.testing.assert_array_equal(np.asarray(Image.open("picture.png")), style._read_image("photo.jpg", 48))
+
+
 def test_ctrl_c_leaves_the_picture_so_far(here, weights, capsys, monkeypatch):
     class Interrupted(style.Progress):
         def show(self, text):

@@ -121,9 +121,12 @@ def _as_picture(values) -> np.ndarray:
     return np.clip(np.round(np.asarray(values)[0]), 0, _HIGHEST).astype(np.uint8)
 
 
-def _finite(loss, step: int) -> float:
+def _finite(loss, gradient, step: int) -> float:
+    mend = "give smaller weights of the losses."
     if not np.isfinite(loss):
-        raise InputError(f"The loss must be finite; after {step} steps it is {float(loss)}: give smaller weights of the losses.")
+        raise InputError(f"The loss must be finite; after {step} steps it is {float(loss)}: {mend}")
+    if not np.isfinite(gradient).all():
+        raise InputError(f"The loss' gradient must be finite; after {step} steps it is not: {mend}")
     return float(loss)
 
 
@@ -136,12 +139,12 @@ def _minimize_lbfgs(objective, start, steps: int, watch) -> np.ndarray:
     # Nothing depends on the loss' unit but L-BFGS-B's first step, which is the gradient itself: pixels should move by about one
     # value then. As it comes the gradient is so small that the loss would change by less than float32 can tell.
     loss, gradient = objective(tf.constant(start))
-    _finite(loss, 0)
+    _finite(loss, gradient, 0)
     unit = float(start.size**0.5 / tf.maximum(tf.norm(gradient), 1e-12))
 
     def evaluate(values):
         loss, gradient = objective(tf.constant(values.reshape(shape), tf.float32))
-        losses.append(_finite(loss, step))
+        losses.append(_finite(loss, gradient, step))
         return unit * losses[-1], unit * gradient.numpy().ravel().astype(np.float64)
 
     step = 0
@@ -174,7 +177,7 @@ def _minimize_adam(objective, start, steps: int, watch) -> np.ndarray:
     optimizer.build([picture])
     for step in range(1, steps + 1):
         value, gradient = objective(picture.value())
-        loss = _finite(value, step - 1)
+        loss = _finite(value, gradient, step - 1)
         optimizer.apply([gradient], [picture])
         picture.assign(tf.clip_by_value(picture, 0, _HIGHEST))
         if watch(Progress(step, loss, _as_picture(picture))):
