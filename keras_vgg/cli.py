@@ -1,6 +1,7 @@
 """What the commands share: flags from a dataclass, and how a command ends. Imports no TensorFlow."""
 
 import dataclasses
+import hashlib
 import os
 import re
 import signal
@@ -15,11 +16,14 @@ from keras_vgg.recipe import Recipe
 
 USER_ERROR = 2
 _PATIENCE = 0.2  # seconds
+_LONGEST_SLUG = 120  # bytes, well below the 255 of file systems: more is put around it
 BooleanOptionalAction = argparse_flags.argparse.BooleanOptionalAction
+PREPROCESSINGS = ("caffe", "torch", "caffe_rgb")
+"""Names of what weights want of an image, the keys of `preprocessing.BY_NAME`."""
 
 _NET_FLAGS = {
     "scales": {"nargs": "+", "type": int, "metavar": "Q", "help": "smallest sides (default: S, or the middle of the jitter)"},
-    "flip": {"action": BooleanOptionalAction, "help": "look at mirror images too (default: on)"},
+    "flip": {"action": BooleanOptionalAction, "help": "look at mirror images too (default: where the net was trained with them)"},
     "layer": {"help": "whose activations describe an image: fc2, fc1, block5_pool, … (default: fc2)"},
     "combine": {"choices": ("average", "stack"), "help": "descriptors at several scales (default: average)"},
     "normalize": {"action": BooleanOptionalAction, "help": "make descriptors of length one (default: on)"},
@@ -29,7 +33,7 @@ _NET_FLAGS = {
         "help": "average a dense score map after the soft-max or before it (default: %(default)s)",
     },
     "pooling": {"choices": ("floor", "ceil"), "default": "floor", "help": "odd sizes: as Keras or as Caffe (default: %(default)s)"},
-    "preprocessing": {"choices": ("caffe", "torch"), "help": "what the net wants of an image, whatever its file says"},
+    "preprocessing": {"choices": PREPROCESSINGS, "help": "what the net wants of an image, whatever its file says"},
     "batch": {
         "type": int,
         "default": 32,
@@ -93,6 +97,8 @@ def _shown(default) -> str:
 
 
 def _number_or_auto(text: str) -> int | str:
+    if text != "auto" and not re.fullmatch(r"[+-]?\d+", text):
+        raise argparse_flags.argparse.ArgumentTypeError(f"must be a number or auto (received {text})")
     return text if text == "auto" else int(text)
 
 
@@ -104,8 +110,11 @@ def name_and_path(text: str) -> tuple[str | None, str]:
 
 
 def slug(text: str) -> str:
-    """Returns `text` as a name for a file or folder."""
-    return re.sub(r"[^\w.-]+", "-", text).strip("-")
+    """Returns `text` as a name for a file or folder; of a long one the beginning, and what tells it from others that begin so."""
+    name = re.sub(r"[^\w.-]+", "-", text).strip("-")
+    if len(name.encode()) <= _LONGEST_SLUG:
+        return name
+    return f"{name.encode()[: _LONGEST_SLUG - 9].decode(errors='ignore')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def given(arguments, *names: str) -> dict:
@@ -176,8 +185,10 @@ def _end_again(number, frame):
 def import_tensorflow() -> None:
     """Imports TensorFlow and Keras without the lines they write to file descriptor 2 meanwhile, whatever the log level.
 
-    Commands compute in `channels_last`, whatever Keras' configuration file says. An error of the import is raised as ever.
+    Commands compute on TensorFlow and in `channels_last`, whatever Keras' environment or configuration file says. An error of
+    the import is raised as ever.
     """
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # at 2 its own graph rewriter complains of itself; errors raise anyway
     sys.stderr.flush()
     kept = os.dup(2)

@@ -10,18 +10,14 @@ import sys
 from keras_vgg import cli, files
 from keras_vgg.errors import InputError
 
+_OF_FUSING = ("posteriors", "out")  # flags that go with posteriors in files
+
 
 def main(argv: list[str]) -> None:
     """Parses `argv`, evaluates and prints the table."""
     arguments = _parser().parse_args(argv)
     if arguments.posteriors:
-        if arguments.model or arguments.recipe:
-            raise InputError("`--posteriors` fuses what is there; it goes without --model and --recipe.")
-        folder = pathlib.Path(arguments.out or "evaluations/fused")
-        from keras_vgg.evaluation import results
-
-        found = [results.Posteriors.read(path) for path in arguments.posteriors]
-        _report(folder, [*found, results.fuse(found)] if len(found) > 1 else found)
+        _fuse(arguments)
         return
     rows, models, dataset = _wanted(arguments)
     cli.import_tensorflow()
@@ -33,7 +29,7 @@ def main(argv: list[str]) -> None:
     devices = session.devices_for(arguments.replicas)
     name = pathlib.Path(arguments.recipe).stem if arguments.recipe else "-".join(models)
     folder = pathlib.Path(arguments.out or f"evaluations/{cli.slug(f'{name}-{dataset}')}")
-    files.check_folder(folder)
+    _check(folder)
     print(f"folder: {folder}", flush=True)
     settings = session.Settings(arguments.average, arguments.pooling, arguments.batch, devices)
     opened = open_dataset(dataset, limit_images=arguments.limit_images)
@@ -57,6 +53,27 @@ def _parser() -> cli.Parser:
     cli.add_net_flags(parser, "average", "pooling", "preprocessing", "batch", "replicas")
     parser.add_argument("--limit-images", type=int, help="test at most so many images")
     return parser
+
+
+def _fuse(arguments) -> None:
+    from keras_vgg.evaluation import results
+
+    usual = _parser().parse_args([])
+    if given := [name for name in vars(usual) if name not in _OF_FUSING and getattr(arguments, name) != getattr(usual, name)]:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError(f"`--posteriors` fuses what is there; it goes without {flags}.")
+    folder = pathlib.Path(arguments.out or "evaluations/fused")
+    _check(folder)
+    found = [results.Posteriors.read(path) for path in arguments.posteriors]
+    _report(folder, [*found, results.fuse(found)] if len(found) > 1 else found)
+
+
+def _check(folder: pathlib.Path) -> None:
+    """Tells what is wrong with where results go, before they take hours."""
+    from keras_vgg.evaluation import report
+
+    files.check_folder(folder)
+    report.read_tables(folder)
 
 
 def _wanted(arguments):
@@ -83,8 +100,8 @@ def _wanted(arguments):
             raise InputError("Several models of one name; call them by --model NAME=PATH.")
         scales = tuple(arguments.scales) if arguments.scales else None
         groups = [(name,) for name in models] + ([tuple(models)] if len(models) > 1 else [])
-        protocols, flip = arguments.protocol or ["dense"], arguments.flip is not False
-        rows = [Row(group, protocol, (scales,) * len(group), flip) for group in groups for protocol in protocols]
+        protocols = arguments.protocol or ["dense"]
+        rows = [Row(group, protocol, (scales,) * len(group), arguments.flip) for group in groups for protocol in protocols]
         dataset = arguments.dataset
     if not dataset:
         raise InputError("Give --dataset: digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG].")
@@ -98,13 +115,14 @@ def _report(folder: pathlib.Path, found) -> None:
     from keras_vgg.evaluation.results import table_line
 
     folder.mkdir(parents=True, exist_ok=True)
-    lines = []
-    for number, result in enumerate(found, 1):
-        name = f"{number:02}-{cli.slug('-'.join(str(result.facts[key]) for key in ('net', 'protocol', 'Q')))}"
-        result.save(folder / f"{name}.npz")
-        lines.append(table_line(result) | {"posteriors": f"{name}.npz"})
+    lines = [table_line(result) for result in found]
+    slugs = [cli.slug("-".join(filter(None, (line[key] for key in ("net", "protocol", "Q", "settings"))))) for line in lines]
+    names = report.file_names(folder, lines, slugs)
+    for result, line, name in zip(found, lines, names, strict=True):
+        result.save(folder / name)
+        line["posteriors"] = name
     report.write_tables(folder, lines)
-    confused = report.write_confusion(folder, name, result)
+    confused = report.write_confusion(folder, name.removesuffix(".npz"), result)
     print(f"\n{report.format_table(lines)}\n\nmost confused, last row:\n{confused}\n\nfolder: {folder}")
 
 

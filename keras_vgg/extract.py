@@ -17,8 +17,8 @@ def main(argv: list[str]) -> None:
     arguments = _parser().parse_args(argv)
     if bool(arguments.dataset) == bool(arguments.images):
         raise InputError("Give either --dataset (digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]) or --images.")
-    if arguments.images and arguments.split:
-        raise InputError("`--split` is of a data set; it goes without --images.")
+    if arguments.images and (arguments.split or arguments.limit_images):
+        raise InputError("`--split` and `--limit-images` are of a data set; they go without --images.")
     if arguments.batch < 1:
         raise InputError(f"`--batch` must be at least 1. Received: {arguments.batch}.")
     cli.import_tensorflow()

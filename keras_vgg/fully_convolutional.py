@@ -40,7 +40,7 @@ def to_fully_convolutional(
         classes)`.
 
     Raises:
-        InputError: if `model` has no top or is no chain of the layers of a VGG net.
+        InputError: if `model` has no top, several outputs, or is no chain of the layers of a VGG net.
 
     Example:
         >>> dense = to_fully_convolutional(keras_vgg.applications.VGG16())
@@ -49,6 +49,8 @@ def to_fully_convolutional(
     """
     if pooling not in POOLINGS:
         raise InputError(f"`pooling` must be 'floor' or 'ceil'. Received: pooling={pooling!r}.")
+    if len(model.outputs) > 1:
+        raise InputError(f"Expected a net with one output. Received: {model.name!r} with {len(model.outputs)}.")
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     if not dense or not any(isinstance(layer, keras.layers.Flatten) for layer in model.layers):
         raise InputError(f"Expected a net with its top (Flatten and Dense layers). Received: {model.name!r} without.")
@@ -119,6 +121,9 @@ def _rewritten(layer: keras.layers.Layer, field: tuple[int, int], activation, pa
         )
     if isinstance(layer, keras.layers.MaxPooling2D):
         return type(layer).from_config(layer.get_config() | {"padding": padding})
+    if isinstance(layer, keras.layers.Softmax):
+        axis = -1 if keras.config.image_data_format() == "channels_last" else 1  # that of the classes
+        return type(layer).from_config(layer.get_config() | {"axis": axis})
     if isinstance(layer, _KEPT):
         return layer if share else type(layer).from_config(layer.get_config())
     raise InputError(f"Expected a chain of the layers of a VGG net. Received: a {type(layer).__name__}, {layer.name!r}.")

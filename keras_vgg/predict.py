@@ -1,13 +1,14 @@
 """Says what images show: `python -m keras_vgg.predict photo.jpg --model runs/flowers17`.
 
-Images are looked at densely (Sec. 3.2), with their mirror images.
+Images are looked at densely (Sec. 3.2), with their mirror images if the net was trained with such.
 """
 
 import json
+import os
 import pathlib
 import sys
 
-from keras_vgg import cli
+from keras_vgg import cli, files
 from keras_vgg.errors import InputError
 from keras_vgg.image_files import find_images
 
@@ -29,33 +30,43 @@ def main(argv: list[str]) -> int | None:
     arguments = parser.parse_args(argv)
     if arguments.heatmap and not arguments.heatmap.endswith(".png"):
         parser.error(f"argument --heatmap: must end in .png (received {arguments.heatmap})")
+    if arguments.class_name and not arguments.heatmap:
+        parser.error(f"argument --class: goes with --heatmap (received {arguments.class_name})")
     if arguments.top < 1:
         parser.error(f"argument --top: must be at least 1 (received {arguments.top})")
-    cli.import_tensorflow()
-    from keras_vgg.evaluation import prediction
-    from keras_vgg.evaluation.source import class_names, open_source
-    from keras_vgg.evaluation.views import passes
-
     paths = find_images(arguments.images)
     if arguments.heatmap and len(paths) > 1:
         raise InputError(f"`--heatmap` takes one image. Received: {len(paths)}.")
+    if arguments.heatmap:
+        files.check_file(pathlib.Path(arguments.heatmap))
+    cli.import_tensorflow()
+    from keras_vgg.evaluation import prediction
+    from keras_vgg.evaluation.source import open_source
+    from keras_vgg.evaluation.views import passes
+
     source = open_source(arguments.model, preprocessing=arguments.preprocessing)
     network = source.load()
-    names = class_names(source.classes, network.classes)
+    names = source.class_names(network.classes)
     if arguments.class_name and arguments.class_name not in names:
         raise InputError(
             f"`--class` must be one of the net's classes, e.g. {', '.join(names[:3])}. Received: {arguments.class_name!r}."
         )
-    views = passes("dense", tuple(arguments.scales or (max(source.default_scale, network.crop),)), flip=arguments.flip is not False)
-    found = prediction.predict(network, paths, views)
-    for path, posteriors in zip(found.paths, found.posteriors, strict=True):
-        if path not in found.problems:
-            _print(path, posteriors, names, arguments)
-    for path, problem in found.problems.items():
-        print(f"Expected an image. Received: {path} ({problem}).", file=sys.stderr)
+    flip = source.flip if arguments.flip is None else arguments.flip
+    views = passes("dense", tuple(arguments.scales or (max(source.default_scale, network.crop),)), flip=flip)
+    found = prediction.predict(network, paths, views, stream=sys.stderr)
+    for index, (path, posteriors) in enumerate(zip(found.paths, found.posteriors, strict=True)):
+        if index not in found.problems:
+            _print(_shown(path), posteriors, names, arguments)
+    for index, problem in found.problems.items():
+        print(f"Expected an image. Received: {_shown(found.paths[index])} ({problem}).", file=sys.stderr)
     if arguments.heatmap and not found.problems:
         _draw(network, paths[0], found.posteriors[0], names, source, arguments)
     return cli.USER_ERROR if found.problems else None
+
+
+def _shown(path: str) -> str:
+    """Returns a path for people: what is not UTF-8 of it as `\\xff`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _print(path: str, posteriors, names, arguments) -> None:
@@ -75,7 +86,7 @@ def _draw(network, path: str, posteriors, names, source, arguments) -> None:
     scale = max(arguments.scales) if arguments.scales else round(_HEATMAP_WINDOWS * network.crop)
     label = names.index(arguments.class_name) if arguments.class_name else int(posteriors.argmax())
     seen = prediction.see(network, path, scale)
-    title = f"{pathlib.Path(path).name}, net {source.arch}, Q = {scale}"
+    title = f"{pathlib.Path(_shown(path)).name}, net {source.arch}, Q = {scale}"
     heatmap.draw(pathlib.Path(arguments.heatmap), seen, label, names[label], title=title)
     print(f"heatmap of {names[label]}: {arguments.heatmap}", file=sys.stderr if arguments.json else sys.stdout)
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from keras_vgg import files
 from keras_vgg.errors import InputError
-from keras_vgg.serving.comparison import largest_difference
+from keras_vgg.serving.comparison import largest_difference, with_own_layers
 from keras_vgg.serving.plan import Plan, plan_export
 from keras_vgg.serving.signatures import Served
 from keras_vgg.serving.warm_up import example_inputs, write_requests
@@ -77,11 +77,12 @@ def export_saved_model(
         version: by default the one after the highest there.
         check: whether it is read back, which takes as much time and memory again.
         **options: `dense` (True): look at whole images, else at their centre crop. `scales`: smallest sides Q, over which results
-            are averaged; by default S or the middle of the jitter range of the run, 256 where S is not known. `flip` (False): look
-            at mirror images too. `top_k` (5): how many classes to name. `labels`: class names or a text file of them; by default
-            those of the run, or ImageNet's. `features` ("fc2"): the layer of `features`, or "fc1", "block5_pool". `average`,
-            `pooling`: as for `evaluation.network.Network`. `preprocessing`: "caffe" or "torch", where a file does not say.
-            `evaluation`: a folder of `keras_vgg.evaluate` whose errors go on the card. `licence`: of the weights, for the card.
+            are averaged; by default S or the middle of the jitter range of the run, 256 or the net's own input where S is not
+            known. `flip` (False): look at mirror images too. `top_k` (5): how many classes to name. `labels`: class names or a text
+            file of them; by default those of the run, or ImageNet's. `features` ("fc2"): the layer of `features`, or "fc1",
+            "block5_pool". `average`, `pooling`: as for `evaluation.network.Network`. `preprocessing`: "caffe", "torch" or
+            "caffe_rgb", where a file does not say. `evaluation`: a folder of `keras_vgg.evaluate` whose errors go on the card.
+            `licence`: of the weights, for the card.
 
     Returns:
         Where it lies, and what its `model_card.json` says.
@@ -147,7 +148,8 @@ def _write(served: Served, plan: Plan, folder: pathlib.Path, check: bool) -> Exp
         except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:  # a full disk, for TensorFlow
             raise InputError(f"Could not write {folder}: {error.message.partition(chr(10))[0]}.") from error
         (beside / CARD).write_text(json.dumps(plan.card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        difference = largest_difference(_outputs(beside, signatures, inputs)) if check else None
+        pairs = itertools.chain(with_own_layers(plan.network), _outputs(beside, signatures, inputs))
+        difference = largest_difference(pairs) if check else None
     return Exported(folder, plan.card, tuple(signatures), difference)
 
 

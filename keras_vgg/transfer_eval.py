@@ -121,7 +121,7 @@ def _of_flags(arguments):
 
 
 def _task_of_file(arguments):
-    if given := cli.given(arguments, "dataset", "only", *cli.OF_DESCRIPTOR):
+    if given := cli.given(arguments, "dataset", "only", "preprocessing", "replicas", *cli.OF_DESCRIPTOR):
         raise InputError(f"{_flags(given)} goes with nets; descriptors in a file are what they are.")
     return _task(arguments, "", "random")
 

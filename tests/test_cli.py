@@ -1,10 +1,14 @@
 """How commands end."""
 
+import argparse
+import os
 import signal
 import subprocess
 import sys
 
 import pytest
+
+from keras_vgg import cli
 
 PROGRAM = """
 import os, signal
@@ -67,3 +71,24 @@ def test_a_bug_is_a_traceback():
     assert finished.returncode == 1
     assert finished.stderr.startswith("Traceback")
     assert finished.stderr.endswith("RuntimeError: a bug\n")
+
+
+def test_computes_on_tensorflow_whatever_keras_was_told():
+    program = "from keras_vgg import cli; cli.import_tensorflow(); import keras; print(keras.config.backend())"
+    told = {"KERAS_BACKEND": "torch"}
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=os.environ | told)
+    assert finished.stdout == "tensorflow\n", finished.stderr
+
+
+def test_slugs_are_names_of_files():
+    assert cli.slug("runs/a & b, Q=256!") == "runs-a-b-Q-256"
+    long = [cli.slug("é" * 200 + end) for end in ("a", "b")]
+    assert long[0] != long[1]
+    assert all(len(name.encode()) <= 120 for name in long)
+
+
+def test_a_number_or_auto():
+    assert cli._number_or_auto("auto") == "auto"
+    assert cli._number_or_auto("8") == 8
+    with pytest.raises(argparse.ArgumentTypeError, match="must be a number or auto"):
+        cli._number_or_auto("most")

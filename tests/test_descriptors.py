@@ -72,6 +72,8 @@ def test_large_features_do_not_overflow():
 
 def test_views_of_the_protocol():
     assert DescriptorProtocol().views(384) == (Views("dense", 384),)
+    assert DescriptorProtocol().views(384, False) == (Views("dense", 384, False),)  # of a net that was trained without flips
+    assert DescriptorProtocol(flip=True).views(384, False) == (Views("dense", 384),)
     assert DescriptorProtocol(scales=(256, 512, 256), flip=False).views(384) == (
         Views("dense", 256, False),
         Views("dense", 512, False),

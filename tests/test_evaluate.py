@@ -185,6 +185,17 @@ def test_a_path_with_an_equals_sign_is_a_path(here, place, tmp_path):
     assert pd.read_csv(tmp_path / "out" / "table.csv").net.tolist() == ["lr=0.1"]
 
 
+def test_other_settings_into_the_same_folder_are_other_rows(here, tmp_path):
+    arguments = ["--model", "jitter", "--dataset", "folder:data", "--protocol", "center", "--no-flip", "--out", str(tmp_path)]
+    for more in ([], ["--average", "scores"]):
+        evaluate.main([*arguments, *more])
+    found = pd.read_csv(tmp_path / "table.csv", keep_default_na=False)
+    assert found.settings.tolist() == ["", "scores averaged"]
+    names = ["01-jitter-center-no-flip-40.npz", "02-jitter-center-no-flip-40-scores-averaged.npz"]
+    assert found.posteriors.tolist() == sorted(path.name for path in tmp_path.glob("*.npz")) == names
+    assert Posteriors.read(tmp_path / found.posteriors[1]).facts["settings"] == "scores averaged"
+
+
 def test_replicas_and_batches_change_nothing(here, evaluated, table, tmp_path):
     arguments = ["--model", "jitter", "--dataset", "folder:data", "--protocol", "dense", "--no-flip", "--replicas", "2"]
     evaluate.main([*arguments, "--batch", "1", "--out", str(tmp_path)])
@@ -211,7 +222,15 @@ def test_replicas_and_batches_change_nothing(here, evaluated, table, tmp_path):
         ("--model jitter --dataset folder:data --replicas 9", r"`replicas` must be between 1"),
         ("--model jitter --model ./jitter --dataset folder:data", r"Several models of one name; call them by --model NAME=PATH"),
         ("--model jitter --dataset digits", r"knows 7 classes; the data set has 10, of which it does not know 0, 1, 2, …"),
-        ("--model jitter --posteriors a.npz", r"`--posteriors` fuses what is there; it goes without --model and --recipe"),
+        ("--model jitter --posteriors a.npz", r"`--posteriors` fuses what is there; it goes without --model\."),
+        ("--posteriors a.npz --recipe b --protocol dense", r"it goes without --recipe, --protocol\."),
+        ("--posteriors a.npz --scales 36 --no-flip --average scores", r"it goes without --scales, --flip, --average\."),
+        ("--posteriors a.npz --dataset digits --limit-images 3", r"it goes without --dataset, --limit-images\."),
+        ("--posteriors a.npz --out jitter/classes.txt", r"folder that can be written. Received: jitter/classes\.txt"),
+        (
+            "--model jitter --dataset folder:data --out spoilt",
+            r"earlier evaluations. Received: spoilt/table\.json .*; mend or remove it",
+        ),
         ("--posteriors jitter/best.keras", r"Expected posteriors .* Received: jitter/best\.keras"),
         ("--recipe missing.toml", r"missing\.toml \(No such file"),
         ("--recipe recipe.toml", r"Received: missing \(no missing\)"),
@@ -224,6 +243,8 @@ def test_replicas_and_batches_change_nothing(here, evaluated, table, tmp_path):
 )
 def test_a_mistake_is_told(here, place, arguments, told):
     (place / "recipe.toml").write_text(RECIPE)
+    (place / "spoilt").mkdir(exist_ok=True)
+    (place / "spoilt" / "table.json").write_text("{")
     with pytest.raises(InputError, match=told) as error:
         evaluate.main(arguments.split())
     assert "\n" not in str(error.value)
@@ -291,7 +312,7 @@ def test_mistakes_of_dense_to_conv(dense_to_conv, place, tmp_path):
         dense_to_conv.main([run, "dense.h5"])
     with pytest.raises(InputError, match=r"Expected a run folder with best\.keras"):
         dense_to_conv.main([str(tmp_path / "missing"), out])
-    with pytest.raises(InputError, match=r"Could not write .*no/folder/dense\.keras"):
+    with pytest.raises(InputError, match=r"a file in a folder that is there. Received: .*no/folder/dense\.keras"):
         dense_to_conv.main([run, str(tmp_path / "no" / "folder" / "dense.keras")])
     net(include_top=False).save(tmp_path / "no_top.keras")
     with pytest.raises(InputError, match=r"Expected a net with its top"):

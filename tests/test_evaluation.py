@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import os
 import pathlib
 import shutil
@@ -21,11 +22,12 @@ from keras_vgg.data import split as splits
 from keras_vgg.data.datasets import open_dataset
 from keras_vgg.data.pipeline import View
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation import batches, evaluator, metrics, report, results, session, source
+from keras_vgg.evaluation import batches, evaluator, heatmap, metrics, report, results, session, source
 from keras_vgg.evaluation import store as store_module
 from keras_vgg.evaluation.evaluator import run_pass
 from keras_vgg.evaluation.images import look_through
 from keras_vgg.evaluation.network import Network
+from keras_vgg.evaluation.prediction import Heatmap
 from keras_vgg.evaluation.recipe import Row, read_recipe
 from keras_vgg.evaluation.results import Posteriors, fuse, mean_over, table_line
 from keras_vgg.evaluation.source import Source, open_source
@@ -60,6 +62,14 @@ def write_run(folder, *, seed=1, classes=CLASSES, **recipe):
     preprocessing.attach(folder / "best.keras", WANTS)
     (folder / "classes.txt").write_text("\n".join(classes) + "\n")
     (folder / "recipe.toml").write_text(to_toml(Recipe(arch="A", width=0.05, crop=32, **({"jitter": (36, 44)} | recipe))))
+    return folder
+
+
+def without_flips(run, folder):
+    """Copies a run, as if it had been trained without mirror images."""
+    shutil.copytree(run, folder)
+    recipe = (folder / "recipe.toml").read_text()
+    (folder / "recipe.toml").write_text(recipe.replace("flip = true", "flip = false"))
     return folder
 
 
@@ -331,6 +341,16 @@ def test_facts_of_the_rows(evaluated):
     assert (facts["paper top-1"], facts["paper top-5"]) == (29.6, 10.4)
 
 
+def test_a_net_that_was_trained_without_flips_is_tested_without(tmp_path, run, seen):
+    digits = without_flips(run, tmp_path / "digits")
+    rows = [row("a"), row("b"), row("ab"), row("ab", flip=True)]
+    found = evaluate(tmp_path / "out", {"a": run, "b": digits}, rows)
+    assert [each.facts["protocol"] for each in found] == ["dense", "dense, no flip", "dense + dense, no flip", "dense"]
+    (alone,) = evaluate(tmp_path / "alone", {"b": digits}, [row("b", flip=False)])
+    np.testing.assert_array_equal(found[1].values, alone.values)
+    np.testing.assert_allclose(found[2].values, (found[0].values + alone.values) / 2, atol=1e-6)
+
+
 def test_results_name_images_labels_and_classes(evaluated):
     for result in evaluated.values():
         assert result.labels.tolist() == LABELS.tolist()
@@ -344,12 +364,16 @@ def test_a_pass_that_rows_share_is_computed_once(tmp_path, run, seen):
 
 
 def test_averaging_scores_and_ceil_are_other_passes(tmp_path, run, seen):
-    plain = evaluate(tmp_path, {"a": run}, [row()])[0].values
-    for options in ({"average": "scores"}, {"pooling": "ceil"}):
+    (plain,) = evaluate(tmp_path, {"a": run}, [row()])
+    assert (plain.facts["settings"], plain.facts["data"]) == ("", "a test")
+    for options, told in (({"average": "scores"}, "scores averaged"), ({"pooling": "ceil"}, "ceil pooling")):
         seen.clear()
-        found = evaluate(tmp_path, {"a": run}, [row()], **options)[0].values
+        (found,) = evaluate(tmp_path, {"a": run}, [row()], **options)
         assert sum(seen) == len(ENCODED)
-        assert np.abs(found - plain).max() > 1e-3
+        assert np.abs(found.values - plain.values).max() > 1e-3
+        assert found.facts["settings"] == told
+    both = session.Settings("scores", "ceil")
+    assert both.told_of(open_source(run, preprocessing="caffe")) == "scores averaged, ceil pooling, preprocessing caffe"
 
 
 def test_what_could_not_be_tested_is_an_error_and_listed_at_every_start(tmp_path, run, monkeypatch):
@@ -496,6 +520,27 @@ def test_a_store_keeps_what_was_put(tmp_path):
     again.put(np.array([0]), np.zeros((1, 3)), 1.5)
     assert again.seconds == store.seconds == 3.5
     assert PassStore(tmp_path / "passes", ["other net"], images, 3, {}).pending.all()
+
+
+def test_what_is_not_finite_is_no_posterior(tmp_path):
+    for store, told in (
+        (PassStore(tmp_path, ["net"], np.arange(1, 4), 2, {"net": "runs/a"}), "runs/a"),
+        (PassStore.in_memory(3, 2), "one"),
+    ):
+        for bad in (np.nan, np.inf):
+            with pytest.raises(
+                InputError, match=rf"posteriors are finite. Received: {told}, which gives NaN .*; its weights are spoilt"
+            ):
+                store.put(np.array([0, 1]), np.array([[0.5, 0.5], [bad, 0]]), 1.0)
+        assert store.pending.all()
+
+
+def test_a_net_whose_weights_are_spoilt_is_told(tmp_path):
+    spoilt = net()
+    spoilt.get_layer("fc1").bias.assign(np.full(spoilt.get_layer("fc1").bias.shape, np.nan))
+    images, _, _ = images_of(splits.in_memory([ENCODED[0], b"no image"], np.zeros(2, int), "test"))
+    with pytest.raises(InputError, match=r"Expected a net whose posteriors are finite"):
+        run_pass([Network(spoilt)], images, Views("center", 40), PassStore.in_memory(2, 7))
 
 
 def test_a_store_takes_over_what_another_has_of_its_images(tmp_path, monkeypatch):
@@ -653,10 +698,13 @@ def test_fused_by_hand():
     fused = fuse([first, second])
     np.testing.assert_allclose(fused.values, (first.values + second.values) / 2, rtol=1e-6)
     assert fused.facts == {
-        **{"net": "D + E", "S": "[256;512]", "Q": "256, 384 + 384", "protocol": "dense"},
+        **{"net": "D + E", "S": "[256;512]", "Q": "256, 384 + 384", "protocol": "dense", "data": "", "settings": ""},
         "images/s": pytest.approx(1.5),  # 1/2 s and 1/6 s an image
     }
     np.testing.assert_array_equal(fuse([first, first]).values, first.values)
+    scores = some_posteriors(settings="scores averaged")
+    assert fuse([first, scores]).facts["settings"] == "defaults + scores averaged"
+    assert fuse([scores, scores]).facts["settings"] == "scores averaged"
 
 
 @pytest.mark.parametrize(
@@ -697,6 +745,47 @@ def test_table_for_people():
     assert "24.8" not in second
 
 
+def write_rows(folder, *facts):
+    lines = [table_line(some_posteriors(**each)) for each in facts]
+    names = report.file_names(folder, lines, [line["net"] for line in lines])
+    report.write_tables(folder, [line | {"posteriors": name} for line, name in zip(lines, names, strict=True)])
+    table = pd.read_csv(folder / "table.csv", keep_default_na=False)
+    assert json.loads((folder / "table.json").read_text())[-1]["posteriors"] == table.posteriors.iloc[-1]
+    return dict(zip(table.posteriors, table["images/s"], strict=True))
+
+
+def test_rows_of_other_evaluations_into_the_folder_stay(tmp_path):
+    of_d, of_e, scores = {"net": "D"}, {"net": "E"}, {"net": "D", "settings": "scores averaged"}
+    assert write_rows(tmp_path, of_d, of_e) == {"01-D.npz": 2, "02-E.npz": 2}
+    assert write_rows(tmp_path, scores) == {"01-D.npz": 2, "02-E.npz": 2, "03-D.npz": 2}
+    assert write_rows(tmp_path, of_e | {"images/s": 3.0}) == {"01-D.npz": 2, "02-E.npz": 3, "03-D.npz": 2}  # the same row
+    assert list(write_rows(tmp_path, of_e | {"Q": "512"}, of_e | {"data": "other"}))[3:] == ["04-E.npz", "05-E.npz"]
+
+
+def test_two_nets_of_one_name_have_two_rows(tmp_path):
+    for _ in range(2):
+        assert list(write_rows(tmp_path, {"net": "D"}, {"net": "D"})) == ["01-D.npz", "02-D.npz"]
+
+
+def test_tables_of_other_versions_and_damaged_ones(tmp_path):
+    (tmp_path / "table.json").write_text('[{"net": "D", "posteriors": "07-D.npz"}]')
+    assert report.read_tables(tmp_path) == []
+    (tmp_path / "table.json").write_text("[")
+    with pytest.raises(InputError, match=r"table of earlier evaluations. Received: .*table\.json .*; mend or remove it"):
+        report.read_tables(tmp_path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_pictures_of_whatever_name(tmp_path):
+    classes = ("$5_bill", "a$^{b", "花", "d", "e", "f", "g")
+    result = some_posteriors(40, classes, net="$x_", settings="scores averaged")
+    report.write_confusion(tmp_path, "01", result)
+    Image.open(tmp_path / "01-confusion.png").verify()
+    seen = Heatmap(np.zeros((40, 50, 3), np.uint8), np.random.default_rng(0).random((2, 3, 7)), 32)
+    heatmap.draw(tmp_path / "map.png", seen, 1, classes[1], title="$^.jpg, 花")
+    Image.open(tmp_path / "map.png").verify()
+
+
 # --- Recipes --------------------------------------------------------------------------------------------------------------
 
 SINGLE = {"256": "256", "384": "384", "jitter": "384"}
@@ -729,7 +818,7 @@ def test_rows_of_the_papers_tables(number):
     for row in recipe.rows:
         scales = {net: ",".join(map(str, each)) for net, each in zip(row.models, row.scales, strict=True)}
         assert scales == {net: (SINGLE if number == 3 else MULTI)[net.split("/")[1]] for net in row.models}
-        assert row.flip
+        assert row.flip is None  # nets of the paper are trained with flips
         protocol = [row.protocol] if number > 4 else []
         assert number > 4 or row.protocol == "dense"
         found.append(" ".join(["+".join(row.models), *protocol, str(row.paper["top1_error"]), str(row.paper["top5_error"])]))
@@ -765,6 +854,10 @@ def test_defaults_of_a_row(tmp_path):
     assert recipe.rows == (Row(("a", "b"), "both", (None, None), flip=False),)
     assert recipe.models == {"a": "runs/a", "b": "runs/b"}
     assert recipe.rows[0].passes_of("b", 256) == (Views("dense", 256, False), Views("multi-crop", 256, False))
+    (row,) = read_recipe(write_recipe(tmp_path, f'{GOOD}[[rows]]\nprotocol = "dense"\n')).rows
+    assert row.flip is None
+    for flip in (True, False):  # as the net was trained
+        assert row.passes_of("b", 256, flip) == (Views("dense", 256, flip),)
 
 
 def test_scales_by_model(tmp_path):
@@ -789,7 +882,7 @@ DENSE_ROW = '[[rows]]\nprotocol = "dense"\n'
         (f"[models]\na = 5\n{DENSE_ROW}", "`models` must be a table of run folders"),
         (f"models = ['a']\n{DENSE_ROW}", "`models` must be a table of run folders"),
         (f'flip = "no"\n{GOOD}{DENSE_ROW}', "`flip` must be true or false"),
-        (f"dataset = 5\n[models]\na = 'a'\n{DENSE_ROW}", "`dataset` text. Received: True and 5"),
+        (f"dataset = 5\n[models]\na = 'a'\n{DENSE_ROW}", "`dataset` text. Received: None and 5"),
         (f"{GOOD}[[rows]]\nscales = [256]\n", "row 1: `protocol` must be one of dense, .* Received: None"),
         (f"{GOOD}[[rows]]\nprotocol = ['dense']\n", "`protocol` must be one of"),
         (f"{GOOD}{DENSE_ROW}scale = 256\n", "row 1 has unknown keys: scale. Known: models, paper, protocol, scales"),
@@ -823,7 +916,7 @@ def test_a_recipe_that_is_missing(tmp_path):
 # --- Nets before they are loaded ------------------------------------------------------------------------------------------
 
 
-def test_what_a_run_folder_tells(run, other_run):
+def test_what_a_run_folder_tells(run, other_run, tmp_path):
     jitter, fixed = open_source(run), open_source(other_run, name="mine")
     assert (jitter.name, jitter.arch, jitter.classes, jitter.training_scales) == ("A", "A", CLASSES, (36, 44))
     assert (jitter.default_scale, jitter.training_text) == (40, "[36;44]")
@@ -831,12 +924,16 @@ def test_what_a_run_folder_tells(run, other_run):
     assert jitter.digest != fixed.digest
     assert jitter.digest == open_source(run / "best.keras").digest
     assert open_source(run / "best.keras").classes == CLASSES
+    assert jitter.flip
+    assert not open_source(without_flips(run, tmp_path / "unflipped")).flip
 
 
 def test_a_file_alone_tells_less(run, tmp_path):
     shutil.copy(run / "best.keras", tmp_path)
     found = open_source(tmp_path / "best.keras")
     assert (found.classes, found.training_scales, found.training_text, found.default_scale) == (None, None, "", 256)
+    assert found.flip
+    assert dataclasses.replace(found, smallest_input=288).default_scale == 288  # a scale that nobody gave is not refused
     assert source.class_names(found.classes, 3) == ("class 0", "class 1", "class 2")
 
 
@@ -846,14 +943,41 @@ def test_labels_by_name_and_by_position(run, tmp_path):
     assert named.labels_of(CLASSES, 7).tolist() == list(range(7))
     assert named.labels_of(CLASSES[::-1], 7).tolist() == list(range(7))[::-1]
     shutil.copy(run / "best.keras", tmp_path)
-    unnamed = open_source(tmp_path)
-    assert unnamed.labels_of(("x", "y", "z"), 3).tolist() == [0, 1, 2]
+    unnamed, said = open_source(tmp_path), []
+    assert unnamed.labels_of(("x", "y", "z"), 3, say=said.append).tolist() == [0, 1, 2]
+    assert said.pop().endswith("among the sorted names of the data: x is 0, z is 2")
     with pytest.raises(InputError, match=r"knows 7 classes; the data set has 2, of which it does not know a, c"):
         unnamed.labels_of(("c", "a"), 7)
     with pytest.raises(InputError, match=r"the data set has 7, of which it does not know t, u, v, …"):
         named.labels_of(tuple("tuvwxyz"), 7)  # as many, but others
     with pytest.raises(InputError, match=r"the data set has 2, of which it does not know x"):
         named.labels_of(("a", "x"), 7)
+
+
+def test_labels_that_are_numbers(run, tmp_path):
+    shutil.copy(run / "best.keras", tmp_path)
+    unnamed, said = open_source(tmp_path), []
+    for names, classes in ((("0", "1", "10", "100", "2"), 1000), (tuple(sorted(map(str, range(12)))), 12), (("007", "5"), 8)):
+        assert unnamed.labels_of(names, classes, say=said.append).tolist() == list(map(int, names))
+        assert said.pop().endswith("has no class names: those of the data, which are numbers, are taken as its labels")
+    for names in (("1", "2", "3"), ("0", "1", "a"), ("0", "00", "1")):  # no such label; no number; the same twice
+        assert unnamed.labels_of(names, 3, say=said.append).tolist() == [0, 1, 2]
+        assert "by position" in said.pop()
+    from_one = tuple(sorted(str(number) for number in range(1, 12)))
+    assert unnamed.labels_of(from_one, 11, say=said.append).tolist() == [int(name) - 1 for name in from_one]
+    assert said.pop().endswith("by position among the sorted names of the data: 1 is 0, 11 is 10")
+    assert unnamed.labels_of(("9" * 30, "a"), 2, say=said.append).tolist() == [0, 1]
+    assert open_source(run).labels_of(("c", "a"), 7, say=None).tolist() == [2, 0]  # by name, without a word
+
+
+def test_class_names_are_counted(tmp_path):
+    folder = write_run(tmp_path / "run")
+    assert open_source(folder).class_names(7) == CLASSES
+    with pytest.raises(InputError, match=r"run/classes\.txt must name the net's 5 classes, one each. Received: 7; mend it"):
+        open_source(folder).class_names(5)
+    (folder / "classes.txt").write_text("")
+    with pytest.raises(InputError, match=r"must name the net's 7 classes, one each. Received: 0; mend it"):
+        evaluate(tmp_path / "out", {"a": folder}, [row()])
 
 
 def test_labels_of_imagenet_by_wordnet_id(run, tmp_path, monkeypatch):

@@ -252,6 +252,17 @@ def test_one_graph_for_images_of_every_shape(model):
     assert network._score_map.experimental_get_tracing_count() == 1
 
 
+def test_logits_are_made_posteriors(model):
+    logits = net(classifier_activation=None)
+    batch = images(40, 50)
+    expected = Network(model).posteriors(batch, DENSE, flip=False)
+    by_layer = keras.Model(logits.input, keras.layers.Softmax()(logits.output))
+    preprocessing.remember(by_layer, WANTS)
+    for each in (logits, by_layer):
+        np.testing.assert_allclose(Network(each).posteriors(batch, DENSE, flip=False), expected, atol=1e-6)
+        np.testing.assert_allclose(Network(each).own_posteriors(images()), posteriors_of(model, images()), atol=1e-6)
+
+
 def test_an_image_is_not_touched_by_those_beside_it(network):
     batch = images(45, 70, number=5)
     for kind in (DENSE, MULTI_CROP):
@@ -278,6 +289,9 @@ def test_nets_that_cannot_be_tested(model):
     wide = build_vgg("A", input_shape=(32, 64, 3), width=0.05, classes=7)
     with pytest.raises(InputError, match=r"net for square inputs .* for 32x64"):
         Network(wide)
+    for activation in ("sigmoid", "relu"):  # what it says itself is not what the soft-max would make of it
+        with pytest.raises(InputError, match=rf"a soft-max or in logits. Received: 'vgg_a', .* 'predictions' ends in {activation}"):
+            Network(net(classifier_activation=activation))
     with pytest.raises(InputError, match=r"with its top"):
         Network(build_vgg("A", input_shape=(None, None, 3), width=0.05, include_top=False))
     with pytest.raises(InputError, match=r"is not known"):
@@ -294,14 +308,16 @@ def test_rescaled_sizes_by_hand():
 
 
 def test_rescaled_sizes_are_those_of_the_image_operations():
-    sizes = np.random.default_rng(0).integers(1, 3000, (300, 2))
-    found = batches.rescaled_sizes(sizes, 256)
-    assert (found.min(axis=1) == 256).all()
-    for size, rescaled in zip(sizes, found, strict=True):
-        # Either rounds in its own precision; an exact half may go either way.
-        np.testing.assert_allclose(image_ops.rescaled_size(*map(int, size), 256), rescaled, atol=1)
-    same = [image_ops.rescaled_size(*map(int, size), 256).numpy().tolist() for size in sizes]
-    assert np.mean(np.any(same != found, axis=1)) < 0.02
+    """Those of training and of what is served; halves too, of which sides of 144 and 176 give many."""
+    sizes = np.random.default_rng(0).integers(1, 3000, (1000, 2), np.int32)
+    sizes[:300, 0], sizes[300:600, 0] = 144, 176
+    sizes[-1] = 65500, 65535
+    for scale in (72, 256, 384):
+        found = batches.rescaled_sizes(sizes, scale)
+        assert (found.min(axis=1) == scale).all()
+        rows = tf.data.Dataset.from_tensor_slices(sizes)
+        again = rows.map(lambda size, scale=scale: image_ops.rescaled_size(size[0], size[1], scale))
+        np.testing.assert_array_equal(list(again.as_numpy_iterator()), found)
 
 
 SIZES = np.array([[50, 70], [70, 50], [100, 140], [0, 0], [33, 200], [50, 70], [70, 50], [50, 70], [8, 8], [25, 35]], np.int32)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from test_evaluation import CLASSES, ENCODED, LABELS, TRUNCATED, encode, write_images, write_run
+from test_evaluation import CLASSES, ENCODED, LABELS, TRUNCATED, encode, without_flips, write_images, write_run
 from test_evaluation_views import WANTS, net
 
 from keras_vgg import cli, extract, preprocessing
@@ -177,10 +177,20 @@ def test_what_is_there_is_not_computed_again(tmp_path, run, top_off, seen):
     assert computed([run], scales=(36, 40), combine="stack", **conv) == number  # only 36 is new
     assert computed([run], scales=(36, 40), normalize=False, **conv) == 0
     assert computed([run, top_off], scales=(40,), **conv) == number
+    assert computed([run], scales=(40,), layer="block5_pool", flip=True) == 0  # as the net was trained
     assert computed([run], scales=(40,), layer="block5_pool", flip=False) == number
     assert computed([run], scales=(40,), encoded=ENCODED[5::-1], **conv) == 0  # another set of images, all of which are there
     assert computed([run], scales=(40,), encoded=[encode(60, 50, 3, "PNG", 99), *ENCODED[3:]], **conv) == 1
     assert computed([run], scales=(40,), layer="fc2") == number
+
+
+def test_facts_say_whether_mirror_images_counted(tmp_path, run):
+    nets = [open_feature_source(str(each)) for each in (run, without_flips(run, tmp_path / "unflipped"))]
+    flips = {}
+    for flip in (None, True, False):
+        facts = extraction.facts_of(nets, DescriptorProtocol(flip=flip))
+        flips[flip] = [facts["flip"], *(each["flip"] for each in facts["nets"])]
+    assert flips == {None: [None, True, False], True: [True] * 3, False: [False] * 3}
 
 
 def interrupt(calls, *arguments, **options):
@@ -388,7 +398,9 @@ def test_image_files(here, top_off, tmp_path, capsys):
         ("--images missing.jpg", r"names none"),
         ("", r"Give either --dataset .* or --images"),
         ("--dataset digits --images a.jpg", r"Give either"),
-        ("--images run --split train", r"`--split` is of a data set"),
+        ("--images run --split train", r"`--split` and `--limit-images` are of a data set"),
+        ("--images run --limit-images 3", r"`--split` and `--limit-images` are of a data set"),
+        ("--dataset folder:data --layer pool5", r"No layer 'pool5' in the net run; near it are .*block5_pool"),
         ("--dataset folder:data --scales 20", r"at least the net's input, 32 pixels. Received: 20"),
         ("--dataset folder:data --scales 0", r"`scales` must be positive"),
         ("--dataset folder:data --batch 0", r"`--batch` must be at least 1"),

@@ -145,9 +145,10 @@ def test_another_activation_of_the_classifier_is_kept():
     np.testing.assert_allclose(np.array(to_fully_convolutional(model)(images()))[:, 0, 0], outputs(model, images()), atol=1e-5)
 
 
-def test_activation_of_its_own_layer():
+@pytest.mark.parametrize("last", [lambda: keras.layers.Activation("softmax"), keras.layers.Softmax], ids=["Activation", "Softmax"])
+def test_activation_of_its_own_layer(last):
     logits = net(classifier_activation=None)
-    model = keras.Model(logits.input, keras.layers.Activation("softmax")(logits.output))
+    model = keras.Model(logits.input, last()(logits.output))
     kept, scores = to_fully_convolutional(model), to_fully_convolutional(model, activation=None)
     np.testing.assert_allclose(np.array(kept(images()))[:, 0, 0], outputs(model, images()), atol=1e-5)
     np.testing.assert_allclose(np.array(scores(images()))[:, 0, 0], outputs(logits, images()), atol=1e-5)
@@ -338,6 +339,13 @@ def test_another_kind_of_net():
     model = keras.Model(inputs, keras.layers.Dense(7)(keras.layers.Flatten()(keras.layers.UpSampling2D(name="up")(inputs))))
     with pytest.raises(InputError, match=r"chain of the layers of a VGG net. Received: a UpSampling2D, 'up'"):
         to_fully_convolutional(model)
+
+
+def test_a_net_with_two_heads():
+    trunk = net()
+    both = [trunk.output, keras.layers.Dense(3, name="other")(trunk.get_layer("fc2").output)]
+    with pytest.raises(InputError, match=r"Expected a net with one output. Received: 'two' with 2"):
+        to_fully_convolutional(keras.Model(trunk.input, both, name="two"))
 
 
 def test_another_pooling():

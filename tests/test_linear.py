@@ -9,8 +9,9 @@ import sklearn.metrics
 import sklearn.svm
 
 from keras_vgg.errors import InputError
+from keras_vgg.features.descriptor_file import DescriptorFile
 from keras_vgg.features.descriptors import DescriptorProtocol
-from keras_vgg.linear import average_precision, classify, measures, protocols, report, splits, svm
+from keras_vgg.linear import average_precision, classify, joining, measures, protocols, report, session, splits, svm
 from keras_vgg.linear.data import Data
 from keras_vgg.linear.recipe import read_recipe
 from keras_vgg.linear.tasks import Task
@@ -450,6 +451,28 @@ def test_mean_and_deviation_over_splits():
     assert line["by class"] == {"a": 90.5, "b": 0}
 
 
+def told_of_flips(*flips, **facts):
+    nets = [{"net": name, "scales": [256], "flip": flip} for name, flip in zip("DE", flips, strict=False)]
+    return session._told("D & E", "x", {"nets": nets} | facts)["descriptor"]
+
+
+def test_nets_without_mirror_images_are_told():
+    assert told_of_flips(True, True) == ""
+    assert told_of_flips(False, False, normalize=False) == "no flip, not of length one"
+    assert told_of_flips(True, False) == "no flip of E"
+    of_old_files = {"nets": [{"net": "D", "scales": [256]}], "flip": False}
+    assert session._told("D", "x", of_old_files)["descriptor"] == "no flip"
+
+
+def test_descriptors_made_with_mirror_images_and_without_are_made_otherwise():
+    def made(told, **net):
+        nothing = np.zeros(0, int)
+        facts = {"nets": [{"net": "D", "path": "here"} | net], "flip": told}
+        return joining._made(DescriptorFile(np.zeros((0, 2)), nothing, nothing, None, (), facts))
+
+    assert made(True) == made(True, flip=True, path="there") != made(False, flip=False) == made(False)
+
+
 # --- Recipes --------------------------------------------------------------------------------------------------------------
 
 
@@ -463,9 +486,15 @@ def test_the_papers_table():
     assert found["caltech256", "DE"] == ("mean_class_recall", (86.2, 0.3))
     first, second = recipe.data["caltech101"], recipe.data["caltech256"]
     assert (first.train_images, first.test_images, first.splits, second.train_images) == (30, 50, 3, 60)
-    assert first.descriptor == DescriptorProtocol("fc2", (256, 384, 512), True, "stack", True)
+    assert first.descriptor == DescriptorProtocol("fc2", (256, 384, 512), None, "stack", True)
     assert recipe.data["voc2007"].descriptor.scales == (256, 384, 512, 640, 768)
     assert recipe.data["voc2007"].descriptor.combine == "average"
+
+
+def test_flip_of_a_recipe(tmp_path):
+    for told, flip in (("", None), ("flip = true\n", True), ("flip = false\n", False)):
+        (tmp_path / "r.toml").write_text(GOOD.format(data=told, row=""))
+        assert read_recipe(tmp_path / "r.toml").data["x"].descriptor.flip is flip
 
 
 GOOD = '[models]\nD = "d"\n[data.x]\ndataset = "folder:x"\nprotocol = "random"\n{data}[[rows]]\ndata = "x"\n{row}'
@@ -483,6 +512,7 @@ GOOD = '[models]\nD = "d"\n[data.x]\ndataset = "folder:x"\nprotocol = "random"\n
         (GOOD.format(data="train_imags = 3\n", row=""), "data x has unknown keys: train_imags. Known: combine, dataset, flip"),
         (GOOD.format(data="train_images = 3.0\n", row=""), "data x: `train_images` must be int. Received: 3.0"),
         (GOOD.format(data="train_images = true\n", row=""), "`train_images` must be int. Received: True"),
+        (GOOD.format(data="flip = 1\n", row=""), "data x: `flip` must be bool. Received: 1"),
         (GOOD.format(data="splits = 0\n", row=""), "data x: `splits` must be at least 1. Received: 0"),
         (GOOD.format(data="scales = [256.5]\n", row=""), r"`scales` must be a list of int. Received: \[256.5\]"),
         (GOOD.format(data="scales = []\n", row=""), r"`scales` must be a list of int. Received: \[\]"),

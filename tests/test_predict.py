@@ -1,6 +1,8 @@
 """The command `predict` and the heatmap."""
 
+import io
 import json
+import os
 import shutil
 
 import keras
@@ -13,11 +15,12 @@ from test_evaluation import (
     SHAPES,
     TRUNCATED,
     loaded_once,  # noqa: F401  (a fixture for every test here too)
+    without_flips,
     write_run,
 )
 from test_evaluation_views import WANTS, net
 
-from keras_vgg import predict
+from keras_vgg import predict, progress
 from keras_vgg.data import images as image_ops
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation import evaluator, heatmap, prediction
@@ -95,6 +98,16 @@ def test_scales_are_averaged_and_flips_left_out(here, run, capsys):
     assert np.abs(posterior("--no-flip") - at_40).max() > 1e-3
 
 
+def test_a_net_that_was_trained_without_flips_sees_none(here, run, capsys):
+    def posterior(model, *flags):
+        predict.main(["photo.jpg", "--model", str(model), "--json", "--top", "1", *flags])
+        return json.loads(capsys.readouterr().out)["top"][0]["posterior"]
+
+    unflipped = without_flips(run, here / "unflipped")
+    assert posterior(unflipped) == posterior(run, "--no-flip")
+    assert posterior(unflipped, "--flip") == posterior(run) != posterior(unflipped)
+
+
 def test_images_by_file_glob_and_folder(here):
     (here / "more" / "deeper").mkdir(parents=True)
     for name in ("more/b.jpg", "more/deeper/a.jpg", "more/.hidden", "[odd].jpg"):
@@ -123,6 +136,28 @@ def test_a_broken_image_is_told_and_the_others_are_printed(here, run, capsys):
     for line, name in zip(sorted(told), ("broken.jpg", "empty.jpg", "notes.txt"), strict=True):
         assert line.startswith(f"Expected an image. Received: {name} (")
     assert "(empty file)" in sorted(told)[1]
+
+
+def test_names_that_are_not_utf_8(here, run, capfd):
+    names = [os.fsdecode(name) for name in (b"br\xfcch.jpg", b"br\xfcche.jpg")]
+    (here / names[0]).write_bytes(TRUNCATED)
+    (here / names[1]).write_bytes(ENCODED[0])
+    assert predict.main([*names, "--model", str(run)]) == 2
+    captured = capfd.readouterr()  # a strict UTF-8 stream
+    assert captured.out.splitlines()[0] == r"br\xfcche.jpg"
+    assert len(captured.out.splitlines()) == 6
+    assert captured.err.splitlines()[-1].startswith(r"Expected an image. Received: br\xfcch.jpg (")
+    assert predict.main([names[1], "--model", str(run), "--heatmap", "map.png"]) is None
+
+
+def test_progress_is_shown_on_a_terminal(here, run):
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progress, "_TERMINAL_SECONDS", 0)
+        prediction.predict(open_source(run).load(), NAMES, [Views("dense", 40)], stream=stream)
+    for text in ("looking through images", "vgg_a, dense at 40"):
+        assert text in stream.getvalue()
 
 
 def test_a_large_image_is_refused(here, run, capsys, monkeypatch):
@@ -217,6 +252,7 @@ def test_what_cannot_be_seen(here, monkeypatch):
         ("missing.jpg", r"names none"),
         ("photo.jpg wide.jpg --heatmap a.png", r"`--heatmap` takes one image. Received: 2"),
         ("photo.jpg --heatmap a.png --class dandelion", r"one of the net's classes, e.g. daisy, crocus, iris. .*'dandelion'"),
+        ("photo.jpg --heatmap nope/a.png", r"a file in a folder that is there. Received: nope/a\.png"),
         ("photo.jpg --scales 20", r"at least the net's input, 32 pixels. Received: 20"),
         ("photo.jpg --scales 0", r"`scales` must be positive"),
     ],
@@ -231,6 +267,7 @@ def test_a_mistake_is_told(here, run, arguments, told):
     [
         (["photo.jpg", "--model", "run", "--heatmap", "a.jpg"], "Argument --heatmap: must end in .png (received a.jpg)"),
         (["photo.jpg", "--model", "run", "--top", "0"], "Argument --top: must be at least 1 (received 0)"),
+        (["photo.jpg", "--model", "run", "--class", "rose"], "Argument --class: goes with --heatmap (received rose)"),
         (["photo.jpg"], "--model"),
         (["--model", "run"], "IMAGE"),
     ],

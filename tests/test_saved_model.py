@@ -29,7 +29,7 @@ from keras_vgg.evaluation.views import passes
 from keras_vgg.fully_convolutional import to_fully_convolutional
 from keras_vgg.models import build_vgg
 from keras_vgg.saved_model import CARD, export_saved_model, versions
-from keras_vgg.serving import warm_up
+from keras_vgg.serving import comparison, plan, warm_up
 from keras_vgg.serving.encoded import MAX_ANNOUNCED_PIXELS
 from keras_vgg.serving.plan import plan_export
 from keras_vgg.weights import catalogue, download
@@ -342,6 +342,14 @@ def test_what_was_written_is_compared(run, tmp_path, monkeypatch):
     assert not list((tmp_path / "vgg").iterdir())
 
 
+def test_what_is_served_is_compared_with_the_nets_own_layers(monkeypatch):
+    network = Network(net())
+    assert comparison.largest_difference(comparison.with_own_layers(network)) < 1e-5
+    monkeypatch.setattr(Network, "own_posteriors", lambda self, crops: np.full((len(crops), 7), 1 / 7))
+    with pytest.raises(RuntimeError, match="what was exported differs by"):
+        comparison.largest_difference(comparison.with_own_layers(network))
+
+
 # The card
 
 
@@ -410,6 +418,22 @@ def test_labels_from_a_list_a_file_and_nowhere(run, tmp_path, monkeypatch):
     alone = plan_export(tmp_path / "best.keras")
     assert alone.labels[:2] == ("class 0", "class 1")
     assert alone.protocol.scales == (256,)
+
+
+def test_a_net_larger_than_the_default_scale(tmp_path, monkeypatch):
+    """A scale that nobody gave is not refused."""
+    monkeypatch.setattr(sources, "DEFAULT_SCALE", 31)
+    monkeypatch.setattr(plan, "DEFAULT_SCALE", 31)
+    model = net()
+    model.save(tmp_path / "net.keras")
+    assert plan_export(tmp_path / "net.keras", preprocessing="torch").protocol.scales == (32,)
+    assert plan_export(model, labels=CLASSES).protocol.scales == (32,)
+
+
+def test_what_is_wrong_is_told_before_the_net_is_loaded(run, monkeypatch):
+    monkeypatch.setattr(sources.Source, "load", None)  # cannot be called
+    with pytest.raises(InputError, match=r"`evaluation` must be a folder of keras_vgg.evaluate"):
+        plan_export(run, evaluation="nowhere")
 
 
 def test_fewer_classes_than_are_to_be_named():

@@ -346,6 +346,7 @@ def test_only_some_data_of_a_recipe(here, recipe, tmp_path):
         ("--recipe RECIPE --model D=first", r"none, which is no folder"),
         ("--features none.npz", r"Expected descriptors that keras_vgg.extract wrote. Received: none.npz"),
         ("--features none.npz --layer fc1", r"`--layer` goes with nets"),
+        ("--features none.npz --preprocessing torch", r"`--preprocessing` goes with nets"),
         ("--features none.npz --protocol multi-label", r"one label an image"),
     ],
 )

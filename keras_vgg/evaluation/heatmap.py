@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from keras_vgg import configs, files
+from keras_vgg import configs, picture
 from keras_vgg.evaluation.prediction import Heatmap
 
 
@@ -20,24 +20,18 @@ def draw(path: pathlib.Path, heatmap: Heatmap, label: int, class_name: str, *, t
         class_name: its name.
         title: stands above.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     values = heatmap.posteriors[..., label]  # (rows, columns)
     height, width = heatmap.image.shape[:2]
-    figure = Figure(figsize=(8, 8 * height / width + 0.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.imshow(heatmap.image)
-    overlay = axes.imshow(
-        _upsampled(values, height, width, heatmap.crop), cmap="inferno", alpha=0.55, vmin=0, vmax=max(values.max(), 1e-3)
-    )
-    figure.colorbar(overlay, label=f"posterior of {class_name}", shrink=0.8)
-    rows, columns = values.shape
-    axes.set_title(f"{title}; {rows}x{columns} positions", fontsize="medium")
-    axes.set_axis_off()
-    with files.replacing(path) as beside:
-        figure.savefig(beside, dpi=110, format="png")
+    with picture.drawing(path, (8, 8 * height / width + 0.8), dpi=110) as figure:
+        axes = figure.subplots()
+        axes.imshow(heatmap.image)
+        overlay = axes.imshow(
+            _upsampled(values, height, width, heatmap.crop), cmap="inferno", alpha=0.55, vmin=0, vmax=max(values.max(), 1e-3)
+        )
+        figure.colorbar(overlay, label=f"posterior of {class_name}", shrink=0.8)
+        rows, columns = values.shape
+        axes.set_title(f"{title}; {rows}x{columns} positions", fontsize="medium")
+        axes.set_axis_off()
 
 
 def _upsampled(values: np.ndarray, height: int, width: int, crop: int) -> np.ndarray:

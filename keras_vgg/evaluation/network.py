@@ -19,7 +19,8 @@ class Network:
     """Posteriors of a net for views of images of like shape.
 
     Args:
-        model: a VGG net with its top, whose preprocessing is known, for square inputs.
+        model: a VGG net with its top, whose preprocessing is known, for square inputs; its classifier ends in a soft-max or in
+            logits.
         pooling: of odd sizes in dense views, `"floor"` or `"ceil"`.
         average: what is averaged over the places of a dense score map: `"posteriors"`, after the soft-max, or `"scores"`, before
             it. The paper says "the class score map is spatially averaged" and leaves it open. Views are always averaged after it.
@@ -48,6 +49,7 @@ class Network:
         self._preprocess = preprocessing.for_model(model)
         # Both without the classifier's own activation; the soft-max is ours.
         self._dense = to_fully_convolutional(model, activation=None, pooling=pooling, share_weights=True)
+        self._is_of_logits = _ends_in_logits(model)
         # A crop is seen as in training, whatever becomes of odd sizes on a map.
         self._crop_net = self._dense if pooling == "floor" else to_fully_convolutional(model, activation=None, share_weights=True)
         self._see = {DENSE: self._see_whole, MULTI_CROP: self._see_grid, CENTER: self._see_as_it_is}
@@ -81,6 +83,11 @@ class Network:
         """Returns posteriors at every place of a dense net: `(B, height, width, 3)` uint8 to `(B, rows, columns, classes)`."""
         with tf.device(self._device):
             return self._score_map(images)
+
+    def own_posteriors(self, crops):
+        """Returns what the model itself says of crops, through its own layers to their end: `(B, classes)` float32."""
+        outputs = tf.cast(self.model(self._preprocess(crops), training=False), tf.float32)
+        return tf.nn.softmax(outputs) if self._is_of_logits else outputs
 
     def trace_posteriors(self, images, kind: str, flip: bool):
         """As `posteriors`, for images of any dtype in 0–255, to be called while a graph is made of something larger."""
@@ -132,6 +139,28 @@ class Network:
 
         rows = tf.map_fn(row, tops, fn_output_signature=tf.float32, parallel_iterations=1)  # (GRID, B, classes)
         return tf.reduce_mean(rows, axis=0)
+
+
+def _ends_in_logits(model: keras.Model) -> bool:
+    """Returns whether a net leaves the soft-max to us.
+
+    Raises:
+        InputError: if its own outputs are something else than logits or the soft-max that we put in their place.
+    """
+    classifier = max(place for place, layer in enumerate(model.layers) if isinstance(layer, keras.layers.Dense))
+    for layer in model.layers[classifier:]:
+        activation = getattr(layer, "activation", None)
+        if activation not in (None, keras.activations.linear, keras.activations.softmax):
+            raise InputError(
+                "Expected a net that ends in a soft-max or in logits. Received: "
+                f"{model.name!r}, whose layer {layer.name!r} ends in {getattr(activation, '__name__', activation)}; "
+                "give a net built with `classifier_activation` 'softmax' or None."
+            )
+    return not any(isinstance(layer, keras.layers.Softmax) or _is_softmax(layer) for layer in model.layers[classifier:])
+
+
+def _is_softmax(layer) -> bool:
+    return getattr(layer, "activation", None) is keras.activations.softmax
 
 
 def grid_offsets(size, crop: int):

@@ -1,7 +1,9 @@
 """What a net says of images that lie in files: posteriors, and where in the image it sees a class."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
+from typing import TextIO
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +12,7 @@ from keras_vgg.data import images as image_ops
 from keras_vgg.data.split import files
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.batches import MAX_PIXELS
-from keras_vgg.evaluation.evaluator import BATCH, run_pass
+from keras_vgg.evaluation.evaluator import BATCH, Pass, run_passes
 from keras_vgg.evaluation.images import look_through
 from keras_vgg.evaluation.network import Network
 from keras_vgg.evaluation.results import mean_over
@@ -25,25 +27,37 @@ class Predictions:
     Attributes:
         paths: the files.
         posteriors: `(N, classes)` float32; NaN for those that could not be used.
-        problems: `{path: reason}` of those.
+        problems: `{index: reason}` of those.
     """
 
     paths: tuple[str, ...]
     posteriors: np.ndarray
-    problems: dict[str, str]
+    problems: dict[int, str]
 
 
-def predict(network: Network, paths: Sequence[str], passes: Sequence[Views], *, batch: int = BATCH) -> Predictions:
+def predict(
+    network: Network, paths: Sequence[str], passes: Sequence[Views], *, batch: int = BATCH, stream: TextIO | None = None
+) -> Predictions:
     """Returns the mean posteriors of images over all passes; images of like shape go through the net together.
 
+    Args:
+        network: the net.
+        paths: image files.
+        passes: what is looked at.
+        batch: images of the net's own size whose pixels go through it at a time.
+        stream: where progress is shown, if anywhere.
+
     Raises:
-        InputError: for a scale smaller than the net's input.
+        InputError: for a scale smaller than the net's input, or a net whose posteriors are not finite.
     """
-    images, unusable = look_through(files(list(paths), np.zeros(len(paths), np.int32)))
+    # Named by their places: two names that are not UTF-8 may be told alike.
+    split = dataclasses.replace(files(list(paths), np.zeros(len(paths), np.int32)), name_of=str)
+    images, unusable = look_through(split, stream=stream)
     stores = [PassStore.in_memory(len(paths), network.classes) for _ in passes]
-    for views, store in zip(passes, stores, strict=True):
-        run_pass([network], images, views, store, batch=batch)
-    return Predictions(tuple(paths), mean_over([store.posteriors for store in stores]), dict(unusable.rows()))
+    to_run = [Pass(network.model.name, [network], views, store) for views, store in zip(passes, stores, strict=True)]
+    run_passes(to_run, images, batch=batch, stream=stream)
+    problems = {int(place): reason for place, reason in unusable.rows()}
+    return Predictions(tuple(paths), mean_over([store.posteriors for store in stores]), problems)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +82,7 @@ def see(network: Network, path: str, scale: int) -> Heatmap:
         InputError: if the image cannot be read, or is too large at this scale.
     """
     try:
-        encoded = tf.io.read_file(path)
+        encoded = tf.io.read_file(os.fsencode(path))
         size = image_ops.rescaled_size(*tf.unstack(image_ops.encoded_size(encoded)), scale)
         height, width = map(int, size)
         if height * width > MAX_PIXELS:

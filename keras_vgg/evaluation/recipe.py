@@ -1,6 +1,7 @@
 """An evaluation's rows as data: TOML in, with the paper's figures beside them.
 
 dataset = "tfds:imagenet2012"
+flip = true                       # mirror images too; unsaid, as each net was trained
 
 [models]
 D = "runs/d-jitter"
@@ -32,19 +33,20 @@ class Row:
         models: names of the nets.
         protocol: a key of `views.PROTOCOLS`.
         scales: Q for each net, in the order of `models`; `None` for the paper's single-scale Q of that net.
-        flip: whether mirror images are looked at too.
+        flip: whether mirror images are looked at too; `None` for whether that net was trained with them.
         paper: the paper's errors in percent, `top1_error` and `top5_error`, where it has any.
     """
 
     models: tuple[str, ...]
     protocol: str
     scales: tuple[tuple[int, ...] | None, ...]
-    flip: bool = True
+    flip: bool | None = None
     paper: dict[str, float] = dataclasses.field(default_factory=dict)
 
-    def passes_of(self, model: str, default_scale: int) -> tuple[Views, ...]:
-        """Returns the passes of one of the nets."""
-        return passes(self.protocol, self.scales[self.models.index(model)] or (default_scale,), flip=self.flip)
+    def passes_of(self, model: str, default_scale: int, default_flip: bool = True) -> tuple[Views, ...]:
+        """Returns the passes of one of the nets, whose own Q and flip are taken where the row does not say."""
+        flip = default_flip if self.flip is None else self.flip
+        return passes(self.protocol, self.scales[self.models.index(model)] or (default_scale,), flip=flip)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,13 +79,13 @@ def read_recipe(path: str | pathlib.Path) -> EvaluationRecipe:
     rows = values.get("rows", [])
     if not isinstance(rows, list) or not rows:
         raise InputError(f"Recipe {path}: `rows` must be a list of tables, [[rows]].")
-    flip, dataset = values.get("flip", True), values.get("dataset")
-    if not isinstance(flip, bool) or not isinstance(dataset, str | None):
+    flip, dataset = values.get("flip"), values.get("dataset")
+    if not isinstance(flip, bool | None) or not isinstance(dataset, str | None):
         raise InputError(f"Recipe {path}: `flip` must be true or false and `dataset` text. Received: {flip!r} and {dataset!r}.")
     return EvaluationRecipe(dataset, models, tuple(_row(path, n, row, models, flip) for n, row in enumerate(rows, 1)))
 
 
-def _row(path, number: int, row: dict, models: dict, flip: bool) -> Row:
+def _row(path, number: int, row: dict, models: dict, flip: bool | None) -> Row:
     told = f"Recipe {path}, row {number}"
     if not isinstance(row, dict):
         raise InputError(f"{told} must be a table, [[rows]]. Received: {row!r}.")

@@ -1,29 +1,32 @@
 """What an evaluation leaves for people: the table, a picture of what is taken for what, the most confused classes."""
 
+import collections
+import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
-from keras_vgg import files
+from keras_vgg import files, picture
+from keras_vgg.errors import InputError
 from keras_vgg.evaluation.metrics import confusion, most_confused
 from keras_vgg.evaluation.results import Posteriors
 
 NAMED = 40
 """Most classes whose names stand at the axes of the picture."""
 
+_IDENTITY = ("net", "S", "Q", "protocol", "settings", "data", "images")
+"""What tells one row from another."""
 
-def table(lines: Sequence[dict]) -> pd.DataFrame:
-    """Returns the lines of `results.table_line` as a table, in full."""
-    return pd.DataFrame(lines)
+_TABLE = "table.json"
 
 
 def format_table(lines: Sequence[dict]) -> str:
     """Returns the table for people: errors in percent with their 95% intervals."""
     rows = []
     for line in lines:
-        row = {name: line[name] for name in ("net", "S", "Q", "protocol")}
+        row = {name: line[name] for name in ("net", "S", "Q", "protocol", "settings")}
         for k in (1, 5):
             row[f"top-{k} error (95%)"] = f"{line[f'top-{k} error']:.1f} ({line[f'top-{k} low']:.1f}–{line[f'top-{k} high']:.1f})"
         paper = [line.get(f"paper top-{k}") for k in (1, 5)]
@@ -34,10 +37,56 @@ def format_table(lines: Sequence[dict]) -> str:
     return shown.loc[:, (shown != "").any()].to_string(index=False)
 
 
+def read_tables(folder: pathlib.Path) -> list[dict]:
+    """Returns the lines that evaluations into the same folder have left.
+
+    Raises:
+        InputError: if their table is damaged.
+    """
+    path = folder / _TABLE
+    try:
+        lines = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    except ValueError as error:
+        raise InputError(f"Expected the table of earlier evaluations. Received: {path} ({error}); mend or remove it.") from error
+    return [line for line in lines if {*_IDENTITY, "posteriors"} <= set(line)]  # of other versions there may be others
+
+
+def file_names(folder: pathlib.Path, lines: Sequence[dict], slugs: Sequence[str]) -> list[str]:
+    """Returns what the files of rows are called: a number and what is tested.
+
+    A row that was tested into the same folder before has its name again, the others go on counting.
+
+    Args:
+        folder: the folder.
+        lines: the rows.
+        slugs: what is tested in each, for names of files.
+    """
+    there = read_tables(folder)
+    known = {key: line["posteriors"] for key, line in zip(_keys(there), there, strict=True)}
+    number = max((int(name.partition("-")[0]) for name in known.values()), default=0)
+    names = []
+    for key, slug in zip(_keys(lines), slugs, strict=True):
+        if key not in known:
+            number += 1
+            known[key] = f"{number:02}-{slug}.npz"
+        names.append(known[key])
+    return names
+
+
+def _keys(lines: Sequence[dict]) -> Iterator[tuple]:
+    """Yields what tells rows apart: two of one evaluation that look alike, as of two nets of one name, are two all the same."""
+    times = collections.Counter()
+    for line in lines:
+        identity = tuple(line[name] for name in _IDENTITY)
+        yield *identity, times[identity]
+        times[identity] += 1
+
+
 def write_tables(folder: pathlib.Path, lines: Sequence[dict]) -> None:
-    """Writes `table.csv` and `table.json`."""
-    files.write_text(folder / "table.csv", table(lines).to_csv(index=False))
-    files.write_text(folder / "table.json", table(lines).to_json(orient="records", indent=2) + "\n")
+    """Writes `table.json`, and from it `table.csv`; rows of other evaluations that are there already stay."""
+    every = {line["posteriors"]: line for line in [*read_tables(folder), *lines]}
+    files.write_text(folder / _TABLE, json.dumps([*every.values()], indent=2) + "\n")
+    files.write_text(folder / "table.csv", pd.DataFrame([*every.values()]).to_csv(index=False))
 
 
 def write_confusion(folder: pathlib.Path, name: str, result: Posteriors) -> str:
@@ -59,21 +108,16 @@ def write_confusion(folder: pathlib.Path, name: str, result: Posteriors) -> str:
 
 
 def _draw(path: pathlib.Path, counts: np.ndarray, result: Posteriors) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     size = 7 if len(counts) <= NAMED else 9
-    figure = Figure(figsize=(size + 1.5, size), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
-    figure.colorbar(image, label="share of the right class's images (%)", shrink=0.8)
-    if len(counts) <= NAMED:
-        axes.set_xticks(range(len(counts)), result.classes, rotation=90)
-        axes.set_yticks(range(len(counts)), result.classes)
-    axes.set_xlabel("first guess")
-    axes.set_ylabel("right class")
-    axes.set_title(f"net {result.facts['net']}, {result.facts['protocol']}, Q = {result.facts['Q']}", fontsize="medium")
-    with files.replacing(path) as beside:
-        figure.savefig(beside, dpi=120, format="png")
+    told = [f"net {result.facts['net']}", result.facts["protocol"], f"Q = {result.facts['Q']}", result.facts.get("settings")]
+    with picture.drawing(path, (size + 1.5, size), dpi=120) as figure:
+        axes = figure.subplots()
+        image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+        figure.colorbar(image, label="share of the right class's images (%)", shrink=0.8)
+        if len(counts) <= NAMED:
+            axes.set_xticks(range(len(counts)), result.classes, rotation=90)
+            axes.set_yticks(range(len(counts)), result.classes)
+        axes.set_xlabel("first guess")
+        axes.set_ylabel("right class")
+        axes.set_title(", ".join(filter(None, told)), fontsize="medium")

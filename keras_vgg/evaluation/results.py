@@ -22,7 +22,8 @@ class Posteriors:
         labels: `(N,)` int64, right classes.
         images: `(N,)` their names.
         classes: class names in label order.
-        facts: columns of the table: net, S, Q, protocol, images/s and the paper's figures.
+        facts: columns of the table: net, S, Q, protocol, settings (those that are not the defaults), data, images/s and the
+            paper's figures.
     """
 
     values: np.ndarray
@@ -83,9 +84,11 @@ def fuse(results: Sequence[Posteriors]) -> Posteriors:
             raise InputError("Posteriors must be of the same images in the same order. Received: images of other names.")
     facts = {
         name: " + ".join(dict.fromkeys(str(result.facts.get(name, "")) for result in results))
-        for name in ("net", "S", "Q", "protocol")
+        for name in ("net", "S", "Q", "protocol", "data")
     }
     facts["net"] = " + ".join(str(result.facts.get("net", "")) for result in results)
+    settings = dict.fromkeys(result.facts.get("settings", "") for result in results)
+    facts["settings"] = " + ".join(each or "defaults" for each in settings) if any(settings) else ""
     speeds = [result.facts.get("images/s") for result in results]
     if all(speeds):
         facts["images/s"] = 1 / sum(1 / speed for speed in speeds)
@@ -98,13 +101,14 @@ def _told(result: Posteriors) -> str:
 
 def table_line(result: Posteriors) -> dict:
     """Returns the row of a result for people and files: errors in percent, each with the ends of its 95% interval."""
-    line = {name: result.facts.get(name, "") for name in ("net", "S", "Q", "protocol")}
+    line = {name: result.facts.get(name, "") for name in ("net", "S", "Q", "protocol", "settings")}
     for k in (1, 5):
         error = top_k_error(result.values, result.labels, k)
         low, high = wilson_interval(error, len(result.labels))
         line |= {f"top-{k} error": 100 * error, f"top-{k} low": 100 * low, f"top-{k} high": 100 * high}
         if (paper := result.facts.get(f"paper top-{k}")) is not None:
             line[f"paper top-{k}"] = paper
+    line["data"] = result.facts.get("data", "")
     line["images"] = len(result.labels)
     line["broken"] = int(np.sum(~np.isfinite(result.values).all(axis=1)))
     line["images/s"] = result.facts.get("images/s", "")

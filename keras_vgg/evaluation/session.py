@@ -13,7 +13,7 @@ from keras_vgg.evaluation.evaluator import BATCH, Pass, check_scale, run_passes
 from keras_vgg.evaluation.images import LIST, Images, look_through
 from keras_vgg.evaluation.recipe import Row
 from keras_vgg.evaluation.results import Posteriors, fuse, mean_over
-from keras_vgg.evaluation.source import Source, class_names
+from keras_vgg.evaluation.source import Source
 from keras_vgg.evaluation.store import PassStore
 from keras_vgg.evaluation.views import Views
 
@@ -32,6 +32,15 @@ class Settings:
     pooling: str = "floor"
     batch: int = BATCH
     devices: tuple[str | None, ...] = (None,)
+
+    def told_of(self, source: Source) -> str:
+        """Returns what is not as by default in how a net is tested, for tables."""
+        told = {
+            "scores averaged": self.average == "scores",
+            f"{self.pooling} pooling": self.pooling != "floor",
+            f"preprocessing {source.preprocessing}": source.preprocessing,
+        }
+        return ", ".join(text for text, differs in told.items() if differs)
 
 
 def devices_for(replicas: int | None) -> tuple[str | None, ...]:
@@ -84,13 +93,14 @@ def evaluate(
     names = np.array([split.name_of(index) for index in range(split.size)])
     say(f"data: {dataset.description}, {split.size} images for validation, {len(dataset.classes)} classes")
     tested = {
-        name: _test(name, sources[name], views, dataset, images, names, folder, settings, stream) for name, views in wanted.items()
+        name: _test(name, sources[name], views, dataset, images, folder, settings, say, stream) for name, views in wanted.items()
     }
     for index, reason in unusable.refused.items():
         say(f"not tested, counted as an error: {split.name_of(index)}, {reason}")
     if number := unusable.write(folder):
         say(f"{number} images could not be tested and count as errors: {folder / LIST}")
-    return [_posteriors(row, sources, tested, images, names) for row in rows]
+    told = {name: {"settings": settings.told_of(source), "data": dataset.description} for name, source in sources.items()}
+    return [_posteriors(row, sources, tested, images, names, told) for row in rows]
 
 
 def _wanted_passes(sources: Mapping[str, Source], rows: Sequence[Row]) -> dict[str, list[Views]]:
@@ -101,7 +111,7 @@ def _wanted_passes(sources: Mapping[str, Source], rows: Sequence[Row]) -> dict[s
             told = " and ".join(f"{len(classes)} from {classes[0]} to {classes[-1]}" for classes in sorted(known))
             raise InputError(f"Nets that are fused must know the same classes. Received: {', '.join(row.models)} with {told}.")
         for name in row.models:
-            all_views = row.passes_of(name, sources[name].default_scale)
+            all_views = row.passes_of(name, sources[name].default_scale, sources[name].flip)
             for views in all_views:
                 check_scale(views, sources[name].smallest_input)
             wanted[name] = list(dict.fromkeys([*wanted.get(name, []), *all_views]))
@@ -117,11 +127,12 @@ class _Tested:
     passes: dict[Views, PassStore]
 
 
-def _test(name, source: Source, all_views, dataset, images: Images, names, folder, settings: Settings, stream) -> _Tested:
+def _test(name, source: Source, all_views, dataset, images: Images, folder, settings: Settings, say, stream) -> _Tested:
     options = {"pooling": settings.pooling, "average": settings.average}
     networks = [source.load(device=device, **options) for device in settings.devices]
     num_classes = networks[0].classes
-    labels = source.labels_of(dataset.classes, num_classes)
+    names_of_classes = source.class_names(num_classes)
+    labels = source.labels_of(dataset.classes, num_classes, say=say)
     passes = {}
     for views in all_views:
         depends_on = [source.digest, source.preprocessing, dataclasses.astuple(views), settings.average, settings.pooling]
@@ -129,21 +140,21 @@ def _test(name, source: Source, all_views, dataset, images: Images, names, folde
         passes[views] = PassStore(folder / "passes", depends_on, images.survey.fingerprints, num_classes, facts)
     to_run = [Pass(f"net {name}", networks, views, store) for views, store in passes.items()]
     run_passes(to_run, images, batch=settings.batch, stream=stream)
-    return _Tested(class_names(source.classes, num_classes), labels, passes)
+    return _Tested(names_of_classes, labels, passes)
 
 
-def _posteriors(row: Row, sources: Mapping[str, Source], tested: Mapping[str, _Tested], images: Images, names) -> Posteriors:
+def _posteriors(row: Row, sources: Mapping[str, Source], tested: Mapping[str, _Tested], images: Images, names, told) -> Posteriors:
     results = []
     for name in row.models:
         source, net = sources[name], tested[name]
-        stores = {views: net.passes[views] for views in row.passes_of(name, source.default_scale)}
+        stores = {views: net.passes[views] for views in row.passes_of(name, source.default_scale, source.flip)}
         seconds = sum(store.seconds for store in stores.values())
         facts = {
             "net": source.name,
             "S": source.training_text,
             "Q": ", ".join(map(str, dict.fromkeys(views.scale for views in stores))),
-            "protocol": row.protocol + ("" if row.flip else ", no flip"),
-        }
+            "protocol": row.protocol + ("" if all(views.flip for views in stores) else ", no flip"),
+        } | told[name]
         if seconds:
             facts["images/s"] = len(names) / seconds
         labels = np.append(net.labels, -1)[images.survey.labels]  # -1 stays -1

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import pathlib
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from keras_vgg.weights import catalogue, download, weight_file
 
 IMAGENET_CLASSES = 1000
 DEFAULT_SCALE = 256
+CLASSES = "classes.txt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Source:
         preprocessing: what is to be assumed where the file does not say, a key of `preprocessing.BY_NAME`.
         smallest_input: the net's input has at least so many pixels on its shorter side, by the shape of fc1.
         include_top: whether it has its FC layers.
+        flip: whether it was trained with mirror images, and so is to look at them where nobody says; on if that is not known.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Source:
     preprocessing: str | None = None
     smallest_input: int = 1
     include_top: bool = True
+    flip: bool = True
 
     @functools.cached_property
     def digest(self) -> str:
@@ -54,8 +58,11 @@ class Source:
 
     @property
     def default_scale(self) -> int:
-        """Q of the paper's single-scale test (Sec. 3.2): S, or the middle of the jitter range; 256 if S is not known."""
-        return sum(self.training_scales) // 2 if self.training_scales else DEFAULT_SCALE
+        """Q of the paper's single-scale test (Sec. 3.2): S, or the middle of the jitter range.
+
+        Where S is not known, 256, or as much as the net takes at least.
+        """
+        return max(sum(self.training_scales) // 2 if self.training_scales else DEFAULT_SCALE, self.smallest_input)
 
     @property
     def training_text(self) -> str:
@@ -89,8 +96,31 @@ class Source:
         with tf.device(device):
             return Network(model, pooling=pooling, average=average, device=device)
 
-    def labels_of(self, dataset_classes: tuple[str, ...], num_classes: int) -> np.ndarray:
+    def class_names(self, num_classes: int) -> tuple[str, ...]:
+        """Returns what the net's classes are called, in label order; see the function of this name.
+
+        Args:
+            num_classes: how many the net has.
+
+        Raises:
+            InputError: if the file beside the weights names more or fewer.
+        """
+        if self.classes is not None and len(self.classes) != num_classes:
+            raise InputError(
+                f"{self.file.parent / CLASSES} must name the net's {num_classes} classes, one each. Received: {len(self.classes)}; "
+                "mend it, or take it away from the weights."
+            )
+        return class_names(self.classes, num_classes)
+
+    def labels_of(self, dataset_classes: tuple[str, ...], num_classes: int, *, say: Callable[[str], None] = print) -> np.ndarray:
         """Returns the net's label for each class of a data set, `(classes of the data set,)` int64: by name if names agree.
+
+        Where the net's classes have no names, whole numbers are the labels themselves, and other names are in label order.
+
+        Args:
+            dataset_classes: names.
+            num_classes: how many the net has.
+            say: called with a line for people where labels are not taken by name.
 
         Raises:
             InputError: if the data set has classes that the net does not know.
@@ -101,8 +131,15 @@ class Source:
         if known and set(dataset_classes) <= set(known):
             place = {name: label for label, name in enumerate(known)}
             return np.array([place[name] for name in dataset_classes])
+        numbers = _numbers(dataset_classes)
+        if known is None and numbers and max(numbers) < num_classes:
+            say(f"{self.path} has no class names: those of the data, which are numbers, are taken as its labels")
+            return np.array(numbers)
         if known is None and len(dataset_classes) == num_classes:
-            return np.arange(num_classes)
+            order = np.argsort(numbers or dataset_classes)
+            told = f"{dataset_classes[order[0]]} is 0, {dataset_classes[order[-1]]} is {num_classes - 1}"
+            say(f"{self.path} has no class names: its labels are taken by position among the sorted names of the data: {told}")
+            return np.argsort(order)  # the place of each
         missing = sorted(set(dataset_classes) - set(known or ()))
         raise InputError(
             f"{self.path} knows {num_classes} classes; the data set has {len(dataset_classes)}, of which it does not know "
@@ -128,11 +165,29 @@ def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str
     if needs_top and not weights.include_top:
         raise InputError(f"Expected a net with its top, to tell classes. Received: {path}, without.")
     folder = file.parent
-    scales = recipe.resolve(recipe.read_recipe(folder / "recipe.toml")).scales if (folder / "recipe.toml").exists() else None
-    classes = _read_classes(folder / "classes.txt") if (folder / "classes.txt").exists() else None
+    trained = recipe.resolve(recipe.read_recipe(folder / "recipe.toml")) if (folder / "recipe.toml").exists() else None
+    classes = _read_classes(folder / CLASSES) if (folder / CLASSES).exists() else None
     arch = weights.arch + (" BN" if weights.batch_norm else "")
     smallest_input = configs.STRIDE * min(weights.spatial) if weights.spatial else 1
-    return Source(name or arch, path, file, arch, scales, classes, preprocessing, smallest_input, weights.include_top)
+    return Source(
+        name=name or arch,
+        path=path,
+        file=file,
+        arch=arch,
+        training_scales=trained and trained.scales,
+        classes=classes,
+        preprocessing=preprocessing,
+        smallest_input=smallest_input,
+        include_top=weights.include_top,
+        flip=trained.flip if trained else True,
+    )
+
+
+def _numbers(names: tuple[str, ...]) -> list[int] | None:
+    """Returns the numbers that names are, whose order as text is another one; `None` if they are none, or not each another."""
+    are_numbers = all(name.isascii() and name.isdigit() for name in names)
+    numbers = list(map(int, names)) if are_numbers else []
+    return numbers if numbers and len(set(numbers)) == len(names) else None
 
 
 def _read_classes(path: pathlib.Path) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 
 import keras_vgg
 from keras_vgg import files
+from keras_vgg.errors import InputError
 
 PENDING, DONE, BROKEN = 0, 1, 2
 _BYTES = 2**22
@@ -33,6 +34,7 @@ class RowStore:
 
     Attributes:
         key: names the pass.
+        facts: as given.
         state: `(count,)` uint8: `PENDING`, `DONE` or `BROKEN`.
     """
 
@@ -40,6 +42,7 @@ class RowStore:
     """What the rows are called in names of files."""
 
     def __init__(self, folder: pathlib.Path, depends_on: Sequence, fingerprints: np.ndarray, width: int, facts: dict):
+        self.facts = facts
         kind = _digest(json.dumps([keras_vgg.__version__, *depends_on]).encode())
         self.key = f"{kind}-{_digest(fingerprints.tobytes())}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,6 +89,7 @@ class RowStore:
     def in_memory(cls, count: int, width: int):
         """Returns a store that keeps nothing on the disk."""
         store, rows = cls.__new__(cls), np.full((count, width), np.nan, np.float32)
+        store.facts = {}
         store._map_rows, store.state, store._seconds = (lambda: rows), np.full(count, PENDING, np.uint8), np.zeros(1)
         return store
 
@@ -127,6 +131,19 @@ class PassStore(RowStore):
     def posteriors(self) -> np.ndarray:
         """`(count, classes)` float32; NaN for images not done or broken."""
         return self.rows
+
+    def put(self, indices: np.ndarray, rows: np.ndarray, seconds: float) -> None:
+        """As for rows of any kind.
+
+        Raises:
+            InputError: if the net gave an image something else than posteriors.
+        """
+        if not np.isfinite(rows).all():
+            raise InputError(
+                f"Expected a net whose posteriors are finite. Received: {self.facts.get('net', 'one')}, which gives NaN for images "
+                "that can be read; its weights are spoilt, or it overflows in half precision."
+            )
+        super().put(indices, rows, seconds)
 
 
 def rows_at_once(shape: tuple[int, ...], type_=np.float32) -> int:

@@ -24,7 +24,7 @@ class DescriptorProtocol:
     Attributes:
         layer: name of the layer, e.g. `"fc2"`, `"fc1"`, `"block5_pool"`.
         scales: smallest sides Q; `None` for each net's default scale, the middle of those it was trained at.
-        flip: whether the mirror image counts too.
+        flip: whether the mirror image counts too; `None` for whether that net was trained with mirror images.
         combine: several scales: `"average"` (VOC in Table 11), or `"stack"` (Caltech), which makes it as many times longer.
         normalize: whether it is made of length one (L2): each net's part, and the whole.
 
@@ -34,7 +34,7 @@ class DescriptorProtocol:
 
     layer: str = "fc2"
     scales: tuple[int, ...] | None = None
-    flip: bool = True
+    flip: bool | None = None
     combine: str = "average"
     normalize: bool = True
 
@@ -44,9 +44,10 @@ class DescriptorProtocol:
         if self.scales is not None:
             self.views(0)
 
-    def views(self, default_scale: int) -> tuple[Views, ...]:
-        """Returns the passes that one net takes; `default_scale` is its Q where `scales` does not say."""
-        return passes(DENSE, (default_scale,) if self.scales is None else tuple(self.scales), flip=self.flip)
+    def views(self, default_scale: int, default_flip: bool = True) -> tuple[Views, ...]:
+        """Returns the passes that one net takes, whose own Q and flip are taken where `scales` and `flip` do not say."""
+        flip = default_flip if self.flip is None else self.flip
+        return passes(DENSE, (default_scale,) if self.scales is None else tuple(self.scales), flip=flip)
 
 
 def descriptors(features: Sequence[Sequence[np.ndarray]], protocol: DescriptorProtocol) -> np.ndarray:

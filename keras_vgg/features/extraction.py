@@ -148,14 +148,17 @@ def facts_of(sources: Sequence[Source], protocol: DescriptorProtocol) -> dict:
             "sha256": source.digest,
             "preprocessing": source.preprocessing,
             "scales": [views.scale for views in _views(source, protocol)],
+            "flip": all(views.flip for views in _views(source, protocol)),
         }
         for source in sources
     ]
-    return dataclasses.asdict(protocol) | {"nets": nets, "keras_vgg": keras_vgg.__version__}
+    flips = {net["flip"] for net in nets}
+    flip = flips.pop() if len(flips) == 1 else None  # of all nets, if they agree
+    return dataclasses.asdict(protocol) | {"flip": flip, "nets": nets, "keras_vgg": keras_vgg.__version__}
 
 
 def _views(source: Source, protocol: DescriptorProtocol) -> tuple[Views, ...]:
-    return protocol.views(max(source.default_scale, source.smallest_input))
+    return protocol.views(source.default_scale, source.flip)
 
 
 def _write(folder: pathlib.Path, stores: list[list[RowStore]], protocol: DescriptorProtocol):
@@ -165,7 +168,7 @@ def _write(folder: pathlib.Path, stores: list[list[RowStore]], protocol: Descrip
         The descriptors as a mapped file, and the indices of images that have features in every pass, but not finite ones.
     """
     keys = [[store.key for store in by_scale] for by_scale in stores]
-    key = hashlib.sha256(f"{keys} {protocol}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{keys} {protocol.combine} {protocol.normalize}".encode()).hexdigest()[:16]
     path = folder / "descriptors" / f"{key}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
 

@@ -81,6 +81,6 @@ def _maps(model: keras.Model) -> list[str]:
 
 def _check_layer(layer: str, known: list[str], name: str, has_top: bool) -> None:
     if layer not in known:
-        near = difflib.get_close_matches(layer, known, 3, cutoff=0.6) or known[-3:]
+        near = difflib.get_close_matches(layer, known, 3, cutoff=0.4) or known[-3:]
         told = "" if has_top else ", which has no top"
         raise InputError(f"No layer {layer!r} in the net {name}{told}; near it are {', '.join(near)}.")

@@ -29,7 +29,8 @@ def join(read: Sequence[DescriptorFile], told: str) -> DescriptorFile:
 
 def _made(content: DescriptorFile) -> str:
     """How descriptors came about: those made alike can be compared."""
-    nets = [{name: value for name, value in net.items() if name != "path"} for net in content.facts.get("nets", [])]
+    flip = {"flip": content.facts.get("flip")}  # of all nets, where a file does not say it of each
+    nets = [flip | {name: value for name, value in net.items() if name != "path"} for net in content.facts.get("nets", [])]
     return json.dumps([nets, *(content.facts.get(name) for name in ("layer", "flip", "combine", "normalize"))])
 
 

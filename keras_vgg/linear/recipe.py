@@ -74,7 +74,7 @@ def _check_keys(told: str, table, known) -> None:
 def _task(told: str, table: dict) -> Task:
     of_task = {field.name: field.type for field in dataclasses.fields(Task) if field.name != "descriptor"}
     of_descriptor = {field.name: field.type for field in dataclasses.fields(DescriptorProtocol)}
-    kinds = of_task | of_descriptor
+    kinds = of_task | of_descriptor | {"flip": bool}  # `None`, unsaid, has no word in TOML
     _check_keys(told, table, kinds)
     if missing := {"dataset", "protocol"} - set(table):
         raise InputError(f"{told} must have {' and '.join(sorted(missing))}.")

@@ -103,10 +103,14 @@ class _Described:
 
 def _told(net: str, data: str, facts: dict) -> dict[str, str]:
     """Returns a table's first columns from what is known of descriptors (`facts_of`); of a file that may be nothing."""
-    scales = ", ".join(map(str, dict.fromkeys(scale for each in facts.get("nets", []) for scale in each["scales"])))
+    nets = facts.get("nets", [])
+    scales = ", ".join(map(str, dict.fromkeys(scale for each in nets for scale in each["scales"])))
     told = {"net": net, "data": data, "layer": facts.get("layer", ""), "Q": scales, "combined": facts.get("combine", "")}
-    without = {"flip": "no flip", "normalize": "not of length one"}
-    return told | {"descriptor": ", ".join(text for name, text in without.items() if facts.get(name) is False)}
+    unflipped = [each["net"] for each in nets if each.get("flip", facts.get("flip")) is False]
+    of_which = f" of {', '.join(unflipped)}" if len(unflipped) < len(nets) else ""
+    descriptor = [f"no flip{of_which}"] if unflipped else []
+    descriptor += ["not of length one"] if facts.get("normalize") is False else []
+    return told | {"descriptor": ", ".join(descriptor)}
 
 
 def _evaluate(tasks, rows, describe, folder, settings: Settings, say) -> list[dict]:

@@ -21,7 +21,7 @@ from keras_vgg import files
 from keras_vgg.errors import InputError
 from keras_vgg.fully_convolutional import to_fully_convolutional
 from keras_vgg.preprocessing import Preprocessing
-from keras_vgg.serving.comparison import largest_difference
+from keras_vgg.serving.comparison import largest_difference, with_own_layers
 from keras_vgg.serving.plan import Plan, plan_export
 
 
@@ -174,6 +174,7 @@ def _write(model: keras.Model, path: pathlib.Path, format: str) -> None:
 def _outputs(kind: Format, path: pathlib.Path, plan: Plan) -> Iterator[tuple]:
     """Yields what the engine and the net in memory compute for the same images."""
     network, protocol = plan.network, plan.protocol
+    yield from with_own_layers(network)
     for size in [(network.crop, network.crop)] + [(network.crop + 40, network.crop + 8)] * protocol.dense:
         images = np.random.default_rng(0).integers(0, 256, (2, *size, 3)).astype(np.float32)
         yield kind.run(path, images), network.trace_posteriors(images, protocol.kind, protocol.flip)

@@ -15,7 +15,7 @@ from keras_vgg.evaluation.source import DEFAULT_SCALE, Source, class_names, open
 from keras_vgg.evaluation.views import Views
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.serving import warm_up
-from keras_vgg.serving.model_card import model_card
+from keras_vgg.serving.model_card import model_card, read_table
 from keras_vgg.serving.signatures import FEATURES, Protocol
 
 
@@ -59,6 +59,8 @@ def plan_export(
         InputError: for whatever the user can mend, as much as possible before the net is loaded.
     """
     _check_choices(top_k, features)
+    if evaluation is not None:
+        read_table(evaluation)
     given = _given_labels(labels)
     if isinstance(model_or_run, keras.Model):
         source, network = None, Network(model_or_run, average=average, pooling=pooling)
@@ -69,11 +71,15 @@ def plan_export(
     scales = tuple(dict.fromkeys(scales or (_default_scale(source, network),)))
     _check_scales(scales, dense, network.crop)
     protocol = Protocol(dense, scales, flip, min(top_k, network.classes), features)
-    names = class_names(source and source.classes, network.classes) if given is None else given
+    names = _own_labels(source, network) if given is None else given
     _check_labels(names, network.classes, "classes.txt of the run" if given is None else "`labels`")
     wants = preprocessing_of.for_model(network.model)
     card = model_card(network, protocol, wants, names, source=source, evaluation=evaluation, licence=licence)
     return Plan(network, wants, protocol, names, card)
+
+
+def _own_labels(source: Source | None, network: Network) -> tuple[str, ...]:
+    return source.class_names(network.classes) if source else class_names(None, network.classes)
 
 
 def _default_scale(source: Source | None, network: Network) -> int:

@@ -6,7 +6,7 @@ import pathlib
 import pandas as pd
 import tensorflow as tf
 
-from keras_vgg import files
+from keras_vgg import files, picture
 from keras_vgg.errors import InputError
 
 COLUMNS = (
@@ -32,13 +32,15 @@ def add_broken(path: pathlib.Path, found: dict[str, list[tuple[str, str]]]) -> N
 
 def draw_curves(path: pathlib.Path, history: list[dict], title: str) -> None:
     """Draws loss, errors and learning rate against epochs."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    table = pd.DataFrame(history, columns=COLUMNS)
+    with picture.drawing(path, (12, 3.6), dpi=110) as figure:
+        _draw_curves(figure, table)
+        figure.suptitle(title)
+
+
+def _draw_curves(figure, table: pd.DataFrame) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    table = pd.DataFrame(history, columns=COLUMNS)
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
     loss, error, rate = figure.subplots(1, 3)
     mark = "o" if len(table) < 30 else None
     for column, label in (("loss", "training"), ("val_loss", "validation")):
@@ -61,9 +63,6 @@ def draw_curves(path: pathlib.Path, history: list[dict], title: str) -> None:
         axes.grid(alpha=0.3)
     loss.legend()
     error.legend(fontsize="small")
-    figure.suptitle(title)
-    with files.replacing(path) as beside:
-        figure.savefig(beside, dpi=110)
 
 
 class Events:

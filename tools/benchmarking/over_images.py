@@ -54,7 +54,7 @@ def extract(settings: Settings) -> dict:
     from keras_vgg.features import extraction
     from keras_vgg.features.descriptors import DescriptorProtocol
 
-    protocol = DescriptorProtocol(settings.layer, settings.scales, normalize=False)
+    protocol = DescriptorProtocol(settings.layer, settings.scales, flip=True, normalize=False)
     split = files(list(settings.paths), np.zeros(len(settings.paths), np.int32))
     with tempfile.TemporaryDirectory() as folder:
         model.save(pathlib.Path(folder, "net.keras"))
