@@ -12,7 +12,7 @@ import pathlib
 import sys
 
 from keras_vgg import cli, files
-from keras_vgg.image_files import find_images
+from keras_vgg.image_files import find_images, printable
 
 _BAR = 30
 _LONGEST_TIMEOUT = 1_000_000  # sockets take no more than some hundred years
@@ -101,7 +101,7 @@ def _run(session, paths, features, arguments) -> int | None:
             first = number < len(paths)
             if answer.error:
                 if answer.path not in failed:
-                    _say(f"{answer.path}: {answer.error}")
+                    _say(f"{printable(answer.path)}: {answer.error}")
                 failed.add(answer.path)
             if first and features is None:
                 _print(answer, arguments)
@@ -121,7 +121,7 @@ def _say(line: str) -> None:
 
 def _print(answer, arguments) -> None:
     if arguments.json:
-        told = {"image": answer.path}
+        told = {"image": printable(answer.path)}
         if answer.error:
             told["error"] = answer.error
         else:
@@ -129,7 +129,7 @@ def _print(answer, arguments) -> None:
             told["milliseconds"] = round(1000 * answer.seconds, 3)
         print(json.dumps(told, allow_nan=False), flush=True)
     elif not answer.error:
-        lines = [answer.path]
+        lines = [printable(answer.path)]
         for each in answer.top:
             bar = "█" * round(_BAR * each.score)
             lines.append(f"  {100 * each.score:5.1f}%  {bar:{_BAR}}  {each.name or f'class {each.label}'}")

@@ -67,7 +67,9 @@ def get_config(arch: str) -> Config:
 
 
 def scaled_width(units: int, width: float) -> int:
-    """`units` times `width`, rounded, at least one."""
+    """`units` times `width`, rounded, at least one; `InputError` for a width that is not positive and finite."""
+    if not 0 < width < math.inf:
+        raise InputError(f"`width` must be positive. Received: width={width}.")
     return max(1, round(units * width))
 
 

@@ -1,5 +1,7 @@
 """Prints a net of Table 1, all six side by side, or their public weights: `python -m keras_vgg.describe --arch D`."""
 
+import math
+
 import pandas as pd
 
 from keras_vgg import cli, configs
@@ -22,7 +24,7 @@ def main(argv: list[str]) -> None:
         return
     if arguments.size < configs.STRIDE:
         parser.error(f"argument --size: must be at least {configs.STRIDE}, five poolings halve it (received {arguments.size})")
-    if arguments.classes < 1 or arguments.width <= 0:
+    if arguments.classes < 1 or not 0 < arguments.width < math.inf:
         parser.error(f"--classes and --width must be positive (received {arguments.classes}, {arguments.width})")
     shape = (arguments.size, arguments.size, 3)
     options = {"input_shape": shape, "classes": arguments.classes, "width": arguments.width}
@@ -44,7 +46,7 @@ def _layers(arch: str, options: dict) -> str:
     parameters, multiply_adds = (sum(getattr(layer, name) for layer in facts) for name in ("parameters", "multiply_adds"))
     config = configs.get_config(arch)
     heading = f"Net {arch}: {config.depth} weight layers, {parameters:,} parameters, {multiply_adds / 1e9:.2f} G multiply-adds"
-    return f"{heading}\n\n{pd.DataFrame(rows).to_string(index=False)}"
+    return f"{heading}\n\n{pd.DataFrame(rows).to_string(index=False, na_rep='–')}"
 
 
 def _comparison(options: dict) -> str:
@@ -81,7 +83,7 @@ def _public_weights(arch: str | None) -> str:
     if not rows:
         return f"There are no public weights of net {arch}."
     note = "Accuracies on ILSVRC-2012's validation set as published. Nets C and A-LRN have no public weights."
-    return f"{pd.DataFrame(rows).to_string(index=False)}\n\n{note}"
+    return f"{pd.DataFrame(rows).to_string(index=False, na_rep='–')}\n\n{note}"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ def main(argv: list[str]) -> int | None:
     arguments = parser.parse_args(argv)
     flags = cli.recipe_flags(arguments)
     from_file = recipe.read_recipe(arguments.recipe) if arguments.recipe else {}
+    recipe.check_scales(from_file, f"Recipe {arguments.recipe}")
+    recipe.check_scales(flags, "The command line")
     wanted = recipe.resolve(from_file, flags)
     frozen_layers(wanted.arch, wanted.freeze)  # its mistakes are told before TensorFlow is imported
     name = pathlib.Path(arguments.recipe).stem if arguments.recipe else f"net-{wanted.arch.lower()}"
@@ -32,7 +34,7 @@ def main(argv: list[str]) -> int | None:
     if not arguments.workdir and many_workers():
         raise InputError("Several workers need --workdir, a folder that all of them see. Received: none.")
     folder, unfinished = choose_folder(arguments.workdir, wanted, name)
-    if folder.is_finished:
+    if folder.is_finished(wanted):
         print(f"{folder.path} holds a finished run; give another --workdir to train anew")
         return None
     print(f"run folder: {folder.path}{' (unfinished)' if unfinished else ''}", flush=True)

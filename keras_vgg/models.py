@@ -4,6 +4,8 @@ Layer names are those of `keras.applications.vgg16` and `vgg19` (`block3_conv2`,
 what `preprocessing` makes of an image; the nets themselves hold no preprocessing.
 """
 
+import math
+
 import keras
 
 from keras_vgg import configs
@@ -162,7 +164,7 @@ def _check_options(classes, include_top, dropout, width, initializer, pooling):
         raise InputError(f"`classes` must be at least 1. Received: classes={classes}.")
     if not 0 <= dropout < 1:
         raise InputError(f"`dropout` must lie in [0, 1). Received: dropout={dropout}.")
-    if width <= 0:
+    if not 0 < width < math.inf:
         raise InputError(f"`width` must be positive. Received: width={width}.")
     if isinstance(initializer, str) and initializer not in INITIALIZERS:
         raise InputError(f"`initializer` must be one of {', '.join(INITIALIZERS)}. Received: initializer={initializer!r}.")

@@ -4,13 +4,12 @@ Images are looked at densely (Sec. 3.2), with their mirror images if the net was
 """
 
 import json
-import os
 import pathlib
 import sys
 
 from keras_vgg import cli, files
 from keras_vgg.errors import InputError
-from keras_vgg.image_files import find_images
+from keras_vgg.image_files import find_images, printable
 
 _BAR = 30
 _HEATMAP_WINDOWS = 16 / 7  # smallest side of the image in windows of the net: 512 pixels for 224
@@ -56,17 +55,12 @@ def main(argv: list[str]) -> int | None:
     found = prediction.predict(network, paths, views, stream=sys.stderr)
     for index, (path, posteriors) in enumerate(zip(found.paths, found.posteriors, strict=True)):
         if index not in found.problems:
-            _print(_shown(path), posteriors, names, arguments)
+            _print(printable(path), posteriors, names, arguments)
     for index, problem in found.problems.items():
-        print(f"Expected an image. Received: {_shown(found.paths[index])} ({problem}).", file=sys.stderr)
+        print(f"Expected an image. Received: {printable(found.paths[index])} ({problem}).", file=sys.stderr)
     if arguments.heatmap and not found.problems:
         _draw(network, paths[0], found.posteriors[0], names, source, arguments)
     return cli.USER_ERROR if found.problems else None
-
-
-def _shown(path: str) -> str:
-    """Returns a path for people: what is not UTF-8 of it as `\\xff`."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _print(path: str, posteriors, names, arguments) -> None:
@@ -86,7 +80,7 @@ def _draw(network, path: str, posteriors, names, source, arguments) -> None:
     scale = max(arguments.scales) if arguments.scales else round(_HEATMAP_WINDOWS * network.crop)
     label = names.index(arguments.class_name) if arguments.class_name else int(posteriors.argmax())
     seen = prediction.see(network, path, scale)
-    title = f"{pathlib.Path(_shown(path)).name}, net {source.arch}, Q = {scale}"
+    title = f"{pathlib.Path(printable(path)).name}, net {source.arch}, Q = {scale}"
     heatmap.draw(pathlib.Path(arguments.heatmap), seen, label, names[label], title=title)
     print(f"heatmap of {names[label]}: {arguments.heatmap}", file=sys.stderr if arguments.json else sys.stdout)
 

@@ -48,13 +48,18 @@ class Recipe:
     dropout: float = _field(0.5, "dropout rate after fc1 and fc2")
     init: str = _field("glorot", "initialisation of the kernels", choices=("glorot", "gaussian", "he"))
     init_from: str | None = _field(None, "run folder or weight file to start from: net A for a deeper net, or the same net")
+    init_preprocessing: str | None = _field(
+        None, "what the weights of init_from want of an image, whatever their file says", choices=("caffe", "torch", "caffe_rgb")
+    )
     freeze: str | None = _field(
         None, "layers kept as init_from gives them: layers, blocks and ranges, e.g. block1-block4 or block1,block2_conv1"
     )
     precision: str = _field("float32", "compute precision", choices=("float32", "mixed_bfloat16", "mixed_float16"))
     seed: int = _field(0, "seed of everything random")
     limit_images: int | None = _field(None, "use at most this many images of each split")
-    max_bad_fraction: float = _field(0.01, "share of unreadable training images that stops the run")
+    max_bad_fraction: float = _field(
+        0.01, "share of the training images, or of the validation images, that stops the run if they cannot be read", machine=True
+    )
     micro_batch: str | int = _field(AUTO, "images that one replica takes at a time: a number, or auto for what fits", machine=True)
     strategy: str = _field(
         AUTO, "how replicas are laid out", choices=(AUTO, "one-device", "mirrored", "multi-worker"), machine=True
@@ -66,7 +71,7 @@ class Recipe:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             choices, value = field.metadata["choices"], getattr(self, field.name)
-            if choices and value not in choices:
+            if choices and value not in (*choices, field.default):  # an optional choice may be none
                 raise InputError(f"`{field.name}` must be one of {', '.join(choices)}. Received: {value!r}.")
         if self.jitter is not None:
             object.__setattr__(self, "jitter", tuple(self.jitter))  # TOML gives a list
@@ -93,13 +98,14 @@ class Recipe:
 
     def experiment(self) -> dict:
         """The fields that decide what comes out of a run, without those that say on what it is computed."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata["machine"]}
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata["machine"]}
+        return values | ({"scale": None} if self.jitter else {})  # S is drawn, whatever a fixed one would be
 
 
 def _bounds(recipe: Recipe) -> dict[str, tuple[bool, str]]:
     smallest, largest = recipe.scales if len(recipe.scales) == 2 else (1, 0)
     return {
-        "width": (recipe.width > 0, "positive"),
+        "width": (0 < recipe.width < math.inf, "positive"),
         "crop": (recipe.crop >= configs.STRIDE, f"at least {configs.STRIDE} pixels: five poolings halve it"),
         "jitter": (
             recipe.jitter is None or recipe.crop <= smallest <= largest,
@@ -120,6 +126,10 @@ def _bounds(recipe: Recipe) -> dict[str, tuple[bool, str]]:
         "momentum": (0 <= recipe.momentum < 1, "in [0, 1)"),
         "weight_decay": (0 <= recipe.weight_decay < math.inf, "zero or positive"),
         "dropout": (0 <= recipe.dropout < 1, "in [0, 1)"),
+        "init_preprocessing": (
+            recipe.init_preprocessing is None or recipe.init_from is not None,
+            "given along with `init_from`, of whose weights it tells",
+        ),
         "freeze": (
             recipe.freeze is None or recipe.init_from is not None,
             "given along with `init_from`: what is random must learn",
@@ -146,6 +156,15 @@ def read_recipe(path: str | pathlib.Path) -> dict:
     return {key: _typed(path, known[key], value) for key, value in values.items()}
 
 
+def check_scales(given: Mapping, where: str) -> None:
+    """Raises `InputError` if the fields `given`, of a recipe file or of the command line, hold both `scale` and `jitter`."""
+    if {"scale", "jitter"} <= set(given):
+        raise InputError(
+            f"{where} must give `scale` or `jitter`: S is either fixed or drawn. Received: scale {given['scale']} and "
+            f"jitter {' '.join(map(str, given['jitter']))}; leave one of them out."
+        )
+
+
 def _typed(path, field: dataclasses.Field, value):
     if field.name == "jitter":
         if isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value):
@@ -163,14 +182,22 @@ def resolve(*layers: Mapping) -> Recipe:
     """Returns the recipe of the defaults overridden by `layers` in order (a recipe file's fields, then flags).
 
     The embedded digits must not be mirrored and have no colour, so that for them flip and colour are off unless some
-    layer asks for them.
+    layer asks for them. A fixed scale takes the place of an earlier layer's jitter, and jitter that of a fixed scale.
     """
-    values = {key: value for layer in layers for key, value in layer.items()}
+    values = {}
+    for layer in layers:
+        for name, replaced in (("scale", "jitter"), ("jitter", "scale")):
+            if name in layer:
+                values.pop(replaced, None)
+        values |= layer
     if values.get("dataset", Recipe.dataset) == "digits":
         values = {"flip": False, "color": False} | values
     return Recipe(**values)
 
 
 def to_toml(recipe: Recipe) -> str:
-    """Returns `recipe` as TOML; what is `None` is left out, so that `read_recipe` gives the same recipe again."""
-    return tomli_w.dumps({key: value for key, value in dataclasses.asdict(recipe).items() if value is not None})
+    """Returns `recipe` as TOML, so that `read_recipe` gives the same again; what is `None` is left out, and S beside jitter."""
+    values = {key: value for key, value in dataclasses.asdict(recipe).items() if value is not None}
+    if recipe.jitter:
+        del values["scale"]
+    return tomli_w.dumps(values)

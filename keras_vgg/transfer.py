@@ -29,13 +29,16 @@ class Transferred:
     Attributes:
         copied: names of the layers that were copied.
         left_random: names of the layers with weights that kept their initialisation, each with the reason.
+        adapted: names of those copied that were then changed for another preprocessing, each with from what to what.
     """
 
     copied: tuple[str, ...]
     left_random: dict[str, str]
+    adapted: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __str__(self):
         lines = [f"copied: {', '.join(self.copied) or 'nothing'}"]
+        lines += [f"adapted to this net's preprocessing: {name} ({change})" for name, change in self.adapted.items()]
         lines += [f"left as initialised: {name} ({reason})" for name, reason in self.left_random.items()]
         return "\n".join(lines)
 
@@ -73,12 +76,12 @@ def init_from(model: keras.Model, source: keras.Model, *, wants: Preprocessing |
     Args:
         model: a net of `build_vgg`, changed in place.
         source: a trained net.
-        wants: what `model` is going to be given. Where `source` is known to want another thing of an image (BGR, another mean,
-            another deviation), the first convolution is changed to put out the same for the same image; only at the image's
-            border, where zeros stand for the mean, a difference between the means remains.
+        wants: what `model` is going to be given. Where the weights of `source` want another thing of an image (BGR, another
+            mean, another deviation), the first convolution is changed to put out the same for the same image; only at the
+            image's border, where zeros stand for the mean, a difference between the means remains.
 
     Raises:
-        InputError: if `source` is neither.
+        InputError: if `source` is neither, or if, with `wants`, it is not known what its weights want.
     """
     ours, theirs = _convolutions(model), _convolutions(source)
     if ours == theirs:
@@ -90,15 +93,17 @@ def init_from(model: keras.Model, source: keras.Model, *, wants: Preprocessing |
             f"`init_from` takes the same net or net A. Received: {source.name} with {len(theirs)} convolutions and "
             f"normalisations for {model.name} with {len(ours)}."
         )
-    if wants and "block1_conv1" in result.copied and preprocessing.is_known(source):
-        _adapt(model.get_layer("block1_conv1"), preprocessing.for_model(source), wants)
-    return result
+    if not wants or "block1_conv1" not in result.copied:
+        return result
+    learned = preprocessing.for_model(source)
+    if learned == wants:
+        return result
+    _adapt(model.get_layer("block1_conv1"), learned, wants)
+    return dataclasses.replace(result, adapted={"block1_conv1": f"from {learned} to {wants}"})
 
 
 def _adapt(first: keras.layers.Conv2D, learned: Preprocessing, given: Preprocessing) -> None:
     """Changes the first convolution, which learned to see one preprocessing, to put out the same when given another."""
-    if learned == given:
-        return
     kernel, bias = first.get_weights()  # (height, width, channels, filters)
     if learned.bgr:
         kernel = kernel[:, :, ::-1]

@@ -678,9 +678,7 @@ def test_name_asks_for_the_right_file(function, name, whole_file, file_without_t
 @pytest.mark.parametrize("function", [VGG11LRN, VGG16C], ids=lambda function: function.__name__)
 def test_nets_without_public_weights_say_so(function, name, monkeypatch):
     monkeypatch.setattr(download, "fetch", must_not_be_called)
-    with pytest.raises(
-        InputError, match=f"has no public weights named '{name}'; there are: none. Give weights=None, or"
-    ):
+    with pytest.raises(InputError, match=f"has no public weights named '{name}'; there are: none. Give weights=None, or"):
         function(weights=name)
 
 

@@ -13,7 +13,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "keras_vgg"
 LEVELS = (
     ("errors", "randomness", "huge_pages", "xla", "progress"),
     ("configs", "files", "image_files"),
-    ("recipe",),
+    ("recipe", "picture"),
     ("layers", "preprocessing", "cli", "remote"),
     ("models", "data"),
     ("weights",),

@@ -5,6 +5,7 @@ import math
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,6 +164,15 @@ def test_features_are_written(protocol, server, with_broken, tmp_path, capsys):
     for path, row in zip(paths, features, strict=True):
         np.testing.assert_allclose(row[:3], mean_color(open(path, "rb").read()), atol=1e-3)
     assert len(list(tmp_path.glob(".*"))) == 0
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_names_that_are_not_utf_8(server, images, tmp_path, capfd, flags):
+    path = os.path.join(tmp_path, os.fsdecode(b"br\xfcch.png"))
+    shutil.copyfile(images / "000.png", path)
+    assert client.main([path, "--url", server.rest, *flags]) is None
+    first = capfd.readouterr().out.splitlines()[0]  # a strict UTF-8 stream
+    assert (strictly(first)["image"] if flags else first) == f"{tmp_path}/br\\xfcch.png"
 
 
 def test_no_features_no_file(server, with_broken, tmp_path, capsys):

@@ -78,6 +78,12 @@ def test_odd_sides_are_rounded_down_by_pooling():
     assert layers["fc1"].parameters == 3 * 512 * 4096 + 4096
 
 
+@pytest.mark.parametrize("width", [0.0, float("inf"), float("nan")])
+def test_a_width_that_scales_nothing_is_told(width):
+    with pytest.raises(InputError, match=f"`width` must be positive. Received: width={width}"):
+        configs.layer_facts("A", width=width)
+
+
 @pytest.mark.parametrize(("units", "width", "expected"), [(64, 1.0, 64), (64, 0.05, 3), (4096, 0.125, 512), (64, 1e-9, 1)])
 def test_scaled_width(units, width, expected):
     assert configs.scaled_width(units, width) == expected

@@ -54,6 +54,8 @@ def test_size_classes_and_width_are_heeded(capsys):
         (["--size", "31"], "--size: must be at least 32, five poolings halve it (received 31)"),
         (["--classes", "0"], "must be positive (received 0, 1.0)"),
         (["--width", "-1"], "must be positive (received 1000, -1.0)"),
+        (["--width", "inf"], "must be positive (received 1000, inf)"),
+        (["--width", "nan"], "must be positive (received 1000, nan)"),
         (["--depth", "16"], "--depth"),
     ],
 )

@@ -1,5 +1,6 @@
 """The command end to end: what it leaves, how it fails, how it goes on after being stopped or killed."""
 
+import dataclasses
 import json
 import os
 import random
@@ -19,11 +20,15 @@ from keras.src.legacy.saving import legacy_h5_format
 from PIL import Image
 
 from keras_vgg import fit, preprocessing
-from keras_vgg.data import datasets
+from keras_vgg.data import color, datasets
 from keras_vgg.data.pipeline import View
 from keras_vgg.errors import InputError
 from keras_vgg.models import build_vgg
-from keras_vgg.training import checkpoint, checks
+from keras_vgg.progress import Progress
+from keras_vgg.recipe import Recipe, to_toml
+from keras_vgg.training import checkpoint, checks, session
+from keras_vgg.training.cluster import make_cluster
+from keras_vgg.training.run_folder import RunFolder, choose_folder
 
 TINY = [
     *("--width", "0.02", "--crop", "32", "--jitter", "32", "40", "--flip", "--color", "--no-jit"),
@@ -149,6 +154,17 @@ def test_fine_tunes_a_public_net_without_a_top(tmp_path, beside_the_bare_net, ca
     assert np.std(expected) > 0
 
 
+@pytest.mark.parametrize("said", [None, "caffe", "torch"])
+def test_what_a_stock_keras_file_wants_of_an_image_must_be_said(tmp_path, said):
+    build_vgg("A", input_shape=(32, 32, 3), width=0.02, classes=5).save(tmp_path / "stock.keras")
+    wanted = Recipe(init_from=str(tmp_path / "stock.keras"), init_preprocessing=said)
+    if said:
+        assert preprocessing.for_model(session._source(wanted)) == preprocessing.BY_NAME[said]
+        return
+    with pytest.raises(InputError, match=r"Received: .*stock\.keras, which does not; give --init-preprocessing caffe or torch"):
+        session._source(wanted)
+
+
 def test_a_frozen_run_goes_on_after_a_kill_and_only_with_what_was_frozen(tmp_path, beside_the_bare_net):
     uninterrupted, folder = tmp_path / "uninterrupted", tmp_path / "run"
     arguments = [*TINY, *FREEZE, "--epochs", "2", "--limit-images", "200", "--batch-size", "8"]
@@ -203,9 +219,74 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path):
 
 def test_a_folder_of_another_recipe_is_left_alone(finished):
     before = (finished / "recipe.toml").read_bytes()
-    with pytest.raises(InputError, match=r"another recipe \(epochs 2 there, 3 here\)"):
-        fit.main([*SMALL, "--epochs", "3", "--workdir", str(finished)])
+    with pytest.raises(InputError, match=r"another recipe \(epochs 2 there, 1 here\)"):
+        fit.main([*SMALL, "--epochs", "1", "--workdir", str(finished)])
     assert (finished / "recipe.toml").read_bytes() == before
+
+
+def begun(path, **fields):
+    """A run folder with a checkpoint, as far as its recipe is concerned."""
+    path.mkdir(parents=True)
+    (path / "state.zip").touch()
+    (path / "recipe.toml").write_text(to_toml(Recipe(**fields)))
+    return RunFolder(path)
+
+
+PLACED = {"dataset": "folder:fl", "init_from": "runs/a", "epochs": 5}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dataset": "folder:./fl"},
+        {"dataset": "folder:/scratch/job/fl"},
+        {"init_from": "/elsewhere/a"},
+        {"epochs": 6},
+        {"max_bad_fraction": 0.2},
+    ],
+)
+def test_a_run_is_gone_on_with_although_its_files_lie_elsewhere(tmp_path, change):
+    begun(tmp_path / "run", **PLACED).check(Recipe(**PLACED | change))
+
+
+@pytest.mark.parametrize(
+    "change", [{"dataset": "csv:fl"}, {"dataset": "digits"}, {"init_from": None}, {"epochs": 4}, {"seed": 1}, {"scale": 300}]
+)
+def test_a_run_is_not_gone_on_with_as_another(tmp_path, change):
+    with pytest.raises(InputError, match=f"another recipe .{next(iter(change))} "):
+        begun(tmp_path / "run", **PLACED).check(Recipe(**PLACED | change))
+
+
+@pytest.mark.parametrize(("ended_by", "more", "is_finished"), [("epochs", 0, True), ("epochs", 1, False), ("plateau", 1, True)])
+def test_a_run_that_its_epochs_ended_is_unfinished_where_more_are_wanted(tmp_path, ended_by, more, is_finished):
+    folder = begun(tmp_path / "run", epochs=5)
+    assert not folder.is_finished(Recipe(epochs=5))
+    folder.write_summary({"finished": True, "ended_by": ended_by, "epochs": 5})
+    assert folder.is_finished(Recipe(epochs=5 + more)) == is_finished
+
+
+def test_with_more_epochs_a_run_goes_on_as_if_they_had_been_wanted_at_once(tmp_path, finished, monkeypatch):
+    folder, shown = tmp_path / "run", []
+    fit.main([*SMALL, "--epochs", "1", "--workdir", str(folder)])
+    monkeypatch.setattr(Progress, "show", lambda self, text: shown.append(text))
+    fit.main([*SMALL, "--workdir", str(folder)])
+    assert outcome(folder) == outcome(finished)
+    assert json.loads((folder / "summary.json").read_text())["epochs"] == 2
+    assert "epoch 2/2  validation" in shown
+
+
+def test_folders_whose_recipe_cannot_be_read_do_not_keep_from_beginning(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    ours = begun(tmp_path / "runs" / "net-a-1").path
+    for name in ("net-a-2", "net-a-3"):
+        begun(tmp_path / "runs" / name)
+    (tmp_path / "runs" / "net-a-2" / "recipe.toml").write_text("momentous = 0.9\n")
+    (tmp_path / "runs" / "net-a-3" / "recipe.toml").unlink()
+    folder, unfinished = choose_folder(None, Recipe(), "net-a")
+    assert (folder.path, unfinished) == (ours.relative_to(tmp_path), True)
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in told] == ["passed over runs/net-a-3", "passed over runs/net-a-2"]
+    assert choose_folder(None, Recipe(seed=1), "net-a")[1] is False
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path):
@@ -232,7 +313,7 @@ def test_frozen_layers_must_come_from_the_source(tmp_path, beside_the_bare_net):
         InputError, match=r"layers that `init_from` gives. Received: fc1, left as initialised \(the source has none"
     ):
         fit.main([*SMALL, "--init-from", "net.h5", "--freeze", "fc1", "--workdir", str(tmp_path / "run")])
-    assert not (tmp_path / "run" / "recipe.toml").exists()
+    assert [entry.name for entry in (tmp_path / "run").iterdir()] == [".lock"]  # nothing that would block the folder
 
 
 def test_divergence_names_the_step_and_a_way_out(tmp_path):
@@ -279,6 +360,55 @@ def test_several_workers_need_a_shared_folder(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
     with pytest.raises(InputError, match="--workdir"):
         fit.main(SMALL)
+
+
+def test_one_class_is_not_trained_on():
+    checks.check_classes(("a", "b"), Recipe())
+    with pytest.raises(InputError, match=r"at least two classes to train on\. Received: folder:x with train alone"):
+        checks.check_classes(("train",), Recipe(dataset="folder:x"))
+
+
+def test_a_folder_of_one_class_is_refused_before_training(tmp_path):
+    for name in ("1.jpg", "2.jpg"):
+        (tmp_path / "data" / "a").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / "a" / name).touch()
+    with pytest.raises(InputError, match="at least two classes"):
+        fit.main([*SMALL, "--dataset", f"folder:{tmp_path / 'data'}", "--workdir", str(tmp_path / "run")])
+
+
+@pytest.mark.parametrize(("precision", "advised"), [("float32", False), ("mixed_float16", True)])
+def test_a_divergent_loss_is_advised_what_it_has_not(tmp_path, precision, advised):
+    recipe = Recipe(precision=precision)
+    with pytest.raises(InputError, match="The loss became nan") as caught:
+        checks.check_loss(float("nan"), recipe, RunFolder(tmp_path), epoch=1, step=1, learning_rate=0.1)
+    assert ("--precision float32" in str(caught.value)) == advised
+
+
+@pytest.mark.parametrize(("name", "way"), [("run", "Mend them, or allow more"), ("new", "Mend or remove them, or allow more")])
+def test_ways_out_of_broken_images_are_those_there_are(tmp_path, name, way):
+    """A run that was begun would refuse the data without them."""
+    begun(tmp_path / "run")
+    with pytest.raises(InputError, match=rf"2 of 9 train images .*: x: why \(all in .*\). {way}"):
+        checks.check_broken("train", 2, 9, [("x", "why")], Recipe(), RunFolder(tmp_path / name))
+
+
+def test_colours_that_are_gone_are_measured_again(tmp_path):
+    wanted = Recipe(crop=32, scale=32, limit_images=20)
+    dataset = datasets.open_dataset("digits", limit_images=20)
+    folder = begun(tmp_path / "run")
+    first = session._colors(wanted, dataset, folder, resuming=False)
+    assert session._colors(wanted, dataset, folder, resuming=True) == first
+    folder.colors.write_text(json.dumps(dataclasses.asdict(color.IMAGENET)))
+    kept = session._colors(wanted, dataset, folder, resuming=True)
+    np.testing.assert_array_equal(kept.mean, color.IMAGENET.mean)
+
+
+@pytest.mark.parametrize("task", [{"type": "worker", "index": 2}, {"type": "worker", "index": -1}, {"type": "ps", "index": 0}])
+def test_a_task_that_its_cluster_has_not_is_told(monkeypatch, task):
+    cluster = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+    with pytest.raises(InputError, match=rf"type '{task['type']}', index {task['index']}; there are 1 of type chief and 2 of type"):
+        make_cluster("multi-worker")
 
 
 def test_a_stuck_loss_draws_a_warning(tmp_path, capsys):

@@ -7,6 +7,8 @@ from PIL import Image
 
 from keras_vgg import randomness
 from keras_vgg.data import images
+from keras_vgg.data.broken import BrokenImages
+from keras_vgg.data.split import in_memory
 
 ALMOST_ONE = 1 - 2.0**-24  # the largest fraction that a draw gives
 
@@ -320,14 +322,34 @@ def test_view_depends_on_key_and_seed_alone():
         ((375, 500), 256, [256, 341]),  # 341.33
         ((500, 375), 256, [341, 256]),
         ((120, 120), 224, [224, 224]),
-        ((100, 301), 50, [50, 150]),  # 150.5 goes to the even number
+        ((100, 301), 50, [50, 151]),  # 150.5 goes up
         ((100, 303), 50, [50, 152]),  # 151.5
+        ((176, 583), 72, [72, 239]),  # 238.5, which is a little less in float32
+        ((65500, 65500), 65500, [65500, 65500]),  # a product beyond int32
         ((1, 5000), 256, [256, 1_280_000]),
         ((6000, 8000), 384, [384, 512]),
     ],
 )
 def test_rescaled_size_by_hand(size, scale, expected):
     assert images.rescaled_size(*size, scale).numpy().tolist() == expected
+
+
+@pytest.mark.parametrize("mode", ["P", "1", "inverted L"])
+def test_a_bmp_with_a_palette_is_broken(mode):
+    """TensorFlow would give its indices as shades of grey."""
+    encoded = encode(gradient(90, 120).convert(mode.split()[-1]), "BMP")
+    if mode == "inverted L":
+        encoded = encoded[:54] + encoded[54 : 54 + 1024][::-1] + encoded[54 + 1024 :]
+    for function in (view, whole, lambda encoded, size: images.encoded_size(tf.constant(encoded))):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            function(encoded, 40 if function is view else [40, 50])
+    decoded = tf.data.Dataset.from_tensor_slices([encoded, encode(gradient(90, 120), "BMP")]).map(
+        lambda encoded: images.decode_view(encoded, 40, 0.5, 0.5, tf.constant(False), 32)
+    )
+    assert len(list(decoded.ignore_errors())) == 1
+    ledger = BrokenImages(in_memory([encoded], np.zeros(1), "memory"))
+    ledger.report(np.array([0]))
+    assert ledger.rows() == [("memory[0]", "a BMP with a palette: save it as PNG")]
 
 
 def test_size_of_a_jpeg_comes_from_its_header_alone():

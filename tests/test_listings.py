@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -5,6 +7,7 @@ import tensorflow as tf
 from keras_vgg.data import listings
 from keras_vgg.data.split import hold_out
 from keras_vgg.errors import InputError
+from keras_vgg.image_files import files_within, find_images
 
 
 def write(root, *names):
@@ -37,6 +40,23 @@ def test_other_names_of_the_validation_folder(tmp_path, name):
     assert contents(listings.open_folder(str(tmp_path)).validation) == {f"{name}/a/3": 0}
 
 
+@pytest.mark.parametrize(
+    ("train", "validation"), [("Train", "Val"), ("TRAIN", "TEST"), ("training", "validation"), ("Training", "Valid")]
+)
+def test_names_of_splits_in_capitals_and_in_full(tmp_path, train, validation):
+    write(tmp_path, f"{train}/a/1", f"{train}/b/2", f"{validation}/b/3")
+    dataset = listings.open_folder(str(tmp_path))
+    assert dataset.classes == ("a", "b")
+    assert contents(dataset.train) == {f"{train}/a/1": 0, f"{train}/b/2": 1}
+    assert contents(dataset.validation) == {f"{validation}/b/3": 1}
+
+
+def test_a_split_by_its_very_name_comes_first(tmp_path):
+    write(tmp_path, "Train/a/1", "train/b/2", "training/c/3", "Val/b/4", "val/b/5")
+    dataset = listings.open_folder(str(tmp_path))
+    assert (list(contents(dataset.train)), list(contents(dataset.validation))) == (["train/b/2"], ["val/b/5"])
+
+
 def test_val_comes_before_test(tmp_path):
     write(tmp_path, "train/a/1", "test/a/3", "val/a/4")
     assert list(contents(listings.open_folder(str(tmp_path)).validation)) == ["val/a/4"]
@@ -56,7 +76,8 @@ def test_a_tenth_is_held_out_without_a_validation_folder(tmp_path, prefix):
 
 
 def test_hidden_files_and_folders_are_no_images(tmp_path):
-    write(tmp_path, "a/1.jpg", "a/.DS_Store", "a/Thumbs.db", "b/2.jpg", ".git/config", "notes.txt")
+    write(tmp_path, "a/1.jpg", "a/.DS_Store", "a/Thumbs.db", "b/2.jpg", ".git/config", "notes.txt", "b/desktop.ini")
+    write(tmp_path, "a/.ipynb_checkpoints/1-checkpoint.jpg", "b/deep/.hidden/2.jpg")
     dataset = listings.open_folder(str(tmp_path))
     assert dataset.classes == ("a", "b")
     assert set(contents(dataset.train)) | set(contents(dataset.validation)) == {"a/1.jpg", "b/2.jpg"}
@@ -74,6 +95,43 @@ def test_names_in_any_script_and_with_spaces(tmp_path):
     dataset = listings.open_folder(str(tmp_path))
     assert dataset.classes == ("Vögel und Käfer", "鸟")
     assert contents(dataset.train) == {"train/Vögel und Käfer/ein Bild.jpg": 0, "train/鸟/1.jpg": 1}
+
+
+def test_names_that_are_not_utf8_can_be_printed(tmp_path):
+    root = os.fsencode(tmp_path)
+    for name in (b"train/caf\xe9", b"train/tea", b"val/caf\xe9"):
+        os.makedirs(os.path.join(root, name))
+        with open(os.path.join(root, name, b"\xff.jpg"), "w") as file:
+            file.write(name[:3].decode())
+    dataset = listings.open_folder(str(tmp_path))
+    assert dataset.classes == ("caf\\xe9", "tea")
+    assert contents(dataset.validation) == {"val": 0}
+    assert dataset.train.name_of(0) == f"{tmp_path}/train/caf\\xe9/\\xff.jpg"
+
+
+def test_linked_folders_are_followed_but_not_in_circles(tmp_path):
+    write(tmp_path, "data/a/1", "data/b/2", "elsewhere/3")
+    (tmp_path / "data" / "a" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "data" / "a")
+    found = sorted(files_within(tmp_path / "data" / "a"))
+    assert found == [str(tmp_path / "data/a/1"), str(tmp_path / "data/a/more/3")]
+    assert listings.open_folder(str(tmp_path / "data")).classes == ("a", "b")
+    assert find_images([str(tmp_path / "data")]) == (*found, str(tmp_path / "data/b/2"))
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match=r"folder that can be read\. Received: .* \(Permission denied\)"):
+        find_images([str(tmp_path)])
+
+
+def test_a_quoted_comma_after_a_space_is_no_value_more(tmp_path):
+    write(tmp_path, "1")
+    rows = "".join(f'1, "a, b", {split}\n' for split in ("train", "val"))
+    assert listings.open_csv(write_csv(tmp_path, f"path, label, split\n{rows}")).classes == ("a, b",)
 
 
 def test_home_is_expanded(tmp_path, monkeypatch):
@@ -158,6 +216,14 @@ def test_csv_of_a_spreadsheet(tmp_path):
     assert contents(dataset.validation) == {"c.jpg": 0}
 
 
+def test_csv_with_commas_and_spaces_that_say_nothing(tmp_path):
+    write(tmp_path, "1", "2")
+    text = 'path, label,split\n1, "a",train,\n2, a,val,\n'
+    dataset = listings.open_csv(write_csv(tmp_path, text))
+    assert dataset.classes == ("a",)
+    assert (contents(dataset.train), contents(dataset.validation)) == ({"1": 0}, {"2": 0})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -169,6 +235,9 @@ def test_csv_of_a_spreadsheet(tmp_path):
         ("\npath,label\n1,a\n", "must have columns path and label"),
         ("path,label\n", "must list images. Received: a header alone"),
         ("", "`csv:` must name a readable CSV file. Received: .*list.csv"),
+        ("path,label\n1,a,\n\n1,b,y\n", "line 4: more values than the header has names"),
+        ("path,label\n1,a,,y\n1,a,x,y\n", "line 2: more values than the header has names"),
+        ("path,label,split\n1,a,train\n1,b,val\n1,c,val\n", "its val rows have classes that its train rows have not: b, c"),
         ("path,label\n1,a\n1,a,b,c\n", "`csv:` must name a readable CSV file. Received: .*line 3"),
         ("path,label\nnone/1,a\nnone/2,b\n", "none of its first 2 images exists, e.g. .*none/1"),
         ("path,label,split\n1,a,train\n1,a,dev\n", "`split` must be train or val. Received: 'dev'"),

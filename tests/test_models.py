@@ -143,6 +143,8 @@ def test_mixed_precision_keeps_posteriors_in_float32():
         ({"dropout": 1.0}, r"`dropout` must lie in \[0, 1\).*dropout=1.0"),
         ({"dropout": -0.1}, r"`dropout` must lie in \[0, 1\).*dropout=-0.1"),
         ({"width": 0}, "`width` must be positive.*width=0"),
+        ({"width": float("inf")}, "`width` must be positive.*width=inf"),
+        ({"width": float("nan")}, "`width` must be positive.*width=nan"),
         ({"initializer": "xavier"}, "`initializer` must be one of glorot, gaussian, he.*'xavier'"),
         ({"pooling": "sum", "include_top": False}, "`pooling` must be .*'sum'"),
         ({"pooling": "avg"}, "`pooling` goes with `include_top=False`"),

@@ -3,7 +3,7 @@ import pathlib
 
 import pytest
 
-from keras_vgg import recipe
+from keras_vgg import preprocessing, recipe
 from keras_vgg.errors import InputError
 from keras_vgg.recipe import Recipe, read_recipe, resolve, to_toml
 
@@ -14,7 +14,7 @@ RECIPES = sorted(
 )
 
 OUT_OF_BOUNDS = {
-    "width": [0.0, -1.0, float("nan")],
+    "width": [0.0, -1.0, float("nan"), float("inf")],
     "crop": [31],
     "jitter": [(223, 512), (512, 256), (256,), (256, 384, 512)],
     "scale": [223],
@@ -26,6 +26,7 @@ OUT_OF_BOUNDS = {
     "momentum": [1.0, -0.1],
     "weight_decay": [-1e-4],
     "dropout": [1.0, -0.1],
+    "init_preprocessing": ["caffe"],  # without init_from
     "freeze": ["block1"],  # without init_from
     "seed": [-1, 2**40],
     "limit_images": [0],
@@ -86,7 +87,7 @@ def test_every_bound_has_a_failing_example():
 def test_choices_are_named(name):
     choices = {f.name: f.metadata["choices"] for f in dataclasses.fields(Recipe)}[name]
     for choice in choices:
-        assert getattr(Recipe(**{name: choice}), name) == choice
+        assert getattr(Recipe(**{"init_from": "run", name: choice}), name) == choice
     with pytest.raises(InputError, match=f"`{name}` must be one of {', '.join(choices)}. Received: 'other'"):
         Recipe(**{name: "other"})
 
@@ -176,6 +177,38 @@ def test_flags_override_the_file_and_the_file_the_defaults(tmp_path):
     assert resolved.batch_size == Recipe().batch_size
 
 
+@pytest.mark.parametrize(
+    ("layers", "scales"),
+    [
+        (({"jitter": (256, 512)}, {"scale": 300}), (300, 300)),
+        (({"scale": 300}, {"jitter": (256, 512)}), (256, 512)),
+        (({"scale": 300}, {"jitter": (256, 512)}, {"scale": 400}), (400, 400)),
+        (({"jitter": (256, 512)}, {"epochs": 3}), (256, 512)),
+    ],
+)
+def test_a_fixed_scale_and_jitter_replace_each_other(layers, scales, tmp_path):
+    resolved = resolve(*layers)
+    assert resolved.scales == scales
+    assert resolved.experiment() == resolve(read_recipe(written(tmp_path, to_toml(resolved)))).experiment()
+
+
+def test_a_fixed_scale_and_jitter_at_once_are_refused(tmp_path):
+    recipe.check_scales({"jitter": (256, 512)}, "The command line")
+    recipe.check_scales(read_recipe(written(tmp_path, to_toml(Recipe(jitter=(256, 512))))), "A run's recipe")
+    with pytest.raises(InputError, match=r"The command line must give `scale` or `jitter`.*Received: scale 256 and jitter 256 512"):
+        recipe.check_scales({"scale": 256, "jitter": (256, 512)}, "The command line")
+
+
+def test_a_scale_that_jitter_makes_idle_does_not_count():
+    assert Recipe(scale=300, jitter=(256, 512)).experiment() == Recipe(jitter=(256, 512)).experiment()
+    assert Recipe(scale=300).experiment() != Recipe().experiment()
+
+
+def test_names_of_preprocessings_are_those_there_are():
+    choices = {f.name: f.metadata["choices"] for f in dataclasses.fields(Recipe)}["init_preprocessing"]
+    assert set(choices) == set(preprocessing.BY_NAME)
+
+
 @pytest.mark.parametrize("layers", [(), ({"dataset": "digits"},), ({"dataset": "folder:x"}, {"dataset": "digits"})])
 def test_digits_are_neither_mirrored_nor_coloured(layers):
     assert (resolve(*layers).flip, resolve(*layers).color) == (False, False)
@@ -194,6 +227,7 @@ def test_other_data_sets_are_mirrored_and_coloured():
 
 def test_experiment_leaves_out_what_says_how_the_work_is_done():
     machine = {"micro_batch": 4, "strategy": "mirrored", "replicas": 2, "jit": False, "checkpoint_minutes": 1.0}
+    machine |= {"max_bad_fraction": 0.2}
     assert Recipe(**machine).experiment() == Recipe().experiment()
     assert set(Recipe().experiment()) == {f.name for f in dataclasses.fields(Recipe)} - set(machine)
     assert Recipe(seed=1).experiment() != Recipe().experiment()

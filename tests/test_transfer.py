@@ -170,13 +170,29 @@ def test_first_convolution_is_adapted_to_what_the_new_net_is_given(learned, give
     assert np.std(expected) > 0
 
 
-def test_nothing_is_adapted_where_both_want_the_same_or_the_source_does_not_say():
+def test_what_was_adapted_is_told():
+    source, model = net("A", seed=1), net("A", seed=2)
+    preprocessing.remember(source, preprocessing.CAFFE)
+    result = transfer.init_from(model, source, wants=preprocessing.TORCH)
+    assert list(result.adapted) == ["block1_conv1"]
+    told = f"adapted to this net's preprocessing: block1_conv1 (from {preprocessing.CAFFE} to {preprocessing.TORCH})"
+    assert str(result).splitlines()[1] == told
+
+
+def test_nothing_is_adapted_where_both_want_the_same():
+    source, model = net("A", seed=1), net("A", seed=2)
+    preprocessing.remember(source, preprocessing.TORCH)
+    result = transfer.init_from(model, source, wants=preprocessing.TORCH)
+    assert same(model.get_layer("block1_conv1").get_weights(), source.get_layer("block1_conv1").get_weights())
+    assert result.adapted == {}
+    assert "adapted" not in str(result)
+
+
+@pytest.mark.parametrize("arch", ["A", "D"])
+def test_a_source_that_does_not_say_what_it_wants_is_refused(arch):
     source = net("A", seed=1)
-    for said in (None, preprocessing.TORCH):
-        preprocessing.remember(source, said)
-        model = net("A", seed=2)
-        transfer.init_from(model, source, wants=preprocessing.TORCH)
-        assert same(model.get_layer("block1_conv1").get_weights(), source.get_layer("block1_conv1").get_weights())
+    with pytest.raises(InputError, match="want of an image is not known"):
+        transfer.init_from(net(arch, seed=2), source, wants=preprocessing.TORCH)
 
 
 def test_loaded_model_says_what_its_weights_want(tmp_path):

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import tensorflow as tf
 
+from keras_vgg.data import images
 from keras_vgg.data.split import Split
 
 
@@ -33,6 +34,8 @@ class BrokenImages:
             encoded, _ = self._split.read(tf.constant(index, tf.int64))
             if not encoded.numpy():
                 return "empty file"
+            if reason := images.what_is_refused(encoded).numpy().decode():
+                return reason
             tf.io.decode_image(encoded, channels=3, expand_animations=False)
         except Exception as error:  # any error here is the answer, not a fault
             return str(error).split("}} ")[-1].split(" [Op:")[0].strip().split("\n")[0]

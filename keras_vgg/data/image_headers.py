@@ -75,6 +75,16 @@ def what_is_not_decoded(encoded):
     return tf.where(tf.logical_and(number == FORMATS.index("WebP"), is_animated), "an animated WebP: save a frame of it", found)
 
 
+def has_grey_palette(encoded):
+    """Returns whether a BMP of 8 bits a pixel has the palette of all greys in order, a bool: its indices are its pixels then."""
+    head = _head(encoded)
+    start = tf.minimum(14 + head[14] + 256 * head[15], tf.strings.length(encoded))  # behind the file's header and the image's
+    padded = tf.strings.join([tf.strings.substr(encoded, start, 4 * 256), "\0" * (4 * 256)])
+    palette = tf.reshape(tf.io.decode_raw(padded, tf.uint8)[: 4 * 256], [256, 4])[:, :3]  # blue, green, red, nothing
+    is_grey = tf.reduce_all(palette == tf.constant([*range(256)], tf.uint8, [256, 1]))
+    return tf.logical_and(head[28] + 256 * head[29] == 8, is_grey)
+
+
 def count_scans(encoded):
     """Returns how many scans a JPEG has, int64, each of which a decoder goes over all pixels for; one for other formats.
 

@@ -8,6 +8,7 @@ so that a photograph of 8,000 pixels costs little more than one of 500.
 import tensorflow as tf
 
 from keras_vgg import randomness
+from keras_vgg.data import image_headers
 
 _REDUCTIONS = (1, 2, 4, 8)  # what a JPEG decoder can do by leaving out frequencies
 
@@ -43,7 +44,9 @@ def window(height, width, scale, top, left, crop: int):
         int32 `[top, left, height, width]` in pixels of the original image, rounded to whole ones, at least one pixel high and
         wide and within the image.
     """
-    original, zoom, rescaled = _rescaled(height, width, scale)
+    original = tf.cast(tf.stack([height, width]), tf.float32)
+    zoom = tf.cast(scale, tf.float32) / tf.reduce_min(original)
+    rescaled = tf.cast(rescaled_size(height, width, scale), tf.float32)
     # The crop starts at a whole pixel of the rescaled image, uniform over all places it can take.
     start = tf.minimum(tf.floor(tf.stack([top, left]) * (rescaled - crop + 1)), rescaled - crop)
     first = tf.minimum(tf.round(start / zoom), original - 1)
@@ -51,23 +54,22 @@ def window(height, width, scale, top, left, crop: int):
     return tf.cast(tf.concat([first, size], axis=0), tf.int32)
 
 
-def _rescaled(height, width, scale):
-    original = tf.cast(tf.stack([height, width]), tf.float32)
-    zoom = tf.cast(scale, tf.float32) / tf.reduce_min(original)
-    return original, zoom, tf.round(original * zoom)
-
-
 def rescaled_size(height, width, scale):
-    """Returns `[height, width]`, int32, of an image rescaled isotropically to smallest side `scale`, rounded."""
-    return tf.cast(_rescaled(height, width, scale)[2], tf.int32)
+    """Returns `[height, width]`, int32, of an image rescaled isotropically to smallest side `scale`, rounded, halves upward.
+
+    In whole numbers, as `evaluation.batches` has it too: floats of another precision round halves to another side.
+    """
+    sides, scale = tf.cast(tf.stack([height, width]), tf.int64), tf.cast(scale, tf.int64)
+    smallest = tf.reduce_min(sides)
+    return tf.cast((2 * sides * scale + smallest) // (2 * smallest), tf.int32)
 
 
 def decode_view(encoded, scale, top, left, mirrored, crop: int):
     """Decodes what `window` chooses and resizes it to the crop.
 
     Args:
-        encoded: scalar string: JPEG (grey and CMYK too), PNG, GIF (its first frame), BMP (without palette) or WebP, told by its
-            content.
+        encoded: scalar string: JPEG (grey and CMYK too), PNG, GIF (its first frame), BMP (grey, or without palette) or WebP,
+            told by its content.
         scale, top, left, crop: as for `window`.
         mirrored: whether to mirror the result left to right.
 
@@ -75,8 +77,8 @@ def decode_view(encoded, scale, top, left, mirrored, crop: int):
         `(crop, crop, 3)` uint8, RGB. Bilinear, as in Caffe; reductions beyond two are averaged beforehand.
 
     Raises:
-        tf.errors.InvalidArgumentError: for bytes that are no whole image. A JPEG that breaks off below the crop is not noticed:
-            decoding ends there, and the pixels are right.
+        tf.errors.InvalidArgumentError: for bytes that are no whole image, or one that would be decoded wrongly. A JPEG that
+            breaks off below the crop is not noticed: decoding ends there, and the pixels are right.
     """
     pixels = tf.cond(
         tf.io.is_jpeg(encoded),
@@ -110,10 +112,23 @@ def _other_window(encoded, scale, top, left, crop):
 
 
 def _decode(encoded):
+    encoded = tf.cond(tf.strings.substr(encoded, 0, 2) == "BM", lambda: _or_reason(encoded), lambda: encoded)
     # With `channels` unsaid, an animated WebP makes TensorFlow 2.21 write beyond its memory.
     image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     image.set_shape([None, None, 3])
     return image
+
+
+def _or_reason(encoded):
+    # What would be decoded wrongly gives way to the reason, which is no image and raises.
+    reason = what_is_refused(encoded)
+    return tf.where(reason == "", encoded, reason)
+
+
+def what_is_refused(encoded):
+    """Returns what an image is that is not decoded here, since its pixels would be wrong, a scalar string; empty if it is none."""
+    is_right = tf.logical_and(tf.strings.substr(encoded, 0, 2) == "BM", image_headers.has_grey_palette(encoded))
+    return tf.where(is_right, "", image_headers.what_is_not_decoded(encoded))
 
 
 def encoded_size(encoded):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_vgg import randomness
 from keras_vgg.errors import InputError
+from keras_vgg.image_files import printable
 
 HELD_OUT_FRACTION = 0.1
 """Share of the examples held out for validation where a data set has no such split."""
@@ -77,7 +78,7 @@ def files(paths: list[str], labels: np.ndarray) -> Split:
     return Split(
         len(paths),
         lambda index: (tf.io.read_file(tf.gather(path_tensor, index)), tf.gather(label_tensor, index)),
-        lambda index: os.fsencode(paths[index]).decode("utf-8", "backslashreplace"),
+        lambda index: printable(paths[index]),
     )
 
 

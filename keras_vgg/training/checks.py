@@ -14,10 +14,19 @@ def check_loss(loss: float, recipe: Recipe, folder: RunFolder, *, epoch: int, st
     """Raises `InputError` if the loss is infinite or no number; `epoch` and `step` count from one."""
     if not math.isfinite(loss):
         kept = f"the last good checkpoint is in {folder.path}" if folder.state.exists() else "there is no checkpoint yet"
+        precise = "" if recipe.precision == "float32" else ", or --precision float32"
         raise InputError(
             f"The loss became {loss} at epoch {epoch}, step {step} (learning rate {learning_rate:.3g}, init {recipe.init}, "
-            f"{recipe.precision}). Start anew with a lower --learning-rate, or --init glorot, or --precision float32; "
-            f"{kept}."
+            f"{recipe.precision}). Start anew with a lower --learning-rate, or --init glorot{precise}; {kept}."
+        )
+
+
+def check_classes(classes: tuple[str, ...], recipe: Recipe) -> None:
+    """Raises `InputError` if there are fewer than two `classes`: a net would soon be right without having learnt anything."""
+    if len(classes) < 2:
+        raise InputError(
+            f"`dataset` must hold at least two classes to train on. Received: {recipe.dataset} with {', '.join(classes)} alone; "
+            "there should be one folder or label a class."
         )
 
 
@@ -33,10 +42,11 @@ def check_broken(split: str, broken: float, size: int, named: list[tuple[str, st
     """
     if broken > recipe.max_bad_fraction * size:
         told = "; ".join(f"{name}: {reason}" for name, reason in named[:5])
+        ways = "Mend them" if folder.state.exists() else "Mend or remove them"  # a run begun needs its images where they were
         raise InputError(
             f"{int(broken)} of {size} {split} images could not be read, more than --max-bad-fraction "
             f"{recipe.max_bad_fraction:g}: {told}{'; …' if len(named) > 5 else ''} (all in {folder.broken}). "
-            "Mend or remove them, or allow more."
+            f"{ways}, or allow more."
         )
 
 

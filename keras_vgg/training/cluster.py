@@ -93,16 +93,23 @@ def _multi_worker(surroundings: str | None) -> Cluster:
     if surroundings == "TF_CONFIG":
         try:
             task = json.loads(os.environ["TF_CONFIG"])
-            workers = len(task["cluster"].get("worker", [])) + len(task["cluster"].get("chief", []))
+            jobs = {job: len(task["cluster"].get(job, [])) for job in ("chief", "worker")}
             index, kind = int(task["task"]["index"]), task["task"]["type"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 'TF_CONFIG must be JSON like {"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}. '
                 f"Received: {os.environ['TF_CONFIG']!r} ({error!r})."
             ) from error
+        if not 0 <= index < jobs.get(kind, 0):
+            there = " and ".join(f"{number} of type {job}" for job, number in jobs.items())
+            raise InputError(
+                f"The task of TF_CONFIG must be one of its cluster, counted from 0. Received: type {kind!r}, index {index}; "
+                f"there are {there}."
+            )
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-        if kind == "worker" and task["cluster"].get("chief"):
-            index += 1
+        workers = sum(jobs.values())
+        if kind == "worker":
+            index += jobs["chief"]
     elif surroundings == "SLURM":
         workers, index = int(os.environ["SLURM_STEP_NUM_TASKS"]), int(os.environ["SLURM_PROCID"])
         first, jobs, stride = _SLURM_PORTS

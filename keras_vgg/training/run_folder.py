@@ -41,7 +41,7 @@ class RunFolder:
         """
         if self.state.exists():
             ours, theirs = wanted.experiment(), self.read_recipe().experiment()
-            if differing := [name for name in ours if ours[name] != theirs[name]]:
+            if differing := [name for name in ours if ours[name] != theirs[name] and not _may_change(name, ours, theirs)]:
                 told = ", ".join(f"{name} {theirs[name]!r} there, {ours[name]!r} here" for name in differing)
                 raise InputError(f"`workdir` {self.path} holds a run of another recipe ({told}); give another folder.")
         elif self.path.is_dir() and not self.recipe.exists() and any(entry.name != _LOCK for entry in self.path.iterdir()):
@@ -79,14 +79,37 @@ class RunFolder:
         """Returns the recipe of the run in the folder."""
         return recipe.resolve(recipe.read_recipe(self.recipe))
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether the run came to its end."""
-        return self.summary.exists() and json.loads(self.summary.read_text())["finished"]
+    def is_finished(self, wanted: recipe.Recipe) -> bool:
+        """Whether the run came to the end that `wanted` has: one that its epochs ended goes on where more are wanted."""
+        if not self.summary.exists():
+            return False
+        summary = json.loads(self.summary.read_text())
+        return summary["finished"] and (summary["ended_by"] != "epochs" or wanted.epochs <= summary["epochs"])
 
     def write_summary(self, summary: dict) -> None:
         """Writes the outcome of the run; with it the run is finished."""
         files.write_text(self.summary, json.dumps(summary, indent=2) + "\n")
+
+
+def _may_change(name: str, ours: dict, theirs: dict) -> bool:
+    """Whether a run can be gone on with although the field `name` differs."""
+    match name:
+        case "dataset":  # where the data lie; whether they are the same, by sizes and classes, the checkpoint knows
+            kinds = {each[name].partition(":")[0] for each in (ours, theirs)}
+            return kinds in ({"folder"}, {"csv"})
+        case "init_from":  # where its weights lay, which the checkpoint has gone on from
+            return None not in (ours[name], theirs[name])
+        case "epochs":  # no update before the end depends on where the end is
+            return ours[name] > theirs[name]
+    return False
+
+
+def _is_of(folder: RunFolder, wanted: recipe.Recipe) -> bool:
+    try:
+        return folder.read_recipe().experiment() == wanted.experiment()
+    except InputError as error:  # another version's run, or nobody's, is no reason not to begin one
+        print(f"passed over {folder.path}, whose recipe cannot be read: {error}")
+        return False
 
 
 def choose_folder(workdir: str | None, wanted: recipe.Recipe, name: str) -> tuple[RunFolder, bool]:
@@ -101,10 +124,10 @@ def choose_folder(workdir: str | None, wanted: recipe.Recipe, name: str) -> tupl
     if workdir:
         folder = RunFolder(workdir)
         folder.check(wanted)
-        return folder, folder.state.exists() and not folder.is_finished
+        return folder, folder.state.exists() and not folder.is_finished(wanted)
     for path in sorted(RUNS.glob(f"{name}-*"), reverse=True):
         folder = RunFolder(path)
-        if folder.state.exists() and not folder.is_finished and folder.read_recipe().experiment() == wanted.experiment():
+        if folder.state.exists() and not folder.is_finished(wanted) and _is_of(folder, wanted):
             return folder, True
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     path, number = RUNS / f"{name}-{stamp}", 1

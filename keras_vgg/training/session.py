@@ -6,11 +6,13 @@ import json
 import keras
 import tensorflow as tf
 
-from keras_vgg import files, models, transfer
+from keras_vgg import files, models, preprocessing, transfer
 from keras_vgg.data import color, datasets
 from keras_vgg.data.split import Dataset
+from keras_vgg.errors import InputError
+from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.recipe import AUTO, Recipe, to_toml
-from keras_vgg.training import checkpoint, freezing
+from keras_vgg.training import checkpoint, checks, freezing
 from keras_vgg.training.cluster import Cluster, make_cluster
 from keras_vgg.training.memory import auto_micro_batch
 from keras_vgg.training.optimizer import SGD
@@ -41,6 +43,7 @@ def train(wanted: Recipe, folder: RunFolder) -> None:
     keras.config.set_dtype_policy(recipe.precision)
     keras.utils.set_random_seed(recipe.seed % 2**32)
     dataset = datasets.open_dataset(recipe.dataset, limit_images=recipe.limit_images)
+    checks.check_classes(dataset.classes, recipe)
     say(f"data: {dataset.description}, {dataset.train.size} + {dataset.validation.size} images, {len(dataset.classes)} classes")
     recipe = dataclasses.replace(
         recipe,
@@ -67,19 +70,32 @@ def train(wanted: Recipe, folder: RunFolder) -> None:
         num_frozen = freezing.freeze(model, frozen)
         optimizer = SGD(recipe.learning_rate, momentum=recipe.momentum, l2=recipe.weight_decay)
     say(f"model: net {recipe.arch}, {model.count_params():,} parameters{f', {num_frozen:,} of them frozen' if frozen else ''}")
-    trainer = Trainer(model, optimizer, recipe, dataset, colors, cluster, folder)
-    if resuming:
-        say(f"going on with {folder.path} at {trainer.restore()}")
-    elif recipe.init_from:
-        source = transfer.load_model(recipe.init_from)
-        transferred = transfer.init_from(model, source, wants=trainer.preprocessing)
+    given = Preprocessing(mean=colors.mean)
+    if recipe.init_from and not resuming:  # before the trainer, which begins to write
+        transferred = transfer.init_from(model, _source(recipe), wants=given)
         say(f"from {recipe.init_from}\n{transferred}")
         freezing.check_copied(frozen, transferred.left_random)
+    trainer = Trainer(model, optimizer, recipe, dataset, colors, given, cluster, folder)
+    if resuming:
+        say(f"going on with {folder.path} at {trainer.restore()}")
     if cluster.is_chief:  # only now: what failed before leaves no trace
         files.write_text(folder.recipe, to_toml(wanted))
         files.write_text(folder.classes, "".join(f"{name}\n" for name in dataset.classes))
         files.write_text(folder.colors, json.dumps(dataclasses.asdict(colors), indent=2) + "\n")
     trainer.run()
+
+
+def _source(recipe: Recipe) -> keras.Model:
+    """Returns the net that `recipe` starts from, with what its weights want of an image known."""
+    source = transfer.load_model(recipe.init_from)
+    if recipe.init_preprocessing:
+        preprocessing.remember(source, preprocessing.BY_NAME[recipe.init_preprocessing])
+    if not preprocessing.is_known(source):
+        raise InputError(
+            f"`init_from` must say what its weights want of an image. Received: {recipe.init_from}, which does not; "
+            "give --init-preprocessing caffe or torch."
+        )
+    return source
 
 
 def _micro_batch(recipe: Recipe, dataset: Dataset, cluster: Cluster, resumed: RunFolder | None) -> int:
@@ -93,6 +109,6 @@ def _micro_batch(recipe: Recipe, dataset: Dataset, cluster: Cluster, resumed: Ru
 def _colors(recipe: Recipe, dataset: Dataset, folder: RunFolder, resuming: bool) -> color.ColorStatistics:
     if recipe.color_statistics == "imagenet":
         return color.IMAGENET
-    if resuming:
+    if resuming and folder.colors.exists():  # the same images give the same, at the cost of reading them
         return color.ColorStatistics(**json.loads(folder.colors.read_text()))
     return color.measure(dataset.train, scale=recipe.test_scale, crop=recipe.crop)

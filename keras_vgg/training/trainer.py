@@ -48,11 +48,9 @@ class Trainer:
         recipe: the run, with `micro_batch` a number.
         dataset: what to train on.
         colors: colours of the training set.
+        preprocessing: what the model is given of an image.
         cluster: where to train.
         folder: the run folder.
-
-    Attributes:
-        preprocessing: what the model is given of an image.
     """
 
     def __init__(
@@ -62,6 +60,7 @@ class Trainer:
         recipe: Recipe,
         dataset: Dataset,
         colors: ColorStatistics,
+        preprocessing: Preprocessing,
         cluster: Cluster,
         folder: RunFolder,
     ):
@@ -69,18 +68,17 @@ class Trainer:
         self._recipe, self._dataset, self._cluster, self._folder = recipe, dataset, cluster, folder
         self._layout = Layout(recipe.batch_size, recipe.micro_batch, cluster.replicas)
         self._steps = self._layout.steps(dataset.train.size)
-        self.preprocessing = Preprocessing(mean=colors.mean)
         self._step = TrainingStep(
             model,
             optimizer,
             cluster.strategy,
-            preprocessing=self.preprocessing,
+            preprocessing=preprocessing,
             colors=colors if recipe.color else None,
             seed=recipe.seed,
             jit=recipe.jit,
         )
         title = f"net {recipe.arch}, {dataset.description}"
-        self._keeper = Keeper(folder, cluster, model, [*model.variables, *optimizer.variables], self.preprocessing, title)
+        self._keeper = Keeper(folder, cluster, model, [*model.variables, *optimizer.variables], preprocessing, title)
         if cluster.is_chief:
             checks.check_disk(folder, model.count_params())
         self._plateau = PlateauSchedule(recipe.patience)
@@ -181,6 +179,8 @@ class Trainer:
         for _ in range(one_pass.micro_steps(size, 0)):
             self._step.evaluate(next(self._validation))
             self._stop_if_alone()
+            # What is left is told in training images, so that these are not counted.
+            self._progress.show(f"epoch {self._position.epoch + 1}/{self._recipe.epochs}  validation")
         totals = self._totals(self._steps)
         if totals.stop:
             raise Stopped(self._stop.signal)
