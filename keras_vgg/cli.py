@@ -12,14 +12,12 @@ from collections.abc import Callable
 from absl.flags import argparse_flags
 
 from keras_vgg.errors import InputError
-from keras_vgg.recipe import Recipe
+from keras_vgg.recipe import PREPROCESSINGS, Recipe
 
 USER_ERROR = 2
 _PATIENCE = 0.2  # seconds
 _LONGEST_SLUG = 120  # bytes, well below the 255 of file systems: more is put around it
 BooleanOptionalAction = argparse_flags.argparse.BooleanOptionalAction
-PREPROCESSINGS = ("caffe", "torch", "caffe_rgb")
-"""Names of what weights want of an image, the keys of `preprocessing.BY_NAME`."""
 
 _NET_FLAGS = {
     "scales": {"nargs": "+", "type": int, "metavar": "Q", "help": "smallest sides (default: S, or the middle of the jitter)"},

@@ -15,6 +15,8 @@ from keras_vgg import configs, files
 from keras_vgg.errors import InputError
 
 AUTO = "auto"
+PREPROCESSINGS = ("caffe", "torch", "caffe_rgb")
+"""What weights may want of an image: the names in `preprocessing.BY_NAME`, which imports TensorFlow."""
 JIT_MULTIPLY_ADDS = 10**9
 """Multiply-adds an image from which compiling with XLA is the default: below, on two CPU cores, it gained nothing."""
 
@@ -49,7 +51,7 @@ class Recipe:
     init: str = _field("glorot", "initialisation of the kernels", choices=("glorot", "gaussian", "he"))
     init_from: str | None = _field(None, "run folder or weight file to start from: net A for a deeper net, or the same net")
     init_preprocessing: str | None = _field(
-        None, "what the weights of init_from want of an image, whatever their file says", choices=("caffe", "torch", "caffe_rgb")
+        None, "what the weights of init_from want of an image, whatever their file says", choices=PREPROCESSINGS
     )
     freeze: str | None = _field(
         None, "layers kept as init_from gives them: layers, blocks and ranges, e.g. block1-block4 or block1,block2_conv1"

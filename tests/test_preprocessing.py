@@ -4,7 +4,8 @@ import pytest
 import tensorflow as tf
 
 from keras_vgg.models import build_vgg
-from keras_vgg.preprocessing import CAFFE, TORCH, Preprocessing, attach, read_attached
+from keras_vgg.preprocessing import BY_NAME, CAFFE, TORCH, Preprocessing, attach, read_attached
+from keras_vgg.recipe import PREPROCESSINGS
 
 
 def pixels(dtype="uint8"):
@@ -18,6 +19,10 @@ def test_agrees_with_keras_applications(preprocessing, mode, dtype):
     outputs = preprocessing(tf.constant(pixels(dtype)))
     assert outputs.dtype == tf.float32
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_flags_name_what_there_is():
+    assert tuple(BY_NAME) == PREPROCESSINGS
 
 
 def test_one_pixel_by_hand():

@@ -177,6 +177,7 @@ def test_every_kind_of_image(served):
         ("PNG", "P"),
         ("GIF", "P"),
         ("BMP", "RGB"),
+        ("BMP", "L"),
         ("WEBP", "RGB"),
     ):
         buffer = io.BytesIO()

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import tensorflow as tf
 
-from keras_vgg.data import images
+from keras_vgg.data import image_headers
 from keras_vgg.data.split import Split
 
 
@@ -34,7 +34,7 @@ class BrokenImages:
             encoded, _ = self._split.read(tf.constant(index, tf.int64))
             if not encoded.numpy():
                 return "empty file"
-            if reason := images.what_is_refused(encoded).numpy().decode():
+            if reason := image_headers.what_is_not_decoded(encoded).numpy().decode():
                 return reason
             tf.io.decode_image(encoded, channels=3, expand_animations=False)
         except Exception as error:  # any error here is the answer, not a fault

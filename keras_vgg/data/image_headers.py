@@ -67,17 +67,17 @@ def announced_size(encoded):
 def what_is_not_decoded(encoded):
     """Returns what an image is that TensorFlow decodes wrongly or not at all, a scalar string; empty if it is none of these."""
     head = _head(encoded)
-    has_palette = head[28] + 256 * head[29] <= 8  # bits a pixel; its indices would be taken for shades of grey
+    has_palette = head[28] + 256 * head[29] <= 8  # bits a pixel; its indices are taken for shades of grey
+    is_wrong = tf.logical_and(has_palette, tf.logical_not(_has_grey_palette(encoded, head)))
     is_animated = tf.logical_and(head[15] == ord("X"), head[20] // 2 % 2 == 1)
     number = image_format(encoded)
     found = tf.constant("")
-    found = tf.where(tf.logical_and(number == FORMATS.index("BMP"), has_palette), "a BMP with a palette: save it as PNG", found)
+    found = tf.where(tf.logical_and(number == FORMATS.index("BMP"), is_wrong), "a BMP with a palette: save it as PNG", found)
     return tf.where(tf.logical_and(number == FORMATS.index("WebP"), is_animated), "an animated WebP: save a frame of it", found)
 
 
-def has_grey_palette(encoded):
-    """Returns whether a BMP of 8 bits a pixel has the palette of all greys in order, a bool: its indices are its pixels then."""
-    head = _head(encoded)
+def _has_grey_palette(encoded, head):
+    # A BMP of 8 bits a pixel with the palette of all greys in order: its indices are its pixels.
     start = tf.minimum(14 + head[14] + 256 * head[15], tf.strings.length(encoded))  # behind the file's header and the image's
     padded = tf.strings.join([tf.strings.substr(encoded, start, 4 * 256), "\0" * (4 * 256)])
     palette = tf.reshape(tf.io.decode_raw(padded, tf.uint8)[: 4 * 256], [256, 4])[:, :3]  # blue, green, red, nothing

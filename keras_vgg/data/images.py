@@ -121,14 +121,8 @@ def _decode(encoded):
 
 def _or_reason(encoded):
     # What would be decoded wrongly gives way to the reason, which is no image and raises.
-    reason = what_is_refused(encoded)
+    reason = image_headers.what_is_not_decoded(encoded)
     return tf.where(reason == "", encoded, reason)
-
-
-def what_is_refused(encoded):
-    """Returns what an image is that is not decoded here, since its pixels would be wrong, a scalar string; empty if it is none."""
-    is_right = tf.logical_and(tf.strings.substr(encoded, 0, 2) == "BM", image_headers.has_grey_palette(encoded))
-    return tf.where(is_right, "", image_headers.what_is_not_decoded(encoded))
 
 
 def encoded_size(encoded):
