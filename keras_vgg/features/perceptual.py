@@ -98,7 +98,7 @@ def _preprocessing(given) -> Preprocessing | None:
     if given is None or isinstance(given, Preprocessing):
         return given
     if given not in wanted.BY_NAME:
-        raise InputError(f"`preprocessing` must be {' or '.join(map(repr, wanted.BY_NAME))}. Received: preprocessing={given!r}.")
+        raise InputError(f"`preprocessing` must be one of {', '.join(wanted.BY_NAME)}. Received: preprocessing={given!r}.")
     return wanted.BY_NAME[given]
 
 
