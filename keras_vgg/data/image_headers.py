@@ -64,6 +64,8 @@ def announced_size(encoded):
     return tf.switch_case(image_format(encoded) + 1, branches)
 
 
+# Traced once: it is a rare case of every graph that decodes.
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 def what_is_not_decoded(encoded):
     """Returns what an image is that TensorFlow decodes wrongly or not at all, a scalar string; empty if it is none of these."""
     head = _head(encoded)

@@ -66,6 +66,7 @@ class View:
         return images.decode_view(encoded, scale, top, left, mirrored, self.crop)
 
 
+@tf.autograph.experimental.do_not_convert
 def micro_batches(
     split: Split,
     rows: Callable[[], Iterator[tuple[int, np.ndarray]]],

@@ -43,6 +43,7 @@ class Survey:
         return Survey(self.sizes[indices], self.labels[indices], self.fingerprints[indices])
 
 
+@tf.autograph.experimental.do_not_convert
 def survey(split: Split, *, stream=None) -> Survey:
     """Reads sizes (of JPEGs from their headers), labels and fingerprints of all images.
 
@@ -111,6 +112,7 @@ def group(survey: Survey, views: Views, crop: int, pixels: int, pending: np.ndar
     return [batch for batch in wanted if batch.size]
 
 
+@tf.autograph.experimental.do_not_convert
 def read_batches(split: Split, survey: Survey, views: Views, crop: int, batches: list[np.ndarray]) -> tf.data.Dataset:
     """Returns a data set of `(indices, places, images)`: a batch of `group`, which of it could be read, and their pixels.
 

@@ -54,12 +54,13 @@ class Network:
         self._crop_net = self._dense if pooling == "floor" else to_fully_convolutional(model, activation=None, share_weights=True)
         self._see = {DENSE: self._see_whole, MULTI_CROP: self._see_grid, CENTER: self._see_as_it_is}
         # Signatures without sizes: one graph for images of every shape.
+        traced = functools.partial(tf.function, input_signature=[PIXELS], autograph=False)
         self._functions = {
-            (kind, flip): tf.function(functools.partial(self.trace_posteriors, kind=kind, flip=flip), input_signature=[PIXELS])
+            (kind, flip): traced(functools.partial(self.trace_posteriors, kind=kind, flip=flip))
             for kind in self._see
             for flip in (False, True)
         }
-        self._score_map = tf.function(self.trace_score_map, input_signature=[PIXELS])
+        self._score_map = traced(self.trace_score_map)
 
     def posteriors(self, images, kind: str, *, flip: bool):
         """Returns the mean posteriors of each image over its views.

@@ -50,7 +50,8 @@ class FeatureNetwork:
         self.width = self._net.output_shape[-1]
         # Signatures without sizes: one graph for images of every shape.
         self._functions = {
-            flip: tf.function(functools.partial(self._trace, flip=flip), input_signature=[PIXELS]) for flip in (False, True)
+            flip: tf.function(functools.partial(self._trace, flip=flip), input_signature=[PIXELS], autograph=False)
+            for flip in (False, True)
         }
 
     def see(self, images, views: Views):

@@ -97,7 +97,7 @@ def _objective(content, style, net: keras.Model, settings: Settings):
     aims = {layer: contents[layer] for layer in settings.content_layers}
     grams = {layer: gram_matrix(styles[layer]) for layer in settings.style_layers}
 
-    @tf.function
+    @tf.function(autograph=False)
     def loss_and_gradient(picture):
         with tf.GradientTape() as tape:
             tape.watch(picture)

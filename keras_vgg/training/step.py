@@ -101,7 +101,7 @@ class TrainingStep:
             self._gradients = [sum_variable(tf.zeros(variable.shape)) for variable in self._variables]
             self._sums = sum_variable(tf.zeros([5], tf.float64))
 
-        @tf.function(jit_compile=jit)
+        @tf.function(jit_compile=jit, autograph=False)
         def gradients(batch: MicroBatch, loss_scale):
             images = tf.cast(batch.images, tf.float32)
             if colors is not None:
@@ -113,13 +113,13 @@ class TrainingStep:
                 loss = tf.reduce_sum(losses) * loss_scale
             return tape.gradient(loss, self._variables), sums
 
-        @tf.function(jit_compile=jit)
+        @tf.function(jit_compile=jit, autograph=False)
         def evaluate(batch: MicroBatch):
             return figures(model(preprocessing(batch.images), training=False), batch)[1]
 
         self._gradients_of, self._figures_of = gradients, evaluate
 
-    @tf.function
+    @tf.function(autograph=False)
     def accumulate(self, batch: MicroBatch, loss_scale, *, first: bool):
         """Adds the gradients (times `loss_scale`) and figures of one micro-batch per replica; the `first` begins the sum anew."""
 
@@ -134,7 +134,7 @@ class TrainingStep:
 
         self._strategy.run(on_replica, args=(batch,))
 
-    @tf.function
+    @tf.function(autograph=False)
     def evaluate(self, batch: MicroBatch):
         """Adds the figures of one micro-batch per replica, without training."""
         self._strategy.run(lambda batch: self._sums.assign_add(self._figures_of(batch)), args=(batch,))
@@ -149,7 +149,7 @@ class TrainingStep:
         """
         return Totals(*self._take_sums(tf.constant(float(stop), tf.float64)).numpy().tolist())
 
-    @tf.function
+    @tf.function(autograph=False)
     def _take_sums(self, stop):
         def on_replica():
             context = tf.distribute.get_replica_context()
@@ -160,7 +160,7 @@ class TrainingStep:
 
         return self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
 
-    @tf.function
+    @tf.function(autograph=False)
     def gradients_are_finite(self):
         """Whether the summed gradients hold no infinity and no NaN, on every replica (for loss scaling)."""
 
@@ -170,7 +170,7 @@ class TrainingStep:
 
         return tf.math.is_finite(self._strategy.experimental_local_results(self._strategy.run(on_replica))[0])
 
-    @tf.function
+    @tf.function(autograph=False)
     def update(self, divisor):
         """Changes the weights by the summed gradients over `divisor` (examples times loss scale)."""
 
