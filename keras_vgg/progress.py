@@ -51,7 +51,7 @@ class Progress:
         self._shown = now
         rate = self.images_per_second
         left = duration((self._total - self._done - self._counted) / rate) if rate else "?"
-        tail = f"  {format(rate, ',.0f' if rate >= 100 else '.3g')} {self._unit}/s  {self._most}{left} left"
+        tail = f"  {speed(rate)} {self._unit}/s  {self._most}{left} left"
         if self._live:  # a line that wraps could not be taken away again
             room = max(1, shutil.get_terminal_size().columns - 1 - len(tail))
             text = text if len(text) <= room else f"{text[: room - 1]}…"
@@ -66,6 +66,11 @@ class Progress:
         start = f"\r{' ' * self._length}\r" if self._live else ""
         self._length = 0 if end else len(text)
         print(start + text, end=end, file=self._stream, flush=True)
+
+
+def speed(number: float) -> str:
+    """Returns a speed as people read it, in three digits or all before the point: `0.0123`, `45.6`, `1,234`."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def duration(seconds: float) -> str:

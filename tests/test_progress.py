@@ -120,6 +120,11 @@ def test_durations(seconds, told):
     assert progress.duration(seconds) == told
 
 
+@pytest.mark.parametrize(("number", "told"), [(0.01234, "0.0123"), (45.64, "45.6"), (123.4, "123"), (1234.5, "1,234")])
+def test_speeds(number, told):
+    assert progress.speed(number) == told
+
+
 def test_time_left_is_what_is_left_at_the_rate_of_this_process(monkeypatch):
     """What an earlier process has done does not make this one faster."""
     clock = [100.0]

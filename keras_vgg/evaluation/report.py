@@ -12,6 +12,7 @@ from keras_vgg import files, picture
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.metrics import confusion, most_confused
 from keras_vgg.evaluation.results import Posteriors
+from keras_vgg.progress import speed
 
 NAMED = 40
 """Most classes whose names stand at the axes of the picture."""
@@ -31,7 +32,7 @@ def format_table(lines: Sequence[dict]) -> str:
             row[f"top-{k} error (95%)"] = f"{line[f'top-{k} error']:.1f} ({line[f'top-{k} low']:.1f}–{line[f'top-{k} high']:.1f})"
         paper = [line.get(f"paper top-{k}") for k in (1, 5)]
         row["paper"] = " / ".join(f"{value:.1f}" for value in paper if value is not None)
-        row["images/s"] = f"{line['images/s']:.3g}" if line["images/s"] != "" else ""
+        row["images/s"] = speed(line["images/s"]) if line["images/s"] != "" else ""
         rows.append(row)
     shown = pd.DataFrame(rows)
     return shown.loc[:, (shown != "").any()].to_string(index=False)

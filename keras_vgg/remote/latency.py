@@ -7,6 +7,8 @@ import time
 
 import numpy as np
 
+from keras_vgg.progress import speed
+
 PERCENTILES = (50, 95, 99)
 
 
@@ -36,7 +38,7 @@ class Report:
         )
         return (
             f"{self.requests} requests, {self.images} images, {self.failed} failed, {self.retries} retries; "
-            f"{latencies} a request; {self.images_per_second:.3g} images/s"
+            f"{latencies} a request; {speed(self.images_per_second)} images/s"
         )
 
 
