@@ -39,7 +39,7 @@ def draw_curves(path: pathlib.Path, history: list[dict], title: str) -> None:
 
 
 def _draw_curves(figure, table: pd.DataFrame) -> None:
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import LogFormatter, MaxNLocator
 
     loss, error, rate = figure.subplots(1, 3)
     mark = "o" if len(table) < 30 else None
@@ -56,6 +56,8 @@ def _draw_curves(figure, table: pd.DataFrame) -> None:
     error.set_ylim(bottom=0)
     rate.plot(table.epoch, table.learning_rate, drawstyle="steps-mid", color="C2")
     rate.set_yscale("log")
+    rate.yaxis.set_major_formatter(LogFormatter())  # plain text: the usual one writes formulas
+    rate.yaxis.set_minor_formatter(LogFormatter())
     rate.set_ylabel("learning rate")
     for axes in (loss, error, rate):
         axes.set_xlabel("epoch")
