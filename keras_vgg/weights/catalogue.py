@@ -127,16 +127,9 @@ def _caffe(arch, depth, sha1, parameters, top1, top5):
 
 
 def _features(arch, stem, sha256, parameters):
-    return Entry(
-        arch=arch,
-        batch_norm=False,
-        names=("imagenet_features",),
-        file=File(f"https://download.pytorch.org/models/{stem}-{sha256}.pth", f"sha256:{sha256}"),
-        file_without_top=None,
-        parameters=parameters,
+    return dataclasses.replace(
+        _torchvision(arch, ("imagenet_features",), stem, sha256, parameters, None, None),
         preprocessing="caffe_rgb",
-        top1=None,
-        top5=None,
         protocol="convolutions alone",
         licence="CC BY 4.0",
         source="the authors' convolutions for RGB, as ssd.pytorch has them, torchvision's IMAGENET1K_FEATURES",
