@@ -10,9 +10,8 @@ import os
 import tensorflow as tf
 
 from keras_vgg.errors import InputError
+from keras_vgg.training import slurm
 from keras_vgg.training.surroundings import scheduler
-
-_SLURM_PORTS = (12000, 1000, 16)  # first port, number of jobs with ports of their own, ports of a job on a node
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,17 +110,12 @@ def _multi_worker(surroundings: str | None) -> Cluster:
         if kind == "worker":
             index += jobs["chief"]
     elif surroundings == "SLURM":
-        workers, index = int(os.environ["SLURM_STEP_NUM_TASKS"]), int(os.environ["SLURM_PROCID"])
-        first, jobs, stride = _SLURM_PORTS
-        port = first + int(os.environ.get("SLURM_JOB_ID", "0")) % jobs * stride
-        # Which GPUs a task sees is Slurm's to say (--gpus-per-task). Its resolver is good for the addresses; its numbers of GPUs
-        # must only fit together, or it asks nvidia-smi and fails where there is none.
-        slurm = tf.distribute.cluster_resolver.SlurmClusterResolver(
-            port_base=port, gpus_per_node=workers, gpus_per_task=1, auto_set_gpu=False
-        )
+        every, index = slurm.addresses(os.environ)
+        workers = len(every)
+        # Which GPUs a task sees is Slurm's to say (--gpus-per-task).
         gpus = len(tf.config.get_visible_devices("GPU"))
         resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
-            slurm.cluster_spec(),
+            tf.train.ClusterSpec({"worker": every}),
             task_type="worker",
             task_id=index,
             rpc_layer="grpc",
