@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+import warnings
 
 import numpy as np
 import pytest
@@ -228,6 +229,29 @@ def test_large_c_is_solved_too_where_descriptors_are_much_alike():
     train /= np.linalg.norm(train, axis=1, keepdims=True)
     expected = exact_svm(train, labels, 100.0).decision_function(train)
     np.testing.assert_allclose(svm.decide(svm.Features(train, train), labels, 100.0), expected, atol=1e-3 * expected.std())
+
+
+@pytest.mark.parametrize(("images", "cost"), [(60, 1.0), (60, 100.0), (400, 0.01), (400, 100.0)])
+def test_long_features_are_solved_too(images, cost):
+    """Norms of some 200, duplicates, a feature of zeros, 1 positive in 20: by the gradient at the end, which knows no solver."""
+    random = np.random.default_rng(3)
+    train = np.maximum(random.normal(0.5, 1, (images, 100)), 0) * random.lognormal(2.5, 1, 100)
+    train[1], train[:, 7] = train[0], 0
+    signs = np.where(np.arange(images) % 20 == 0, 1.0, -1.0)
+    features = svm.Features(train, np.concatenate([np.zeros((1, 100)), np.eye(100)]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # that it is not solved
+        scores = svm.decide(features, (signs > 0).astype(int), cost)[:, 1]
+    weights = np.append(scores[1:] - scores[0], scores[0])  # of each feature, and of the constant
+    rows = np.column_stack([train, np.ones(images)])
+
+    def objective(weights):
+        slack = np.maximum(0, 1 - signs * (rows @ weights))
+        return weights @ weights / 2 + cost * slack @ slack, weights - 2 * cost * rows.T @ (signs * slack)
+
+    value, gradient = objective(weights)
+    # Strong convexity with modulus 1: value - least <= |gradient|^2 / 2.
+    assert gradient @ gradient / 2 <= 1e-5 * value
 
 
 def test_more_images_than_features_are_left_as_they_are():

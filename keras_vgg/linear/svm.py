@@ -5,7 +5,9 @@ a weight of a constant feature 1 and so is regularised too. C weighs the loss su
 one grid of powers of ten fit all layers and nets.
 
 It is solved in the primal by Newton steps, which arrive in some tens of them whatever C is. LIBLINEAR's dual takes thousands of
-rounds at C = 100 where descriptors are much alike, and scikit-learn ends it after 1,000, short of the optimum.
+rounds at C = 100 where descriptors are much alike, and scikit-learn ends it after 1,000, short of the optimum. Where features are
+far longer than one LIBLINEAR's Newton steps end early too: each SVM's duality gap is computed, and exact ones finish those
+that are not solved (`squared_hinge`).
 """
 
 import dataclasses
@@ -15,6 +17,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from keras_vgg.errors import InputError
+from keras_vgg.linear import squared_hinge
 
 COSTS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Among which C is chosen."""
@@ -74,11 +77,28 @@ def decide(features: Features, labels: np.ndarray, cost: float) -> np.ndarray:
     from sklearn.svm import LinearSVC
 
     with warnings.catch_warnings():
-        # Of descriptors far longer than one and a large C: the gradient is then as near to zero as float64 can tell.
+        # Whether it is solved is told by the gap, which is computed below.
         warnings.simplefilter("ignore", ConvergenceWarning)
         machine = LinearSVC(C=cost, dual=False, tol=_TOLERANCE).fit(features.train, labels)
-    scores = machine.decision_function(features.test)
-    return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores  # of two classes it gives one score
+    train, test = _with_constant(features.train), _with_constant(features.test)
+    weights, gaps = np.column_stack([machine.coef_, machine.intercept_]), []
+    positive = [1] if len(weights) == 1 else machine.classes_  # of two classes it gives one machine
+    for row, label in enumerate(positive):
+        weights[row], gap = squared_hinge.finish(train, np.where(labels == label, 1.0, -1.0), cost, weights[row])
+        gaps.append(gap)
+    if max(gaps) > squared_hinge.GAP:
+        unsolved = sum(gap > squared_hinge.GAP for gap in gaps)
+        warnings.warn(
+            f"{unsolved} of {len(gaps)} SVMs with C = {cost:g} are not solved: their duality gap is up to {max(gaps):.1e} of the "
+            f"objective, above {squared_hinge.GAP:.0e}. Normalise the descriptors or give smaller --costs.",
+            stacklevel=2,
+        )
+    scores = test @ weights.T
+    return np.column_stack([-scores, scores]) if len(weights) == 1 else scores
+
+
+def _with_constant(values: np.ndarray) -> np.ndarray:
+    return np.column_stack([values, np.ones(len(values))])
 
 
 def choose_cost(costs: Sequence[float], measure: Callable[[float], float]) -> float:
