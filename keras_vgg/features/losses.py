@@ -84,8 +84,8 @@ class PerceptualLoss(keras.losses.Loss):
 
     `sum of content[l] * content_loss + sum of style[l] * style_loss + total_variation * total_variation(y_pred)` for each image.
 
-    On the authors' weights it is of the order of 4e5. Under the policy mixed_float16 Keras' loss scaling then skips the first updates until its scale has fallen far enough, and says nothing; weights of layers that
-    bring the loss to the order of one help against that.
+    On the authors' weights it is of the order of 4e5. Under the policy mixed_float16 Keras' loss scaling then skips the first
+    updates until its scale has fallen far enough, and says nothing; scale the loss down by the weights of its layers.
 
     Args:
         model: of `perceptual_model`, for images of the range that is trained on.
