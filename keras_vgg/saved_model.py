@@ -91,7 +91,8 @@ def export_saved_model(
         InputError: if there is no such net, an option is out of range, the version exists, or the disk refuses.
 
     Example:
-        >>> export_saved_model("runs/flowers17", "models/vgg", scales=(72, 88, 104), flip=True).path
+        >>> from keras_vgg.saved_model import export_saved_model
+        >>> export_saved_model("runs/flowers17", "models/vgg", scales=(72, 88, 104), flip=True).path  # doctest: +SKIP
         PosixPath('models/vgg/1')
     """
     root = pathlib.Path(path)

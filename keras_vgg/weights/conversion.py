@@ -67,6 +67,7 @@ def convert(
         InputError: for a source that is no VGG net, and where the target cannot be written.
 
     Example:
+        >>> from keras_vgg.weights.conversion import convert
         >>> print(convert("vgg16-397923af.pth", "vgg16.keras"))  # doctest: +SKIP
     """
     suffix_of(target)
