@@ -96,7 +96,7 @@ def _catalogue_entry(arch: str, batch_norm: bool, weights) -> catalogue.Entry | 
     if isinstance(weights, str) and weights in names:
         return catalogue.find(arch, weights, batch_norm)
     is_path = isinstance(weights, str | os.PathLike)  # `os.path.exists(True)` would mean the standard output
-    if weights is None or (is_path and os.path.exists(weights)):
+    if weights is None or (is_path and os.path.exists(os.path.expanduser(weights))):
         return None
     if isinstance(weights, str) and weights.startswith("imagenet"):
         catalogue.find(arch, weights, batch_norm)  # says what there is
