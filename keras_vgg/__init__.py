@@ -1,7 +1,83 @@
 """VGG (Simonyan & Zisserman, ICLR 2015), the whole system, on TensorFlow and Keras 3.
 
-Importing the package costs nothing: TensorFlow is imported by the module that needs it, so that `--help`,
-`configs` and `recipe` answer at once.
+After `import keras_vgg` alone every public module is there, as in `keras_vgg.applications.VGG19(weights=None)`. Importing the
+package costs nothing: a module is imported when it is first asked for, and TensorFlow by the module that needs it, so that
+`--help`, `configs` and `recipe` answer at once.
 """
 
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers and editors
+    from keras_vgg import (
+        applications,
+        client,
+        configs,
+        convert,
+        data,
+        describe,
+        errors,
+        evaluate,
+        evaluation,
+        export,
+        extract,
+        features,
+        fit,
+        fully_convolutional,
+        layers,
+        linear,
+        models,
+        predict,
+        preprocessing,
+        recipe,
+        remote,
+        saved_model,
+        serving,
+        style,
+        training,
+        transfer,
+        transfer_eval,
+        weights,
+    )
+
 __version__ = "0.1.0"
+__all__ = [
+    "applications",
+    "client",
+    "configs",
+    "convert",
+    "data",
+    "describe",
+    "errors",
+    "evaluate",
+    "evaluation",
+    "export",
+    "extract",
+    "features",
+    "fit",
+    "fully_convolutional",
+    "layers",
+    "linear",
+    "models",
+    "predict",
+    "preprocessing",
+    "recipe",
+    "remote",
+    "saved_model",
+    "serving",
+    "style",
+    "training",
+    "transfer",
+    "transfer_eval",
+    "weights",
+]
+
+
+def __getattr__(name: str):
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -102,6 +102,7 @@ def layer_facts(
 ) -> list[LayerFacts]:
     """Returns the layers of net `arch` in order, pooling and normalisation included.
 
+    >>> from keras_vgg.configs import layer_facts
     >>> sum(layer.parameters for layer in layer_facts("D"))
     138357544
     """

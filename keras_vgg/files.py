@@ -135,9 +135,9 @@ def read_recipe_file(path: str | pathlib.Path) -> dict:
     Raises:
         InputError: for a file that is missing or not TOML.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # a byte-order mark is an editor's, and no TOML
     except OSError as error:
         raise InputError(f"A recipe must be a readable TOML file. Received: {path} ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -43,9 +43,12 @@ def to_fully_convolutional(
         InputError: if `model` has no top, several outputs, or is no chain of the layers of a VGG net.
 
     Example:
-        >>> dense = to_fully_convolutional(keras_vgg.applications.VGG16())
-        >>> dense.predict(images).shape  # (B, 384, 512, 3)
-        (B, 6, 10, 1000)
+        >>> import numpy as np
+        >>> import keras_vgg
+        >>> model = keras_vgg.applications.VGG16(weights=None)
+        >>> dense = keras_vgg.fully_convolutional.to_fully_convolutional(model)
+        >>> dense(np.zeros((1, 384, 512, 3), np.float32)).shape
+        TensorShape([1, 6, 10, 1000])
     """
     if pooling not in POOLINGS:
         raise InputError(f"`pooling` must be 'floor' or 'ceil'. Received: pooling={pooling!r}.")

@@ -18,6 +18,7 @@ def find_images(patterns: Sequence[str]) -> tuple[str, ...]:
     """
     found = []
     for pattern in patterns:
+        pattern = os.path.expanduser(pattern)
         if os.path.isdir(pattern):
             paths = sorted(str(pathlib.PurePath(path)) for path in files_within(pattern) if os.path.isfile(path))
         elif os.path.exists(pattern):

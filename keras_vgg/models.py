@@ -47,6 +47,7 @@ def build_vgg(
         InputError: (a `ValueError`) for an argument out of range, before anything is built.
 
     Example:
+        >>> from keras_vgg.models import build_vgg
         >>> build_vgg("D").count_params()
         138357544
     """

@@ -88,8 +88,11 @@ def for_model(model: keras.Model) -> Preprocessing:
         InputError: if it is not known, as for random weights.
 
     Example:
-        >>> model = keras_vgg.applications.VGG16(weights="imagenet")
-        >>> posteriors = model.predict(keras_vgg.preprocessing.for_model(model)(images))
+        >>> import numpy as np
+        >>> import keras_vgg
+        >>> images = np.zeros((1, 224, 224, 3), np.float32)  # RGB, 0 to 255
+        >>> model = keras_vgg.applications.VGG16(weights="imagenet")  # doctest: +SKIP
+        >>> posteriors = model.predict(keras_vgg.preprocessing.for_model(model)(images))  # doctest: +SKIP
     """
     known = _BY_LAYER.get(_first_convolution(model))
     if known is None:

@@ -1,8 +1,9 @@
 """The live line of long work: one that is rewritten on a terminal, one now and then in a file."""
 
 import shutil
-import sys
 import time
+
+from keras_vgg import streams
 
 _TERMINAL_SECONDS, _FILE_SECONDS = 0.2, 30.0
 
@@ -18,7 +19,7 @@ class Progress:
         may_end_early: whether less than the total may be needed.
     """
 
-    def __init__(self, total: float, done: float = 0, stream=sys.stdout, *, unit: str = "images", may_end_early: bool = False):
+    def __init__(self, total: float, done: float = 0, stream=None, *, unit: str = "images", may_end_early: bool = False):
         self._total, self._done, self._stream, self._unit = total, done, stream, unit
         self._most = "≤ " if may_end_early else ""
         self._live = stream is not None and stream.isatty()
@@ -53,8 +54,10 @@ class Progress:
         left = duration((self._total - self._done - self._counted) / rate) if rate else "?"
         tail = f"  {speed(rate)} {self._unit}/s  {self._most}{left} left"
         if self._live:  # a line that wraps could not be taken away again
-            room = max(1, shutil.get_terminal_size().columns - 1 - len(tail))
-            text = text if len(text) <= room else f"{text[: room - 1]}…"
+            text, tail = streams.shown(text, self._stream), streams.shown(tail, self._stream)
+            cut = streams.shown("…", self._stream)
+            room = max(len(cut), shutil.get_terminal_size().columns - 1 - len(tail))
+            text = text if len(text) <= room else f"{text[: room - len(cut)]}{cut}"
         self._write(text + tail, end="" if self._live else "\n")
 
     def say(self, text: str) -> None:

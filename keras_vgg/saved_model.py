@@ -91,10 +91,11 @@ def export_saved_model(
         InputError: if there is no such net, an option is out of range, the version exists, or the disk refuses.
 
     Example:
-        >>> export_saved_model("runs/flowers17", "models/vgg", scales=(72, 88, 104), flip=True).path
+        >>> from keras_vgg.saved_model import export_saved_model
+        >>> export_saved_model("runs/flowers17", "models/vgg", scales=(72, 88, 104), flip=True).path  # doctest: +SKIP
         PosixPath('models/vgg/1')
     """
-    root = pathlib.Path(path)
+    root = pathlib.Path(path).expanduser()
     if version is not None and version < 1:
         raise InputError(f"`version` must be a whole number from 1. Received: version={version}.")
     if version is not None and (root / str(version)).exists():

@@ -115,7 +115,7 @@ def _read_image(path: str, size: int):
 
 def _paint(painting, content, style, net, settings):
     done, failed = painting.Progress(0, float("nan"), content), None
-    with StopRequest() as stop, Progress(settings.steps, stream=sys.stdout, unit="steps") as progress:
+    with StopRequest("keeping the picture so far") as stop, Progress(settings.steps, stream=sys.stdout, unit="steps") as progress:
 
         def watch(now):
             nonlocal done

@@ -11,8 +11,8 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "keras_vgg"
 
 # Imports run downward. A part is a module or a package of `keras_vgg`; what is in no level is a command, above all of them.
 LEVELS = (
-    ("errors", "randomness", "huge_pages", "xla", "progress"),
-    ("configs", "files", "image_files"),
+    ("errors", "randomness", "huge_pages", "xla", "streams"),
+    ("configs", "files", "image_files", "progress"),
     ("recipe", "picture"),
     ("layers", "preprocessing", "cli", "remote"),
     ("models", "data"),
@@ -58,9 +58,11 @@ MODULES = modules()
 
 
 def imports_of(name):
-    """Dotted names that a module imports anywhere in it; of our own, the modules."""
+    """Dotted names that a module imports anywhere in it, not for type checkers alone; of our own, the modules."""
     found = set()
-    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    unseen = {node for block in ast.walk(tree) if _is_for_type_checkers(block) for node in ast.walk(block)}
+    for node in set(ast.walk(tree)) - unseen:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -69,6 +71,10 @@ def imports_of(name):
                 whole = f"{node.module}.{alias.name}"
                 found.add(whole if whole in MODULES else node.module)
     return found
+
+
+def _is_for_type_checkers(node):
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def own_imports_of(name):

@@ -86,7 +86,7 @@ def _open_folder(path: str, sets: Sequence[str]) -> MultiLabel:
 
 def _read_list(path: pathlib.Path) -> list[str]:
     try:
-        names = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"Expected a list of images, one a line. Received: {path} ({error}).") from error
     if not names:

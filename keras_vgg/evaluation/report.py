@@ -46,7 +46,7 @@ def read_tables(folder: pathlib.Path) -> list[dict]:
     """
     path = folder / _TABLE
     try:
-        lines = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        lines = json.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else []
     except ValueError as error:
         raise InputError(f"Expected the table of earlier evaluations. Received: {path} ({error}); mend or remove it.") from error
     return [line for line in lines if {*_IDENTITY, "posteriors"} <= set(line)]  # of other versions there may be others

@@ -159,7 +159,7 @@ def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str
     Raises:
         InputError: if there is no such net, or it has no top and needs one.
     """
-    path = pathlib.Path(run_or_file)
+    path = pathlib.Path(run_or_file).expanduser()
     file = transfer.find_model(path)
     weights = weight_file.open_weights(file)
     if needs_top and not weights.include_top:
@@ -192,7 +192,7 @@ def _numbers(names: tuple[str, ...]) -> list[int] | None:
 
 def _read_classes(path: pathlib.Path) -> tuple[str, ...]:
     try:
-        return tuple(path.read_text(encoding="utf-8").splitlines())
+        return tuple(path.read_text(encoding="utf-8-sig").splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"Expected class names, one a line. Received: {path} ({error}).") from error
 
@@ -204,7 +204,7 @@ def imagenet_classes() -> tuple[tuple[str, str], ...]:
     Raises:
         InputError: if they cannot be had.
     """
-    index = json.loads(download.fetch(catalogue.CLASS_INDEX).read_text())
+    index = json.loads(download.fetch(catalogue.CLASS_INDEX).read_text(encoding="utf-8-sig"))
     return tuple(tuple(index[str(label)]) for label in range(IMAGENET_CLASSES))
 
 

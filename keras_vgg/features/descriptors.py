@@ -62,6 +62,8 @@ def descriptors(features: Sequence[Sequence[np.ndarray]], protocol: DescriptorPr
         whole row is NaN.
 
     Example:
+        >>> import numpy as np
+        >>> from keras_vgg.features.descriptors import DescriptorProtocol, descriptors
         >>> descriptors([[np.array([[3.0, 0.0]]), np.array([[3.0, 8.0]])]], DescriptorProtocol())
         array([[0.6, 0.8]], dtype=float32)
     """

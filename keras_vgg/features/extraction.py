@@ -93,9 +93,15 @@ def extract(
         InputError: for whatever the user can mend, such as a layer that a net does not have, before any image is read.
 
     Example:
-        >>> source = open_feature_source("runs/flowers17")
-        >>> found = extract(dataset.train, [source], DescriptorProtocol(scales=(72, 104)), pathlib.Path("descriptors"))
-        >>> found.values.shape
+        >>> import pathlib
+        >>> from keras_vgg.data.datasets import open_dataset
+        >>> from keras_vgg.features.descriptors import DescriptorProtocol
+        >>> from keras_vgg.features.extraction import extract, open_feature_source
+        >>> dataset = open_dataset("folder:flowers17")  # doctest: +SKIP
+        >>> source = open_feature_source("runs/flowers17")  # doctest: +SKIP
+        >>> protocol = DescriptorProtocol(scales=(72, 104))
+        >>> found = extract(dataset.train, [source], protocol, pathlib.Path("descriptors"))  # doctest: +SKIP
+        >>> found.values.shape  # doctest: +SKIP
         (1224, 1024)
     """
     if not sources:

@@ -51,6 +51,7 @@ def steps(arch: str, *, batch_norm: bool = False) -> Iterator[Step]:
 def resolve(layers: Sequence[str], arch: str, *, batch_norm: bool = False) -> dict[str, str]:
     """Returns `{name as given: name of the step}` for the activations that `layers` name.
 
+    >>> from keras_vgg.features.layer_names import resolve
     >>> resolve(["block3_conv3", "conv4_1"], "D")
     {'block3_conv3': 'relu3_3', 'conv4_1': 'conv4_1'}
 

@@ -26,7 +26,9 @@ def gram_matrix(features):
         `(B, C, C)` float32.
 
     Example:
-        >>> gram_matrix(model(images)["relu3_3"]).shape  # images: (1, 256, 256, 3)
+        >>> import numpy as np
+        >>> from keras_vgg.features import gram_matrix
+        >>> gram_matrix(np.zeros((1, 64, 64, 256), np.float32)).shape  # as of relu3_3
         TensorShape([1, 256, 256])
     """
     features = ops.cast(features, "float32")
@@ -101,7 +103,11 @@ class PerceptualLoss(keras.losses.Loss):
         InputError: for a layer that `model` does not put out, weights that are not positive, or a model of another kind.
 
     Example:
-        >>> loss = PerceptualLoss(perceptual_model("D", ("relu2_2",), value_range=(0, 1)), total_variation=0.1)
+        >>> import keras
+        >>> from keras_vgg.features import PerceptualLoss, perceptual_model
+        >>> model = perceptual_model("D", ("relu2_2",), weights=None, preprocessing="caffe", value_range=(0, 1))
+        >>> loss = PerceptualLoss(model, total_variation=0.1)
+        >>> generator = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3, padding="same")])
         >>> generator.compile("adam", loss=loss)  # y_true and y_pred: (B, height, width, 3)
     """
 

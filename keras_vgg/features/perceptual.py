@@ -60,8 +60,10 @@ def perceptual_model(
         InputError: (a `ValueError`) for arguments or weights that do not fit, before anything is built.
 
     Example:
-        >>> model = perceptual_model("D", ("relu2_2", "relu3_3"), value_range=(0, 1))
-        >>> model(images)["relu3_3"].shape  # images: (1, 256, 256, 3)
+        >>> import numpy as np
+        >>> from keras_vgg.features import perceptual_model
+        >>> model = perceptual_model("D", ("relu2_2", "relu3_3"), weights=None, preprocessing="caffe", value_range=(0, 1))
+        >>> model(np.zeros((1, 256, 256, 3), np.float32))["relu3_3"].shape
         TensorShape([1, 64, 64, 256])
     """
     if pooling not in POOLINGS:

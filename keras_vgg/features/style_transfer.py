@@ -69,8 +69,11 @@ def style_transfer(
         InputError: for arrays that are no such images, or if the loss is no longer finite: `watch` has seen the picture before.
 
     Example:
+        >>> import numpy as np
+        >>> from keras_vgg.features.style_transfer import Settings, open_net, style_transfer
+        >>> photo, painting = np.zeros((2, 256, 256, 3), np.uint8)  # RGB
         >>> settings = Settings(style_weight=20)
-        >>> picture = style_transfer(photo, painting, open_net("D", "imagenet", settings), settings)
+        >>> picture = style_transfer(photo, painting, open_net("D", "imagenet", settings), settings)  # doctest: +SKIP
     """
     settings = settings or Settings()
     content, style = (_as_batch(image, name) for image, name in ((content, "content"), (style, "style")))

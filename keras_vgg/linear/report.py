@@ -98,7 +98,7 @@ def _identity(line: dict) -> tuple:
 
 
 def _read(path: pathlib.Path) -> list[dict]:
-    lines = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    lines = json.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else []
     return [line for line in lines if {*_IDENTITY, "by class"} <= set(line)]  # of other versions there may be others
 
 

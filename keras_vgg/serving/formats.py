@@ -96,10 +96,11 @@ def export_file(model_or_run: keras.Model | str | os.PathLike, path: str | os.Pa
         InputError: for a wrong name, a package that is missing, a net that is not in float32, or as `export_saved_model`.
 
     Example:
-        >>> export_file("runs/flowers17", "flowers17.onnx", format="onnx").inputs
+        >>> from keras_vgg.serving.formats import export_file
+        >>> export_file("runs/flowers17", "flowers17.onnx", format="onnx").inputs  # doctest: +SKIP
         'images (batch, height, width, 3) float32'
     """
-    path, kind = pathlib.Path(path), _format(format)
+    path, kind = pathlib.Path(path).expanduser(), _format(format)
     if path.suffix != kind.suffix:
         raise InputError(f"The name of an {format} file should end in {kind.suffix}. Received: {path}.")
     if missing := [name for name in kind.needs if importlib.util.find_spec(name) is None]:

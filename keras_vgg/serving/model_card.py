@@ -84,7 +84,7 @@ def read_table(folder: str | pathlib.Path) -> list[dict]:
     """
     path = pathlib.Path(folder) / _EVALUATION_TABLE
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(rows, list) or not all(isinstance(row, dict) and "net" in row for row in rows):
             raise ValueError("it holds no rows of nets")
         return rows
@@ -99,7 +99,7 @@ def _summary(run: pathlib.Path) -> dict | None:
     if not path.exists():
         return None  # not finished
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise InputError(f"Expected the summary of a run as JSON. Received: {path} ({error}).") from error
     return {name: summary[name] for name in ("best_epoch", "best_val_top1_error", "best_val_top5_error") if name in summary}

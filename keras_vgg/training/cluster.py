@@ -10,7 +10,7 @@ import os
 import tensorflow as tf
 
 from keras_vgg.errors import InputError
-from keras_vgg.training import slurm
+from keras_vgg.training import slurm, waiting
 from keras_vgg.training.surroundings import scheduler
 
 
@@ -123,6 +123,8 @@ def _multi_worker(surroundings: str | None) -> Cluster:
         )
     else:
         raise InputError("`strategy` multi-worker needs TF_CONFIG, or a Slurm step of several tasks (srun). Received: neither.")
+    spec = resolver.cluster_spec().as_dict()
+    waiting.meet([*spec.get("chief", []), *spec.get("worker", [])], index)
     made = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     local = made.num_replicas_in_sync // workers
     return Cluster(

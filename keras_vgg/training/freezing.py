@@ -10,6 +10,7 @@ from keras_vgg.errors import InputError
 def frozen_layers(arch: str, freeze: str | None) -> tuple[str, ...]:
     """Returns the layers that `freeze` names, in the order of the net.
 
+    >>> from keras_vgg.training.freezing import frozen_layers
     >>> frozen_layers("A", "block1-block2, fc1")
     ('block1_conv1', 'block2_conv1', 'fc1')
 

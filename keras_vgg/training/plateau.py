@@ -8,7 +8,7 @@ DROPS = 3
 
 def learning_rate_of(optimizer: keras.optimizers.Optimizer) -> float:
     """The learning rate as a number, whatever strategy the optimizer was made under."""
-    return float(optimizer.learning_rate.value.numpy())
+    return float(str(optimizer.learning_rate.value.numpy()))  # 0.0003, and not the float64 nearest to a float32
 
 
 class PlateauSchedule(keras.callbacks.ReduceLROnPlateau):

@@ -1,5 +1,6 @@
 """The folder of a run: which files it has, whose it is, and how to find one to go on with."""
 
+import contextlib
 import datetime
 import fcntl
 import json
@@ -20,7 +21,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | pathlib.Path):
-        self.path = pathlib.Path(path)
+        self.path = pathlib.Path(path).expanduser()
         self.recipe = self.path / "recipe.toml"
         self.state = self.path / "state.zip"
         self.best = self.path / "best.keras"
@@ -32,7 +33,7 @@ class RunFolder:
         self.colors = self.path / "colors.json"
         self.broken = self.path / "broken_images.csv"
         self.tensorboard = self.path / "tensorboard"
-        self._lock = None
+        self._lock, self._made = None, []
 
     def check(self, wanted: recipe.Recipe) -> None:
         """Raises `InputError` if the folder belongs to another experiment than `wanted`, or to something else entirely.
@@ -56,6 +57,7 @@ class RunFolder:
             InputError: if it cannot be written or is in use.
         """
         try:
+            self._made = [path for path in (self.path, *self.path.parents) if not path.exists()]  # innermost first
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.path / _LOCK, "w")
         except OSError as error:
@@ -71,9 +73,15 @@ class RunFolder:
         files.remove_leftovers(self.path)
 
     def release(self) -> None:
-        """Unlocks the folder, if it was claimed here."""
-        if self._lock:
-            self._lock.close()
+        """Unlocks the folder, if it was claimed here; what `claim` made goes again if nothing came into it."""
+        if not self._lock:
+            return
+        if self.path in self._made and [entry.name for entry in self.path.iterdir()] == [_LOCK]:
+            (self.path / _LOCK).unlink()
+            with contextlib.suppress(OSError):  # somebody else's, as soon as there is something in it
+                for path in self._made:
+                    path.rmdir()
+        self._lock.close()
 
     def read_recipe(self) -> recipe.Recipe:
         """Returns the recipe of the run in the folder."""
@@ -83,7 +91,7 @@ class RunFolder:
         """Whether the run came to the end that `wanted` has: one that its epochs ended goes on where more are wanted."""
         if not self.summary.exists():
             return False
-        summary = json.loads(self.summary.read_text())
+        summary = json.loads(self.summary.read_text(encoding="utf-8-sig"))
         return summary["finished"] and (summary["ended_by"] != "epochs" or wanted.epochs <= summary["epochs"])
 
     def write_summary(self, summary: dict) -> None:

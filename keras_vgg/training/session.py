@@ -110,5 +110,5 @@ def _colors(recipe: Recipe, dataset: Dataset, folder: RunFolder, resuming: bool)
     if recipe.color_statistics == "imagenet":
         return color.IMAGENET
     if resuming and folder.colors.exists():  # the same images give the same, at the cost of reading them
-        return color.ColorStatistics(**json.loads(folder.colors.read_text()))
+        return color.ColorStatistics(**json.loads(folder.colors.read_text(encoding="utf-8-sig")))
     return color.measure(dataset.train, scale=recipe.test_scale, crop=recipe.crop)

@@ -1,31 +1,65 @@
-"""SIGTERM and Ctrl-C as a wish to stop that is granted at the next good moment."""
+"""SIGTERM, SIGHUP and Ctrl-C as a wish to stop that is granted at the next good moment."""
 
+import os
 import signal
+import sys
 import threading
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopRequest:
-    """While entered, remembers a SIGTERM or SIGINT; a second one has its usual effect.
+    """While entered, remembers one of `SIGNALS`, and says so at once; a second one ends the process there and then.
 
-    Only in a program's main thread: elsewhere (Ray Train runs its workers in threads) signals belong to the host program.
+    What is ignored, as SIGHUP under nohup, stays so. Only in a program's main thread: elsewhere (Ray Train runs its workers in
+    threads) signals belong to the host program.
+
+    Args:
+        promise: what follows a signal, to be told.
     """
 
-    def __init__(self):
+    def __init__(self, promise: str = "stopping"):
         self.signal: signal.Signals | None = None
+        self._promise = promise
+        self._before, self._pipe = {}, None
 
     def __bool__(self):
         return self.signal is not None
 
     def __enter__(self):
-        ours = threading.current_thread() is threading.main_thread()
-        self._before = {number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT) if ours}
+        if threading.current_thread() is threading.main_thread():
+            self._listen()
+            for number in SIGNALS:
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._remember)
         return self
 
     def __exit__(self, *exception):
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._pipe:
+            signal.set_wakeup_fd(self._waked_before)
+            os.close(self._pipe)  # ends the thread
+            self._thread.join()
+            self._before, self._pipe = {}, None
 
     def _remember(self, number, frame):
         self.signal = signal.Signals(number)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        for handled in self._before:
+            signal.signal(handled, signal.SIG_DFL)  # Python's own handlers would wait for TensorFlow to return
+
+    def _listen(self):
+        # Handlers, too, wait for that, which can take a minute; a thread that gets the number through a pipe does not.
+        reader, self._pipe = os.pipe()
+        os.set_blocking(self._pipe, False)
+        self._waked_before = signal.set_wakeup_fd(self._pipe, warn_on_full_buffer=False)
+        self._thread = threading.Thread(target=self._tell, args=(reader,), daemon=True)
+        self._thread.start()
+
+    def _tell(self, reader):
+        with open(reader, "rb", buffering=0) as numbers:
+            while number := numbers.read(1):
+                if number[0] in SIGNALS:
+                    name = signal.Signals(number[0]).name
+                    print(f"\n{name}: {self._promise}; a second signal ends at once", file=sys.stderr, flush=True)
+                    return

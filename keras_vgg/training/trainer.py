@@ -104,7 +104,7 @@ class Trainer:
         """Trains to the end of the run.
 
         Raises:
-            Stopped: on SIGTERM or Ctrl-C, after saving.
+            Stopped: on SIGTERM, SIGHUP or Ctrl-C, after saving.
             InputError: if training diverges, too many images are broken, or the disk is full.
         """
         position, size = self._position, self._dataset.train.size
@@ -116,9 +116,14 @@ class Trainer:
             self._dataset.train, self._recipe, self._layout, self._cluster, epoch=position.epoch, step=position.step
         )
         self._validation = validation_feed(self._dataset.validation, self._recipe, self._layout, self._cluster)
+        with StopRequest("saving") as self._stop:
+            self._train_to_the_end()
+            self._finish()  # which takes seconds: a wish to stop is granted by coming to the end
+
+    def _train_to_the_end(self):
         try:
-            with StopRequest() as self._stop, self._progress:
-                while position.epoch < self._recipe.epochs and not self.stop_training:
+            with self._progress:
+                while self._position.epoch < self._recipe.epochs and not self.stop_training:
                     self._train_epoch()
                     self._finish_epoch(self._validate())
         except Stopped:
@@ -129,7 +134,6 @@ class Trainer:
             self._write_broken()
             self._training = self._validation = None  # ends their threads now, not whenever a traceback is forgotten
             self._keeper.close()
-        self._finish()
 
     def _train_epoch(self):
         position = self._position
@@ -190,7 +194,8 @@ class Trainer:
     def _finish_epoch(self, validation: Totals):
         position = self._position
         row, improved = position.finish_epoch(validation, step=self._iterations, learning_rate=self._learning_rate)
-        self._keeper.write_events("epoch", row["epoch"], row)
+        figures = {name: value for name, value in row.items() if name not in ("epoch", "step")}  # the axis, no figures
+        self._keeper.write_events("epoch", row["epoch"], figures)
         self._progress.say(
             f"epoch {row['epoch']:>3}  loss {row['loss']:.4f}  top-1 error {row['top1_error']:.2%}  "
             f"val loss {row['val_loss']:.4f}  val top-1 {row['val_top1_error']:.2%}  top-5 {row['val_top5_error']:.2%}  "

@@ -48,7 +48,8 @@ def read_caffemodel(path: str | pathlib.Path) -> dict[str, StoredArray]:
         InputError: if the file cannot be read, is not such a file, is damaged, or is of the format of 2013 (V0).
 
     Example:
-        >>> read_caffemodel("VGG_ILSVRC_16_layers.caffemodel")["conv1_1/0"].shape
+        >>> from keras_vgg.weights.caffe_files import read_caffemodel
+        >>> read_caffemodel("VGG_ILSVRC_16_layers.caffemodel")["conv1_1/0"].shape  # doctest: +SKIP
         (64, 3, 3, 3)
     """
     path = pathlib.Path(path)

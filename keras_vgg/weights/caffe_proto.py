@@ -5,7 +5,10 @@ when this module is imported, and protobuf skips every field it leaves out. They
 Caffe's own `caffe_pb2` may be imported beside them.
 
 Example:
-    >>> caffe_proto.NetParameter.FromString(path.read_bytes()).layer[1].blobs[0].shape.dim
+    >>> import pathlib
+    >>> from keras_vgg.weights import caffe_proto
+    >>> path = pathlib.Path("VGG_ILSVRC_16_layers.caffemodel")
+    >>> caffe_proto.NetParameter.FromString(path.read_bytes()).layer[1].blobs[0].shape.dim  # doctest: +SKIP
 """
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory

@@ -164,8 +164,9 @@ CATALOGUE = (
 def names(arch: str, batch_norm: bool = False) -> tuple[str, ...]:
     """Returns what public weights of a net are called; empty if it has none.
 
+    >>> from keras_vgg.weights.catalogue import names
     >>> names("D")
-    ('imagenet', 'imagenet_torchvision', 'imagenet_caffe')
+    ('imagenet', 'imagenet_torchvision', 'imagenet_features', 'imagenet_caffe')
     """
     return tuple(name for entry in _entries(arch, batch_norm) for name in entry.names)
 
@@ -173,6 +174,7 @@ def names(arch: str, batch_norm: bool = False) -> tuple[str, ...]:
 def find(arch: str, name: str, batch_norm: bool = False) -> Entry:
     """Returns the public weights of a net by their name.
 
+    >>> from keras_vgg.weights.catalogue import find
     >>> find("A", "imagenet").file.name
     'vgg11-8a719046.pth'
 

@@ -67,10 +67,12 @@ def convert(
         InputError: for a source that is no VGG net, and where the target cannot be written.
 
     Example:
+        >>> from keras_vgg.weights.conversion import convert
         >>> print(convert("vgg16-397923af.pth", "vgg16.keras"))  # doctest: +SKIP
     """
+    target = pathlib.Path(target).expanduser()
     suffix_of(target)
-    files.check_file(pathlib.Path(target))
+    files.check_file(target)
     file = open_weights(source, arch=arch)
     if preprocessing:
         file = dataclasses.replace(file, preprocessing=wanted.BY_NAME[preprocessing])
@@ -78,7 +80,7 @@ def convert(
         file = with_swapped_colors(file)
     table = describe(file)  # while the source is there: the target may take its place
     save_weights(file, target)
-    return Conversion(file, pathlib.Path(target), table)
+    return Conversion(file, target, table)
 
 
 def describe(file: WeightFile) -> pd.DataFrame:

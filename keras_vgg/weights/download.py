@@ -35,6 +35,8 @@ def fetch(file: File) -> pathlib.Path:
     The folder is `$KERAS_HOME/models`, by default `~/.keras/models`. Without the right to write there a file in it is still
     used, but a new one goes where Keras puts its own then: `/tmp/.keras/models`.
 
+    >>> from keras_vgg.weights import catalogue
+    >>> from keras_vgg.weights.download import fetch
     >>> fetch(catalogue.find("D", "imagenet").file)  # doctest: +SKIP
     PosixPath('/home/me/.keras/models/vgg16_weights_tf_dim_ordering_tf_kernels.h5')
 

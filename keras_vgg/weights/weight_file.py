@@ -50,7 +50,7 @@ def find_file(run_or_file: str | pathlib.Path) -> pathlib.Path:
     Raises:
         InputError: if there is no such file.
     """
-    path = pathlib.Path(run_or_file)
+    path = pathlib.Path(run_or_file).expanduser()
     if path.is_dir():
         path = path / "best.keras"
     if not path.is_file():

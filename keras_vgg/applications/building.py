@@ -1,16 +1,10 @@
-"""The contract of `keras.applications` for the whole family: `VGG11` … `VGG19`, `preprocess_input`, `decode_predictions`.
-
-`VGG16` and `VGG19` take the arguments, give the layers and raise for the mistakes that Keras' own do. What is more: nets A,
-A-LRN, B, C and the batch-norm nets; weights of every public source (`weights` below); and each model knows what its weights
-want of an image (`keras_vgg.preprocessing.for_model`), which differs between sources.
-"""
+"""From a net of Table 1 to a function with the arguments, the layers and the errors of `keras.applications`' own."""
 
 import os
 import warnings
 from collections.abc import Callable
 
 import keras
-import numpy as np
 
 from keras_vgg import configs, models
 from keras_vgg.errors import InputError
@@ -40,7 +34,8 @@ _DOC = """Returns {net}, as `keras.applications` would.
     """
 
 
-def _application(function: str, arch: str, *, batch_norm: bool = False) -> Callable[..., keras.Model]:
+def application(function: str, arch: str, *, batch_norm: bool = False) -> Callable[..., keras.Model]:
+    """Returns the function `function`, which builds net `arch` as `keras.applications` would."""
     default_name = function.lower().replace("lrn", "_lrn").replace("bn", "_bn")
     names = catalogue.names(arch, batch_norm)
 
@@ -91,62 +86,9 @@ def _application(function: str, arch: str, *, batch_norm: bool = False) -> Calla
 
     net = f"net {arch} of Table 1{' with batch normalisation, as in torchvision' if batch_norm else ''}"
     build.__name__ = build.__qualname__ = function
+    build.__module__ = __package__  # where it is public, and pickle finds it
     build.__doc__ = _DOC.format(net=net, names=", ".join(map(repr, names)) or "none for this net")
     return build
-
-
-VGG11 = _application("VGG11", "A")
-VGG11LRN = _application("VGG11LRN", "A-LRN")
-VGG13 = _application("VGG13", "B")
-VGG16C = _application("VGG16C", "C")
-VGG16 = _application("VGG16", "D")
-VGG19 = _application("VGG19", "E")
-VGG11BN = _application("VGG11BN", "A", batch_norm=True)
-VGG13BN = _application("VGG13BN", "B", batch_norm=True)
-VGG16BN = _application("VGG16BN", "D", batch_norm=True)
-VGG19BN = _application("VGG19BN", "E", batch_norm=True)
-
-
-def preprocess_input(x, data_format: str | None = None, mode: str = "caffe"):
-    """Does what `keras.applications.imagenet_utils.preprocess_input` does, but never to the caller's own array.
-
-    Which mode the weights of a model want, `keras_vgg.preprocessing.for_model(model)` knows better.
-
-    Args:
-        x: `(…, height, width, 3)` images, RGB in 0–255: an array or a tensor of any numeric type.
-        data_format: `"channels_last"` or `"channels_first"`; Keras' own setting by default.
-        mode: `"caffe"` (BGR minus mean), `"torch"` (RGB in 0–1, minus mean, over deviation) or `"tf"` (RGB in −1–1).
-
-    Returns:
-        The same shape; an array for an array, of Keras' `floatx` unless it came as floats; a tensor for a tensor.
-
-    Raises:
-        ValueError: for another mode or data format.
-    """
-    if isinstance(x, np.ndarray):
-        x = x.copy() if np.issubdtype(x.dtype, np.floating) else x.astype(keras.config.floatx())
-    elif not keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
-        x = keras.ops.cast(x, keras.config.floatx())
-    return keras.applications.imagenet_utils.preprocess_input(x, data_format=data_format, mode=mode)
-
-
-def decode_predictions(preds, top: int = 5) -> list[list[tuple[str, str, float]]]:
-    """Returns the `top` ImageNet classes of each row of posteriors, best first.
-
-    Args:
-        preds: `(B, 1000)` posteriors.
-        top: how many.
-
-    Returns:
-        For each row tuples of WordNet id, name and score.
-
-    Raises:
-        ValueError: for another shape.
-        InputError: if the names of the classes are not in Keras' cache and cannot be fetched.
-    """
-    if preds.ndim == 2 and preds.shape[1] == 1000:  # else Keras says what is wrong
-        download.fetch(catalogue.CLASS_INDEX)
-    return keras.applications.imagenet_utils.decode_predictions(preds, top=top)
 
 
 def _catalogue_entry(arch: str, batch_norm: bool, weights) -> catalogue.Entry | None:
@@ -154,7 +96,7 @@ def _catalogue_entry(arch: str, batch_norm: bool, weights) -> catalogue.Entry | 
     if isinstance(weights, str) and weights in names:
         return catalogue.find(arch, weights, batch_norm)
     is_path = isinstance(weights, str | os.PathLike)  # `os.path.exists(True)` would mean the standard output
-    if weights is None or (is_path and os.path.exists(weights)):
+    if weights is None or (is_path and os.path.exists(os.path.expanduser(weights))):
         return None
     if isinstance(weights, str) and weights.startswith("imagenet"):
         catalogue.find(arch, weights, batch_norm)  # says what there is

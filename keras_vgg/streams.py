@@ -1,0 +1,105 @@
+"""Standard streams that end no command: what they cannot encode is spelled in ASCII, what they cannot take is dropped and told.
+
+A locale of Latin-1 or ASCII has no `≤`, `–` or `█`; a full disk takes no more lines. Neither may cost what was computed.
+"""
+
+import codecs
+import os
+import sys
+
+_ERRORS = "keras_vgg.readable"
+_STAND_INS = {
+    "…": "...", "–": "-", "—": "--", "−": "-", "×": "x", "·": "*", "≤": "<=", "≥": ">=", "→": "->", "≈": "~", "±": "+-",
+    "█": "#", "’": "'", "‘": "'", "“": '"', "”": '"', "η": "eta", "λ": "lambda",
+}  # fmt: skip
+_STANDARD = (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w"))
+
+
+def _readable(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    wanting = error.object[error.start : error.end]
+    return "".join(_STAND_INS.get(sign) or _escaped(sign) for sign in wanting), error.end
+
+
+def _escaped(sign: str) -> str:
+    if 0xDC80 <= ord(sign) <= 0xDCFF:  # a byte of a file's name that is not of the locale's encoding
+        return f"\\x{ord(sign) - 0xDC00:02x}"
+    return sign.encode("ascii", "backslashreplace").decode("ascii")
+
+
+codecs.register_error(_ERRORS, _readable)
+
+
+class Output:
+    """A text stream that drops what its file refuses, and remembers why: else as the stream that it is made of.
+
+    A pipe whose reader is gone raises `BrokenPipeError` as ever.
+
+    Attributes:
+        refused: why something was dropped; `None` while nothing was.
+    """
+
+    def __init__(self, stream):
+        self._stream = stream
+        self.refused: str | None = None
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Writes `text`, or drops it."""
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Hands on what is pending, or drops it."""
+        self._try(self._stream.flush)
+
+    def _try(self, action):
+        try:
+            action()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self.refused = self.refused or error.strerror or str(error)
+            turn_away(self._stream)
+
+
+class _Closed(Output):
+    """The standard output of a process that was started without one."""
+
+    def write(self, text: str) -> int:
+        if text:
+            self.refused = "it is closed"
+        return super().write(text)
+
+
+def prepare() -> None:
+    """Makes `sys.stdout` and `sys.stderr` such streams."""
+    for name, descriptor, mode in _STANDARD:
+        stream, closed = getattr(sys, name), getattr(sys, name) is None
+        if closed:  # the next file to be opened would get its number, and what is meant for the stream
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != descriptor:
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
+            stream = open(descriptor, mode, encoding="utf-8", closefd=False)
+        if mode == "w" and not isinstance(stream, Output):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors=_ERRORS)
+            stream = _Closed(stream) if closed else Output(stream)
+        setattr(sys, name, stream)
+
+
+def turn_away(stream) -> None:
+    """Leads what is written to `stream`, and what is pending in it, to nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def shown(text: str, stream) -> str:
+    """Returns `text` as `stream` will show it."""
+    encoding, errors = getattr(stream, "encoding", None) or "utf-8", getattr(stream, "errors", None) or "strict"
+    return text.encode(encoding, errors).decode(encoding)
