@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import tensorflow as tf
 
-from keras_vgg.data import image_headers
+from keras_vgg.data import decoding, image_headers
 from keras_vgg.data.split import Split
 
 
@@ -36,7 +36,7 @@ class BrokenImages:
                 return "empty file"
             if reason := image_headers.what_is_not_decoded(encoded).numpy().decode():
                 return reason
-            tf.io.decode_image(encoded, channels=3, expand_animations=False)
+            decoding.decode_image(encoded)
         except Exception as error:  # any error here is the answer, not a fault
             return str(error).split("}} ")[-1].split(" [Op:")[0].strip().split("\n")[0]
         return "read without an error when tried again"

@@ -8,7 +8,7 @@ so that a photograph of 8,000 pixels costs little more than one of 500.
 import tensorflow as tf
 
 from keras_vgg import randomness
-from keras_vgg.data import image_headers
+from keras_vgg.data import decoding
 
 _REDUCTIONS = (1, 2, 4, 8)  # what a JPEG decoder can do by leaving out frequencies
 
@@ -97,7 +97,7 @@ def _jpeg_window(encoded, scale, top, left, crop):
         # The decoder counts a window in pixels of the reduced image.
         size = tf.maximum(box[2:] // reduction, 1)
         reduced = tf.concat([(box[:2] + reduction // 2) // reduction, size], axis=0)
-        return lambda: tf.io.decode_and_crop_jpeg(encoded, reduced, channels=3, ratio=reduction)
+        return lambda: decoding.decode_jpeg_window(encoded, reduced, reduction)
 
     # The largest reduction that leaves at least the pixels of the crop.
     branch = tf.reduce_sum(tf.cast(tf.reduce_min(box[2:]) // crop >= tf.constant(_REDUCTIONS[1:]), tf.int32))
@@ -105,24 +105,10 @@ def _jpeg_window(encoded, scale, top, left, crop):
 
 
 def _other_window(encoded, scale, top, left, crop):
-    image = _decode(encoded)
+    image = decoding.decode_image(encoded)
     shape = tf.shape(image)
     box = window(shape[0], shape[1], scale, top, left, crop)
     return _resize(tf.slice(image, tf.concat([box[:2], [0]], 0), tf.concat([box[2:], [3]], 0)), [crop, crop])
-
-
-def _decode(encoded):
-    encoded = tf.cond(tf.strings.substr(encoded, 0, 2) == "BM", lambda: _or_reason(encoded), lambda: encoded)
-    # With `channels` unsaid, an animated WebP makes TensorFlow 2.21 write beyond its memory.
-    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    image.set_shape([None, None, 3])
-    return image
-
-
-def _or_reason(encoded):
-    # What would be decoded wrongly gives way to the reason, which is no image and raises.
-    reason = image_headers.what_is_not_decoded(encoded)
-    return tf.where(reason == "", encoded, reason)
 
 
 def encoded_size(encoded):
@@ -131,7 +117,9 @@ def encoded_size(encoded):
     Raises:
         tf.errors.InvalidArgumentError: for bytes that are no image.
     """
-    return tf.cond(tf.io.is_jpeg(encoded), lambda: tf.io.extract_jpeg_shape(encoded)[:2], lambda: tf.shape(_decode(encoded))[:2])
+    return tf.cond(
+        tf.io.is_jpeg(encoded), lambda: tf.io.extract_jpeg_shape(encoded)[:2], lambda: tf.shape(decoding.decode_image(encoded))[:2]
+    )
 
 
 def decode_whole(encoded, size):
@@ -151,9 +139,9 @@ def decode_whole(encoded, size):
     def reduced_jpeg():
         fits = tf.io.extract_jpeg_shape(encoded)[:2] // size  # the largest reduction that leaves at least the pixels wanted
         branch = tf.reduce_sum(tf.cast(tf.reduce_min(fits) >= tf.constant(_REDUCTIONS[1:]), tf.int32))
-        return tf.switch_case(branch, [lambda ratio=ratio: tf.io.decode_jpeg(encoded, 3, ratio) for ratio in _REDUCTIONS])
+        return tf.switch_case(branch, [lambda ratio=ratio: decoding.decode_jpeg(encoded, ratio) for ratio in _REDUCTIONS])
 
-    return _resize(tf.cond(tf.io.is_jpeg(encoded), reduced_jpeg, lambda: _decode(encoded)), size)
+    return _resize(tf.cond(tf.io.is_jpeg(encoded), reduced_jpeg, lambda: decoding.decode_image(encoded)), size)
 
 
 def _resize(pixels, size):

@@ -1,0 +1,59 @@
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_vgg.data import decoding, images
+
+HEIGHT, WIDTH = 93, 141  # no multiples of a block of 8 or 16
+
+
+def photograph(mode="RGB"):
+    """Smooth colour and noise, which have all frequencies."""
+    noise = np.random.default_rng(0).normal(0, 30, (HEIGHT, WIDTH, 3))
+    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH, 0:1][:2]
+    waves = 128 + 90 * np.sin(rows / 9 + np.arange(3)) * np.cos(columns / 14)
+    return Image.fromarray((waves + noise).clip(0, 255).astype(np.uint8)).convert(mode)
+
+
+def encode(mode="RGB", **options):
+    buffer = io.BytesIO()
+    photograph(mode).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+def with_pillow(encoded):
+    return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
+
+
+KINDS = {
+    "baseline 4:2:0": {"subsampling": "4:2:0"},
+    "baseline 4:2:2": {"subsampling": "4:2:2"},
+    "baseline 4:4:4": {"subsampling": "4:4:4"},
+    "progressive 4:2:0": {"subsampling": "4:2:0", "progressive": True},
+    "progressive 4:4:4": {"subsampling": "4:4:4", "progressive": True},
+    "grey": {"mode": "L"},
+    "low quality": {"quality": 20},
+    "high quality": {"quality": 98},
+}
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_jpegs_are_decoded_to_pillows_pixels(options):
+    encoded = encode(**options)
+    expected = with_pillow(encoded)
+    np.testing.assert_array_equal(decoding.decode_image(encoded), expected)
+    np.testing.assert_array_equal(decoding.decode_jpeg(encoded), expected)
+    np.testing.assert_array_equal(images.decode_whole(tf.constant(encoded), tf.constant([HEIGHT, WIDTH])), expected)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 48, 64), (16, 32, 40, 50), (37, 51, 33, 47), (60, 90, 33, 51)])
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_window_of_a_jpeg_is_that_of_pillows_whole_image(options, box):
+    encoded = encode(**options)
+    top, left, height, width = box
+    expected = with_pillow(encoded)[top : top + height, left : left + width]
+    pixels = decoding.decode_jpeg_window(encoded, tf.constant(box)).numpy()
+    np.testing.assert_array_equal(pixels[2:-2, 2:-2], expected[2:-2, 2:-2])
