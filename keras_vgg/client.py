@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int | None:
     )
     parser.add_argument("--name", default="vgg", help="the model's name at the server (default: %(default)s)")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--model-version", type=int, metavar="N", help="version of the model (default: the server's newest)")
+    which.add_argument("--model-version", type=int, metavar="N", help="version of the model (default: the newest at the start)")
     which.add_argument("--label", help="label of the version, such as canary, where the server gives labels")
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="images in a request (default: %(default)s)")
     parser.add_argument("--concurrency", type=int, default=4, metavar="N", help="requests at once (default: %(default)s)")
@@ -60,16 +60,15 @@ def main(argv: list[str]) -> int | None:
     if arguments.features:
         files.check_file(pathlib.Path(arguments.features))
     paths = find_images(arguments.images)
-    with _open(arguments) as (session, features):
-        return _run(session, paths, features, arguments)
+    with _open(arguments) as (session, version, features):
+        return _run(session, version, paths, features, arguments)
 
 
 @contextlib.contextmanager
 def _open(arguments):
-    """Gives a session with a model that was seen to be there, and the file for features or `None`."""
+    """Gives a session with a model that was seen to be there, its version, and the file for features or `None`."""
     if not arguments.url.startswith(("http://", "https://")):
         cli.import_tensorflow()  # without its noise
-    from keras_vgg.remote.answers import OUTPUTS
     from keras_vgg.remote.connection import connect, look
     from keras_vgg.remote.features_file import FeaturesFile
     from keras_vgg.remote.protocol import Model
@@ -87,14 +86,15 @@ def _open(arguments):
         say=_say,
     )
     with session:
-        served = look(transport, arguments.url, model, signature, set(OUTPUTS[signature]))
+        served = look(transport, arguments.url, model, signature)
+        session.pin(served)
         _say(f"{arguments.url} serves {model.name} version {served.version}: {', '.join(sorted(served.outputs))}")
-        features = FeaturesFile(arguments.features) if arguments.features else None
+        features = FeaturesFile(arguments.features, model.name, served.version) if arguments.features else None
         session.tally.start()
-        yield session, features
+        yield session, served.version, features
 
 
-def _run(session, paths, features, arguments) -> int | None:
+def _run(session, version, paths, features, arguments) -> int | None:
     failed = set()
     try:
         for number, answer in enumerate(session.ask(itertools.chain.from_iterable(itertools.repeat(paths, arguments.repeat)))):
@@ -104,7 +104,7 @@ def _run(session, paths, features, arguments) -> int | None:
                     _say(f"{printable(answer.path)}: {answer.error}")
                 failed.add(answer.path)
             if first and features is None:
-                _print(answer, arguments)
+                _print(answer, version, arguments)
             elif first and not answer.error:
                 features.add(answer.path, answer.features)
         if features is not None:
@@ -119,9 +119,9 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _print(answer, arguments) -> None:
+def _print(answer, version, arguments) -> None:
     if arguments.json:
-        told = {"image": printable(answer.path)}
+        told = {"image": printable(answer.path), "model": arguments.name, "version": version}
         if answer.error:
             told["error"] = answer.error
         else:

@@ -3,7 +3,7 @@
 `python tests/serving_stand_in.py MODEL_BASE_PATH --name vgg --grpc-port P --rest-port Q` serves the newest numbered version in a
 folder, over gRPC with the real protos and over REST. What it answers, errors and their wording among it, follows the documented
 RESTful API and TensorFlow Serving's own source. It differs in that it loads by `tf.saved_model.load`, does not batch requests of
-several clients, does not look for new versions, and knows no other methods than those here.
+several clients, takes up another version only when told to (`Addresses.take_up`), and knows no other methods than those here.
 """
 
 import argparse
@@ -70,12 +70,11 @@ def invalid(message):
 
 
 class Servable:
-    """The newest version of a model."""
+    """One version of a model."""
 
-    def __init__(self, base_path, name, *, labels=(), delay=0.0):
-        self.name, self.labels, self._delay = name, labels, delay
-        self.version = max(int(path.name) for path in pathlib.Path(base_path).iterdir() if path.name.isdigit())
-        path = pathlib.Path(base_path) / str(self.version)
+    def __init__(self, base_path, name, version, *, delay=0.0, delay_per_image=0.0):
+        self.name, self.version, self._delay, self._delay_per_image = name, version, delay, delay_per_image
+        path = pathlib.Path(base_path) / str(version)
         meta_graph = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs[0]
         self.definitions = dict(meta_graph.signature_def)
         self._model = tf.saved_model.load(str(path))
@@ -87,20 +86,10 @@ class Servable:
             inputs = {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()}
             self._model.signatures[request.model_spec.signature_name](**inputs)
 
-    def check(self, spec):
-        """Raises `StatusError` if `spec` is not this model."""
-        if spec.WhichOneof("version_choice") == "version_label":
-            if spec.name == self.name and spec.version_label in self.labels:
-                return
-            raise invalid(f"Unrecognized servable version label: {spec.version_label}")
-        version = spec.version.value if spec.HasField("version") else None
-        if spec.name != self.name or version not in (None, self.version):
-            wanted = f"Latest({spec.name})" if version is None else f"Specific({spec.name}, {version})"
-            raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
-
     def predict(self, signature, inputs, output_filter=()):
         """Runs a signature on `{name: tensor}`; returns `{name: array}`."""
-        time.sleep(self._delay)
+        images = next(iter(inputs.values()), None)
+        time.sleep(self._delay + (self._delay_per_image * len(images) if self._delay_per_image else 0))
         if signature not in self.definitions:
             raise StatusError(Code.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found.')
         wanted, had = set(self.definitions[signature].inputs), set(inputs)
@@ -122,20 +111,48 @@ class Servable:
             raise invalid(str(error)) from error
         return {name: outputs[name].numpy() for name in output_filter or given}
 
-    def status(self, spec):
-        """The versions there are and their states."""
-        if spec.name != self.name:
-            raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {spec.name}")
-        if spec.HasField("version") and spec.version.value != self.version:
-            raise StatusError(Code.NOT_FOUND, f"Could not find version {spec.version.value} of model {spec.name}")
-        state = get_model_status_pb2.ModelVersionStatus(version=self.version, state="AVAILABLE", status={})
-        return get_model_status_pb2.GetModelStatusResponse(model_version_status=[state])
-
-    def metadata(self, spec):
+    def metadata(self):
         """The model that answers and its signatures."""
-        self.check(spec)
         signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=self.definitions)
         return model_pb2.ModelSpec(name=self.name, version={"value": self.version}), signatures
+
+
+class Versions:
+    """A model with the versions that are served, at first the newest alone; labels lead to the newest."""
+
+    def __init__(self, base_path, name, *, labels=(), **delays):
+        self.name, self._base_path, self._labels, self._delays = name, base_path, labels, delays
+        self._servables, self._states = {}, {}
+        self.take_up(max(int(path.name) for path in pathlib.Path(base_path).iterdir() if path.name.isdigit()))
+
+    def take_up(self, version, *, keep=False):
+        """Loads a version; then lets the others go unless told to keep them, whose state stays as END, as there."""
+        servable = Servable(self._base_path, self.name, version, **self._delays)
+        self._states = {each: state if keep else "END" for each, state in self._states.items()} | {version: "AVAILABLE"}
+        self._servables = (self._servables if keep else {}) | {version: servable}
+
+    def find(self, spec):
+        """The version that a request means; raises `StatusError` if it is not there."""
+        servables = self._servables
+        if spec.WhichOneof("version_choice") == "version_label":
+            if spec.name == self.name and spec.version_label in self._labels:
+                return servables[max(servables)]
+            raise invalid(f"Unrecognized servable version label: {spec.version_label}")
+        version = spec.version.value if spec.HasField("version") else None
+        if spec.name != self.name or version not in (None, *servables):
+            wanted = f"Latest({spec.name})" if version is None else f"Specific({spec.name}, {version})"
+            raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
+        return servables[max(servables) if version is None else version]
+
+    def status(self, spec):
+        """The versions there are or were and their states, newest first."""
+        if spec.name != self.name:
+            raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {spec.name}")
+        wanted = [spec.version.value] if spec.HasField("version") else sorted(self._states, reverse=True)
+        if not set(wanted) <= self._states.keys():
+            raise StatusError(Code.NOT_FOUND, f"Could not find version {spec.version.value} of model {spec.name}")
+        states = [get_model_status_pb2.ModelVersionStatus(version=each, state=self._states[each], status={}) for each in wanted]
+        return get_model_status_pb2.GetModelStatusResponse(model_version_status=states)
 
 
 def _joined(names):
@@ -146,17 +163,17 @@ def _joined(names):
 
 
 class GrpcServices(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, servable):
-        self._servable = servable
+    def __init__(self, versions):
+        self._versions = versions
 
     def Predict(self, request, context):  # noqa: N802 (gRPC's names)
         with _told(context):
-            self._servable.check(request.model_spec)
+            servable = self._versions.find(request.model_spec)
             inputs = {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()}
             signature = request.model_spec.signature_name or "serving_default"
-            outputs = self._servable.predict(signature, inputs, tuple(request.output_filter))
+            outputs = servable.predict(signature, inputs, tuple(request.output_filter))
             response = predict_pb2.PredictResponse(
-                model_spec={"name": self._servable.name, "version": {"value": self._servable.version}, "signature_name": signature}
+                model_spec={"name": servable.name, "version": {"value": servable.version}, "signature_name": signature}
             )
             for name, array in outputs.items():
                 response.outputs[name].CopyFrom(tf.make_tensor_proto(array))
@@ -164,14 +181,14 @@ class GrpcServices(prediction_service_pb2_grpc.PredictionServiceServicer, model_
 
     def GetModelMetadata(self, request, context):  # noqa: N802
         with _told(context):
-            spec, signatures = self._servable.metadata(request.model_spec)
+            spec, signatures = self._versions.find(request.model_spec).metadata()
             response = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=spec)
             response.metadata["signature_def"].Pack(signatures)
             return response
 
     def GetModelStatus(self, request, context):  # noqa: N802
         with _told(context):
-            return self._servable.status(request.model_spec)
+            return self._versions.status(request.model_spec)
 
 
 @contextlib.contextmanager
@@ -216,17 +233,16 @@ class RestHandler(http.server.BaseHTTPRequestHandler):
         if path["what"] == ":predict":
             raise invalid(f"Malformed request: GET {self.path}")
         if not path["what"]:
-            return json.dumps(_message(self.server.servable.status(_spec(path))))
-        spec, signatures = self.server.servable.metadata(_spec(path))
+            return json.dumps(_message(self.server.versions.status(_spec(path))))
+        spec, signatures = self.server.versions.find(_spec(path)).metadata()
         return json.dumps({"model_spec": _message(spec), "metadata": {"signature_def": _message(signatures)}})
 
     def _predict(self, path, body):
-        servable = self.server.servable
         try:
             request = json.loads(body)
         except ValueError as error:
             raise invalid(f"JSON Parse error: {error}") from error
-        servable.check(_spec(path))
+        servable = self.server.versions.find(_spec(path))
         signature = request.get("signature_name") or "serving_default"
         if signature not in servable.definitions:
             raise invalid(f'Serving signature name: "{signature}" not found in signature def')
@@ -337,7 +353,9 @@ class RestServer(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(base_path, *, name="vgg", grpc_port=0, rest_port=0, labels=(), delay=0.0, max_bytes=None) -> Iterator["Addresses"]:
+def serving(
+    base_path, *, name="vgg", grpc_port=0, rest_port=0, labels=(), delay=0.0, delay_per_image=0.0, max_bytes=None
+) -> Iterator["Addresses"]:
     """Serves in this process; ports are chosen where they are 0.
 
     Args:
@@ -345,23 +363,24 @@ def serving(base_path, *, name="vgg", grpc_port=0, rest_port=0, labels=(), delay
         name: the model's name.
         labels: version labels that lead to the newest version.
         delay: seconds that an answer takes longer.
+        delay_per_image: seconds that it takes longer for each image of the request.
         max_bytes: size of the largest request, else RESOURCE_EXHAUSTED over gRPC and 413 over REST.
     """
-    servable = Servable(base_path, name, labels=labels, delay=delay)
+    versions = Versions(base_path, name, labels=labels, delay=delay, delay_per_image=delay_per_image)
     options = [("grpc.max_receive_message_length", -1 if max_bytes is None else max_bytes), ("grpc.max_send_message_length", -1)]
     options.append(("grpc.so_reuseport", 0))  # a port that is taken is an error
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(64), options=options)
-    services = GrpcServices(servable)
+    services = GrpcServices(versions)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(services, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(services, server)
     grpc_port = server.add_insecure_port(f"127.0.0.1:{grpc_port}")
     rest = RestServer(("127.0.0.1", rest_port), RestHandler)
-    rest.servable, rest.max_bytes = servable, max_bytes
+    rest.versions, rest.max_bytes = versions, max_bytes
     thread = threading.Thread(target=rest.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     server.start()
     thread.start()
     try:
-        yield Addresses(grpc_port, rest.server_port)
+        yield Addresses(grpc_port, rest.server_port, versions.take_up)
     finally:
         rest.shutdown()
         rest.socket.close()  # not `server_close`, which would wait for connections that clients keep
@@ -369,9 +388,10 @@ def serving(base_path, *, name="vgg", grpc_port=0, rest_port=0, labels=(), delay
 
 
 class Addresses:
-    """Where it serves: `grpc` and `rest` are what `--url` of the client takes."""
+    """Where it serves: `grpc` and `rest` are what `--url` of the client takes; `take_up(version)` changes what is served."""
 
-    def __init__(self, grpc_port, rest_port):
+    def __init__(self, grpc_port, rest_port, take_up=None):
+        self.take_up = take_up
         self.grpc_port, self.rest_port = grpc_port, rest_port
         self.grpc, self.rest = f"127.0.0.1:{grpc_port}", f"http://127.0.0.1:{rest_port}"
 

@@ -22,7 +22,16 @@ def mean_color(encoded):
 
 
 class Small(tf.Module):
-    """Classes by the mean colour of an image."""
+    """Classes by the mean colour of an image.
+
+    Args:
+        width: how many values its features have, the mean colour first.
+        sign: by which the mean colour is multiplied, so that nets may differ.
+    """
+
+    def __init__(self, width=FEATURES, sign=1):
+        super().__init__()
+        self._width, self._sign = width, sign
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "images")])
     def classify(self, images):
@@ -40,14 +49,17 @@ class Small(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "images")])
     def features(self, images):
         means = self._means(images)
-        return {"features": tf.pad(means, [[0, 0], [0, 1]]), "error": tf.where(tf.math.is_nan(means[:, 0]), NO_IMAGE, "")}
+        return {
+            "features": tf.pad(means, [[0, 0], [0, self._width - 3]]),
+            "error": tf.where(tf.math.is_nan(means[:, 0]), NO_IMAGE, ""),
+        }
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, "images")])
     def pixels(self, images):
         return {"probabilities": self._probabilities(tf.reduce_mean(images, axis=[1, 2]))}
 
     def _means(self, images):
-        return tf.map_fn(mean_color, images, fn_output_signature=tf.TensorSpec([3], tf.float32))
+        return self._sign * tf.map_fn(mean_color, images, fn_output_signature=tf.TensorSpec([3], tf.float32))
 
     def _probabilities(self, means):
         return tf.nn.softmax(means @ WEIGHTS)
@@ -56,7 +68,12 @@ class Small(tf.Module):
 def save(folder):
     """Saves version 1, which takes pixels only, and version 2, which is as an exported model."""
     module = Small()
-    pixels = {"serving_default": module.pixels}
-    tf.saved_model.save(module, str(folder / "1"), pixels)
-    tf.saved_model.save(module, str(folder / "2"), {"classify": module.classify, "features": module.features, **pixels})
+    tf.saved_model.save(module, str(folder / "1"), {"serving_default": module.pixels})
+    save_version(folder, 2, module)
     return folder
+
+
+def save_version(folder, version, module):
+    """Saves a version that is as an exported model."""
+    signatures = {"classify": module.classify, "features": module.features, "serving_default": module.pixels}
+    tf.saved_model.save(module, str(folder / str(version)), signatures)

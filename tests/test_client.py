@@ -318,8 +318,8 @@ def test_an_answer_that_takes_too_long(protocol, base_path, images, capsys):
     with serving_stand_in.serving(base_path, delay=1.5) as slow:
         assert client.main([*arguments, "--url", getattr(slow, protocol)]) == 2
     captured = capsys.readouterr()
-    assert f"{images / '000.png'}: the server is away: no answer within 0.3 s\n" in captured.err
-    assert captured.err.count("The server is away (no answer within 0.3 s); trying again for 0.8 s.") == 1
+    assert f"{images / '000.png'}: no answer within 0.3 s\n" in captured.err
+    assert captured.err.count("The server is slow (no answer within 0.3 s); trying again for 0.8 s.") == 1
     assert report_of(captured.err)["retries"] >= 1
 
 

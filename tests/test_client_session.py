@@ -10,7 +10,8 @@ import pytest
 
 from keras_vgg.remote import session as session_module
 from keras_vgg.remote.latency import Tally, percentiles
-from keras_vgg.remote.protocol import AwayError, RefusedError
+from keras_vgg.remote.protocol import AwayError, RefusedError, Signatures, SlowError
+from keras_vgg.remote.request_size import RequestSize
 from keras_vgg.remote.session import Session
 
 
@@ -18,7 +19,7 @@ class Transport:
     """Answers about an image with its own content, a number in decimal digits, as label."""
 
     def __init__(self, predict=None):
-        self.requests, self.closed, self.there = [], False, True
+        self.requests, self.closed, self.there, self.pinned = [], False, True, None
         self._before = predict or (lambda images: None)
 
     def states(self):
@@ -26,7 +27,14 @@ class Transport:
             raise AwayError("gone")
         return {1: "AVAILABLE"}
 
+    def signatures(self):
+        return Signatures(1, {"classify": {"scores": 2, "class_ids": 2, "class_names": 2, "error": None}})
+
+    def pin(self, version):
+        self.pinned = version
+
     def predict(self, signature, images, outputs):
+        assert self.pinned == 1
         assert (signature, outputs) == ("classify", ("scores", "class_ids", "class_names", "error"))
         self.requests.append(tuple(map(int, images)))
         if (changed := self._before(list(map(int, images)))) is not None:
@@ -225,6 +233,104 @@ def test_what_no_smaller_request_would_mend_is_not_halved():
     assert sorted(transport.requests) == [(0, 1, 2, 3), (4, 5, 6, 7)]
 
 
+def test_what_takes_too_long_is_halved_and_the_size_that_worked_is_kept():
+    def slow(images):
+        if len(images) > 3:
+            raise SlowError("no answer within 1 s")
+
+    answers, report = ask(transport := Transport(slow), numbers(48), batch=8, concurrency=1)
+    assert [answer.top[0].label for answer in answers] == list(range(48))
+    assert [len(request) for request in transport.requests] == [8, 4] + [2] * 24  # 16 and more answers before four are tried again
+    assert (report.failed, report.retries) == (0, 0)
+
+
+def test_one_image_that_takes_too_long_does_not_take_others_with_it():
+    def slow(images):
+        if 5 in images:
+            raise SlowError("no answer within 1 s")
+
+    answers, report = ask(transport := Transport(slow), numbers(400), batch=4, concurrency=1)
+    assert {answer.path: answer.error for answer in answers if answer.error} == {"5": "no answer within 1 s"}
+    assert transport.requests.count((5,)) == 3
+    assert report.retries == 2
+    assert len(transport.requests[-1]) == 4  # it has found back to large requests
+
+
+def test_a_server_too_slow_for_every_image_is_given_up_soon():
+    def slow(images):
+        raise SlowError("no answer within 1 s")
+
+    answers, _ = ask(transport := Transport(slow), numbers(1000), batch=8, concurrency=1)
+    assert len(transport.requests) == 3 + 3 * 3  # 8, 4 and 2 images, and three single ones three times
+    assert {answer.error for answer in answers[3:]} == {
+        "not sent, the server is too slow even for single images: no answer within 1 s"
+    }
+
+
+def test_what_takes_too_long_as_the_server_is_dead_is_not_halved():
+    def dead(images):
+        transport.there = False
+        raise SlowError("no answer within 1 s")
+
+    answers, _ = ask(transport := Transport(dead), numbers(100), batch=8, concurrency=1, retry_for=0.1)
+    assert set(transport.requests) == {tuple(range(8))}
+    assert {answer.error for answer in answers} == {
+        "the server is away: no answer within 1 s",
+        "not sent, the server is away: no answer within 1 s",
+    }
+
+
+def test_request_sizes():
+    size = RequestSize(8)
+    for _ in range(4):
+        size.too_slow(8)  # of four requests at once
+    assert size.now == 4
+    for count, now in ((15, 4), (1, 8)):
+        for _ in range(count):
+            size.in_time(2)  # proves nothing
+            size.in_time(4)
+        assert size.now == now
+    for images in (8, 4, 2, 1):
+        size.too_slow(images)
+    assert size.now == 1
+
+
+def missing_from(first):
+    def missing(images):
+        if images[0] >= first():
+            raise RefusedError("NOT_FOUND: Servable not found for request: Specific(vgg, 1)", missing=True)
+
+    return missing
+
+
+def test_a_version_that_was_let_go_ends_the_session():
+    said, transport = [], Transport(missing_from(lambda: 8))
+    transport.states = lambda: {1: "END", 2: "AVAILABLE"}
+    answers, report = ask(transport, numbers(400), concurrency=3, say=said.append)
+    assert [answer.top[0].label for answer in answers[:8]] == list(range(8))
+    assert {answer.error.removeprefix("not sent, ") for answer in answers[8:]} == {"the server no longer serves version 1"}
+    assert len(transport.requests) <= 5  # two answered, and what was under way
+    assert report.failed == 392
+    assert said == [
+        "The server no longer serves version 1 (it has: 2). All answers are of version 1; ask again about images without one."
+    ]
+
+
+@pytest.mark.parametrize("state", ["START", "LOADING"])
+def test_a_version_that_a_server_is_about_to_load_is_waited_for(state):
+    looks = []
+
+    def states():
+        looks.append(state)
+        return {1: state}
+
+    transport = Transport(missing_from(lambda: 4 if len(looks) < 3 else 1000))
+    transport.states = states
+    answers, report = ask(transport, numbers(12), concurrency=1)
+    assert [answer.top[0].label for answer in answers] == list(range(12))
+    assert (report.failed, report.retries) == (0, 3)
+
+
 def test_what_cannot_be_read_is_not_sent():
     def read(path):
         if path == "2":
@@ -246,14 +352,16 @@ def test_answers_that_make_no_sense():
         2: {"class_ids": [[1, 2], [3, 4]]},
         3: {"class_ids": [["first", 2]]},
         4: {"scores": [0.5]},
+        5: {"scores": [[0.5, 0.3, 0.2]]},
     }
-    answers, _ = ask(Transport(lambda images: answer_to(images, **changes.get(images[0], {}))), numbers(6), batch=1)
+    answers, _ = ask(Transport(lambda images: answer_to(images, **changes.get(images[0], {}))), numbers(7), batch=1)
     assert [answer.error for answer in answers] == [
         "the model's scores are not finite",
         "two lines",
         "the server answered with 2 rows of 'class_ids' for 1 images",
         "the answer is of another form than keras_vgg's: invalid literal for int() with base 10: 'first'",
-        "the answer is of another form than keras_vgg's: 'float' object is not iterable",
+        "the answer is of another form than keras_vgg's: object of type 'float' has no len()",
+        "the server answered with 3 values of 'scores' for an image, where version 1 was seen to give 2",
         "",
     ]
 

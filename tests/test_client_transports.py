@@ -11,7 +11,7 @@ import small_served_model
 from serving_stand_in import Code, StatusError
 
 from keras_vgg.remote.connection import connect
-from keras_vgg.remote.protocol import AwayError, Model, RefusedError
+from keras_vgg.remote.protocol import AwayError, Model, RefusedError, SlowError
 
 PROTOCOLS = ("grpc", "rest")
 
@@ -46,10 +46,11 @@ def test_what_a_model_is_like(to):
     assert to().states() == {2: "AVAILABLE"}
     signatures = to().signatures()
     assert signatures.version == 2
+    top, classes = small_served_model.TOP, len(small_served_model.NAMES)
     assert signatures.outputs == {
-        "classify": {"probabilities", "scores", "class_ids", "class_names", "error"},
-        "features": {"features", "error"},
-        "serving_default": {"probabilities"},
+        "classify": {"probabilities": classes, "scores": top, "class_ids": top, "class_names": top, "error": None},
+        "features": {"features": small_served_model.FEATURES, "error": None},
+        "serving_default": {"probabilities": classes},
     }
 
 
@@ -91,12 +92,12 @@ def test_what_is_not_there_is_refused(model, told, to):
     ("code", "over_grpc", "over_rest"),
     [
         ("UNAVAILABLE", "away", "away"),
-        ("DEADLINE_EXCEEDED", "away", "away"),
+        ("DEADLINE_EXCEEDED", "slow", "slow"),
         ("CANCELLED", "away", "away"),
         ("RESOURCE_EXHAUSTED", "divisible", "divisible"),
         ("INVALID_ARGUMENT", "divisible", "divisible"),
         ("INTERNAL", "divisible", "divisible"),
-        ("NOT_FOUND", "final", "final"),
+        ("NOT_FOUND", "missing", "missing"),
         ("FAILED_PRECONDITION", "final", "divisible"),  # both 400
     ],
 )
@@ -110,7 +111,32 @@ def test_which_failures_may_pass(code, over_grpc, over_rest, to, monkeypatch):
         to().predict("classify", [b"no image"], ("error",))
     assert "because of this" in str(raised.value) or code == "DEADLINE_EXCEEDED"
     assert "\n" not in str(raised.value)
-    assert ("away" if isinstance(raised.value, AwayError) else "divisible" if raised.value.divisible else "final") == expected
+    assert _kind(raised.value) == expected
+
+
+def _kind(error):
+    if isinstance(error, AwayError):
+        return "slow" if isinstance(error, SlowError) else "away"
+    return "divisible" if error.divisible else "missing" if error.missing else "final"
+
+
+def test_an_address_without_a_host_is_away_and_not_slow(monkeypatch):
+    def request(*args, **kwargs):
+        raise requests.exceptions.ConnectTimeout("no connection")
+
+    monkeypatch.setattr(requests.Session, "request", request)
+    with pytest.raises(AwayError, match=r"^no connection within 5 s$") as raised:
+        connect("http://127.0.0.1:1", Model(), timeout=5, concurrency=1).predict("classify", [b""], ("error",))
+    assert not isinstance(raised.value, SlowError)
+
+
+def test_an_answer_of_another_version_is_refused_over_grpc(server, monkeypatch):
+    monkeypatch.setattr(serving_stand_in.Servable, "version", property(lambda self: 9, lambda self, value: None), raising=False)
+    transport = connect(server.grpc, Model(version=2), timeout=20, concurrency=1)
+    monkeypatch.setattr(serving_stand_in.Versions, "find", lambda versions, spec: versions._servables[2])
+    with pytest.raises(RefusedError, match=r"^version 9 answered where version 2 was asked$"):
+        transport.predict("features", [b"no image"], ("error",))
+    transport.close()
 
 
 def test_messages_may_be_large(to, monkeypatch):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_vgg.remote.protocol import RefusedError, one_line
+from keras_vgg.remote.protocol import RefusedError, Signatures, one_line
 
 OUTPUTS = {"classify": ("scores", "class_ids", "class_names", "error"), "features": ("features", "error")}
 """The signatures that can be asked, with the outputs that are looked at."""
@@ -46,11 +46,13 @@ class Answer:
     seconds: float = float("nan")
 
 
-def read_answers(signature: str, paths: Sequence[str], outputs: Mapping[str, Sequence[Any]], seconds: float) -> list[Answer]:
+def read_answers(
+    signature: str, paths: Sequence[str], outputs: Mapping[str, Sequence[Any]], seconds: float, served: Signatures
+) -> list[Answer]:
     """Returns the answers about the images of one request, whose outputs have a row for each.
 
     Raises:
-        RefusedError: if there are more or fewer rows, or they are none of `keras_vgg`'s.
+        RefusedError: if there are more or fewer rows, or values in a row than `served` tells, or they are none of `keras_vgg`'s.
     """
     for name, rows in outputs.items():
         if len(rows) != len(paths):
@@ -58,6 +60,12 @@ def read_answers(signature: str, paths: Sequence[str], outputs: Mapping[str, Seq
     answers = []
     for row, path in enumerate(paths):
         try:
+            for name, width in served.outputs.get(signature, {}).items():
+                if width is not None and name in outputs and len(outputs[name][row]) != width:
+                    raise RefusedError(
+                        f"the server answered with {len(outputs[name][row])} values of {name!r} for an image, "
+                        f"where version {served.version} was seen to give {width}"
+                    )
             error, found = _read_row(signature, outputs, row)
         except (TypeError, ValueError) as fault:
             raise RefusedError(f"the answer is of another form than keras_vgg's: {one_line(str(fault), 80)}") from fault

@@ -1,9 +1,9 @@
 """The way to a served model from its address, and a first look at what is there."""
 
 import re
-from collections.abc import Set
 
 from keras_vgg.errors import InputError
+from keras_vgg.remote.answers import OUTPUTS
 from keras_vgg.remote.protocol import AwayError, Model, RefusedError, Signatures, Transport
 
 _ADDRESS = re.compile(r"(?:(?P<scheme>grpcs?|https?)://)?(?P<host>\[[^\]/]+\]|[^:/\s]+)(?::(?P<port>\d+))?(?P<path>/\S*)?")
@@ -37,8 +37,8 @@ def connect(url: str, model: Model, *, timeout: float, concurrency: int) -> Tran
     return GrpcTransport(f"{parts['host']}:{parts['port']}", model, timeout=timeout, secure=parts["scheme"] == "grpcs")
 
 
-def look(transport: Transport, url: str, model: Model, signature: str, outputs: Set[str]) -> Signatures:
-    """Returns what a model can be asked, once it is clear that it has `signature` with `outputs`.
+def look(transport: Transport, url: str, model: Model, signature: str) -> Signatures:
+    """Returns what a model can be asked, once it is clear that it has `signature` with the outputs that are read.
 
     A server that does not answer now is not waited for: a mistaken address should not take minutes.
 
@@ -62,7 +62,8 @@ def look(transport: Transport, url: str, model: Model, signature: str, outputs: 
         what = repr(model.name) + (f" with label {model.label!r}" if model.label else "")
         flags = "--name and --label" if model.label else "--name"
         raise InputError(f"The server at {url} has no model {what} to ask ({error}). Give what it has as {flags}.") from error
-    if not outputs <= served.outputs.get(signature, frozenset()):
+    outputs = set(OUTPUTS[signature])
+    if not outputs <= served.outputs.get(signature, {}).keys():
         raise InputError(
             f"Version {served.version} of the model {model.name!r} at {url} must have a signature {signature!r} with the outputs "
             f"{', '.join(sorted(outputs))}. It has: "

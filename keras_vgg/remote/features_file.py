@@ -15,16 +15,26 @@ class FeaturesFile:
 
     Args:
         path: an `.npz` file.
+        model: name at the server of the model whose features they are.
+        version: its version.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, model: str, version: int):
         self._path = pathlib.Path(path)
+        self._source = {"model": np.array(model), "version": np.array(version)}
         self._paths: list[str] = []
         self._rows = tempfile.TemporaryFile(dir=self._path.parent)
         self._width = 0
 
     def add(self, path: str, features: np.ndarray) -> None:
-        """Adds the features of an image, `(D,)` float32; `InputError` if the disk is full."""
+        """Adds the features of an image, `(D,)` float32.
+
+        Raises:
+            InputError: if the disk is full.
+            ValueError: if D is another than that of the images before.
+        """
+        if self._paths and len(features) != self._width:
+            raise ValueError(f"`features` must be as long as those before, {self._width}. Received: {len(features)}, of {path}.")
         self._paths.append(path)
         self._width = len(features)
         with self._told():
@@ -33,7 +43,7 @@ class FeaturesFile:
     def write(self) -> tuple[int, int]:
         """Writes `paths`, `(N,)` texts, and `features`, `(N, D)` float32, in the order in which they came; returns N and D.
 
-        Where there are none, no file is written.
+        `model` and `version`, of which they are, stand beside them. Where there are none, no file is written.
 
         Raises:
             InputError: if the file system refuses.
@@ -43,7 +53,8 @@ class FeaturesFile:
             with self._told():
                 self._rows.flush()
             with files.replacing(self._path) as beside:
-                np.savez(beside, paths=np.array(self._paths), features=np.memmap(self._rows, np.float32, "r", shape=shape))
+                features = np.memmap(self._rows, np.float32, "r", shape=shape)
+                np.savez(beside, paths=np.array(self._paths), features=features, **self._source)
         self._rows.close()
         return shape
 

@@ -1,5 +1,6 @@
 """Asks TensorFlow Serving over gRPC. Imports TensorFlow, whose messages it sends."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,13 +17,13 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from keras_vgg.remote.protocol import AwayError, Model, RefusedError, Signatures, one_line
+from keras_vgg.remote.protocol import AwayError, Model, RefusedError, Signatures, SlowError, one_line, width_of
 
 # gRPC's core writes lines of its own to the error stream, such as of a socket closed meanwhile; what fails is raised all the same.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 # A server that shuts down cancels what it has begun.
-_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 _INDIVISIBLE = {
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.FAILED_PRECONDITION,
@@ -70,15 +71,26 @@ class GrpcTransport:
         answer = self._ask(self._prediction.GetModelMetadata, request)
         packed = get_model_metadata_pb2.SignatureDefMap()
         answer.metadata["signature_def"].Unpack(packed)
-        outputs = {name: frozenset(each.outputs) for name, each in packed.signature_def.items() if name[:2] != "__"}
+        outputs = {
+            name: {output: _width(info.tensor_shape) for output, info in each.outputs.items()}
+            for name, each in packed.signature_def.items()
+            if name[:2] != "__"
+        }
         return Signatures(answer.model_spec.version.value, outputs)
+
+    def pin(self, version: int) -> None:
+        """See `Transport`."""
+        self._model = dataclasses.replace(self._model, version=version, label=None)
 
     def predict(self, signature: str, images: Sequence[bytes], outputs: Sequence[str]) -> dict[str, Sequence[Any]]:
         """See `Transport`."""
         request = predict_pb2.PredictRequest(model_spec=self._spec(signature), output_filter=outputs)
         request.inputs["images"].CopyFrom(tf.make_tensor_proto(list(images), tf.string, [len(images)]))
-        answer = self._ask(self._prediction.Predict, request).outputs
-        return {name: _values(answer[name]) for name in outputs}
+        answer = self._ask(self._prediction.Predict, request)
+        asked, answered = self._model.version, answer.model_spec.version.value
+        if asked is not None and answered != asked:  # as some proxies may do; TensorFlow Serving does not
+            raise RefusedError(f"version {answered} answered where version {asked} was asked")
+        return {name: _values(answer.outputs[name]) for name in outputs}
 
     def close(self) -> None:
         """Closes the channel; requests under way end at once."""
@@ -98,12 +110,17 @@ class GrpcTransport:
         except grpc.RpcError as error:
             code, told = error.code(), one_line(error.details() or "").rpartition("last error: ")[2]
             if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise AwayError(f"no answer within {self._timeout:g} s") from error
+                raise SlowError(f"no answer within {self._timeout:g} s") from error
             if code in _AWAY:
                 raise AwayError(f"{code.name}: {told}") from error
-            raise RefusedError(f"{code.name}: {told}", divisible=code not in _INDIVISIBLE) from error
+            missing = code is grpc.StatusCode.NOT_FOUND
+            raise RefusedError(f"{code.name}: {told}", divisible=code not in _INDIVISIBLE, missing=missing) from error
         except ValueError as error:  # gRPC's way to say that `close` was called meanwhile
             raise AwayError(one_line(str(error))) from error
+
+
+def _width(shape: Any) -> int | None:
+    return width_of([dim.size for dim in shape.dim])
 
 
 def _values(tensor: Any) -> np.ndarray:

@@ -8,12 +8,14 @@ from urllib.parse import quote
 
 import requests
 
-from keras_vgg.remote.protocol import AwayError, Model, RefusedError, Signatures, one_line
+from keras_vgg.remote.protocol import AwayError, Model, RefusedError, Signatures, SlowError, one_line, width_of
 
 # Of TensorFlow Serving: INVALID_ARGUMENT, a request too large, RESOURCE_EXHAUSTED, a failing operation.
 _DIVISIBLE = {400, 413, 429, 500}
 # 499 is CANCELLED, what a server that shuts down has begun; a 429 without TensorFlow Serving's words is of one in between.
-_AWAY = {429, 499, 502, 503, 504}
+_AWAY = {429, 499, 502, 503}
+_SLOW = {504}  # DEADLINE_EXCEEDED, or a server in between that waited for no longer
+_MISSING = {404}
 
 
 class RestTransport:
@@ -47,8 +49,16 @@ class RestTransport:
         """See `Transport`."""
         answer = self._ask("GET", f"{self._version}/metadata")
         signatures = _member(answer, "metadata", "signature_def", "signature_def")
-        outputs = {name: frozenset(each.get("outputs", ())) for name, each in signatures.items() if name[:2] != "__"}
+        outputs = {
+            name: {output: _width(info) for output, info in each.get("outputs", {}).items()}
+            for name, each in signatures.items()
+            if name[:2] != "__"
+        }
         return Signatures(int(_member(answer, "model_spec", "version")), outputs)
+
+    def pin(self, version: int) -> None:
+        """See `Transport`."""
+        self._version = f"{self._model}/versions/{version}"
 
     def predict(self, signature: str, images: Sequence[bytes], outputs: Sequence[str]) -> dict[str, Sequence[Any]]:
         """See `Transport`."""
@@ -67,8 +77,10 @@ class RestTransport:
             response = self._http.request(
                 method, url, data=body, timeout=self._timeout, headers={"Content-Type": "application/json"}, allow_redirects=False
             )
+        except requests.ConnectTimeout as error:
+            raise AwayError(f"no connection within {self._timeout:g} s") from error
         except requests.Timeout as error:
-            raise AwayError(f"no answer within {self._timeout:g} s") from error
+            raise SlowError(f"no answer within {self._timeout:g} s") from error
         except requests.exceptions.SSLError as error:
             raise RefusedError(_reason(error)) from error
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
@@ -79,13 +91,19 @@ class RestTransport:
             reason = _told(response)
             told = one_line(f"{response.status_code} {response.reason}: {reason}".rstrip(": "))
             divisible = response.status_code in _DIVISIBLE
+            if response.status_code in _SLOW:
+                raise SlowError(told)
             if response.status_code in _AWAY and not (divisible and reason):
                 raise AwayError(told)
-            raise RefusedError(told, divisible=divisible)
+            raise RefusedError(told, divisible=divisible, missing=response.status_code in _MISSING)
         try:
             return json.loads(response.content)  # takes the bare NaN of TensorFlow Serving
         except ValueError as error:
             raise RefusedError(f"the answer is not JSON: {one_line(response.text, 80)!r}") from error
+
+
+def _width(info: Any) -> int | None:
+    return width_of([int(dim["size"]) for dim in info.get("tensor_shape", {}).get("dim", ())])
 
 
 def _member(answer: Any, *names: str) -> Any:
