@@ -7,6 +7,7 @@ where a stopped one was, and prints the table.
 
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 
@@ -26,8 +27,11 @@ def main(argv: list[str]) -> int:
         shim.unlink()
     zygote.load()
     out = pathlib.Path(arguments.out or f"stress-{arguments.tool}.csv").absolute()
-    with tempfile.TemporaryDirectory(prefix="stress-") as folder:
+    folder = tempfile.mkdtemp(prefix="stress-")  # no TemporaryDirectory, which every child would remove at its end
+    try:
         found = _try(arguments, pathlib.Path(folder), out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     print(f"\n{found.table('command')}\n\n{len(found.faults)} faults; {out}")
     return int(bool(found.faults))
 
