@@ -105,7 +105,9 @@ def check_folder(folder: pathlib.Path) -> None:
     try:  # by doing it: root may write where the disk says no
         tempfile.TemporaryFile(dir=nearest).close()
     except OSError as error:
-        raise InputError(f"Expected a folder that can be written. Received: {folder} ({nearest} cannot be written).") from error
+        raise InputError(
+            f"Expected a folder that can be written. Received: {folder} ({nearest} cannot be written: {error.strerror or error})."
+        ) from error
 
 
 def check_file(path: pathlib.Path) -> None:
