@@ -31,6 +31,7 @@ def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
         with open(beside, "rb") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
+        _synchronise(path.parent)
     except OSError as error:
         raise InputError(
             f"Could not write {path}: {error.strerror or error}. What was there before is untouched; "
@@ -39,6 +40,16 @@ def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     finally:
         with contextlib.suppress(OSError):  # where there is no such folder there is nothing to remove
             beside.unlink(missing_ok=True)
+
+
+def _synchronise(folder: pathlib.Path) -> None:
+    """Puts a folder's names on the disk, so that after a power failure a file has its new content under its name."""
+    with contextlib.suppress(OSError):  # not every file system can; the file is whole in either case
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -94,7 +105,9 @@ def check_folder(folder: pathlib.Path) -> None:
     try:  # by doing it: root may write where the disk says no
         tempfile.TemporaryFile(dir=nearest).close()
     except OSError as error:
-        raise InputError(f"Expected a folder that can be written. Received: {folder} ({nearest} cannot be written).") from error
+        raise InputError(
+            f"Expected a folder that can be written. Received: {folder} ({nearest} cannot be written: {error.strerror or error})."
+        ) from error
 
 
 def check_file(path: pathlib.Path) -> None:

@@ -533,3 +533,17 @@ def test_without_workdir_the_same_command_goes_on(tmp_path, monkeypatch, capsys,
     assert f"runs/{folder.name} (unfinished)" in capsys.readouterr().out
     fit.main([*SMALL, "--epochs", "1"])  # finished: a new one
     assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["summary.json", "colors.json"])
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"\0" * len(data)])
+def test_a_damaged_small_file_is_made_again(name, damage, finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    path = folder / name
+    path.write_bytes(damage(path.read_bytes()))
+    (folder / "summary.json").write_bytes(b"")
+    fit.main([*SMALL, "--workdir", str(folder)])
+    assert json.loads((folder / "summary.json").read_text())["finished"]
+    assert (folder / "colors.json").read_bytes() == (finished / "colors.json").read_bytes()
+    assert outcome(folder)[0] == outcome(finished)[0]

@@ -857,3 +857,39 @@ def test_legacy_hdf5_of_another_build_is_one_line(net_a, tmp_path):
         with h5py.File(path, "r+") as file:
             spoil_it(file)
         assert_refused(victim("A"), path, None)
+
+
+@pytest.mark.parametrize("at", [1, 3, 10])
+@pytest.mark.parametrize("mode", ["w", "r+"])
+def test_hdf5_that_cannot_be_written_is_an_error_and_no_crash(at, mode, tmp_path, monkeypatch):
+    from keras_vgg.weights import keras_files
+
+    path, calls = tmp_path / "a.h5", []
+    with h5py.File(path, "w") as file:
+        file["a"] = np.zeros(1000)
+
+    class Full:
+        """A file that is full from the `at`-th write on."""
+
+        def __init__(self, file):
+            self._file = file
+
+        def __getattr__(self, name):
+            return getattr(self._file, name)
+
+        def write(self, data):
+            calls.append(len(data))
+            if len(calls) >= at:
+                raise OSError(28, "No space left on device")
+            return self._file.write(data)
+
+    monkeypatch.setattr(keras_files._Remembering, "__init__", lambda self, file: self.__dict__.update(_file=Full(file), error=None))
+
+    def write():
+        with keras_files._writing(path, mode) as file:
+            for name in "bcdefghijklm":
+                file[name] = np.ones(50_000)
+
+    with pytest.raises(OSError, match="No space left"):
+        write()
+    assert len(calls) >= at

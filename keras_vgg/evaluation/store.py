@@ -45,7 +45,7 @@ class RowStore:
         self.facts = facts
         kind = _digest(json.dumps([keras_vgg.__version__, *depends_on]).encode())
         self.key = f"{kind}-{_digest(fingerprints.tobytes())}"
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         paths, count = self._paths(folder, self.key), len(fingerprints)
         if is_new := not _is_whole(paths, count, width):
             values = [((count, width), np.float32, np.nan), ((count,), np.uint8, PENDING), ((1,), np.float64, 0)]
@@ -65,8 +65,8 @@ class RowStore:
         return [folder / f"{key}.{name}.npy" for name in (cls.name, "state", "seconds")]
 
     def _map(self, paths: Sequence[pathlib.Path]) -> None:
-        self._map_rows = functools.partial(np.load, paths[0], mmap_mode="r+")
-        self.state, self._seconds = (np.load(path, mmap_mode="r+") for path in paths[1:])
+        self._map_rows = functools.partial(_map_for_writing, paths[0])
+        self.state, self._seconds = map(_map_for_writing, paths[1:])
 
     def _take_over(self, folder: pathlib.Path, kind: str, fingerprints: np.ndarray) -> None:
         for path in sorted(folder.glob(f"{kind}-*{_IMAGES}")):
@@ -166,6 +166,27 @@ def _is_whole(paths: Sequence[pathlib.Path], count: int, width: int) -> bool:
     wanted = [((count, width), np.float32), ((count,), np.uint8), ((1,), np.float64)]
     found = [_load(path) for path in paths]
     return all(each is not None and (each.shape, each.dtype) == want for each, want in zip(found, wanted, strict=True))
+
+
+def _make(folder: pathlib.Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _refused(folder, error) from error
+
+
+def _map_for_writing(path: pathlib.Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r+")
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _refused(path: pathlib.Path, error: OSError) -> InputError:
+    return InputError(
+        f"Could not write {path}: {error.strerror or error}. What is done is kept; make room or mend the folder's rights and run "
+        "the same command again."
+    )
 
 
 def _load(path: pathlib.Path) -> np.ndarray | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from keras_vgg import files
+from keras_vgg.errors import InputError
 from keras_vgg.linear.classify import Outcome
 
 TITLES = {
@@ -98,7 +99,10 @@ def _identity(line: dict) -> tuple:
 
 
 def _read(path: pathlib.Path) -> list[dict]:
-    lines = json.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else []
+    try:
+        lines = json.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else []
+    except ValueError as error:
+        raise InputError(f"Expected the table of earlier measurements. Received: {path} ({error}); mend or remove it.") from error
     return [line for line in lines if {*_IDENTITY, "by class"} <= set(line)]  # of other versions there may be others
 
 

@@ -71,12 +71,13 @@ class Events:
     """TensorBoard events of a run: `train/…` by step, `epoch/…` by epoch.
 
     Raises:
-        InputError: from `write` and `close`, if the file system refuses.
+        InputError: if the file system refuses.
     """
 
     def __init__(self, folder: pathlib.Path):
         self._folder = folder
-        self._writer = tf.summary.create_file_writer(str(folder))
+        with self._told():
+            self._writer = tf.summary.create_file_writer(str(folder))
 
     def write(self, prefix: str, step: int, values: dict[str, float]) -> None:
         """Writes figures under `prefix`."""

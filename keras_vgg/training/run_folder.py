@@ -91,8 +91,11 @@ class RunFolder:
         """Whether the run came to the end that `wanted` has: one that its epochs ended goes on where more are wanted."""
         if not self.summary.exists():
             return False
-        summary = json.loads(self.summary.read_text(encoding="utf-8-sig"))
-        return summary["finished"] and (summary["ended_by"] != "epochs" or wanted.epochs <= summary["epochs"])
+        try:
+            summary = json.loads(self.summary.read_text(encoding="utf-8-sig"))
+            return summary["finished"] and (summary["ended_by"] != "epochs" or wanted.epochs <= summary["epochs"])
+        except (ValueError, KeyError, TypeError):  # damaged, as by a power failure: the checkpoint has what makes it again
+            return False
 
     def write_summary(self, summary: dict) -> None:
         """Writes the outcome of the run; with it the run is finished."""

@@ -1,5 +1,6 @@
 """A training run from a recipe: everything is opened and made in order, then trained."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -110,5 +111,6 @@ def _colors(recipe: Recipe, dataset: Dataset, folder: RunFolder, resuming: bool)
     if recipe.color_statistics == "imagenet":
         return color.IMAGENET
     if resuming and folder.colors.exists():  # the same images give the same, at the cost of reading them
-        return color.ColorStatistics(**json.loads(folder.colors.read_text(encoding="utf-8-sig")))
+        with contextlib.suppress(ValueError, TypeError):  # damaged, as by a power failure
+            return color.ColorStatistics(**json.loads(folder.colors.read_text(encoding="utf-8-sig")))
     return color.measure(dataset.train, scale=recipe.test_scale, crop=recipe.crop)

@@ -6,10 +6,12 @@ Arrays are named `<layer>/<number of the variable>`, e.g. `block1_conv1/0` for a
 import contextlib
 import errno
 import functools
+import io
 import json
 import math
 import os
 import pathlib
+import shutil
 import zipfile
 from collections.abc import Callable
 
@@ -130,7 +132,7 @@ def write_legacy_h5(path: str | pathlib.Path, arrays, text: str | None) -> None:
     arrays = list(arrays)
     with files.replacing(path) as beside:
         make_room(beside, [shape for _, _, shape, _ in arrays])
-        with h5py.File(beside, "w") as file:
+        with _writing(beside, "w") as file:
             names: dict[str, list[str]] = {}
             for layer, variable, _, read in arrays:
                 names.setdefault(layer, []).append(f"{layer}/{variable}:0")
@@ -141,6 +143,73 @@ def write_legacy_h5(path: str | pathlib.Path, arrays, text: str | None) -> None:
             file.attrs["backend"] = b"tensorflow"
             if text:
                 file.attrs[_NOTE] = text
+
+
+def write_weights_h5(path: pathlib.Path, model) -> None:
+    """Writes a Keras model's `.weights.h5`; `OSError` if the file system refuses.
+
+    Keras itself would have HDF5 write to the disk, which can end the process there; the same bytes lie in a `.keras` archive.
+    """
+    archive = path.with_name(f"{path.name}.keras")
+    try:
+        model.save(archive)
+        with zipfile.ZipFile(archive) as members, members.open("model.weights.h5") as source, open(path, "wb") as target:
+            shutil.copyfileobj(source, target)
+    finally:
+        with contextlib.suppress(OSError):
+            archive.unlink(missing_ok=True)
+
+
+class _Remembering(io.RawIOBase):
+    """A file to which writing never fails for HDF5, which a failure can end by a segmentation fault; `error` is the first one."""
+
+    def __init__(self, file: io.FileIO):
+        self._file, self.error = file, None
+
+    def readinto(self, buffer) -> int:
+        return self._file.readinto(buffer)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def write(self, data) -> int:
+        view = memoryview(data).cast("B")
+        rest = view
+        while len(rest) and self._try(functools.partial(self._file.write, rest)):
+            rest = rest[self._last :]
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        self._try(lambda: self._file.truncate(size))
+        return size
+
+    def flush(self) -> None:
+        pass  # nothing is buffered
+
+    def _try(self, call: Callable) -> bool:
+        try:
+            self._last = call()
+        except OSError as error:
+            self.error = self.error or error
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def _writing(path, mode: str):
+    """Gives an HDF5 file open for writing, `mode` being `"w"` or `"r+"`; raises `OSError` where the file system refuses."""
+    with open(path, "w+b" if mode == "w" else "r+b", buffering=0) as raw:
+        file = _Remembering(raw)
+        try:
+            with h5py.File(file, mode) as opened:
+                yield opened
+        except Exception as error:
+            raise (file.error or error) from None
+        if file.error:
+            raise file.error
 
 
 def make_room(path: str | pathlib.Path, shapes) -> None:
@@ -162,5 +231,5 @@ def make_room(path: str | pathlib.Path, shapes) -> None:
 def write_note(path: str | pathlib.Path, text: str | None) -> None:
     """Puts `text` into a finished HDF5 file, for `read_h5`; Keras does not look at it."""
     if text:
-        with h5py.File(path, "r+") as file:
+        with _writing(path, "r+") as file:
             file.attrs[_NOTE] = text

@@ -61,8 +61,7 @@ def save_model(model: keras.Model, path: str | pathlib.Path) -> None:
             if known:
                 preprocessing.attach(beside, known)
         else:
-            keras_files.make_room(beside, [variable.shape for variable in model.variables])
-            model.save_weights(beside)
+            keras_files.write_weights_h5(beside, model)
             keras_files.write_note(beside, kinds.note(known, loading.arch_of(model).arch))
 
 

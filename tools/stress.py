@@ -1,0 +1,83 @@
+"""Lets disks fail and kills come over the commands: `python tools/stress.py writes`, `kills`.
+
+`writes` lets every writing call of a command fail once with each errno, `kills` ends commands at random instants and starts
+them again. Outcomes go into a CSV file as they come; the same command goes on
+where a stopped one was, and prints the table.
+"""
+
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout, whatever is installed
+
+from stressing import shim, zygote
+
+from keras_vgg import cli
+
+
+def main(argv: list[str]) -> int:
+    """Parses `argv`, tries and prints the table; returns 1 if there were faults."""
+    arguments = _parser().parse_args(argv)
+    os.environ |= zygote.ENVIRONMENT
+    if arguments.tool == "writes":
+        shim.restart_with()
+        shim.unlink()
+    zygote.load()
+    out = pathlib.Path(arguments.out or f"stress-{arguments.tool}.csv").absolute()
+    folder = tempfile.mkdtemp(prefix="stress-")  # no TemporaryDirectory, which every child would remove at its end
+    try:
+        found = _try(arguments, pathlib.Path(folder), out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"\n{found.table('command')}\n\n{len(found.faults)} faults; {out}")
+    return int(bool(found.faults))
+
+
+def _try(arguments, folder: pathlib.Path, out: pathlib.Path):
+    from stressing import commands, kills, writes
+    from stressing.results import Results
+
+    inputs, work = folder / "inputs", folder / "work"
+    inputs.mkdir()
+    commands.write_inputs(inputs, lambda main, argv: zygote.run(main, argv, inputs, timeout=300))
+    server, url = commands.serve(inputs)
+    try:
+        chosen = commands.make(arguments.commands, inputs, url)
+        tool = {"writes": writes, "kills": kills}[arguments.tool]
+        results = Results(out, tool.COLUMNS, tool.KEY)
+        more = {"lasting": arguments.lasting} if tool is writes else {}
+        tool.run(chosen, work, results, count=arguments.count, seed=arguments.seed, say=_say, **more)
+    finally:
+        server.terminate()
+        server.wait()
+    return results
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _parser() -> cli.Parser:
+    from stressing.names import COMMANDS
+
+    parser = cli.Parser(prog="python tools/stress.py", description=__doc__.split("\n")[0])
+    tools = parser.add_subparsers(required=True, metavar="TOOL", dest="tool")
+    for name, work, count in (
+        ("writes", "failing writes", "calls of each command, drawn among all (default: all)"),
+        ("kills", "SIGKILL at random instants", "kills of each command (default: 50)"),
+    ):
+        tool = tools.add_parser(name, help=work)
+        tool.add_argument("--count", type=int, default=50 if name == "kills" else None, help=count)
+        tool.add_argument("--seed", type=int, default=0, help="of what is drawn (default: %(default)s)")
+        tool.add_argument("--out", metavar="FILE", help=f"CSV file of outcomes (default: stress-{name}.csv)")
+        tool.add_argument("--commands", nargs="+", choices=COMMANDS, default=COMMANDS, help="(default: all)")
+        if name == "writes":
+            tool.add_argument("--lasting", action="store_true", help="let all later calls fail, too, as a full disk does")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main)

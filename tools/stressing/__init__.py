@@ -1,0 +1,1 @@
+"""What `tools/stress.py` does to the commands: failing writes and kills."""

@@ -1,0 +1,102 @@
+"""Every call of a command that writes, failing once with each errno: exit 2, one line, nothing lost, nothing left beside."""
+
+import errno
+import os
+import pathlib
+import random
+from collections.abc import Callable
+
+from stressing import outcome, shim, zygote
+from stressing.commands import Command
+from stressing.results import Results
+
+ERRORS = ("ENOSPC", "EDQUOT", "EIO")
+COLUMNS = ("command", "call", "error", "what", "path", "outcome", "told")
+KEY = 3
+_LONGEST = 30.0  # seconds: more is a hang
+
+
+def calls_of(command: Command, work: pathlib.Path) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    """Returns the calls `(name, path)` of an undisturbed run, in order, and what it leaves (`outcome.of`)."""
+    log = work.with_name(f"{work.name}.calls")
+    command.new_folder(work)
+    ended = zygote.run(command.main, command.argv, work, prepare=lambda: _arm(work, log), timeout=10 * _LONGEST)
+    if ended.code:
+        raise RuntimeError(f"{command.name} fails undisturbed: {ended.errors[-2000:]}")
+    calls = [tuple(line.split(" ", 1)) for line in log.read_text().splitlines()]
+    log.unlink()
+    return calls, outcome.of(work)
+
+
+def _arm(work: pathlib.Path, log: pathlib.Path | None = None, **failing) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) if log else -1
+    shim.arm(work.resolve(), log=descriptor, **failing)
+
+
+def run(
+    commands: list[Command], work: pathlib.Path, results: Results, *, count: int | None, seed: int, lasting: bool, say: Callable
+):
+    """Lets calls fail and enters the outcomes.
+
+    Args:
+        commands: which.
+        work: an empty folder for the trials.
+        results: gets a row for each.
+        count: so many calls of a command, drawn among all; `None` takes all.
+        seed: of that draw.
+        lasting: whether later calls fail as well, as on a disk that stays full.
+        say: called with lines for people.
+    """
+    for command in commands:
+        calls, wanted = calls_of(command, work)
+        numbers = range(1, len(calls) + 1)
+        if count and count < len(calls):
+            numbers = sorted(random.Random(seed).sample(numbers, count))
+        say(f"{command.name}: {len(calls)} calls, {len(numbers)} of them tried with {len(ERRORS)} errors each")
+        for number in numbers:
+            for name in ERRORS:
+                if results.has(command.name, number, name):
+                    continue
+                what, path = calls[number - 1]
+                found, told = _trial(command, work, wanted, number, name, lasting)
+                results.add(command.name, number, name, what, path, found, told)
+                if found.startswith("fault"):
+                    say(f"{command.name} {number} {name} {what} {path}: {found}: {told}")
+
+
+def _trial(command: Command, work: pathlib.Path, wanted: dict, number: int, name: str, lasting: bool) -> tuple[str, str]:
+    error = getattr(errno, name)
+    command.new_folder(work)
+    before = {path: digest for path, digest in outcome.of(work).items()}
+    failing = {"nth": number, "error": error, "lasting": lasting}
+    ended = zygote.run(command.main, command.argv, work, prepare=lambda: _arm(work, **failing), timeout=_LONGEST)
+    told = ended.errors.strip()
+    if ended.code is None:
+        return "fault: hang", told[-300:]
+    if ended.code < 0:
+        return f"fault: signal {-ended.code}", told[-300:]
+    if left := outcome.left_beside(work):
+        return "fault: left beside", f"{left} {told[-300:]}"
+    found = outcome.of(work)
+    if ended.code == 0:
+        if found != wanted:
+            return "fault: success with other files", _difference(found, wanted)
+        return ("succeeded, a line said" if told or name in ended.output else "succeeded, all whole"), told[-300:]
+    if "Traceback" in told or ended.code != 2:
+        return f"fault: exit {ended.code}", told[-300:]
+    if len(told.splitlines()) != 1:
+        return "fault: not one line", told[-600:]
+    if os.strerror(error) not in told:
+        return "fault: reason not named", told
+    if lost := [path for path in before if found.get(path) not in (before[path], wanted[path])]:
+        return "fault: lost", f"{lost} {told}"
+    again = zygote.run(command.main, command.argv, work, timeout=10 * _LONGEST)
+    if again.code:
+        return "fault: cannot be run again", again.errors[-300:]
+    if (after := outcome.of(work)) != wanted or outcome.left_beside(work):
+        return "fault: run again, it ends otherwise", _difference(after, wanted)
+    return "one line, nothing lost", told
+
+
+def _difference(found: dict, wanted: dict) -> str:
+    return ", ".join(name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name))
