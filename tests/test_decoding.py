@@ -49,11 +49,21 @@ def test_jpegs_are_decoded_to_pillows_pixels(options):
     np.testing.assert_array_equal(images.decode_whole(tf.constant(encoded), tf.constant([HEIGHT, WIDTH])), expected)
 
 
-@pytest.mark.parametrize("box", [(0, 0, 48, 64), (16, 32, 40, 50), (37, 51, 33, 47), (60, 90, 33, 51)])
+@pytest.mark.parametrize("box", [(0, 0, 48, 64), (16, 32, 40, 50), (37, 51, 33, 47), (60, 90, 33, 51), (5, 139, 9, 1)])
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
 def test_window_of_a_jpeg_is_that_of_pillows_whole_image(options, box):
     encoded = encode(**options)
     top, left, height, width = box
     expected = with_pillow(encoded)[top : top + height, left : left + width]
-    pixels = decoding.decode_jpeg_window(encoded, tf.constant(box)).numpy()
-    np.testing.assert_array_equal(pixels[2:-2, 2:-2], expected[2:-2, 2:-2])
+    np.testing.assert_array_equal(decoding.decode_jpeg_window(encoded, tf.constant(box)), expected)
+
+
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_window_of_a_reduced_jpeg_is_that_of_the_whole_reduced_image(options, reduction):
+    encoded = encode(**options)
+    whole = decoding.decode_jpeg(encoded, reduction).numpy()
+    height, width = whole.shape[:2]
+    for top, left, bottom, right in [(0, 0, height, width), (1, 2, height - 2, width - 3), (3, 5, height, width)]:
+        pixels = decoding.decode_jpeg_window(encoded, tf.constant([top, left, bottom - top, right - left]), reduction)
+        np.testing.assert_array_equal(pixels, whole[top:bottom, left:right])

@@ -35,10 +35,7 @@ def decode_jpeg(encoded, reduction: int = 1):
 
 
 def decode_jpeg_window(encoded, window, reduction: int = 1):
-    """Decodes a part of a JPEG.
-
-    Chroma that has half the resolution is upsampled without what lies beyond the window, so that the pixels at its border can
-    differ from those of the whole image; all others are the same.
+    """Decodes a part of a JPEG, to the pixels that the whole image has there.
 
     Args:
         encoded: scalar string, a JPEG.
@@ -48,7 +45,14 @@ def decode_jpeg_window(encoded, window, reduction: int = 1):
     Returns:
         `(height, width, 3)` uint8, RGB.
     """
-    return tf.io.decode_and_crop_jpeg(encoded, window, ratio=reduction, **_JPEG)
+    # Chroma of half the resolution is upsampled without what lies left and right of a window, which makes its outer columns
+    # others than the whole image's: so a column more is decoded on either side, where there is one.
+    top, left, height, width = tf.unstack(window)
+    image_width = -(-tf.io.extract_jpeg_shape(encoded)[1] // reduction)
+    before = tf.minimum(left, 1)
+    after = tf.clip_by_value(image_width - left - width, 0, 1)
+    wider = tf.stack([top, left - before, height, before + width + after])
+    return tf.io.decode_and_crop_jpeg(encoded, wider, ratio=reduction, **_JPEG)[:, before : before + width]
 
 
 def _decode_other(encoded):
