@@ -7,7 +7,22 @@ from collections.abc import Iterator, Sequence
 
 from keras_vgg.errors import InputError
 
-_OF_SYSTEMS = ("thumbs.db", "desktop.ini")  # what Windows leaves in folders of images
+SIDECARS = frozenset(
+    name.lower()
+    for name in (
+        *("Thumbs.db", "ehthumbs.db", "desktop.ini", "$RECYCLE.BIN", "RECYCLER", "System Volume Information"),  # Windows
+        *("__MACOSX", "_DS_Store", "Network Trash Folder", "Temporary Items", "Icon\r"),  # macOS, and archives made there
+        *("@eaDir", "#recycle", "#snapshot", "@tmp"),  # Synology
+        *("@Recycle", "@Recently-Snapshot", "@__thumb"),  # QNAP
+        *("~snapshot", "lost+found"),  # NetApp; ext file systems
+    )
+)
+"""What systems and file servers leave in folders of images, in small letters: thumbnails, copies, what was thrown away."""
+
+
+def is_sidecar(name: str) -> bool:
+    """Whether a file or folder of this name is none of the user's: it is hidden, such as `._1.jpg`, or one of `SIDECARS`."""
+    return name.startswith(".") or name.lower() in SIDECARS
 
 
 def find_images(patterns: Sequence[str]) -> tuple[str, ...]:
@@ -24,18 +39,28 @@ def find_images(patterns: Sequence[str]) -> tuple[str, ...]:
         elif os.path.exists(pattern):
             paths = [pattern]
         else:
-            paths = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+            paths = sorted(path for path in _matches(pattern) if os.path.isfile(path))
         if not paths:
             raise InputError(f"Expected image files, globs or folders with some. Received: {pattern!r}, which names none.")
         found += paths
     return tuple(dict.fromkeys(found))
 
 
+def _matches(pattern: str) -> list[str]:
+    """Returns what a glob names, without sidecars that it does not name itself; hidden names are `glob`'s affair."""
+    named = pathlib.PurePath(pattern).parts
+
+    def is_meant(path):
+        return not any(part.lower() in SIDECARS and part not in named for part in pathlib.PurePath(path).parts)
+
+    return [path for path in glob.glob(pattern, recursive=True) if is_meant(path)]
+
+
 def files_within(folder: str | os.PathLike, above: frozenset[str] = frozenset()) -> Iterator[str]:
     """Yields the files in a folder and those within it, linked ones too, in no order.
 
-    Files and folders that are hidden are left out, such as the copies in `.ipynb_checkpoints`, and what Windows puts beside
-    images; so is a link back to a folder that it lies in.
+    Files and folders that are hidden are left out, such as the copies in `.ipynb_checkpoints`, and what systems and file servers
+    put beside images (`is_sidecar`); so is a link back to a folder that it lies in.
 
     Args:
         folder: where to look.
@@ -52,7 +77,7 @@ def files_within(folder: str | os.PathLike, above: frozenset[str] = frozenset())
     except OSError as error:
         raise InputError(f"Expected a folder that can be read. Received: {folder} ({error.strerror}).") from error
     for entry in entries:
-        if entry.name.startswith(".") or entry.name.lower() in _OF_SYSTEMS:
+        if is_sidecar(entry.name):
             continue
         if entry.is_dir():
             yield from files_within(entry.path, above | {real})

@@ -38,6 +38,14 @@ def test_a_limit_holds_for_each_split_and_draws_over_all_classes():
     assert datasets.open_dataset("digits", limit_images=1000).validation.size == 360
 
 
+def test_a_limit_holds_for_test_images_too(tmp_path):
+    rows = "".join(f"{number},{'ab'[number % 2]},{'test' if number > 19 else 'train'}\n" for number in range(30))
+    (tmp_path / "list.csv").write_text(f"path,label,split\n{rows}")
+    (tmp_path / "0").write_text("")
+    dataset = datasets.open_dataset(f"csv:{tmp_path / 'list.csv'}", limit_images=5)
+    assert (dataset.train.size, dataset.validation.size, dataset.test.size, len(dataset.notes)) == (5, 2, 5, 1)
+
+
 def test_a_limit_draws_evenly_from_a_listing_sorted_by_class():
     split = in_memory([b"%d" % i for i in range(1000)], np.repeat(np.arange(10), 100), "memory")
     limited = split.limited(200)

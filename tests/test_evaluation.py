@@ -954,6 +954,19 @@ def test_labels_by_name_and_by_position(run, tmp_path):
         named.labels_of(("a", "x"), 7)
 
 
+def test_labels_are_known_however_names_are_stored(run):
+    """A net trained where é was stored as e and an accent, and the blank behind a name was part of it."""
+    trained = dataclasses.replace(open_source(run), classes=("tea ", "cafe\u0301"))
+    assert trained.labels_of(("caf\u00e9", "tea"), 2, say=None).tolist() == [1, 0]
+
+
+def test_the_data_line_says_what_is_tested_and_what_is_not(run, tmp_path):
+    data = dataset(ENCODED[:2], LABELS[:2])
+    data, said = dataclasses.replace(data, test=splits.in_memory([b"no image"] * 3, np.zeros(3), "x"), notes=("A note.",)), []
+    session.evaluate(data, {"a": open_source(run, name="a")}, [row()], tmp_path, say=said.append)
+    assert said[:2] == ["data: a test, 2 images for validation, 7 classes; its test split of 3 images is not tested", "A note."]
+
+
 def test_labels_that_are_numbers(run, tmp_path):
     shutil.copy(run / "best.keras", tmp_path)
     unnamed, said = open_source(tmp_path), []

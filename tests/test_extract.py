@@ -515,6 +515,10 @@ def test_both_splits_joined_are_read_in_order():
     train, validation = split_of(ENCODED[:3]), split_of(ENCODED[5:7], np.array([6, 5]))
     found = inputs.of_dataset(splits.Dataset(train, validation, CLASSES, "a test"))
     assert found.parts.tolist() == ["train"] * 3 + ["validation"] * 2
+    tested = inputs.of_dataset(splits.Dataset(train, validation, CLASSES, "a test", validation, ("a line",)))
+    assert tested.parts.tolist() == [*found.parts, "test", "test"]
+    assert tested.split.read(tf.constant(6, tf.int64))[0].numpy() == ENCODED[6]
+    assert tested.notes == ("a line",)
     read = [found.split.read(tf.constant(index, tf.int64)) for index in range(found.split.size)]
     assert [encoded.numpy() for encoded, _ in read] == [*ENCODED[:3], *ENCODED[5:7]]
     assert [int(label) for _, label in read] == [0, 1, 2, 6, 5]

@@ -392,6 +392,16 @@ def test_ways_out_of_broken_images_are_those_there_are(tmp_path, name, way):
         checks.check_broken("train", 2, 9, [("x", "why")], Recipe(), RunFolder(tmp_path / name))
 
 
+@pytest.mark.parametrize(
+    ("broken", "named", "told"),
+    [(1, 3, "3 of 25 train .*0.01: 0: why; 1: why; 2: why "), (9, 3, "9 of .*, e.g. 0: why"), (1, 7, "7 of .*, e.g. 0.*4: why ")],
+)
+def test_broken_images_are_as_many_as_are_named(tmp_path, broken, named, told):
+    """Images are read ahead of the step that counts them, and those of other workers are not named here."""
+    with pytest.raises(InputError, match=told):
+        checks.check_broken("train", broken, 25, [(str(n), "why") for n in range(named)], Recipe(), RunFolder(tmp_path))
+
+
 def test_colours_that_are_gone_are_measured_again(tmp_path):
     wanted = Recipe(crop=32, scale=32, limit_images=20)
     dataset = datasets.open_dataset("digits", limit_images=20)

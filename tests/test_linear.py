@@ -320,6 +320,17 @@ def of(labels, classes, parts=None, usable=None):
     return Data(labels, np.full(len(labels), "train") if parts is None else parts, usable, tuple(classes), "a test")
 
 
+@pytest.mark.parametrize(("third", "numbers"), [("test", (40, 10)), ("validation", (30, 20))])
+def test_fixed_tests_on_the_test_split_if_there_is_one(third, numbers):
+    """And trains on all others then, also on what was held out of the images for training."""
+    labels = np.arange(50) % 2
+    values = np.stack([labels - 0.5, np.ones(50)], axis=1)
+    parts = np.repeat(["train", "validation", third], [30, 10, 10])
+    (outcome,) = protocols.run(of(labels, ("a", "b"), parts), values, Task("", "fixed"))
+    assert (outcome.train_images, outcome.test_images) == numbers
+    assert outcome.measures["accuracy"] == 100
+
+
 def test_fixed_trains_on_train_and_tests_on_validation():
     values, labels = clusters([30, 30, 30], 20.0, width=5)
     parts = np.where(np.arange(90) % 3 == 0, "validation", "train")

@@ -34,14 +34,15 @@ def test_train_and_val_folders(tmp_path):
     assert tmp_path.name in dataset.description
 
 
-@pytest.mark.parametrize("name", ["validation", "valid", "test"])
+@pytest.mark.parametrize("name", ["validation", "valid", "dev", "val_set"])
 def test_other_names_of_the_validation_folder(tmp_path, name):
     write(tmp_path, "train/a/1", "train/b/2", f"{name}/a/3")
     assert contents(listings.open_folder(str(tmp_path)).validation) == {f"{name}/a/3": 0}
 
 
 @pytest.mark.parametrize(
-    ("train", "validation"), [("Train", "Val"), ("TRAIN", "TEST"), ("training", "validation"), ("Training", "Valid")]
+    ("train", "validation"),
+    [("Train", "Val"), ("TRAIN", "VAL"), ("Training_Set", "val-images"), ("training", "validation"), ("Train", "Valid")],
 )
 def test_names_of_splits_in_capitals_and_in_full(tmp_path, train, validation):
     write(tmp_path, f"{train}/a/1", f"{train}/b/2", f"{validation}/b/3")
@@ -57,9 +58,113 @@ def test_a_split_by_its_very_name_comes_first(tmp_path):
     assert (list(contents(dataset.train)), list(contents(dataset.validation))) == (["train/b/2"], ["val/b/5"])
 
 
-def test_val_comes_before_test(tmp_path):
+def test_val_is_for_validation_and_test_for_tests(tmp_path):
     write(tmp_path, "train/a/1", "test/a/3", "val/a/4")
-    assert list(contents(listings.open_folder(str(tmp_path)).validation)) == ["val/a/4"]
+    dataset = listings.open_folder(str(tmp_path))
+    assert (contents(dataset.validation), contents(dataset.test), dataset.notes) == ({"val/a/4": 0}, {"test/a/3": 0}, ())
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        *(("train", "test"), ("TRAIN", "Testing"), ("training_set", "test_set"), ("images-train", "images-test")),
+        *(("seg_train/seg_train", "seg_test/seg_test"), ("training_set/training_set", "test_set/test_set")),
+    ],
+)
+def test_a_test_set_steers_no_training_under_any_name(tmp_path, train, test):
+    images = [f"{train}/{name}/{number}" for name in ("a", "b") for number in range(10)]
+    write(tmp_path, *images, f"{test}/b/3", f"{test}/a/4")
+    dataset = listings.open_folder(str(tmp_path))
+    assert dataset.classes == ("a", "b")
+    assert contents(dataset.test) == {f"{test}/a/4": 0, f"{test}/b/3": 1}
+    train, validation = contents(dataset.train), contents(dataset.validation)
+    assert (len(train), len(validation)) == (18, 2)
+    assert sorted(train | validation) == sorted(images)
+    assert "validation: 2 images held out of the 20 for training" in " ".join(dataset.notes)
+
+
+@pytest.mark.parametrize("beside", [["test/1.jpg"], ["test/unknown/1.jpg"], ["test/a/.hidden"]])
+def test_a_test_set_without_known_labels_does_no_harm(tmp_path, beside):
+    write(tmp_path, "train/a/1", "train/b/2", "val/b/3", *beside)
+    dataset = listings.open_folder(str(tmp_path))
+    assert (dataset.train.size, dataset.validation.size, dataset.test) == (2, 1, None)
+    (note,) = dataset.notes
+    assert note.startswith(f"Note: without test images: {'Class folder ' if '.hidden' in beside[0] else ''}{tmp_path / 'test'}")
+
+
+def test_what_lies_beside_sets_is_told(tmp_path):
+    """As the folder of images to predict, in a set with seg_train and seg_test."""
+    write(tmp_path, "seg_train/seg_train/a/1", "seg_train/seg_train/a/2", "seg_test/seg_test/a/3", "seg_pred/seg_pred/4")
+    dataset = listings.open_folder(str(tmp_path))
+    assert dataset.classes == ("a",)
+    assert dataset.notes[0] == f"Note: left out of {tmp_path}: seg_pred/; used: seg_test/, seg_train/."
+
+
+@pytest.mark.parametrize("name", ["train", "test", "Valid"])
+def test_a_class_may_be_called_as_a_set_is(tmp_path, name):
+    others = ("aeroplane", "bus", "car", "tram")
+    write(tmp_path, *(f"{each}/{number}" for each in (*others, name) for number in range(4)))
+    dataset = listings.open_folder(str(tmp_path))
+    assert dataset.classes == tuple(sorted((*others, name)))
+    assert dataset.notes == (
+        f"Note: {name} in {tmp_path} is taken for a class, since it holds no folders and lies beside classes.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["val/a/1", "test/a/2"], "test/, val/ alone; rename the set to train on"),
+        (["test_set/a/1", "seg_test/a/2"], "seg_test/, test_set/ alone"),
+        (["val/1", "test/2"], "test/, val/ alone"),
+        (["cat/1", "dog/2", "test/3"], "test/, called as sets are, beside cat/, dog/; rename what is no set"),
+        (["train/1", "test1x/2"], "train/, called as sets are, beside test1x/"),
+        (["train/a/1", "bus/2", "car/3"], "train/, called as sets are, beside bus/, car/"),
+        ([f"{name}/1" for name in "abcde"] + ["test/a/2"], "test/, called as sets are, beside a/, b/, c/, d/, e/"),
+        ([f"{name}/1" for name in ("val", "test", *"abcdef")], "test/, val/, .*beside a/, b/, c/, d/, e/ and 1 more"),
+    ],
+)
+def test_sets_that_might_be_classes_are_refused(tmp_path, names, told):
+    write(tmp_path, *names)
+    with pytest.raises(InputError, match=f"must hold one folder per class, or sets: train, and .*. Received: {told}"):
+        listings.open_folder(str(tmp_path))
+
+
+SERVERS = ("@eaDir", "#recycle", "@Recycle", "lost+found", "$RECYCLE.BIN", "System Volume Information", "__MACOSX", ".AppleDouble")
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_what_file_servers_leave_is_neither_class_nor_image(tmp_path, name):
+    images = [f"{part}/{each}/{number}.jpg" for part in ("train", "val") for each in "ab" for number in range(3)]
+    beside = ["", "train/", "val/", "train/a/", "val/b/deep/"]
+    write(tmp_path, *images, *(f"{place}{name}/x/SYNOPHOTO_THUMB_XL.jpg" for place in beside), "train/a/._1.jpg")
+    dataset = listings.open_folder(str(tmp_path))
+    assert (dataset.classes, dataset.notes) == (("a", "b"), ())
+    assert sorted(contents(dataset.train) | contents(dataset.validation)) == images
+    assert listings.open_folder(str(tmp_path / "train")).classes == ("a", "b")
+    every = tuple(str(tmp_path / each) for each in images)
+    assert find_images([str(tmp_path)]) == every
+    assert find_images([f"{tmp_path}/**/*.jpg"]) == every
+    thumbnail = str(tmp_path / "train" / name / "x" / "SYNOPHOTO_THUMB_XL.jpg")
+    assert find_images([thumbnail]) == find_images([f"{tmp_path}/train/{name}/x/*"]) == (thumbnail,)  # who names it wants it
+
+
+def test_names_of_classes_are_one_however_they_are_stored(tmp_path):
+    """macOS stores é as e and an accent."""
+    write(tmp_path, "train/caf\u00e9/1", "train/tea /2", "val/cafe\u0301/3", "val/ tea/4")
+    dataset = listings.open_folder(str(tmp_path))
+    assert dataset.classes == ("caf\u00e9", "tea")
+    assert contents(dataset.validation) == {"val/cafe\u0301/3": 0, "val/ tea/4": 1}
+
+
+def test_two_folders_for_one_class_are_refused_and_capitals_told(tmp_path):
+    write(tmp_path, "a/1", "a/2", "A/3", "b/4")
+    dataset = listings.open_folder(str(tmp_path))
+    assert dataset.classes == ("A", "a", "b")
+    assert dataset.notes == ("Warning: the classes A and a differ by capitals alone; they are taken for two.",)
+    write(tmp_path, "b /5")
+    with pytest.raises(InputError, match=r"a name of its own\. Received: 'b' and 'b ', which mean one class"):
+        listings.open_folder(str(tmp_path))
 
 
 @pytest.mark.parametrize("prefix", ["", "train/"])
@@ -174,11 +279,39 @@ def write_csv(root, text, encoding="utf-8"):
 
 def test_csv_with_splits(tmp_path):
     write(tmp_path, "i/1", "i/2", "i/3", "i/4")
-    rows = f"split,label,path\ntrain,dog,i/1\nval,cat,i/2\ntrain,cat,{tmp_path / 'i/3'}\ntest,dog,i/4\n"
+    rows = f"split,label,path\ntrain,dog,i/1\nval,cat,i/2\ntrain,cat,{tmp_path / 'i/3'}\nTest,dog,i/4\n"
     dataset = listings.open_csv(write_csv(tmp_path, rows))
     assert dataset.classes == ("cat", "dog")
     assert contents(dataset.train) == {"i/1": 1, "i/3": 0}  # in the order of the rows; absolute paths are taken as they are
-    assert contents(dataset.validation) == {"i/2": 0, "i/4": 1}
+    assert (contents(dataset.validation), contents(dataset.test)) == ({"i/2": 0}, {"i/4": 1})
+    assert dataset.notes == ()
+
+
+def test_test_rows_steer_no_training(tmp_path):
+    write(tmp_path, *map(str, range(22)))
+    rows = "".join(f"{number},{'ab'[number % 2]},{'test' if number > 19 else 'train'}\n" for number in range(22))
+    dataset = listings.open_csv(write_csv(tmp_path, f"path,label,split\n{rows}"))
+    train, validation = contents(dataset.train), contents(dataset.validation)
+    assert (len(train), len(validation), contents(dataset.test)) == (18, 2, {"20": 0, "21": 1})
+    assert train | validation == {str(number): number % 2 for number in range(20)}
+    assert "validation: 2 images held out of the 20" in dataset.notes[0]
+
+
+def test_labels_are_one_class_however_they_are_stored(tmp_path):
+    write(tmp_path, "1", "2", "3")
+    text = 'path , label ,split\n1,caf\u00e9 ,train \n2,"  cafe\u0301",train\n3,caf\u00e9\u00a0,Val\n'
+    dataset = listings.open_csv(write_csv(tmp_path, text))
+    assert dataset.classes == ("caf\u00e9",)
+    assert (dataset.train.size, dataset.validation.size, dataset.notes) == (2, 1, ())
+
+
+def test_images_in_two_splits_and_classes_that_differ_by_capitals_are_told(tmp_path):
+    write(tmp_path, "1", "2", "3")
+    text = "path,label,split\n1,a,train\n2,A,train\n2,A,val\n3,a,test\n1,a,test\n"
+    capitals, shared = listings.open_csv(write_csv(tmp_path, text)).notes
+    assert capitals == "Warning: the classes A and a differ by capitals alone; they are taken for two."
+    expected = f"Warning: 2 images of {tmp_path / 'list.csv'} are in more than one split, e.g. 1 in train and test."
+    assert shared == expected
 
 
 def test_csv_without_splits(tmp_path):
@@ -237,13 +370,15 @@ def test_csv_with_commas_and_spaces_that_say_nothing(tmp_path):
         ("", "`csv:` must name a readable CSV file. Received: .*list.csv"),
         ("path,label\n1,a,\n\n1,b,y\n", "line 4: more values than the header has names"),
         ("path,label\n1,a,,y\n1,a,x,y\n", "line 2: more values than the header has names"),
-        ("path,label,split\n1,a,train\n1,b,val\n1,c,val\n", "its val rows have classes that its train rows have not: b, c"),
+        ("path,label,split\n1,a,train\n1,b,val\n1,c,val\n", "its validation rows have classes that its train rows have not: b, c"),
         ("path,label\n1,a\n1,a,b,c\n", "`csv:` must name a readable CSV file. Received: .*line 3"),
         ("path,label\nnone/1,a\nnone/2,b\n", "none of its first 2 images exists, e.g. .*none/1"),
-        ("path,label,split\n1,a,train\n1,a,dev\n", "`split` must be train or val. Received: 'dev'"),
-        ("path,label,split\n1,a,train\n1,a,\n", "`split` must be train or val. Received: ''"),
-        ("path,label,split\n1,a,train\n1,b,train\n", "`split` must name both train and val rows. Received: train alone"),
-        ("path,label,split\n1,a,val\n1,b,test\n", "`split` must name both train and val rows"),
+        ("path,label,split\n1,a,train\n1,a,hold\n", "`split` must be train, val or test. Received: 'hold'"),
+        ("path,label,split\n1,a,train\n1,a,\n", "`split` must be train, val or test. Received: ''"),
+        ("path,label,split\n1,a,train\n1,b,train\n", "`split` must name both train and val rows, or .* Received: train alone"),
+        ("path,label,split\n1,a,val\n1,b,test\n", "`split` must name both train and val rows, .* Received: val and test alone"),
+        ("path,label,split\n1,a,train\n1,b,test\n", "its test rows have classes that its train rows have not: b"),
+        ("path,label,label \n1,a,b\n", "columns of different names. Received: columns path, label, label"),
         ("path,label\n1,a\n", "at least two"),
     ],
 )

@@ -67,7 +67,7 @@ class ColorsConfigured(Colors):
 class ColorsTest(Colors):
     """With a test split instead of a validation split."""
 
-    SPLITS: typing.ClassVar = {"train": 6, "test": 4}
+    SPLITS: typing.ClassVar = {"train": 20, "test": 4}
 
 
 class ColorsAlone(Colors):
@@ -194,9 +194,11 @@ def test_records_are_read_from_several_threads(prepared, monkeypatch, file_forma
 def test_unprepared_data_set_is_prepared(tmp_path, monkeypatch):
     use(monkeypatch, tmp_path)
     dataset = tfds_records.open_tfds("colors_test")
-    assert (dataset.train.size, dataset.validation.size) == (6, 4)  # validation is the split `test`
+    assert (dataset.train.size, dataset.validation.size, dataset.test.size) == (18, 2, 4)  # `test` steers no training
+    assert "validation: 2 images held out of the 20" in dataset.notes[0]
+    assert "/train[" in dataset.validation.name_of(0)
     assert (tmp_path / "colors_test" / "1.0.0").is_dir()
-    assert dataset.validation.name_of(0).endswith("test[0]")
+    assert dataset.test.name_of(0).endswith("test[0]")
 
 
 @pytest.mark.parametrize(("config", "color"), [("red", (255, 0, 0)), ("blue", (0, 0, 255))])

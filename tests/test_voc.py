@@ -77,6 +77,17 @@ def test_only_the_sets_that_are_asked_for_are_opened(tree):
         voc.open_multi_label(f"voc:{tree}")
 
 
+def test_images_with_other_endings(tree):
+    folder = tree / "JPEGImages"
+    for image, ending in (("000012", ".JPG"), ("000005", ".png"), ("000007", ".jpeg")):
+        (folder / f"{image}.jpg").rename(folder / f"{image}{ending}")
+    for beside in ("000005.txt", "000001.PNG", "._000003.png"):
+        (folder / beside).write_bytes(b"")
+    found = voc.open_multi_label(f"voc:{tree}").split
+    names = [found.name_of(index).removeprefix(f"{folder}/") for index in range(found.size)]
+    assert names == ["000012.JPG", "000005.png", "000007.jpeg", "000001.jpg", "000003.jpg"]
+
+
 def test_annotations_without_difficult_and_with_blanks(tmp_path):
     path = tmp_path / "a.xml"
     path.write_text("<annotation><object><name> cat\n</name></object></annotation>")

@@ -16,7 +16,7 @@ def open_dataset(name: str, *, limit_images: int | None = None) -> Dataset:
 
     Args:
         name: `digits` for scikit-learn's handwritten digits; `folder:PATH` for a folder of class folders, with or without
-            `train/` and `val/`; `csv:FILE` for columns path, label and optionally split; `tfds:NAME[/CONFIG]` for TensorFlow
+            `train/`, `val/` and `test/`; `csv:FILE` for columns path, label and optionally split; `tfds:NAME[/CONFIG]` for TensorFlow
             Datasets.
         limit_images: most examples of each split, at least 1.
 
@@ -33,9 +33,7 @@ def open_dataset(name: str, *, limit_images: int | None = None) -> Dataset:
         dataset = openers[kind](argument)
     else:
         raise InputError(f"`dataset` must be {NAMES}. Received: {name!r}.")
-    return Dataset(
-        dataset.train.limited(limit_images), dataset.validation.limited(limit_images), dataset.classes, dataset.description
-    )
+    return dataset.limited(limit_images)
 
 
 def open_digits() -> Dataset:

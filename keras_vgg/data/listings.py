@@ -11,58 +11,69 @@ import pathlib
 import numpy as np
 import pandas as pd
 
-from keras_vgg.data.split import Dataset, files, hold_out
+from keras_vgg.data import sets
+from keras_vgg.data.class_names import class_name, notes_on
+from keras_vgg.data.set_folders import find_sets, folders_in
+from keras_vgg.data.split import Dataset, Split, files, held_out_note, hold_out
 from keras_vgg.errors import InputError
 from keras_vgg.image_files import files_within, printable
 
-TRAIN_FOLDERS = ("train", "training")
-VALIDATION_FOLDERS = ("val", "validation", "valid", "test")
-VALIDATION_SPLITS = ("val", "validation", "valid", "test")
 _PROBED_FILES = 100
 
 
 def open_folder(path: str) -> Dataset:
-    """Returns the data set of a folder of class folders.
+    """Returns the data set of a folder of class folders, or of one with sets of these: `train/`, `val/`, `test/`.
 
-    With `train/` (or `training/`) inside, that is the training split and `val/` (or `validation/`, `valid/`, `test/`) the other,
-    in capitals or not; otherwise, or without one of these, a tenth of the training images is held out. Every file in a class
-    folder counts as an image whatever its ending, see `files_within`.
+    What sets may be called is in `sets.NAMES`, and `set_folders` tells them from classes. Without images for validation a tenth of
+    the training images is held out; those of `test/` are kept apart. Every file in a class folder counts as an image whatever its
+    ending, see `files_within`. Classes are called as their folders are, see `class_name`.
 
     Raises:
-        InputError: if a folder is missing or empty, or a validation class has no training folder.
+        InputError: if a folder is missing or empty, two folders mean one class, or a validation class has no training folder.
     """
     root = pathlib.Path(path).expanduser()
     if not root.is_dir():
         raise InputError(f"`folder:` must name a folder of class folders. Received: {path}, which is no folder.")
-    train_root = _folder_called(TRAIN_FOLDERS, root) or root
-    validation_root = _folder_called(VALIDATION_FOLDERS, root) if train_root != root else None
-    folders = _class_folders(train_root)
+    found = find_sets(root)
+    folders = _class_folders(found.train)
     classes = tuple(folders)
-    train_paths, train_labels = _list_images(train_root, folders, classes)
-    train = files(train_paths, train_labels)
-    if validation_root is None:
+    train = files(*_list_images(found.train, folders, classes))
+    notes = [*found.notes, *notes_on(classes)]
+    if found.validation:
+        validation = _list_other(found.validation, found.train, classes)
+    else:
         kept, held_out = hold_out(train.size)
         train, validation = train.subset(kept), train.subset(held_out)
-    else:
-        validation_folders = _class_folders(validation_root)
-        if unknown := [name for name in validation_folders if name not in folders]:
-            raise InputError(f"{validation_root} has classes that {train_root} has not: {', '.join(unknown[:5])}.")
-        validation = files(*_list_images(validation_root, validation_folders, classes))
-    return Dataset(train, validation, classes, f"folder {printable(root.name)}")
-
-
-def _folder_called(names: tuple[str, ...], root: pathlib.Path) -> pathlib.Path | None:
-    """Returns the folder in `root` that has the first of `names` that one has, in capitals or not (of both, the latter)."""
-    there = {name.lower(): root / name for name in sorted(os.listdir(root)) if (root / name).is_dir()}
-    return next((there[name] for name in names if name in there), None)
+    test = None
+    if found.test:
+        try:  # Nothing but a test needs it, and test sets without labels are common.
+            test = _list_other(found.test, found.train, classes)
+        except InputError as error:
+            notes.append(f"Note: without test images: {error}")
+        if not found.validation:
+            notes.append(held_out_note(train.size, validation.size, f"{printable(found.test.name)}/"))
+    return Dataset(train, validation, classes, f"folder {printable(root.name)}", test, tuple(notes))
 
 
 def _class_folders(root: pathlib.Path) -> dict[str, str]:
-    """Returns `{class: name of its folder}` in the order of the classes; they differ where a name is not UTF-8."""
-    folders = [entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")]
-    if not folders:
+    """Returns `{class: name of its folder}` in the order of the classes."""
+    found: dict[str, str] = {}
+    for folder in folders_in(root):
+        name = class_name(printable(folder))
+        if not name or name in found:
+            told = f"{found[name]!r} and {folder!r}, which mean one class" if name else f"{folder!r}, a blank"
+            raise InputError(f"{root} must hold one folder per class, each with a name of its own. Received: {told}.")
+        found[name] = folder
+    if not found:
         raise InputError(f"{root} must hold one folder per class. Received: no folder in it.")
-    return dict(sorted((printable(name), name) for name in folders))
+    return dict(sorted(found.items()))
+
+
+def _list_other(root: pathlib.Path, train_root: pathlib.Path, classes: tuple[str, ...]) -> Split:
+    folders = _class_folders(root)
+    if unknown := [name for name in folders if name not in classes]:
+        raise InputError(f"{root} has classes that {train_root} has not: {', '.join(unknown[:5])}.")
+    return files(*_list_images(root, folders, classes))
 
 
 def _list_images(root: pathlib.Path, folders: dict[str, str], classes: tuple[str, ...]):
@@ -80,12 +91,13 @@ def _list_images(root: pathlib.Path, folders: dict[str, str], classes: tuple[str
 def open_csv(path: str) -> Dataset:
     """Returns the data set of a CSV file with columns path, label and optionally split.
 
-    Paths are relative to the CSV's folder. Rows whose split is val, validation, valid or test are for validation, the others
-    (train) for training; without the column a tenth is held out. Whole-number labels are sorted as numbers, others as text.
+    Paths are relative to the CSV's folder. What a split may be called is in `sets.NAMES`; without rows for validation a tenth of
+    those for training is held out, and rows for tests are kept apart. Labels are taken as `class_name` has them; whole numbers are
+    sorted as numbers, others as text.
 
     Raises:
         InputError: if the file or a column is missing, a value is empty or one too many, the first files do not exist, or a
-            validation class has no training row.
+            class of another split has no training row.
     """
     file = pathlib.Path(path).expanduser()
     try:
@@ -93,6 +105,8 @@ def open_csv(path: str) -> Dataset:
     except (OSError, UnicodeDecodeError, csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"`csv:` must name a readable CSV file. Received: {path} ({error}).") from error
     table = table[(table != "").any(axis=1)]
+    for column in {"label", "split"} & set(table.columns):
+        table = table.assign(**{column: _each_once(class_name, table[column])})
     if missing := {"path", "label"} - set(table.columns):
         raise InputError(
             f"{file} must have columns path and label. Received: columns {', '.join(table.columns)}; "
@@ -115,26 +129,62 @@ def open_csv(path: str) -> Dataset:
             f"{file}: none of its first {len(probed)} images exists, e.g. {probed[0]}. Paths start at the CSV's folder."
         )
     every = files(paths, labels)
-    if "split" in table.columns:
-        if unknown := set(table["split"]) - {"train", *VALIDATION_SPLITS}:
-            raise InputError(f"{file}: `split` must be train or val. Received: {', '.join(map(repr, sorted(unknown)[:5]))}.")
-        held_out = table["split"].isin(VALIDATION_SPLITS).to_numpy()
-        if held_out.all() or not held_out.any():
-            raise InputError(f"{file}: `split` must name both train and val rows. Received: {table['split'].iloc[0]} alone.")
-        train, validation = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-        if unknown := np.setdiff1d(labels[validation], labels[train]).tolist():
+    description = f"CSV file {printable(file.name)}"
+    if "split" not in table.columns:
+        train, validation = map(every.subset, hold_out(len(paths)))
+        return Dataset(train, validation, classes, description, notes=tuple(notes_on(classes)))
+    rows = _rows_of_sets(table, labels, classes, file)
+    notes = [*notes_on(classes), *_notes_on_shared(table["path"].to_numpy(), rows, file)]
+    if sets.VALIDATION not in rows:
+        kept, held_out = hold_out(len(rows[sets.TRAIN]))
+        notes.append(held_out_note(len(kept), len(held_out), "the split test"))
+        rows |= {sets.TRAIN: rows[sets.TRAIN][kept], sets.VALIDATION: rows[sets.TRAIN][held_out]}
+    splits = {each: every.subset(indices) for each, indices in rows.items()}
+    return Dataset(classes=classes, description=description, notes=tuple(notes), **splits)
+
+
+def _rows_of_sets(table: pd.DataFrame, labels: np.ndarray, classes: tuple[str, ...], file: pathlib.Path) -> dict[str, np.ndarray]:
+    """Returns the numbers of the rows of each set that has some."""
+    set_of = {name: sets.set_called(name) for name in table["split"].unique()}
+    if unknown := sorted(name for name, each in set_of.items() if each is None):
+        raise InputError(f"{file}: `split` must be train, val or test. Received: {', '.join(map(repr, unknown[:5]))}.")
+    set_of_row = table["split"].map(set_of).to_numpy()
+    rows = {each: np.flatnonzero(set_of_row == each) for each in sets.NAMES if each in set_of.values()}
+    if len(rows) < 2 or sets.TRAIN not in rows:
+        told = f"{' and '.join(set_of)} alone"
+        raise InputError(f"{file}: `split` must name both train and val rows, or train and test rows. Received: {told}.")
+    for each, indices in rows.items():
+        if unknown := np.setdiff1d(labels[indices], labels[rows[sets.TRAIN]]).tolist():
             named = ", ".join(classes[label] for label in unknown[:5])
-            raise InputError(f"{file}: its val rows have classes that its train rows have not: {named}.")
-    else:
-        train, validation = hold_out(len(paths))
-    return Dataset(every.subset(train), every.subset(validation), classes, f"CSV file {printable(file.name)}")
+            raise InputError(f"{file}: its {each} rows have classes that its train rows have not: {named}.")
+    return rows
+
+
+def _notes_on_shared(paths: np.ndarray, rows: dict[str, np.ndarray], file: pathlib.Path) -> list[str]:
+    """Returns a line for people if images are in two sets, of which tests of one would learn what the other taught."""
+    seen: dict[str, str] = {}
+    shared: dict[str, str] = {}
+    for each, indices in rows.items():
+        of_set = dict.fromkeys(paths[indices], each)
+        shared |= {path: f"{seen[path]} and {each}" for path in of_set.keys() & seen.keys()}
+        seen |= of_set
+    if not shared:
+        return []
+    example = min(shared)
+    return [f"Warning: {len(shared)} images of {file} are in more than one split, e.g. {example} in {shared[example]}."]
+
+
+def _each_once(function, column: pd.Series) -> pd.Series:
+    return column.map({text: function(text) for text in column.unique()})
 
 
 def _read_csv(file: pathlib.Path) -> tuple[pd.DataFrame, pd.Series]:
     """Returns the values of a CSV file as text, and for each row whether it has values beyond the header."""
     # Blank lines are read, so that the index tells the line.
     options = {"dtype": str, "keep_default_na": False, "skip_blank_lines": False, "skipinitialspace": True}
-    header = list(pd.read_csv(file, nrows=0, index_col=False, **options))
+    header = [name.strip() for name in pd.read_csv(file, nrows=0, index_col=False, **options)]
+    if len(set(header)) < len(header):
+        raise InputError(f"{file} must have columns of different names. Received: columns {', '.join(header)}.")
     with open(file, newline="", encoding="utf-8-sig") as lines:
         first_row = next(itertools.islice(csv.reader(lines, skipinitialspace=True), 1, None), [])
     # Without names of its own, what is beyond the header, as a comma at the end makes it, shifts all columns.

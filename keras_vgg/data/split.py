@@ -1,4 +1,4 @@
-"""What every data set looks like to the rest: two splits that can be read at any index."""
+"""What every data set looks like to the rest: splits that can be read at any index."""
 
 import dataclasses
 import os
@@ -54,12 +54,21 @@ class Dataset:
         train, validation: its splits.
         classes: class names in label order (sorted).
         description: one line for people.
+        test: images that no decision of training may rest on, `None` if the data set has no such split.
+        notes: lines for people on how it was read, where that might not be what they expect.
     """
 
     train: Split
     validation: Split
     classes: tuple[str, ...]
     description: str
+    test: Split | None = None
+    notes: tuple[str, ...] = ()
+
+    def limited(self, most: int | None) -> "Dataset":
+        """Returns at most `most` examples of each split."""
+        test = self.test and self.test.limited(most)
+        return dataclasses.replace(self, train=self.train.limited(most), validation=self.validation.limited(most), test=test)
 
 
 def in_memory(encoded: list[bytes], labels: np.ndarray, name: str) -> Split:
@@ -79,6 +88,14 @@ def files(paths: list[str], labels: np.ndarray) -> Split:
         len(paths),
         lambda index: (tf.io.read_file(tf.gather(path_tensor, index)), tf.gather(label_tensor, index)),
         lambda index: printable(paths[index]),
+    )
+
+
+def held_out_note(train: int, held_out: int, test: str) -> str:
+    """Returns a line for people: a set without validation images keeps its test images, called `test`, for tests."""
+    return (
+        f"validation: {held_out} images held out of the {train + held_out} for training, since there are none for it; "
+        f"{test} is for tests and steers no training"
     )
 
 

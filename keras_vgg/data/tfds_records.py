@@ -11,10 +11,10 @@ import struct
 import numpy as np
 import tensorflow as tf
 
-from keras_vgg.data.split import Dataset, Split, hold_out
+from keras_vgg.data import sets
+from keras_vgg.data.split import Dataset, Split, held_out_note, hold_out
 from keras_vgg.errors import InputError
 
-VALIDATION_SPLITS = ("validation", "test")
 _HEADER = struct.Struct("<QI")  # length, checksum of the length; the data and its checksum follow
 _FOOTER_BYTES = 4
 
@@ -22,7 +22,7 @@ _FOOTER_BYTES = 4
 def open_tfds(name: str) -> Dataset:
     """Returns the TFDS data set `NAME[/CONFIG]`, prepared first if it is not yet.
 
-    Training is the split `train`; validation is `validation`, else `test`, else a tenth of `train` held out.
+    Splits are told by their names, see `sets.NAMES`. Without one for validation, a tenth of those for training is held out.
 
     Raises:
         InputError: if TFDS does not know it, cannot prepare it, or it has no image and class label by these names.
@@ -37,16 +37,20 @@ def open_tfds(name: str) -> Dataset:
     if not isinstance(image, tfds.features.Image) or not isinstance(label, tfds.features.ClassLabel):
         kinds = f"image {type(image).__name__}, label {type(label).__name__}"
         raise InputError(f"tfds:{name} must have an image and a class label for each example. Received: {kinds}.")
-    if "train" not in builder.info.splits:
+    found = sets.by_set(builder.info.splits)
+    if sets.TRAIN not in found:
         raise InputError(f"tfds:{name} must have a split train. Received: {', '.join(builder.info.splits)}.")
-    train = _split(builder, "train")
-    held_out_name = next((split for split in VALIDATION_SPLITS if split in builder.info.splits), None)
-    if held_out_name:
-        validation = _split(builder, held_out_name)
+    train = _split(builder, found[sets.TRAIN])
+    test = _split(builder, found[sets.TEST]) if sets.TEST in found else None
+    notes = []
+    if sets.VALIDATION in found:
+        validation = _split(builder, found[sets.VALIDATION])
     else:
         kept, held_out = hold_out(train.size)
         train, validation = train.subset(kept), train.subset(held_out)
-    return Dataset(train, validation, tuple(label.names), f"TFDS {builder.info.full_name}")
+        if test:
+            notes.append(held_out_note(train.size, validation.size, found[sets.TEST]))
+    return Dataset(train, validation, tuple(label.names), f"TFDS {builder.info.full_name}", test, tuple(notes))
 
 
 def _split(builder, name: str) -> Split:

@@ -16,9 +16,11 @@ import tensorflow as tf
 from keras_vgg.data import tfds_records
 from keras_vgg.data.split import Split, files
 from keras_vgg.errors import InputError
+from keras_vgg.image_files import is_sidecar
 
 PRESENT, ABSENT, DIFFICULT = 1, 0, -1
 SETS = ("train", "val", "test")
+_ENDINGS = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")  # of the formats that are read
 NAMES = "voc:PATH (such as voc:VOCdevkit/VOC2007) or tfds:voc/YEAR"
 _IN_TFDS = {"train": "train", "val": "validation", "test": "test"}
 
@@ -66,7 +68,7 @@ def open_multi_label(name: str, sets: Sequence[str] = SETS) -> MultiLabel:
 def _open_folder(path: str, sets: Sequence[str]) -> MultiLabel:
     root = pathlib.Path(path).expanduser()
     if missing := [name for name in ("JPEGImages", "Annotations", "ImageSets/Main") if not (root / name).is_dir()]:
-        inside = sorted(found.parent.name for found in root.glob("*/JPEGImages"))
+        inside = sorted(found.parent.name for found in root.glob("*/JPEGImages") if not is_sidecar(found.parent.name))
         told = f"it has {', '.join(inside)}; give one of them" if inside else f"it has no {', no '.join(missing)}"
         raise InputError(f"`voc:` must name a folder with JPEGImages, Annotations and ImageSets/Main. Received: {path}; {told}.")
     images = {name: _read_list(root / "ImageSets" / "Main" / f"{name}.txt") for name in sets}
@@ -79,9 +81,19 @@ def _open_folder(path: str, sets: Sequence[str]) -> MultiLabel:
     for row, of_image in enumerate(objects):
         for name, label in of_image.items():
             labels[row, classes.index(name)] = label
-    paths = [os.path.join(root, "JPEGImages", f"{image}.jpg") for image in every]
+    paths = _image_paths(root / "JPEGImages", every)
     parts = np.repeat(sets, [len(images[name]) for name in sets])
     return MultiLabel(files(paths, np.zeros(len(paths), np.int32)), parts, labels, classes, root.name)
+
+
+def _image_paths(folder: pathlib.Path, images: Sequence[str]) -> list[str]:
+    """Returns where images lie: as in VOC in `.jpg`, else in a file of that name with another ending of images, if there is one."""
+    file_of: dict[str, str] = {}
+    for name in sorted(os.listdir(folder)):
+        stem, ending = os.path.splitext(name)
+        if ending.lower() in _ENDINGS and not is_sidecar(name):
+            file_of[stem] = f"{stem}.jpg" if ending == ".jpg" else file_of.get(stem, name)
+    return [os.path.join(folder, file_of.get(image, f"{image}.jpg")) for image in images]
 
 
 def _read_list(path: pathlib.Path) -> list[str]:

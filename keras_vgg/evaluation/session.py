@@ -76,7 +76,7 @@ def evaluate(
     one that was done when an earlier evaluation was killed.
 
     Args:
-        dataset: whose validation split is tested.
+        dataset: whose validation split is tested, even if it has a test split besides.
         sources: the nets by name.
         rows: what is averaged.
         folder: where passes are kept, under `passes/`, and images listed that could not be tested, in `broken_images.csv`.
@@ -91,7 +91,10 @@ def evaluate(
     split = dataset.validation
     images, unusable = look_through(split, stream=stream)
     names = np.array([split.name_of(index) for index in range(split.size)])
-    say(f"data: {dataset.description}, {split.size} images for validation, {len(dataset.classes)} classes")
+    untested = f"; its test split of {dataset.test.size} images is not tested" if dataset.test else ""
+    say(f"data: {dataset.description}, {split.size} images for validation, {len(dataset.classes)} classes{untested}")
+    for note in dataset.notes:
+        say(note)
     tested = {
         name: _test(name, sources[name], views, dataset, images, folder, settings, say, stream) for name, views in wanted.items()
     }

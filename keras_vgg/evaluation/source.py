@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vgg import configs, preprocessing, recipe, transfer
+from keras_vgg.data.class_names import class_name
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.network import Network
 from keras_vgg.weights import catalogue, download, weight_file
@@ -125,7 +126,7 @@ class Source:
         Raises:
             InputError: if the data set has classes that the net does not know.
         """
-        known = self.classes
+        known = self.classes and tuple(map(class_name, self.classes))  # as data sets have them
         if known is None and num_classes == IMAGENET_CLASSES and all(name.startswith("n") for name in dataset_classes):
             known = tuple(wordnet_id for wordnet_id, _ in imagenet_classes())
         if known and set(dataset_classes) <= set(known):

@@ -29,7 +29,7 @@ class DescriptorFile:
         features: `(N, D)` float32; NaN rows for images that could not be used, where those are kept.
         labels: `(N,)` int64, -1 where there is none.
         images: `(N,)` str, names.
-        split: `(N,)` str, `"train"` or `"validation"`; `None` of image files.
+        split: `(N,)` str, `"train"`, `"validation"` or `"test"`; `None` of image files.
         classes: class names in label order.
         facts: nets, layer, protocol, data: what JSON can write.
         places: `(N,)` int64, which images of the data set these are, rising; by default all.

@@ -1,14 +1,16 @@
-"""What descriptors are extracted of: a data set, one split of it or both, or image files."""
+"""What descriptors are extracted of: a data set, one split of it or all, or image files."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from keras_vgg.data.sets import TEST, TRAIN, VALIDATION
 from keras_vgg.data.split import Dataset, Split, files
 
-TRAIN, VALIDATION, ALL = "train", "validation", "all"
+ALL = "all"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,21 +22,22 @@ class Inputs:
         parts: `(N,)` str, the split of the data set that each is of; `None` for image files.
         classes: class names in label order; none for image files.
         description: one line for people.
+        notes: lines for people on how the data set was read.
     """
 
     split: Split
     parts: np.ndarray | None
     classes: tuple[str, ...]
     description: str
+    notes: tuple[str, ...] = ()
 
 
 def of_dataset(dataset: Dataset, which: str = ALL) -> Inputs:
-    """Returns the images of a data set: of its `"train"` or `"validation"` split, or of both, those for training first."""
-    splits = {TRAIN: dataset.train, VALIDATION: dataset.validation}
+    """Returns the images of a data set: of its split `which`, or of all that it has: train, validation, test."""
+    splits = {TRAIN: dataset.train, VALIDATION: dataset.validation} | ({TEST: dataset.test} if dataset.test else {})
     chosen = splits if which == ALL else {which: splits[which]}
     parts = np.repeat(list(chosen), [split.size for split in chosen.values()])
-    split = _joined(*chosen.values()) if which == ALL else splits[which]
-    return Inputs(split, parts, dataset.classes, dataset.description)
+    return Inputs(functools.reduce(_joined, chosen.values()), parts, dataset.classes, dataset.description, dataset.notes)
 
 
 def of_files(paths: Sequence[str]) -> Inputs:

@@ -30,6 +30,7 @@ class Data:
         description: one line for people.
         split: where the images are read; `None` of descriptors from files.
         survey: what was read of them; `None` of descriptors from files.
+        notes: lines for people on how the data set was read.
     """
 
     labels: np.ndarray
@@ -39,6 +40,7 @@ class Data:
     description: str
     split: Split | None = None
     survey: Survey | None = None
+    notes: tuple[str, ...] = ()
 
     def indices(self, *parts: str) -> np.ndarray:
         """Returns the usable images of some parts."""
@@ -65,7 +67,7 @@ def open_data(task: Task, *, stream=None) -> Data:
     surveyed = survey(opened.split, stream=stream)
     labels = surveyed.labels.astype(np.int64)
     data = Data(labels, opened.parts, labels >= 0, opened.classes, opened.description, opened.split, surveyed)
-    return _without(data, task.leave_out)[0]
+    return dataclasses.replace(_without(data, task.leave_out)[0], notes=opened.notes)
 
 
 def open_files(paths: Sequence[str | pathlib.Path], task: Task) -> tuple[Data, np.ndarray, np.ndarray, dict]:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_vgg.data.sets import TEST, TRAIN, VALIDATION
 from keras_vgg.errors import InputError
-from keras_vgg.features.inputs import TRAIN, VALIDATION
 from keras_vgg.linear import splits, svm
 from keras_vgg.linear.classify import Outcome, check_many, classes_to_choose_by, many_labels, one_label
 from keras_vgg.linear.data import Data
@@ -22,9 +22,10 @@ def check(data: Data, task: Task, costs: Sequence[float] = svm.COSTS, seed: int 
         splits.check_counts(_labels(data), data.classes, task.train_images)
         labels = np.repeat(np.arange(len(data.classes)), task.train_images)
     elif task.protocol == "fixed":
-        labels = data.labels[data.indices(TRAIN)]
+        train, test = _own_split(data)
+        labels = data.labels[train]
         splits.check_classes(labels, data.classes, " for training")
-        if not len(data.indices(VALIDATION)):
+        if not len(test):
             raise InputError("There must be images to test on. Received: none that can be used.")
     else:
         check_many(data.labels, data.indices(*_training_sets(task)), data.indices(task.test_set), data.classes)
@@ -56,7 +57,7 @@ def run(data: Data, values: np.ndarray, task: Task, *, costs: Sequence[float] = 
         return [many_labels(values, data.labels, train, test, data.classes, choosing=choosing, **options)]
     labels, options = _labels(data), options | {"seed": seed}
     if task.protocol == "fixed":
-        return [one_label(values, labels, data.indices(TRAIN), data.indices(VALIDATION), data.classes, **options)]
+        return [one_label(values, labels, *_own_split(data), data.classes, **options)]
     outcomes = []
     for number in range(1, task.splits + 1):
         drawn = {"train_images": task.train_images, "test_images": task.test_images, "seed": seed, "number": number}
@@ -67,6 +68,16 @@ def run(data: Data, values: np.ndarray, task: Task, *, costs: Sequence[float] = 
 
 def _labels(data: Data) -> np.ndarray:
     return np.where(data.usable, data.labels, -1)
+
+
+def _own_split(data: Data) -> tuple[np.ndarray, np.ndarray]:
+    """Images to train on and to test on of a `fixed` task: on the test split, or that for validation if there is no other.
+
+    As with VOC, what is not for tests is for training: C is chosen on images held out of it.
+    """
+    if TEST in data.parts:
+        return data.indices(TRAIN, VALIDATION), data.indices(TEST)
+    return data.indices(TRAIN), data.indices(VALIDATION)
 
 
 def _choosing(data: Data, task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -63,7 +63,7 @@ def evaluate(
     opened = {}
     for name in dict.fromkeys(row.data for row in rows):
         data = opened[name] = open_data(tasks[name], stream=stream)
-        say(f"data: {data.description}, {len(data.parts)} images, {len(data.classes)} classes")
+        say("\n".join([f"data: {data.description}, {len(data.parts)} images, {len(data.classes)} classes", *data.notes]))
         protocols.check(data, tasks[name], settings.costs, settings.seed)
 
     def describe(row: Row) -> _Described:

@@ -41,11 +41,13 @@ def check_broken(split: str, broken: float, size: int, named: list[tuple[str, st
         recipe, folder: the run.
     """
     if broken > recipe.max_bad_fraction * size:
+        # Images are read ahead of the steps that count them, and other workers list their own: either number may be the greater.
+        number = max(int(broken), len(named))
         told = "; ".join(f"{name}: {reason}" for name, reason in named[:5])
         ways = "Mend them" if folder.state.exists() else "Mend or remove them"  # a run begun needs its images where they were
         raise InputError(
-            f"{int(broken)} of {size} {split} images could not be read, more than --max-bad-fraction "
-            f"{recipe.max_bad_fraction:g}: {told}{'; …' if len(named) > 5 else ''} (all in {folder.broken}). "
+            f"{number} of {size} {split} images could not be read, more than --max-bad-fraction {recipe.max_bad_fraction:g}"
+            f"{', e.g. ' if number > len(named[:5]) else ': '}{told} (all in {folder.broken}). "
             f"{ways}, or allow more."
         )
 

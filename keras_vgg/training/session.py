@@ -46,6 +46,8 @@ def train(wanted: Recipe, folder: RunFolder) -> None:
     dataset = datasets.open_dataset(recipe.dataset, limit_images=recipe.limit_images)
     checks.check_classes(dataset.classes, recipe)
     say(f"data: {dataset.description}, {dataset.train.size} + {dataset.validation.size} images, {len(dataset.classes)} classes")
+    for note in dataset.notes:
+        say(note)
     recipe = dataclasses.replace(
         recipe,
         micro_batch=_micro_batch(recipe, dataset, cluster, folder if resuming else None),
