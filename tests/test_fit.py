@@ -388,8 +388,16 @@ def test_a_divergent_loss_is_advised_what_it_has_not(tmp_path, precision, advise
 def test_ways_out_of_broken_images_are_those_there_are(tmp_path, name, way):
     """A run that was begun would refuse the data without them."""
     begun(tmp_path / "run")
-    with pytest.raises(InputError, match=rf"2 of 9 train images .*: x: why \(all in .*\). {way}"):
+    with pytest.raises(InputError, match=rf"2 of 9 train images .*, e.g. x: why \(all in .*\). {way}"):
         checks.check_broken("train", 2, 9, [("x", "why")], Recipe(), RunFolder(tmp_path / name))
+
+
+def test_a_run_goes_on_whose_classes_were_otherwise_stored(tmp_path):
+    then = {"sizes": [9, 1], "classes": ["cafe\u0301", "tea "]}
+    checks.check_data(then, {"sizes": [9, 1], "classes": ["caf\u00e9", "tea"]}, RunFolder(tmp_path))
+    for changed in ({"sizes": [8, 2]}, {"classes": ["tea", "caf\u00e9"]}):
+        with pytest.raises(InputError, match=r"other classes or numbers of images \(\[9, 1\] then"):
+            checks.check_data(then, {"sizes": [9, 1], "classes": ["caf\u00e9", "tea"]} | changed, RunFolder(tmp_path))
 
 
 @pytest.mark.parametrize(
