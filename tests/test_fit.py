@@ -488,7 +488,7 @@ def test_broken_images_are_skipped_counted_and_listed(tmp_path):
 
 def test_too_many_broken_images_stop_the_run_with_their_names(tmp_path):
     make_images(tmp_path / "data", broken=6)
-    with pytest.raises(InputError, match=r"of 60 train images could not be read, more than --max-bad-fraction 0.01: .*a/\d.jpg"):
+    with pytest.raises(InputError, match=r"of 60 train images could not be read, more than .* 0.01(, e.g. |: ).*a/\d.jpg"):
         fit.main([*IMAGES, "--dataset", f"folder:{tmp_path / 'data'}", "--workdir", str(tmp_path / "run")])
 
 
