@@ -20,6 +20,7 @@ import numpy as np
 
 from keras_vgg import files
 from keras_vgg.errors import InputError
+from keras_vgg.weights.hdf5_guard import check_hdf5
 from keras_vgg.weights.stored import StoredArray
 from keras_vgg.weights.zip_members import Window, member_offset
 
@@ -29,6 +30,7 @@ _LAYER_GROUPS = ("layers", "_layer_checkpoint_dependencies")  # of a .weights.h5
 
 def is_legacy(path: str | pathlib.Path) -> bool:
     """Whether an HDF5 file has the layout of before Keras 3; `InputError` if it is damaged."""
+    check_hdf5(path)
     try:
         with h5py.File(path, "r") as file:
             return "layer_names" in file.get("model_weights", file).attrs
@@ -42,6 +44,7 @@ def read_h5(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], str | Non
     Raises:
         InputError: for a file that is damaged or holds something else.
     """
+    check_hdf5(path)
     try:
         with h5py.File(path, "r") as file:
             return _arrays(file, path, lambda: h5py.File(path, "r")), file.attrs.get(_NOTE)
@@ -49,6 +52,16 @@ def read_h5(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], str | Non
         raise
     except Exception as error:  # as above
         raise InputError(f"{path} is damaged or truncated: {error}. Fetch or copy it again.") from error
+
+
+def check_keras(path: str | pathlib.Path) -> None:
+    """Sees to it that Keras can read the arrays of a `.keras` archive without harm; raises what zipfile does, or `InputError`."""
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("model.weights.h5")
+    if info.compress_type == zipfile.ZIP_STORED:
+        check_hdf5(path, member_offset(path, info), info.file_size)
+    else:
+        raise InputError("its model.weights.h5 is compressed; save the model anew with Keras, which does not do that")
 
 
 def read_keras(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], dict]:
@@ -63,6 +76,7 @@ def read_keras(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], dict]:
             info = archive.getinfo("model.weights.h5")
         if info.compress_type != zipfile.ZIP_STORED:
             raise InputError(f"{path}: its model.weights.h5 is compressed; save the model anew with Keras, which does not do that.")
+        check_hdf5(path, member_offset(path, info), info.file_size)
         reopen = functools.partial(_open_member, path, member_offset(path, info), info.file_size)
         with reopen() as file:
             return _arrays(file, path, reopen), config
