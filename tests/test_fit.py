@@ -159,7 +159,7 @@ def test_what_a_stock_keras_file_wants_of_an_image_must_be_said(tmp_path, said):
     build_vgg("A", input_shape=(32, 32, 3), width=0.02, classes=5).save(tmp_path / "stock.keras")
     wanted = Recipe(init_from=str(tmp_path / "stock.keras"), init_preprocessing=said)
     if said:
-        assert preprocessing.for_model(session._source(wanted)) == preprocessing.BY_NAME[said]
+        assert preprocessing.for_model(session._source(wanted)[0]) == preprocessing.BY_NAME[said]
         return
     with pytest.raises(InputError, match=r"Received: .*stock\.keras, which does not; give --init-preprocessing caffe or torch"):
         session._source(wanted)
