@@ -1,6 +1,7 @@
 """Trials in forked children, many in each: a crash, a hang or a glut of memory is put down to the one trial that was under way.
 
-A child writes a line before each trial and one behind it. Where it dies, the trials behind go on in a new child.
+A child writes a line before each trial and one behind it. Where it dies, the trials behind go on in a new child. What hangs is
+tried twice, since a machine that is busy with other things can stand still for once.
 """
 
 import os
@@ -16,6 +17,7 @@ from keras_vgg.errors import InputError
 LONGEST = 30.0  # seconds without a line: more is a hang
 MOST_MEMORY = 2 * 2**30  # bytes
 _POLL = 0.05
+_HANG = "fault: hang"
 _SETTING_UP = 300.0  # seconds
 
 
@@ -29,30 +31,41 @@ def run(trials: Sequence, prepare: Callable[[], Callable], enter: Callable, *, f
         folder: for what the children write.
         size: trials of one child.
     """
-    trials = list(trials)
+    trials, hung = list(trials), None
     while trials:
-        done = _child(trials[:size], prepare, enter, folder)
-        if not done:
-            raise RuntimeError(f"a child ended before its first trial: {(folder / 'stderr').read_text(errors='replace')[-2000:]}")
-        trials = trials[done:]
+        begun, fault = _child(trials[:size], prepare, enter, folder)
+        if not begun:
+            raise RuntimeError(f"a child ended before its first trial: {_said(folder)}")
+        last = trials[begun - 1]
+        if fault == _HANG and last != hung:
+            hung, begun = last, begun - 1
+        elif fault:
+            enter(last, fault, _said(folder))
+        trials = trials[begun:]
 
 
-def _child(trials: list, prepare, enter, folder: pathlib.Path) -> int:
-    """Runs one child and enters its outcomes; returns how many trials have one."""
+def _child(trials: list, prepare, enter, folder: pathlib.Path) -> tuple[int, str]:
+    """Runs one child and enters its outcomes; returns how many trials were begun and the fault that ended the last, if one did."""
     log = folder / "log"
     log.write_bytes(b"")
     child = os.fork()
     if child == 0:
         _live(trials, prepare, log, folder / "stderr")
-    fault = _watch(child, log)
+    try:
+        fault = _watch(child, log)
+    except BaseException:  # the tool is stopped
+        os.kill(child, signal.SIGKILL)
+        raise
     lines = log.read_text().splitlines()
     finished = [line.split("\t", 2)[1:] for line in lines if line.startswith("end\t")]
     for trial, (outcome, told) in zip(trials, finished, strict=False):
         enter(trial, outcome, told)
     begun = lines.count("begin")
-    if begun > len(finished) and fault:
-        enter(trials[len(finished)], fault, (folder / "stderr").read_text(errors="replace").strip()[-300:].replace("\n", " | "))
-    return begun
+    return begun, fault if begun > len(finished) or not begun else ""
+
+
+def _said(folder: pathlib.Path) -> str:
+    return (folder / "stderr").read_text(errors="replace").strip()[-300:].replace("\n", " | ")
 
 
 def _watch(child: int, log: pathlib.Path) -> str:
@@ -70,7 +83,7 @@ def _watch(child: int, log: pathlib.Path) -> str:
         if late or glutted:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            return "fault: hang" if late else "fault: memory"
+            return _HANG if late else "fault: memory"
         time.sleep(_POLL)
 
 

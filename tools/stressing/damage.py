@@ -1,4 +1,4 @@
-"""Ways in which a file is damaged: by a disk, a broken line, or somebody who means harm. Pure functions of bytes and a generator."""
+"""Ways in which a file is damaged: by a disk, a broken line, or somebody who means harm. Pure functions of bytes and chance."""
 
 import random
 import struct

@@ -1,7 +1,6 @@
 """Small images of every format, to be damaged, and the three ways in which the package reads images."""
 
 import hashlib
-import io
 import pathlib
 import random
 from collections.abc import Callable

@@ -53,6 +53,8 @@ def _draw(subject, samples: pathlib.Path, seed: int, number: int) -> tuple[str, 
 
 def _prepare(subject, samples: pathlib.Path, folder: pathlib.Path, drawn: Callable, wanted: dict) -> Callable:
     readers = subject.make_readers(samples, folder)
+    for kind, reader in wanted:  # graphs are traced now, which takes long
+        readers[reader](kind, subject.undamaged(samples, kind))
 
     def attempt(trial) -> str:
         number, reader = trial
