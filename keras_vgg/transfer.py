@@ -13,7 +13,7 @@ from keras_vgg import (
 from keras_vgg.configs import CONFIGS
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
-from keras_vgg.weights import kinds, loading, weight_file
+from keras_vgg.weights import h5_heaps, kinds, loading, weight_file
 
 NET_A_LAYERS = ("block1_conv1", "block2_conv1", "block3_conv1", "block3_conv2", "fc1", "fc2", "predictions")
 """Net A's first four convolutions and its FC layers: what the paper copies into the deeper nets.
@@ -137,6 +137,7 @@ def load_model(run_or_file: str | pathlib.Path) -> keras.Model:
     path = find_model(run_or_file)
     if kinds.tell(path) is not kinds.KERAS:
         return loading.load_net(path)
+    h5_heaps.check_heaps(path)
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever comes up within a damaged archive, or one that holds no model

@@ -20,6 +20,7 @@ import numpy as np
 
 from keras_vgg import files
 from keras_vgg.errors import InputError
+from keras_vgg.weights.h5_heaps import check_heaps
 from keras_vgg.weights.stored import StoredArray
 from keras_vgg.weights.zip_members import Window, member_offset
 
@@ -30,8 +31,11 @@ _LAYER_GROUPS = ("layers", "_layer_checkpoint_dependencies")  # of a .weights.h5
 def is_legacy(path: str | pathlib.Path) -> bool:
     """Whether an HDF5 file has the layout of before Keras 3; `InputError` if it is damaged."""
     try:
+        check_heaps(path)
         with h5py.File(path, "r") as file:
             return "layer_names" in file.get("model_weights", file).attrs
+    except InputError:
+        raise
     except Exception as error:  # h5py raises whatever damage makes it run into
         raise InputError(f"{path} is damaged or truncated: {error}. Fetch or copy it again.") from error
 
@@ -43,6 +47,7 @@ def read_h5(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], str | Non
         InputError: for a file that is damaged or holds something else.
     """
     try:
+        check_heaps(path)
         with h5py.File(path, "r") as file:
             return _arrays(file, path, lambda: h5py.File(path, "r")), file.attrs.get(_NOTE)
     except InputError:
@@ -58,6 +63,7 @@ def read_keras(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], dict]:
         InputError: for a file that is damaged or holds something else.
     """
     try:
+        check_heaps(path)
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
             info = archive.getinfo("model.weights.h5")
