@@ -31,6 +31,8 @@ def main(argv: list[str]) -> None:
     folder = pathlib.Path(arguments.out or f"evaluations/{cli.slug(f'{name}-{dataset}')}")
     _check(folder)
     print(f"folder: {folder}", flush=True)
+    for name, source in sources.items():
+        print(f"{name}: {source.preprocessing_text}", flush=True)
     settings = session.Settings(arguments.average, arguments.pooling, arguments.batch, devices)
     opened = open_dataset(dataset, limit_images=arguments.limit_images)
     _report(folder, session.evaluate(opened, sources, rows, folder, settings, stream=sys.stdout))

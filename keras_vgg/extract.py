@@ -42,6 +42,8 @@ def main(argv: list[str]) -> None:
             open_dataset(arguments.dataset, limit_images=arguments.limit_images), arguments.split or inputs.ALL
         )
     print(f"data: {given.description}, {given.split.size} images", *given.notes, sep="\n", flush=True)
+    for source in sources:
+        print(f"{source.name}: {source.preprocessing_text}", flush=True)
     found = extraction.extract(given.split, sources, protocol, folder, batch=arguments.batch, devices=devices, stream=sys.stdout)
     if found.left_out == len(found.values):
         raise InputError(f"There must be an image that can be used. Received: none out of {found.left_out}; {folder} says why.")

@@ -45,6 +45,7 @@ def main(argv: list[str]) -> int | None:
 
     source = open_source(arguments.model, preprocessing=arguments.preprocessing)
     network = source.load()
+    print(source.preprocessing_text, file=sys.stderr)
     names = source.class_names(network.classes)
     if arguments.class_name and arguments.class_name not in names:
         raise InputError(

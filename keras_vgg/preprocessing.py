@@ -12,9 +12,11 @@ import zipfile
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_vgg.errors import InputError
+from keras_vgg.input_layers import affine_before
 
 _MEMBER = "keras_vgg.json"  # in a .keras file, which is a zip archive; Keras leaves members alone that it does not know
 
@@ -62,6 +64,20 @@ CAFFE_RGB = Preprocessing(mean=(255 * 0.48235, 255 * 0.45882, 255 * 0.40784))
 """Of torchvision's `VGG16_Weights.IMAGENET1K_FEATURES`, the authors' turned to RGB: their deviation is 1/255, of images in 0–1."""
 BY_NAME = {"caffe": CAFFE, "torch": TORCH, "caffe_rgb": CAFFE_RGB}
 
+GIVEN, KNOWN, RECOGNISED = "as was said", "known from the file", "recognised by its first layer"
+ASSUMED = "assumed, as is the custom of its kind of file"
+
+
+def statement(wants: Preprocessing, origin: str) -> str:
+    """Returns what weights want of an image and how that is known, in the words of all commands.
+
+    Args:
+        wants: it.
+        origin: `GIVEN`, `KNOWN`, `RECOGNISED` or `ASSUMED`.
+    """
+    return f"preprocessing: {wants}, {origin}"
+
+
 # It belongs to the weights that see the image: kept by the first convolution, it holds for every model that shares this layer.
 _BY_LAYER: weakref.WeakKeyDictionary[keras.layers.Layer, Preprocessing] = weakref.WeakKeyDictionary()
 
@@ -79,13 +95,15 @@ def remember(model: keras.Model, preprocessing: Preprocessing | None) -> None:
 
 
 def for_model(model: keras.Model) -> Preprocessing:
-    """Returns what the weights of `model` want of an image.
+    """Returns what `model` is to be given of an image, so that its weights get what they want.
+
+    Where its own layers do a part of that, or all (`Rescaling`, `Normalization`, a change of the colours' order), it is the rest.
 
     It is known for models of `keras_vgg.applications` with weights, for loaded ones (`transfer.load_model`), and for models
     made of their layers, such as `keras.Model(vgg.input, vgg.get_layer("block5_pool").output)`.
 
     Raises:
-        InputError: if it is not known, as for random weights.
+        InputError: if it is not known, as for random weights, or what its own layers do is something else.
 
     Example:
         >>> import numpy as np
@@ -93,6 +111,25 @@ def for_model(model: keras.Model) -> Preprocessing:
         >>> images = np.zeros((1, 224, 224, 3), np.float32)  # RGB, 0 to 255
         >>> model = keras_vgg.applications.VGG16(weights="imagenet")  # doctest: +SKIP
         >>> posteriors = model.predict(keras_vgg.preprocessing.for_model(model)(images))  # doctest: +SKIP
+    """
+    known, convolution = of_weights(model), _first_convolution(model)
+    own = affine_before(model, convolution)
+    if own is None:
+        return known
+    turned, scale, offset = own
+    order = slice(None, None, -1 if known.bgr else 1)  # of what the convolution gets; then as RGB
+    std = np.array(known.std) * scale[order]
+    mean = np.array(known.mean) + np.array(known.std) * offset[order]
+    # A scale of 1 found by trying in float32 is one of 1 ± 1e-7.
+    rounded = [tuple(float(f"{value:.5g}") for value in np.where(np.abs(values) < 1e-3, 0, values)) for values in (mean, std)]
+    return Preprocessing(*rounded, known.bgr != turned)
+
+
+def of_weights(model: keras.Model) -> Preprocessing:
+    """Returns what the first convolution of `model` wants to get of an image, whatever layers come before it.
+
+    Raises:
+        InputError: if it is not known.
     """
     known = _BY_LAYER.get(_first_convolution(model))
     if known is None:
@@ -125,8 +162,13 @@ def _convolutions(model) -> Iterator[keras.layers.Layer]:
 
 def attach(path: str | pathlib.Path, preprocessing: Preprocessing) -> None:
     """Writes `preprocessing` into the `.keras` file at `path`, so that the file says what its weights want."""
+    attach_note(path, preprocessing.to_json())
+
+
+def attach_note(path: str | pathlib.Path, note: str) -> None:
+    """Writes what `weights.kinds.note` says of a net into the `.keras` file at `path`."""
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(_MEMBER, preprocessing.to_json())
+        archive.writestr(_MEMBER, note)
 
 
 def read_attached(path: str | pathlib.Path) -> Preprocessing | None:
@@ -135,9 +177,14 @@ def read_attached(path: str | pathlib.Path) -> Preprocessing | None:
     Raises:
         InputError: if it cannot be read.
     """
+    note = read_note(path)
+    return Preprocessing.from_json(note) if note and b'"mean"' in note else None
+
+
+def read_note(path: str | pathlib.Path) -> bytes | None:
+    """Returns what `attach_note` wrote, as `read_attached`."""
     try:
         with zipfile.ZipFile(path) as archive:
-            text = archive.read(_MEMBER) if _MEMBER in archive.namelist() else None
+            return archive.read(_MEMBER) if _MEMBER in archive.namelist() else None
     except Exception as error:  # zipfile raises whatever damage makes it run into
         raise InputError(f"{path} is damaged: what it says of preprocessing cannot be read ({error}).") from error
-    return text and Preprocessing.from_json(text)

@@ -13,7 +13,7 @@ from keras_vgg import (
 from keras_vgg.configs import CONFIGS
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
-from keras_vgg.weights import h5_heaps, kinds, loading, weight_file
+from keras_vgg.weights import first_layer, keras_files, kinds, loading, weight_file
 
 NET_A_LAYERS = ("block1_conv1", "block2_conv1", "block3_conv1", "block3_conv2", "fc1", "fc2", "predictions")
 """Net A's first four convolutions and its FC layers: what the paper copies into the deeper nets.
@@ -29,7 +29,7 @@ class Transferred:
     Attributes:
         copied: names of the layers that were copied.
         left_random: names of the layers with weights that kept their initialisation, each with the reason.
-        adapted: names of those copied that were then changed for another preprocessing, each with from what to what.
+        adapted: names of those copied that were then fitted to another preprocessing or order of classes, each with how.
     """
 
     copied: tuple[str, ...]
@@ -38,9 +38,25 @@ class Transferred:
 
     def __str__(self):
         lines = [f"copied: {', '.join(self.copied) or 'nothing'}"]
-        lines += [f"adapted to this net's preprocessing: {name} ({change})" for name, change in self.adapted.items()]
+        lines += [f"adapted: {name} ({change})" for name, change in self.adapted.items()]
         lines += [f"left as initialised: {name} ({reason})" for name, reason in self.left_random.items()]
         return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class Classes:
+    """What classes are called, in label order.
+
+    Attributes:
+        ours: those of the net to be trained.
+        theirs: those of the net to start from; `None` if that is not known.
+    """
+
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...] | None
+
+
+_BY_NUMBER = "the source does not name its classes: they are assumed to be this data set's, in the same order"
 
 
 def init_from_net_a(model: keras.Model, net_a: keras.Model) -> Transferred:
@@ -70,7 +86,9 @@ def init_from_same_net(model: keras.Model, source: keras.Model) -> Transferred:
     return _copy(model, source, tuple(layer.name for layer in source.layers if layer.weights))
 
 
-def init_from(model: keras.Model, source: keras.Model, *, wants: Preprocessing | None = None) -> Transferred:
+def init_from(
+    model: keras.Model, source: keras.Model, *, wants: Preprocessing | None = None, classes: Classes | None = None
+) -> Transferred:
     """Starts `model` from `source` as the paper would: the same net whole, or net A into a deeper one.
 
     Args:
@@ -79,10 +97,12 @@ def init_from(model: keras.Model, source: keras.Model, *, wants: Preprocessing |
         wants: what `model` is going to be given. Where the weights of `source` want another thing of an image (BGR, another
             mean, another deviation), the first convolution is changed to put out the same for the same image; only at the
             image's border, where zeros stand for the mean, a difference between the means remains.
+        classes: what the classes of both are called, so that `predictions` is copied by name.
 
     Raises:
         InputError: if `source` is neither, or if, with `wants`, it is not known what its weights want.
     """
+    start = model.get_layer("predictions").get_weights() if classes else []
     ours, theirs = _convolutions(model), _convolutions(source)
     if ours == theirs:
         result = init_from_same_net(model, source)
@@ -93,13 +113,32 @@ def init_from(model: keras.Model, source: keras.Model, *, wants: Preprocessing |
             f"`init_from` takes the same net or net A. Received: {source.name} with {len(theirs)} convolutions and "
             f"normalisations for {model.name} with {len(ours)}."
         )
+    if classes and "predictions" in result.copied:
+        result = _match_classes(model, start, result, classes)
     if not wants or "block1_conv1" not in result.copied:
         return result
-    learned = preprocessing.for_model(source)
+    learned = preprocessing.of_weights(source)
     if learned == wants:
         return result
     _adapt(model.get_layer("block1_conv1"), learned, wants)
-    return dataclasses.replace(result, adapted={"block1_conv1": f"from {learned} to {wants}"})
+    return dataclasses.replace(result, adapted=result.adapted | {"block1_conv1": f"from {learned} to {wants}"})
+
+
+def _match_classes(model, start: list[np.ndarray], result: Transferred, classes: Classes) -> Transferred:
+    """Orders the copied classifier's columns by name, or takes it back where its classes are others."""
+    head = model.get_layer("predictions")
+    if classes.theirs is None:
+        return dataclasses.replace(result, adapted=result.adapted | {"predictions": _BY_NUMBER})
+    if set(classes.ours) != set(classes.theirs) or len(set(classes.theirs)) < len(classes.theirs):
+        head.set_weights(start)
+        only = sorted(set(classes.theirs) ^ set(classes.ours))
+        left = {"predictions": f"the source has other classes, e.g. {only[0] if only else classes.theirs[0]!r} is of one alone"}
+        return Transferred(tuple(name for name in result.copied if name != "predictions"), result.left_random | left)
+    if classes.ours == classes.theirs:
+        return result
+    place = {name: label for label, name in enumerate(classes.theirs)}
+    head.set_weights([values[..., [place[name] for name in classes.ours]] for values in head.get_weights()])
+    return dataclasses.replace(result, adapted=result.adapted | {"predictions": "classes put in this data set's order, by name"})
 
 
 def _adapt(first: keras.layers.Conv2D, learned: Preprocessing, given: Preprocessing) -> None:
@@ -126,6 +165,15 @@ def find_model(run_or_file: str | pathlib.Path) -> pathlib.Path:
     return path
 
 
+def facts_of(run_or_file: str | pathlib.Path) -> weight_file.WeightFile:
+    """Returns what is told of the weights that `load_model` loads: what they want, how that is known, names of classes.
+
+    Raises:
+        InputError: as `weights.weight_file.open_weights`.
+    """
+    return weight_file.open_weights(run_or_file)
+
+
 def load_model(run_or_file: str | pathlib.Path) -> keras.Model:
     """Returns the model that `find_model` finds, and notes what its weights want of an image, if the file says so.
 
@@ -137,15 +185,23 @@ def load_model(run_or_file: str | pathlib.Path) -> keras.Model:
     path = find_model(run_or_file)
     if kinds.tell(path) is not kinds.KERAS:
         return loading.load_net(path)
-    h5_heaps.check_heaps(path)
+    try:
+        keras_files.check_keras(path)
+    except Exception as error:  # as below
+        raise InputError(f"Expected a .keras file that Keras can load. Received: {path} ({error}).") from error
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever comes up within a damaged archive, or one that holds no model
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"Expected a .keras file that Keras can load. Received: {path} ({reason}).") from error
-    if attached := preprocessing.read_attached(path):
-        preprocessing.remember(model, attached)
+    if wants := preprocessing.read_attached(path) or _recognise(model):
+        preprocessing.remember(model, wants)
     return model
+
+
+def _recognise(model: keras.Model) -> Preprocessing | None:
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    return first_layer.recognise(convolutions[0].get_weights()[0]) if convolutions else None
 
 
 _NET_A = [(f"block{block}_conv{conv}", (kernel, kernel)) for block, conv, kernel in CONFIGS["A"].convolutions]

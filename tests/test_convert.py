@@ -22,9 +22,10 @@ from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.models import build_vgg
 from keras_vgg.preprocessing import CAFFE, TORCH, Preprocessing
-from keras_vgg.weights import loading
+from keras_vgg.transfer import load_model
+from keras_vgg.weights import first_layer, loading
 from keras_vgg.weights.conversion import convert, describe
-from keras_vgg.weights.saving import save_model, save_weights
+from keras_vgg.weights.saving import _as_torchvision, save_model, save_weights
 from keras_vgg.weights.torch_write import write_state_dict
 from keras_vgg.weights.weight_file import open_weights
 
@@ -97,9 +98,10 @@ def test_every_kind_becomes_every_other(input_, output, nets, tmp_path):
 
 @every_output
 def test_there_and_back_is_the_same_file(output, nets, tmp_path):
-    convert(nets / "dbn.pth", tmp_path / f"net{output}")
+    convert(nets / "dbn.pth", tmp_path / "noted.pth")  # which says what its weights want
+    convert(tmp_path / "noted.pth", tmp_path / f"net{output}")
     convert(tmp_path / f"net{output}", tmp_path / "back.pth")
-    assert (tmp_path / "back.pth").read_bytes() == (nets / "dbn.pth").read_bytes()
+    assert (tmp_path / "back.pth").read_bytes() == (tmp_path / "noted.pth").read_bytes()
     assert (open_weights(tmp_path / f"net{output}").arch, open_weights(tmp_path / f"net{output}").batch_norm) == ("D", True)
 
 
@@ -156,7 +158,8 @@ def test_arch_that_is_asked_for(nets, tmp_path):
     convert(nets / "a.pth", tmp_path / "lrn.keras", arch="A-LRN")
     assert keras.saving.load_model(tmp_path / "lrn.keras").name == "vgg_a_lrn"
     convert(tmp_path / "lrn.keras", tmp_path / "again.pth")
-    assert (tmp_path / "again.pth").read_bytes() == (nets / "a.pth").read_bytes()
+    assert_same_numbers(tmp_path / "again.pth", nets / "a.pth")
+    assert open_weights(tmp_path / "again.pth").arch == "A-LRN"
     with pytest.raises(InputError, match="holds net A: it lacks"):
         convert(nets / "a.pth", tmp_path / "d.keras", arch="D")
     assert not (tmp_path / "d.keras").exists()
@@ -177,13 +180,12 @@ def test_swapped_colours_give_the_same_for_swapped_images(output, nets, tmp_path
     assert differ == [("block1_conv1", "kernel")]
     convert(swapped, twice, swap_colors=True)
     assert_same_numbers(twice, nets / "a.caffemodel")
-    if output != ".pth":  # which cannot say
-        assert open_weights(swapped).preprocessing == Preprocessing(CAFFE.mean, CAFFE.std, bgr=False)
-        assert open_weights(twice).preprocessing == CAFFE
-        # A net and what it wants of an image, together: the same for the same image.
-        pixels = np.random.default_rng(2).integers(0, 256, images().shape)
-        ours, theirs = (net(preprocessing.for_model(net)(pixels)) for net in (model, original))
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert open_weights(swapped).preprocessing == Preprocessing(CAFFE.mean, CAFFE.std, bgr=False)
+    assert open_weights(twice).preprocessing == CAFFE
+    # A net and what it wants of an image, together: the same for the same image.
+    pixels = np.random.default_rng(2).integers(0, 256, images().shape)
+    ours, theirs = (net(preprocessing.for_model(net)(pixels)) for net in (model, original))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_colours_of_other_than_three_channels_are_not_swapped(tmp_path):
@@ -201,26 +203,26 @@ def own(nets, tmp_path):
     return tmp_path / "own.keras"
 
 
-@pytest.mark.parametrize("output", [".keras", ".weights.h5", ".h5", ".safetensors"])
+@every_output
 def test_preprocessing_goes_with_the_weights(output, own, tmp_path):
     target = tmp_path / f"net{output}"
     told = str(convert(own, target))
-    assert told.splitlines()[-1] == f"to {target}, for images as {OWN}"
+    assert told.splitlines()[-1] == f"to {target}, preprocessing: {OWN}, known from the file"
     assert open_weights(target).preprocessing == OWN
     assert preprocessing.for_model(loading.load_net(target)) == OWN
     convert(target, tmp_path / "back.keras")
     assert preprocessing.read_attached(tmp_path / "back.keras") == OWN
 
 
-def test_state_dict_cannot_say_that_it_is_of_net_a_lrn(nets, tmp_path):
-    told = str(convert(nets / "a.pth", tmp_path / "net.pth", arch="A-LRN"))
-    assert told.endswith("; nor for its being net A-LRN: its readers will take it for net A")
-
-
-def test_of_what_is_not_known_a_state_dict_makes_torchvisions(nets, tmp_path):
-    told = str(convert(nets / "a.keras", tmp_path / "net.pth"))
-    assert "the source did not" in told
-    assert told.endswith("its readers will take torchvision's")
+@every_output
+def test_names_of_classes_go_with_the_weights(output, nets, tmp_path):
+    number = open_weights(nets / "a.pth").variables["predictions", "bias"].shape[0]
+    run, classes = tmp_path / "run", tuple(f"n{label:08}" for label in range(number))
+    run.mkdir()
+    shutil.copy(nets / "a.keras", run / "best.keras")
+    (run / "classes.txt").write_text("\n".join(classes))
+    convert(run, tmp_path / f"net{output}")
+    assert open_weights(tmp_path / f"net{output}").classes == classes
 
 
 def test_where_it_is_to_go_is_looked_at_before_anything_is_read(tmp_path):
@@ -228,23 +230,55 @@ def test_where_it_is_to_go_is_looked_at_before_anything_is_read(tmp_path):
         convert(tmp_path / "missing.pth", tmp_path / "nowhere" / "net.keras")
 
 
-def test_state_dict_cannot_say_and_the_command_says_so(own, nets, tmp_path):
-    told = str(convert(own, tmp_path / "net.pth"))
-    assert told.endswith("a state dict has no place to say so, and its readers will take torchvision's")
-    assert open_weights(tmp_path / "net.pth").preprocessing == TORCH
-    told = str(convert(nets / "a.pth", tmp_path / "again.pth"))
-    assert told.splitlines()[-1] == f"to {tmp_path / 'again.pth'}, for images as {TORCH}"
-
-
 @pytest.mark.parametrize(
     ("input_", "expected"),
     [(".pth", TORCH), (".safetensors", TORCH), (".caffemodel", CAFFE), (".h5", CAFFE), (".keras", None), (".weights.h5", None)],
 )
 def test_custom_of_each_kind(input_, expected, nets):
-    assert open_weights(nets / f"a{input_}").preprocessing == expected
+    file = open_weights(nets / f"a{input_}")
+    assert file.preprocessing == expected
+    assert file.origin == (preprocessing.ASSUMED if expected else "")
 
 
-@pytest.mark.parametrize("output", [".keras", ".weights.h5", ".h5", ".safetensors"])
+def like_the_authors():
+    """A first convolution with the signs and the size that tell the authors' net D, BGR, and nothing else of it."""
+    rng = np.random.default_rng(0)
+    signs = [0x8982D43DB4968C3D >> 63 - bit & 1 for bit in range(64)]
+    kernel = rng.normal(size=(3, 3, 3, 64))
+    more = (np.abs(rng.normal(size=64)) + 0.1) * np.where(signs, 1, -1)
+    kernel[:, :, 2] += (kernel[:, :, 0].sum(axis=(0, 1)) + more - kernel[:, :, 2].sum(axis=(0, 1))) / 9
+    return (kernel * 0.2067 / np.sqrt(np.mean(kernel**2))).astype("float32")
+
+
+@pytest.mark.parametrize("bgr", [True, False])
+@pytest.mark.parametrize("output", [".pth", ".h5", ".keras"])
+def test_authors_weights_are_recognised_whatever_the_custom(output, bgr, tmp_path):
+    """Such as an `x.pth` that an earlier version made of `vgg16.h5`: BGR weights, taken for torchvision's."""
+    model, path = build_vgg("A", include_top=False, input_shape=(None, None, 3)), tmp_path / f"net{output}"
+    kernel = like_the_authors()
+    model.get_layer("block1_conv1").kernel.assign(kernel if bgr else kernel[:, :, ::-1])
+    model.save(tmp_path / "net.keras")
+    if output == ".pth":
+        write_state_dict(path, _as_torchvision(open_weights(tmp_path / "net.keras")))
+    else:
+        model.save(path)
+    found = open_weights(path)
+    assert found.preprocessing == Preprocessing(CAFFE.mean, CAFFE.std, bgr=bgr)
+    assert found.origin.startswith(preprocessing.RECOGNISED)
+    assert ("against the custom" in found.origin) == (output == ".pth" or (output == ".h5" and not bgr))
+    assert preprocessing.for_model(load_model(path)) == found.preprocessing
+    preprocessing.remember(model, TORCH)  # a note is believed before all
+    save_model(model, tmp_path / "noted.keras")
+    assert open_weights(tmp_path / "noted.keras").preprocessing == TORCH
+
+
+@pytest.mark.parametrize("other", [lambda k: k * 58, lambda k: k[..., ::-1], lambda k: k[..., :32]])
+def test_other_first_convolutions_are_not_recognised(other):
+    assert first_layer.recognise(other(like_the_authors())) is None
+    assert first_layer.recognise(like_the_authors().astype("float16")) == CAFFE
+
+
+@every_output
 def test_what_is_not_known_stays_so(output, nets, tmp_path):
     """Though others of its kind want something, as legacy `.h5` mostly holds the authors' weights."""
     target = tmp_path / f"net{output}"
@@ -354,7 +388,7 @@ def test_output_may_take_the_place_of_its_input(output, nets, tmp_path):
 def test_link_to_the_input_and_other_kind_of_the_same_name(nets, tmp_path):
     shutil.copy(nets / "a.safetensors", tmp_path / "a.pth")  # told by its content
     convert(tmp_path / "a.pth", tmp_path / "a.pth")
-    assert (tmp_path / "a.pth").read_bytes() == (nets / "a.pth").read_bytes()
+    assert_same_numbers(tmp_path / "a.pth", nets / "a.pth")
 
 
 @every_output
@@ -395,7 +429,8 @@ def test_command_prints_what_it_converted(nets, tmp_path):
     assert [line.split()[-1] for line in lines[1:23]] == table.checksum.tolist()
     assert lines[1].split()[:4] == ["block1_conv1", "kernel", "conv1_1/0", "3x3x3x3"]
     assert lines[24] == f"from {nets / 'a.caffemodel'} (Caffe model, net A)"
-    assert lines[25] == "to net.keras, for images as RGB in 0–255 minus 123.68, 116.779, 103.939 (R, G, B)"
+    wanted = "RGB in 0–255 minus 123.68, 116.779, 103.939 (R, G, B)"
+    assert lines[25] == f"to net.keras, preprocessing: {wanted}, {preprocessing.ASSUMED}"
 
 
 def test_command_tells_a_mistake_in_one_line(nets, tmp_path):

@@ -71,3 +71,15 @@ def test_examples_run_after_nothing_but_what_they_say(example):
     example.globs["__name__"] = "__main__"
     told = []
     assert doctest.DocTestRunner(optionflags=doctest.REPORT_NDIFF).run(example, out=told.append).failed == 0, "".join(told)
+
+
+def test_a_path_may_begin_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model = keras_vgg.models.build_vgg("A", input_shape=(32, 32, 3), width=1 / 64, include_top=False)
+    model.save_weights(tmp_path / "net.weights.h5")
+    assert keras_vgg.weights.weight_file.find_file("~/net.weights.h5") == tmp_path / "net.weights.h5"
+    with pytest.raises(ValueError, match="which does not exist"):
+        keras_vgg.applications.VGG11(weights="~/other.weights.h5")
+    with pytest.raises(ValueError, match="net") as raised:
+        keras_vgg.applications.VGG11(weights="~/net.weights.h5", include_top=False)
+    assert "does not exist" not in str(raised.value)  # the file was read, and is of a narrower net

@@ -2,7 +2,6 @@
 
 import math
 import pathlib
-import warnings
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ import sklearn.svm
 from keras_vgg.errors import InputError
 from keras_vgg.features.descriptor_file import DescriptorFile
 from keras_vgg.features.descriptors import DescriptorProtocol
-from keras_vgg.linear import average_precision, classify, joining, measures, protocols, report, session, splits, svm
+from keras_vgg.linear import average_precision, classify, joining, measures, protocols, report, session, splits, squared_hinge, svm
 from keras_vgg.linear.data import Data
 from keras_vgg.linear.recipe import read_recipe
 from keras_vgg.linear.tasks import Task
@@ -218,7 +217,7 @@ def test_fewer_coordinates_give_the_same_svms(twice):
     features = svm.compact(train.astype(np.float32), test.astype(np.float32))
     assert features.train.shape == (60, 60)
     expected = exact_svm(train.astype(np.float32), labels, 1.0).decision_function(test.astype(np.float32))
-    np.testing.assert_allclose(svm.decide(features, labels, 1.0), expected, atol=1e-4)
+    np.testing.assert_allclose(svm.decide(features, labels, 1.0).scores, expected, atol=1e-4)
     np.testing.assert_allclose(features.train @ features.test.T, train @ test.T, atol=1e-3)
 
 
@@ -228,7 +227,7 @@ def test_large_c_is_solved_too_where_descriptors_are_much_alike():
     train = 10 + random.normal(size=(60, 20)) + 0.2 * labels[:, None]
     train /= np.linalg.norm(train, axis=1, keepdims=True)
     expected = exact_svm(train, labels, 100.0).decision_function(train)
-    np.testing.assert_allclose(svm.decide(svm.Features(train, train), labels, 100.0), expected, atol=1e-3 * expected.std())
+    np.testing.assert_allclose(svm.decide(svm.Features(train, train), labels, 100.0).scores, expected, atol=1e-3 * expected.std())
 
 
 @pytest.mark.parametrize(("images", "cost"), [(60, 1.0), (60, 100.0), (400, 0.01), (400, 100.0)])
@@ -239,9 +238,9 @@ def test_long_features_are_solved_too(images, cost):
     train[1], train[:, 7] = train[0], 0
     signs = np.where(np.arange(images) % 20 == 0, 1.0, -1.0)
     features = svm.Features(train, np.concatenate([np.zeros((1, 100)), np.eye(100)]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # that it is not solved
-        scores = svm.decide(features, (signs > 0).astype(int), cost)[:, 1]
+    decisions = svm.decide(features, (signs > 0).astype(int), cost)
+    assert decisions.gap <= squared_hinge.GAP
+    scores = decisions.scores[:, 1]
     weights = np.append(scores[1:] - scores[0], scores[0])  # of each feature, and of the constant
     rows = np.column_stack([train, np.ones(images)])
 
@@ -254,6 +253,21 @@ def test_long_features_are_solved_too(images, cost):
     assert gradient @ gradient / 2 <= 1e-5 * value
 
 
+@pytest.mark.parametrize("cost", [0.001, 0.1])
+def test_fewer_coordinates_give_the_same_svms_of_long_features(cost):
+    """By the dual's optimality, over products of the images as they came: alpha = 2 C max(0, 1 - margin) at the optimum."""
+    random = np.random.default_rng(1)
+    labels = np.arange(40) % 2
+    train = np.maximum(random.normal(10, 10, (40, 300)) + 2 * labels[:, None], 0)  # norms of some 230
+    train[3] = train[2]
+    features = svm.compact(train, train)
+    signs, margins = 2.0 * labels - 1, (2.0 * labels - 1) * svm.decide(features, labels, cost).scores[:, 1]
+    alphas = 2 * cost * np.maximum(0, 1 - margins)
+    again = signs * ((train @ train.T + 1) @ (alphas * signs))
+    # The scores come back from the alphas that they say, to what float64 leaves of 1 - margin.
+    np.testing.assert_allclose(again, margins, atol=2e-3)
+
+
 def test_more_images_than_features_are_left_as_they_are():
     train, test = np.ones((5, 3)), np.zeros((2, 3))
     features = svm.compact(train, test)
@@ -263,7 +277,7 @@ def test_more_images_than_features_are_left_as_they_are():
 
 def test_two_classes_have_two_scores():
     values = np.array([[-2.0], [-1.0], [1.0], [2.0]])
-    scores = svm.decide(svm.compact(values, values), np.array([0, 0, 1, 1]), 1.0)
+    scores = svm.decide(svm.compact(values, values), np.array([0, 0, 1, 1]), 1.0).scores
     assert scores.argmax(axis=1).tolist() == [0, 0, 1, 1]
     assert scores[3, 1] > scores[2, 1] > 0
 
@@ -466,16 +480,17 @@ def test_no_images_at_all_for_testing(many):
 # --- Tables ---------------------------------------------------------------------------------------------------------------
 
 
-def outcome(value, cost=1.0):
-    return classify.Outcome({"mean_class_recall": value}, {"mean_class_recall": np.array([value, 0])}, cost, 3, 2)
+def outcome(value, cost=1.0, gap=0.0):
+    return classify.Outcome({"mean_class_recall": value}, {"mean_class_recall": np.array([value, 0])}, cost, 3, 2, gap)
 
 
 def test_mean_and_deviation_over_splits():
     facts = {"net": "D", "data": "x", "protocol": "random", "Q": "256", "combined": "stack", "descriptor": ""}
     paper = {"mean_class_recall": (91.8, 1.0)}
-    (line,) = report.lines_of([outcome(90.0), outcome(91.0, 10.0), outcome(95.0)], facts, paper, "ab")
+    (line,) = report.lines_of([outcome(90.0), outcome(91.0, 10.0, 1e-7), outcome(95.0)], facts, paper, "ab")
     assert (line["value"], line["deviation"]) == (pytest.approx(92), pytest.approx(math.sqrt(7)))  # (4 + 1 + 9) / 2
     assert (line["paper"], line["paper deviation"], line["C"]) == (91.8, 1.0, "1 10 1")
+    assert line["duality gap"] == 1e-7
     shown = report.format_table([line]).splitlines()[1]
     assert "92.0 ± 2.6" in shown
     assert "91.8 ± 1.0" in shown

@@ -16,6 +16,7 @@ from keras_vgg.features.losses import PerceptualLoss, gram_matrix
 from keras_vgg.preprocessing import CAFFE, TORCH
 
 REAL = pathlib.Path(__file__).parents[2] / "shared" / "weights" / "vgg16_notop_keras.h5"
+PHOTOGRAPHS = REAL.parents[1] / "data" / "imagenette_mini" / "val"
 ALL = [("A", False), ("A-LRN", False), ("C", False), ("D", False), ("E", False), ("D", True)]
 
 
@@ -309,6 +310,34 @@ def test_loss_is_the_weighted_sum():
     np.testing.assert_allclose(loss(true, predicted), by_hand, rtol=1e-5)
 
 
+def test_the_normalised_loss_is_in_units_of_the_given_images_whatever_those_of_the_net():
+    true, predicted, sample = (pixels(seed=seed) / np.float32(255) for seed in (1, 2, 3))
+    found = []
+    for unit in (1, 30):
+        judge = small(wants=TORCH)
+        for variable in judge.get_layer("block1_conv1").weights:
+            variable.assign(unit * variable)
+        loss = PerceptualLoss(
+            perceptual_model("D", ["relu1_1", "conv1_1"], weights=judge, value_range=1),
+            content={"conv1_1": 2.0}, style={"relu1_1": 3.0}, total_variation=7.0, normalize_by=sample, reduction=None,
+        )  # fmt: skip
+        a, b, c = (np.array(loss.model(images)["conv1_1"]) for images in (true, predicted, sample))
+        grams = [np.array(gram_matrix(np.maximum(each, 0))) for each in (a, b, c)]
+        by_hand = 2 * ((a - b) ** 2).mean((1, 2, 3)) / (c**2).mean() + 7 * losses.total_variation(predicted)
+        by_hand += 3 * ((grams[0] - grams[1]) ** 2).mean((1, 2)) / (grams[2] ** 2).mean()
+        found.append(loss(true, predicted))
+        np.testing.assert_allclose(found[-1], by_hand, rtol=1e-4)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
+
+
+def test_a_normalised_style_of_one_image_is_in_units_of_it():
+    style, predicted = pixels(50, 44, number=1, seed=9)[0] / np.float32(255), pixels() / np.float32(255)
+    options = {"style": {"relu2_2": 2.0}, "style_image": style, "reduction": None}
+    aim = np.array(gram_matrix(loss_for(**options).model(style[None])["relu2_2"]))
+    found = loss_for(**options, normalize_by=predicted)(predicted, predicted)
+    np.testing.assert_allclose(found, loss_for(**options)(predicted, predicted) / (aim**2).mean(), rtol=1e-4)
+
+
 def test_style_of_one_image_is_the_aim_for_all():
     style = pixels(50, 44, number=1, seed=9)[0] / np.float32(255)
     loss = loss_for(style={"relu2_2": 1.0}, style_image=style, reduction=None)
@@ -337,16 +366,44 @@ def test_gradient_by_finite_differences():
     assert difference / (2 * step) == pytest.approx(float((gradient * across).sum()), rel=0.1, abs=1e-3)
 
 
+@pytest.fixture
+def half_precision():
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    yield
+    keras.mixed_precision.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize(("is_normalised", "skipped"), [(True, 0), (False, 12)])
+def test_half_precision_skips_no_update_of_the_normalised_loss(half_precision, is_normalised, skipped):
+    """Each update that Keras' loss scaling skips halves its scale and leaves the weights as they were."""
+    judge = small(wants=TORCH)
+    for variable in judge.get_layer("block1_conv1").weights:
+        variable.assign(1000 * variable)  # activations of hundreds, as the authors' weights have them
+    images = pixels(24, number=4) / np.float32(255)
+    model = perceptual_model("D", ["relu1_2"], weights=judge, value_range=1)
+    loss = PerceptualLoss(model, normalize_by=images if is_normalised else None)
+    convolution = keras.layers.Conv2D(3, 3, padding="same", activation="sigmoid")
+    generator = keras.Sequential([keras.Input((24, 24, 3)), convolution])
+    generator.compile(keras.optimizers.Adam(0.02), loss=loss)
+    kernel, scale = np.array(convolution.kernel), generator.optimizer.initial_scale
+    for _ in range(12):
+        generator.train_on_batch(images, images)
+    assert np.log2(scale / float(generator.optimizer.dynamic_scale)) == skipped
+    assert np.array_equal(convolution.kernel, kernel) == bool(skipped)
+
+
+@pytest.mark.parametrize("is_normalised", [False, True])
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_a_generator_learns_by_it(policy, tmp_path):
+def test_a_generator_learns_by_it(policy, is_normalised, tmp_path):
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy(policy)
     try:
-        loss = loss_for(style={"relu1_2": 1.0}, content={"relu2_2": 1.0})
+        images = pixels(24, number=4) / np.float32(255)
+        loss = loss_for(style={"relu1_2": 1.0}, content={"relu2_2": 1.0}, normalize_by=images if is_normalised else None)
         convolution = keras.layers.Conv2D(3, 3, padding="same", activation="sigmoid", dtype="float32")
         generator = keras.Sequential([keras.Input((24, 24, 3)), convolution])
         generator.compile(keras.optimizers.Adam(0.02), loss=loss)
-        images = pixels(24, number=4) / np.float32(255)
         frozen = [np.array(weight) for weight in loss.model.weights]
         history = generator.fit(images, images, epochs=6, verbose=0).history["loss"]
     finally:
@@ -376,6 +433,10 @@ def test_a_generator_learns_by_it(policy, tmp_path):
         ({"content": ["relu1_2"]}, r"`content` must be weights by layer. Received: \['relu1_2'\]"),
         ({"style_image": np.zeros((40, 40, 3))}, r"`style_image` is compared by the layers of `style`. Received: none"),
         ({"content": {}}, r"there is nothing to compare"),
+        ({"normalize_by": np.zeros((40, 40, 3))}, r"`normalize_by` must be images, .* Received: shape \(40, 40, 3\)"),
+        ({"normalize_by": np.zeros((0, 40, 40, 3))}, r"`normalize_by` must be images"),
+        ({"normalize_by": True}, r"`normalize_by` must be images, .* Received: shape \(\)"),
+        ({"normalize_by": np.full((1, 40, 40, 3), np.nan)}, r"finite and not zero everywhere. Received: .* of nan at relu1_2"),
         ({"total_variation": -1.0}, r"`total_variation` must be zero or positive"),
     ],
 )
@@ -399,3 +460,18 @@ def test_real_weights_tell_blur_from_noise_as_people_do():
     image = np.asarray(np.linspace(60, 190, 64)[None, :, None, None] + np.zeros((1, 64, 64, 3)), "float32")
     noisy = image + 10 * np.sign(np.random.default_rng(0).normal(size=image.shape)).astype("float32")
     assert float(loss(image, image + 10)) < 0.5 * float(loss(image, noisy))
+
+
+@pytest.mark.skipif(not (REAL.exists() and PHOTOGRAPHS.exists()), reason="needs real weights and images")
+def test_real_weights_normalised_are_around_one_at_any_layer_of_photographs():
+    paths = sorted(PHOTOGRAPHS.glob("*/*"))[::25][:8]
+    images = np.stack([tf.io.decode_jpeg(tf.io.read_file(str(path)), channels=3)[:96, :96] for path in paths])
+    layers = ("relu2_2", "relu3_3", "relu4_3")
+    model = perceptual_model("D", layers, weights=REAL)
+    for layer in layers:
+        for kind in ("content", "style"):
+            plain, normalised = (
+                PerceptualLoss(model, **{kind: {layer: 1.0}}, normalize_by=by)(images[:4], images[4:]) for by in (None, images)
+            )
+            assert float(plain) > 1e4
+            assert 0.3 < float(normalised) < 4

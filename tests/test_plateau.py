@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vgg.training.plateau import PlateauSchedule
+from keras_vgg.training.plateau import PlateauSchedule, learning_rate_of
 
 
 def make(patience, rate=1.0):
@@ -61,3 +61,8 @@ def test_is_kerass_own_callback():
     data = np.zeros((4, 2))
     history = model.fit(data, data, validation_data=(data, data), epochs=9, callbacks=[PlateauSchedule(1)], verbose=0)
     assert len(history.epoch) == 5  # the best epoch, three drops, and the plateau that ends it
+
+
+def test_a_rate_is_told_as_it_was_given():
+    """And not as the float64 that is nearest to a float32, 0.0003000000142492354."""
+    assert learning_rate_of(keras.optimizers.SGD(0.0003)) == 0.0003

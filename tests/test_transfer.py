@@ -175,7 +175,7 @@ def test_what_was_adapted_is_told():
     preprocessing.remember(source, preprocessing.CAFFE)
     result = transfer.init_from(model, source, wants=preprocessing.TORCH)
     assert list(result.adapted) == ["block1_conv1"]
-    told = f"adapted to this net's preprocessing: block1_conv1 (from {preprocessing.CAFFE} to {preprocessing.TORCH})"
+    told = f"adapted: block1_conv1 (from {preprocessing.CAFFE} to {preprocessing.TORCH})"
     assert str(result).splitlines()[1] == told
 
 
@@ -209,3 +209,21 @@ def test_other_kinds_of_files_are_loaded_too(tmp_path):
     loaded = transfer.load_model(tmp_path / "net.weights.h5")
     images = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype("float32")
     np.testing.assert_array_equal(loaded(images), source(images))
+
+
+@pytest.mark.parametrize("theirs", [("c", "a", "b"), ("a", "b", "c"), ("a", "b", "d"), None])
+def test_classifier_is_copied_by_the_names_of_its_classes(theirs):
+    options = {"classes": 3, "width": 0.05, "input_shape": (32, 32, 3)}
+    model, source = build_vgg("A", **options), build_vgg("A", **options)
+    start = model.get_layer("predictions").get_weights()
+    result = transfer.init_from(model, source, classes=transfer.Classes(("a", "b", "c"), theirs))
+    ours, others = model.get_layer("predictions").get_weights()[0], source.get_layer("predictions").get_weights()[0]
+    if theirs == ("a", "b", "d"):
+        assert "predictions" not in result.copied
+        assert result.left_random["predictions"].startswith("the source has other classes, e.g. ")
+        np.testing.assert_array_equal(ours, start[0])
+        return
+    for label, name in enumerate("abc"):
+        np.testing.assert_array_equal(ours[:, label], others[:, (theirs or ("a", "b", "c")).index(name)])
+    told = {None: "does not name its classes", ("c", "a", "b"): "put in this data set's order"}.get(theirs)
+    assert told in result.adapted["predictions"] if told else not result.adapted

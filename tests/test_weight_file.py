@@ -1,5 +1,6 @@
 """Files of every kind into models: the same net, or one line that says what is wrong and nothing changed."""
 
+import contextlib
 import functools
 import gzip
 import pickle
@@ -21,7 +22,7 @@ from torch_forward import caffe_blobs, random_state_dict, timm_state_dict
 from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.models import build_vgg
-from keras_vgg.weights import kinds, loading, saving, torch_files, weight_file
+from keras_vgg.weights import hdf5_guard, kinds, loading, saving, torch_files, weight_file
 from keras_vgg.weights.torch_write import write_state_dict
 
 NARROW = {"width": 0.05, "classes": 7, "input_shape": (64, 64, 3)}  # fc1 sees 2 x 2 places, whose order matters
@@ -795,7 +796,7 @@ def rewritten(source, path, changes, compression=zipfile.ZIP_STORED):
     ("changes", "message"),
     [
         ({"config.json": b"{"}, r"is damaged, or no \.keras file"),
-        ({"model.weights.h5": b"no HDF5"}, r"is damaged, or no \.keras file"),
+        ({"model.weights.h5": b"no HDF5"}, "is damaged or truncated"),
         ({"keras_vgg.json": b"{}"}, "Expected mean, std and bgr of a preprocessing"),
     ],
 )
@@ -893,3 +894,33 @@ def test_hdf5_that_cannot_be_written_is_an_error_and_no_crash(at, mode, tmp_path
     with pytest.raises(OSError, match="No space left"):
         write()
     assert len(calls) >= at
+
+
+@pytest.mark.parametrize("kind", [".keras", ".weights.h5", ".h5"])
+def test_flipped_bytes_of_hdf5_end_in_arrays_or_one_line(kind, net_a, tmp_path, monkeypatch):
+    """Some make libhdf5 loop for ever, or crash: in another process, which a time limit ends."""
+    monkeypatch.setattr(hdf5_guard, "SECONDS", 3)
+    data, path, rng = (net_a / f"a{kind}").read_bytes(), tmp_path / f"net{kind}", np.random.default_rng(4)
+    places = [match.start() for match in re.finditer(b"TREE|SNOD|HEAP|HDF", data)]
+    for _ in range(8):
+        damaged = bytearray(data)
+        damaged[min(rng.choice(places) + rng.integers(600), len(data) - 1)] ^= rng.integers(1, 256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(InputError):
+            for variable in weight_file.open_weights(path).variables.values():
+                variable.read()
+
+
+@pytest.mark.parametrize(("child", "told"), [("while True: pass", "does not come to an end"), ("os.abort()", "library crash")])
+def test_library_that_hangs_or_crashes_is_told(child, told, net_a, tmp_path, monkeypatch):
+    """What it does is done in the real process in its place; sound files are read again afterwards."""
+    script = tmp_path / "child.py"
+    script.write_text(f"import os, sys\nsys.stdin.readline()\n{child}\n")
+    monkeypatch.setattr(hdf5_guard, "_SCRIPT", script)
+    monkeypatch.setattr(hdf5_guard, "SECONDS", 0.5)
+    hdf5_guard._end()
+    path = shutil.copy(net_a / "a.h5", tmp_path / "net.h5")
+    with pytest.raises(InputError, match=told):
+        weight_file.open_weights(path)
+    monkeypatch.undo()
+    assert weight_file.open_weights(path).arch == "A"

@@ -16,8 +16,8 @@ def open_dataset(name: str, *, limit_images: int | None = None) -> Dataset:
 
     Args:
         name: `digits` for scikit-learn's handwritten digits; `folder:PATH` for a folder of class folders, with or without
-            `train/`, `val/` and `test/`; `csv:FILE` for columns path, label and optionally split; `tfds:NAME[/CONFIG]` for TensorFlow
-            Datasets.
+            `train/`, `val/` and `test/`; `csv:FILE` for columns path, label and optionally split; `tfds:NAME[/CONFIG]` for
+            TensorFlow Datasets.
         limit_images: most examples of each split, at least 1.
 
     Raises:

@@ -7,6 +7,8 @@ import numpy as np
 from keras_vgg import configs, picture
 from keras_vgg.evaluation.prediction import Heatmap
 
+_WIDTH, _SCALE_WIDTH, _TITLE_HEIGHT = 8.0, 1.2, 0.4  # inches
+
 
 def draw(path: pathlib.Path, heatmap: Heatmap, label: int, class_name: str, *, title: str) -> None:
     """Writes the image with the posterior of a class laid over it, as a PNG.
@@ -22,13 +24,15 @@ def draw(path: pathlib.Path, heatmap: Heatmap, label: int, class_name: str, *, t
     """
     values = heatmap.posteriors[..., label]  # (rows, columns)
     height, width = heatmap.image.shape[:2]
-    with picture.drawing(path, (8, 8 * height / width + 0.8), dpi=110) as figure:
+    # As high as the image comes out beside the colour scale, and a panorama's scale must still be legible.
+    size = (_WIDTH, max((_WIDTH - _SCALE_WIDTH) * height / width, _SCALE_WIDTH) + _TITLE_HEIGHT)
+    with picture.drawing(path, size, dpi=110) as figure:
         axes = figure.subplots()
         axes.imshow(heatmap.image)
         overlay = axes.imshow(
             _upsampled(values, height, width, heatmap.crop), cmap="inferno", alpha=0.55, vmin=0, vmax=max(values.max(), 1e-3)
         )
-        figure.colorbar(overlay, label=f"posterior of {class_name}", shrink=0.8)
+        figure.colorbar(overlay, label=f"posterior of {class_name}", fraction=0.05, pad=0.02)
         rows, columns = values.shape
         axes.set_title(f"{title}; {rows}x{columns} positions", fontsize="medium")
         axes.set_axis_off()

@@ -17,10 +17,10 @@ from keras_vgg.data.class_names import class_name
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.network import Network
 from keras_vgg.weights import catalogue, download, weight_file
+from keras_vgg.weights.weight_file import CLASSES
 
 IMAGENET_CLASSES = 1000
 DEFAULT_SCALE = 256
-CLASSES = "classes.txt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +50,19 @@ class Source:
     smallest_input: int = 1
     include_top: bool = True
     flip: bool = True
+    weights: weight_file.WeightFile | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    @property
+    def preprocessing_text(self) -> str:
+        """What the weights want of an image and how that is known, in the words of all commands; `InputError` if it is not."""
+        if self.preprocessing:
+            return preprocessing.statement(preprocessing.BY_NAME[self.preprocessing], preprocessing.GIVEN)
+        if self.weights is None or self.weights.preprocessing is None:
+            raise self._not_known()
+        return preprocessing.statement(self.weights.preprocessing, self.weights.origin)
+
+    def _not_known(self) -> InputError:
+        return InputError(f"{self.path} does not say what its weights want of an image; give --preprocessing caffe or torch.")
 
     @functools.cached_property
     def digest(self) -> str:
@@ -84,7 +97,7 @@ class Source:
         if self.preprocessing:
             preprocessing.remember(model, preprocessing.BY_NAME[self.preprocessing])
         if not preprocessing.is_known(model):
-            raise InputError(f"{self.path} does not say what its weights want of an image; give --preprocessing caffe or torch.")
+            raise self._not_known()
         return model
 
     def load(self, *, device: str | None = None, pooling: str = "floor", average: str = "posteriors") -> Network:
@@ -167,7 +180,6 @@ def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str
         raise InputError(f"Expected a net with its top, to tell classes. Received: {path}, without.")
     folder = file.parent
     trained = recipe.resolve(recipe.read_recipe(folder / "recipe.toml")) if (folder / "recipe.toml").exists() else None
-    classes = _read_classes(folder / CLASSES) if (folder / CLASSES).exists() else None
     arch = weights.arch + (" BN" if weights.batch_norm else "")
     smallest_input = configs.STRIDE * min(weights.spatial) if weights.spatial else 1
     return Source(
@@ -176,11 +188,12 @@ def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str
         file=file,
         arch=arch,
         training_scales=trained and trained.scales,
-        classes=classes,
+        classes=weights.classes,
         preprocessing=preprocessing,
         smallest_input=smallest_input,
         include_top=weights.include_top,
         flip=trained.flip if trained else True,
+        weights=weights,
     )
 
 
@@ -189,13 +202,6 @@ def _numbers(names: tuple[str, ...]) -> list[int] | None:
     are_numbers = all(name.isascii() and name.isdigit() for name in names)
     numbers = list(map(int, names)) if are_numbers else []
     return numbers if numbers and len(set(numbers)) == len(names) else None
-
-
-def _read_classes(path: pathlib.Path) -> tuple[str, ...]:
-    try:
-        return tuple(path.read_text(encoding="utf-8-sig").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Expected class names, one a line. Received: {path} ({error}).") from error
 
 
 @functools.cache

@@ -90,7 +90,7 @@ def _of_model(model: keras.Model, arch: str | None, batch_norm: bool) -> LayerWe
         return values
 
     _check_channels(read("block1_conv1")[0].shape, model.name)
-    return LayerWeights(arch, batch_norm, preprocessing.for_model(model) if preprocessing.is_known(model) else None, read)
+    return LayerWeights(arch, batch_norm, preprocessing.of_weights(model) if preprocessing.is_known(model) else None, read)
 
 
 def _flat(model) -> Iterator[keras.layers.Layer]:

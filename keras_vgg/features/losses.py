@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vgg.errors import InputError
@@ -86,8 +87,9 @@ class PerceptualLoss(keras.losses.Loss):
 
     `sum of content[l] * content_loss + sum of style[l] * style_loss + total_variation * total_variation(y_pred)` for each image.
 
-    On the authors' weights it is of the order of 4e5. Under the policy mixed_float16 Keras' loss scaling then skips the first
-    updates until its scale has fallen far enough, and says nothing; scale the loss down by the weights of its layers.
+    Between two photographs on the authors' weights it is some 4e5 at relu2_2, 5e5 at relu3_3 and 2e4 at relu4_3, the style loss up
+    to 1e10. `normalize_by` makes that 0.6 to 1.8. Without it, under the policy mixed_float16, Keras' loss scaling skips updates
+    without a word until its scale has fallen far enough: see `optimizer.dynamic_scale`.
 
     Args:
         model: of `perceptual_model`, for images of the range that is trained on.
@@ -97,16 +99,24 @@ class PerceptualLoss(keras.losses.Loss):
         style_image: `(height, width, 3)` of any size, whose style is the aim for all images, as in Johnson et al.; by default each
             true image's own.
         total_variation: weight of the predicted image's roughness.
+        normalize_by: `(B, height, width, 3)`, some of the images that are trained on. The content loss of each layer is divided by
+            the mean square of its activations on them, the style loss by that of their Gram matrices, or of `style_image`'s if it
+            is given: activations of zero are then 1 away on average, whatever the layer and the weights. One factor for each layer,
+            other than in Gatys et al. 2016 (Sec. 2), who scale each filter to a mean of 1: before a ReLU there is no such scale.
         reduction, name: as for any Keras loss.
 
     Raises:
-        InputError: for a layer that `model` does not put out, weights that are not positive, or a model of another kind.
+        InputError: for a layer that `model` does not put out, weights that are not positive, a model of another kind, or images to
+            normalise by on which a layer is zero everywhere or not finite.
 
     Example:
         >>> import keras
         >>> from keras_vgg.features import PerceptualLoss, perceptual_model
+        >>> images = keras.random.uniform((2, 32, 32, 3), seed=0)
         >>> model = perceptual_model("D", ("relu2_2",), weights=None, preprocessing="caffe", value_range=(0, 1))
-        >>> loss = PerceptualLoss(model, total_variation=0.1)
+        >>> loss = PerceptualLoss(model, total_variation=0.1, normalize_by=images)
+        >>> float(loss(images, images[::-1])) < 2  # of the order of 4e5 without `normalize_by` on the authors' weights
+        True
         >>> generator = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3, padding="same")])
         >>> generator.compile("adam", loss=loss)  # y_true and y_pred: (B, height, width, 3)
     """
@@ -119,6 +129,7 @@ class PerceptualLoss(keras.losses.Loss):
         *,
         style_image=None,
         total_variation: float = 0.0,
+        normalize_by=None,
         reduction: str = "sum_over_batch_size",
         name: str = "perceptual_loss",
     ):
@@ -137,6 +148,9 @@ class PerceptualLoss(keras.losses.Loss):
                 raise InputError("`style_image` is compared by the layers of `style`. Received: none; give style={layer: weight}.")
             activations = self.model(ops.convert_to_tensor(style_image)[None])
             self._style_grams = {layer: gram_matrix(activations[layer]) for layer in self.style}
+        self._content_units, self._style_units = dict.fromkeys(self.content, 1.0), dict.fromkeys(self.style, 1.0)
+        if normalize_by is not None:
+            self._measure_units(normalize_by)
 
     def _check(self):
         if not self.content and not self.style:
@@ -153,6 +167,26 @@ class PerceptualLoss(keras.losses.Loss):
         if not (_is_number(self.total_variation) and self.total_variation >= 0):
             raise InputError(f"`total_variation` must be zero or positive. Received: {self.total_variation!r}.")
 
+    def _measure_units(self, images):
+        if len(np.shape(images)) != 4 or not len(images):
+            raise InputError(f"`normalize_by` must be images, (B, height, width, 3). Received: shape {np.shape(images)}.")
+        contents, styles = ({layer: [] for layer in layers} for layers in (self.content, self.style))
+        for image in images:  # one at a time: the first layers' activations are large
+            activations = self.model(ops.convert_to_tensor(image)[None])
+            for layer, squares in contents.items():
+                squares.append(_mean_square(ops.cast(activations[layer], "float32")))
+            for layer, squares in styles.items():
+                gram = gram_matrix(activations[layer]) if self._style_grams is None else self._style_grams[layer]
+                squares.append(_mean_square(gram))
+        for units, measured in ((self._content_units, contents), (self._style_units, styles)):
+            for layer, squares in measured.items():
+                units[layer] = float(np.mean([ops.convert_to_numpy(square) for square in squares]))
+                if not (math.isfinite(units[layer]) and units[layer] > 0):
+                    raise InputError(
+                        f"`normalize_by` must be images on which each layer is finite and not zero everywhere. Received: images "
+                        f"with a mean square of {units[layer]} at {layer}."
+                    )
+
     def call(self, y_true, y_pred):
         """`(B, height, width, 3)` each to `(B,)` float32."""
         predicted, true = self.model(y_pred), None
@@ -160,10 +194,10 @@ class PerceptualLoss(keras.losses.Loss):
             true = self.model(y_true)
         loss = 0.0
         for layer, weight in self.content.items():
-            loss += weight * content_loss(true[layer], predicted[layer])
+            loss += weight / self._content_units[layer] * content_loss(true[layer], predicted[layer])
         for layer, weight in self.style.items():
             aim = gram_matrix(true[layer]) if self._style_grams is None else self._style_grams[layer]
-            loss += weight * style_loss(aim, gram_matrix(predicted[layer]))
+            loss += weight / self._style_units[layer] * style_loss(aim, gram_matrix(predicted[layer]))
         return loss + self.total_variation * total_variation(y_pred) if self.total_variation else loss
 
     def get_config(self):

@@ -82,6 +82,7 @@ def perceptual_model(
     outputs = {layer: found[step] for layer, step in names.items()}
     model = keras.Model(inputs, outputs, name=name or f"perceptual_{source.arch.lower().replace('-', '_')}")
     model.trainable = False
+    wanted.remember(model, wants)  # of which its own layers do the whole: `for_model` tells so
     return model
 
 

@@ -23,6 +23,8 @@ class Outcome:
             precisions; NaN for classes without test images.
         cost: C.
         train_images, test_images: numbers of them.
+        gap: the largest duality gap of the SVMs that were tested, as a share of their objective; solved ones have at most
+            `squared_hinge.GAP`.
     """
 
     measures: dict[str, float]
@@ -30,6 +32,7 @@ class Outcome:
     cost: float
     train_images: int
     test_images: int
+    gap: float
 
 
 def one_label(
@@ -62,19 +65,24 @@ def one_label(
     if not len(test):
         raise InputError("There must be images to test on. Received: none that can be used.")
 
-    def guesses(fit, on):
+    def decisions(fit, on):
         features = svm.compact(values[fit], values[on])
-        return lambda cost: svm.decide(features, labels[fit], cost).argmax(axis=1)
+        return lambda cost: svm.decide(features, labels[fit], cost)
 
     cost = costs[0]
     if len(costs) > 1:
         kept, held_out = (train[places] for places in splits.hold_out(labels[train], classes, seed=seed, number=number))
-        guess = guesses(kept, held_out)
-        cost = svm.choose_cost(costs, lambda cost: mean_class_recall(labels[held_out], guess(cost), len(classes)))
-    found = guesses(train, test)(cost)
+        decide = decisions(kept, held_out)
+
+        def recall(cost):
+            return mean_class_recall(labels[held_out], decide(cost).scores.argmax(axis=1), len(classes))
+
+        cost = svm.choose_cost(costs, recall)
+    decided = decisions(train, test)(cost)
+    found = decided.scores.argmax(axis=1)
     recalls = 100 * class_recalls(labels[test], found, len(classes))
     measures = {"mean_class_recall": float(np.nanmean(recalls)), "accuracy": 100 * accuracy(labels[test], found)}
-    return Outcome(measures, {"mean_class_recall": recalls}, cost, len(train), len(test))
+    return Outcome(measures, {"mean_class_recall": recalls}, cost, len(train), len(test), decided.gap)
 
 
 def many_labels(
@@ -107,21 +115,28 @@ def many_labels(
 
     def rank(fit, on):
         features = svm.compact(values[fit], values[on])
-        return lambda label, cost: _scores(features, labels[fit, label], cost)
+        return lambda label, cost: _decide(features, labels[fit, label], cost)
 
     cost = costs[0]
     if len(costs) > 1:
         fit, on = choosing
         able = classes_to_choose_by(labels, fit, on)
-        scores = rank(fit, on)
-        cost = svm.choose_cost(costs, lambda cost: np.mean([average_precision.area(labels[on, n], scores(n, cost)) for n in able]))
-    scores, by_class = rank(train, test), {"mean_ap_11_point": [], "mean_ap_area": []}
+        decide = rank(fit, on)
+
+        def mean_area(cost):
+            return np.mean([average_precision.area(labels[on, label], decide(label, cost).scores[:, 1]) for label in able])
+
+        cost = svm.choose_cost(costs, mean_area)
+    decide, by_class, gaps = rank(train, test), {"mean_ap_11_point": [], "mean_ap_area": []}, []
     for label in range(len(classes)):
-        found = scores(label, cost)
+        decided = decide(label, cost)
+        gaps.append(decided.gap)
+        found = decided.scores[:, 1]
         by_class["mean_ap_11_point"].append(100 * average_precision.eleven_point(labels[test, label], found))
         by_class["mean_ap_area"].append(100 * average_precision.area(labels[test, label], found))
     by_class = {name: np.array(each) for name, each in by_class.items()}
-    return Outcome({name: float(each.mean()) for name, each in by_class.items()}, by_class, cost, len(train), len(test))
+    measures = {name: float(each.mean()) for name, each in by_class.items()}
+    return Outcome(measures, by_class, cost, len(train), len(test), max(gaps))
 
 
 def check_many(labels: np.ndarray, train: np.ndarray, test: np.ndarray, classes: Sequence[str]) -> None:
@@ -151,7 +166,7 @@ def _has_both(labels: np.ndarray) -> bool:
     return bool((labels == 1).any() and (labels == 0).any())
 
 
-def _scores(features: svm.Features, labels: np.ndarray, cost: float) -> np.ndarray:
+def _decide(features: svm.Features, labels: np.ndarray, cost: float) -> svm.Decisions:
     told = labels != average_precision.DIFFICULT
     chosen = features if told.all() else dataclasses.replace(features, train=features.train[told])
-    return svm.decide(chosen, labels[told].astype(np.int64), cost)[:, 1]
+    return svm.decide(chosen, labels[told].astype(np.int64), cost)

@@ -50,6 +50,7 @@ def lines_of(outcomes: Sequence[Outcome], facts: dict, paper: dict, classes: Seq
                 "paper deviation": deviation,
                 "values": " ".join(f"{value:.2f}" for value in values),
                 "C": " ".join(f"{outcome.cost:g}" for outcome in outcomes),
+                "duality gap": max(outcome.gap for outcome in outcomes),
                 "train images": outcomes[0].train_images,
                 "test images": outcomes[0].test_images,
                 "by class": _by_class(outcomes, measure, classes),

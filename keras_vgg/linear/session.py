@@ -11,7 +11,7 @@ from keras_vgg import files
 from keras_vgg.evaluation.evaluator import BATCH
 from keras_vgg.evaluation.source import Source
 from keras_vgg.features.extraction import extract, facts_of, load_networks
-from keras_vgg.linear import protocols, report, svm
+from keras_vgg.linear import protocols, report, squared_hinge, svm
 from keras_vgg.linear.data import Data, open_data, open_files, with_descriptors
 from keras_vgg.linear.tasks import Row, Task
 
@@ -128,6 +128,11 @@ def _evaluate(tasks, rows, describe, folder, settings: Settings, say) -> list[di
             say(f"{lost.size} images of {row.data} cannot be used and are left out: {folder / 'left_out.csv'}")
         outcomes = protocols.run(data, found.values, task, costs=settings.costs, seed=settings.seed)
         found.discard()
+        if (gap := max(outcome.gap for outcome in outcomes)) > squared_hinge.GAP:
+            say(
+                f"Warning: SVMs on {row.data} are not solved: their duality gap is up to {gap:.1e} of the objective, where "
+                f"{squared_hinge.GAP:.0e} counts as solved. Normalise the descriptors, or give smaller --costs."
+            )
         if untested := sum(np.isnan(each).sum() for each in outcomes[0].by_class.values()):
             say(f"{untested} classes of {row.data} have no images for testing and do not count in means over classes")
         facts = found.told | {"protocol": task.protocol, "classes": len(data.classes), "left out": lost.size, "seed": settings.seed}

@@ -3,6 +3,7 @@
 import math
 
 from keras_vgg import files
+from keras_vgg.data.class_names import class_name
 from keras_vgg.errors import InputError
 from keras_vgg.recipe import Recipe
 from keras_vgg.training.run_folder import RunFolder
@@ -27,6 +28,18 @@ def check_classes(classes: tuple[str, ...], recipe: Recipe) -> None:
         raise InputError(
             f"`dataset` must hold at least two classes to train on. Received: {recipe.dataset} with {', '.join(classes)} alone; "
             "there should be one folder or label a class."
+        )
+
+
+def check_data(then: dict, now: dict, folder: RunFolder) -> None:
+    """Raises `InputError` if a run is gone on with on other data; each dict has `sizes` and `classes`.
+
+    Runs begun before names of classes were taken as `class_name` has them may know them otherwise stored.
+    """
+    if then | {"classes": list(map(class_name, then["classes"]))} != now:
+        raise InputError(
+            f"{folder.path} must be gone on with on the data it began with. Received: other classes or numbers of images "
+            f"({then['sizes']} then, {now['sizes']} now); give another --workdir."
         )
 
 

@@ -75,8 +75,10 @@ def train(wanted: Recipe, folder: RunFolder) -> None:
     say(f"model: net {recipe.arch}, {model.count_params():,} parameters{f', {num_frozen:,} of them frozen' if frozen else ''}")
     given = Preprocessing(mean=colors.mean)
     if recipe.init_from and not resuming:  # before the trainer, which begins to write
-        transferred = transfer.init_from(model, _source(recipe), wants=given)
-        say(f"from {recipe.init_from}\n{transferred}")
+        source, told, classes = _source(recipe)
+        names = transfer.Classes(tuple(dataset.classes), classes)
+        transferred = transfer.init_from(model, source, wants=given, classes=names)
+        say(f"from {recipe.init_from}\n{told}\n{transferred}")
         freezing.check_copied(frozen, transferred.left_random)
     trainer = Trainer(model, optimizer, recipe, dataset, colors, given, cluster, folder)
     if resuming:
@@ -88,17 +90,19 @@ def train(wanted: Recipe, folder: RunFolder) -> None:
     trainer.run()
 
 
-def _source(recipe: Recipe) -> keras.Model:
-    """Returns the net that `recipe` starts from, with what its weights want of an image known."""
-    source = transfer.load_model(recipe.init_from)
+def _source(recipe: Recipe) -> tuple[keras.Model, str, tuple[str, ...] | None]:
+    """Returns the net that `recipe` starts from, what its weights want and how that is known, and what its classes are called."""
+    source, facts = transfer.load_model(recipe.init_from), transfer.facts_of(recipe.init_from)
+    origin = facts.origin
     if recipe.init_preprocessing:
         preprocessing.remember(source, preprocessing.BY_NAME[recipe.init_preprocessing])
+        origin = preprocessing.GIVEN
     if not preprocessing.is_known(source):
         raise InputError(
             f"`init_from` must say what its weights want of an image. Received: {recipe.init_from}, which does not; "
             "give --init-preprocessing caffe or torch."
         )
-    return source
+    return source, preprocessing.statement(preprocessing.of_weights(source), origin), facts.classes
 
 
 def _micro_batch(recipe: Recipe, dataset: Dataset, cluster: Cluster, resumed: RunFolder | None) -> int:

@@ -14,7 +14,6 @@ import tensorflow as tf
 from keras_vgg.data.color import ColorStatistics
 from keras_vgg.data.order import Layout
 from keras_vgg.data.split import Dataset
-from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.progress import Progress, duration
 from keras_vgg.recipe import Recipe
@@ -89,11 +88,7 @@ class Trainer:
     def restore(self) -> str:
         """Takes up the run where its last checkpoint left it; returns the place in words."""
         values = self._keeper.restore()
-        if values["data"] != self._data_facts():
-            raise InputError(
-                f"{self._folder.path} must be gone on with on the data it began with. Received: other classes or numbers of images "
-                f"({values['data']['sizes']} then, {self._data_facts()['sizes']} now); give another --workdir."
-            )
+        checks.check_data(values["data"], self._data_facts(), self._folder)
         self._plateau.restore(values["plateau"])
         self._loss_scale = LossScale(**values["loss_scale"])
         self.stop_training = values["stop_training"]

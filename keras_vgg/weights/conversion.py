@@ -8,7 +8,6 @@ import pandas as pd
 
 from keras_vgg import files
 from keras_vgg import preprocessing as wanted
-from keras_vgg.weights import names
 from keras_vgg.weights.saving import save_weights, suffix_of, with_swapped_colors
 from keras_vgg.weights.weight_file import WeightFile, open_weights
 
@@ -33,17 +32,9 @@ class Conversion:
 
     def _wanted(self) -> str:
         wants = self.source.preprocessing
-        if wants is None:
-            told = "which does not say what its weights want of an image: the source did not (--preprocessing says it)"
-        else:
-            told = f"for images as {wants}"
-        if suffix_of(self.target) not in (".pth", ".pt"):
-            return told
-        if wants != wanted.TORCH:
-            told += "; a state dict has no place to say so, and its readers will take torchvision's"
-        if self.source.arch not in names.DISTINCT:
-            told += f"; nor for its being net {self.source.arch}: its readers will take it for net A"
-        return told
+        if wants:
+            return wanted.statement(wants, self.source.origin)
+        return "which does not say what its weights want of an image: the source did not (--preprocessing says it)"
 
 
 def convert(
@@ -75,7 +66,7 @@ def convert(
     files.check_file(target)
     file = open_weights(source, arch=arch)
     if preprocessing:
-        file = dataclasses.replace(file, preprocessing=wanted.BY_NAME[preprocessing])
+        file = dataclasses.replace(file, preprocessing=wanted.BY_NAME[preprocessing], origin=wanted.GIVEN)
     if swap_colors:
         file = with_swapped_colors(file)
     table = describe(file)  # while the source is there: the target may take its place

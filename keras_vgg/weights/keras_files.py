@@ -20,7 +20,7 @@ import numpy as np
 
 from keras_vgg import files
 from keras_vgg.errors import InputError
-from keras_vgg.weights.h5_heaps import check_heaps
+from keras_vgg.weights.hdf5_guard import check_hdf5
 from keras_vgg.weights.stored import StoredArray
 from keras_vgg.weights.zip_members import Window, member_offset
 
@@ -30,12 +30,10 @@ _LAYER_GROUPS = ("layers", "_layer_checkpoint_dependencies")  # of a .weights.h5
 
 def is_legacy(path: str | pathlib.Path) -> bool:
     """Whether an HDF5 file has the layout of before Keras 3; `InputError` if it is damaged."""
+    check_hdf5(path)
     try:
-        check_heaps(path)
         with h5py.File(path, "r") as file:
             return "layer_names" in file.get("model_weights", file).attrs
-    except InputError:
-        raise
     except Exception as error:  # h5py raises whatever damage makes it run into
         raise InputError(f"{path} is damaged or truncated: {error}. Fetch or copy it again.") from error
 
@@ -46,14 +44,24 @@ def read_h5(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], str | Non
     Raises:
         InputError: for a file that is damaged or holds something else.
     """
+    check_hdf5(path)
     try:
-        check_heaps(path)
         with h5py.File(path, "r") as file:
             return _arrays(file, path, lambda: h5py.File(path, "r")), file.attrs.get(_NOTE)
     except InputError:
         raise
     except Exception as error:  # as above
         raise InputError(f"{path} is damaged or truncated: {error}. Fetch or copy it again.") from error
+
+
+def check_keras(path: str | pathlib.Path) -> None:
+    """Sees to it that Keras can read the arrays of a `.keras` archive without harm; raises what zipfile does, or `InputError`."""
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("model.weights.h5")
+    if info.compress_type == zipfile.ZIP_STORED:
+        check_hdf5(path, member_offset(path, info), info.file_size)
+    else:
+        raise InputError("its model.weights.h5 is compressed; save the model anew with Keras, which does not do that")
 
 
 def read_keras(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], dict]:
@@ -63,12 +71,12 @@ def read_keras(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], dict]:
         InputError: for a file that is damaged or holds something else.
     """
     try:
-        check_heaps(path)
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
             info = archive.getinfo("model.weights.h5")
         if info.compress_type != zipfile.ZIP_STORED:
             raise InputError(f"{path}: its model.weights.h5 is compressed; save the model anew with Keras, which does not do that.")
+        check_hdf5(path, member_offset(path, info), info.file_size)
         reopen = functools.partial(_open_member, path, member_offset(path, info), info.file_size)
         with reopen() as file:
             return _arrays(file, path, reopen), config

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from keras_vgg import preprocessing
+from keras_vgg import configs, preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.weights import caffe_files, catalogue, keras_files, names, safetensors_files, torch_files
@@ -37,11 +37,13 @@ class Content:
         arrays: the arrays by their names in the file.
         preprocessing: what its maker noted that the weights want, as JSON, or `NOT_KNOWN`; `None` if it has no note.
         arch: the net, where the file says it beyond its arrays.
+        classes: what its classes are called, in label order, where its maker noted it.
     """
 
     arrays: Mapping[str, StoredArray]
     preprocessing: str | bytes | None = None
     arch: str | None = None
+    classes: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +61,11 @@ class Kind:
     preprocessing: str | None = None
 
 
-def note(wants: Preprocessing | None, arch: str) -> str:
-    """Returns what is kept beside arrays: what they want of an image, and which net they are where they do not tell it."""
+def note(wants: Preprocessing | None, arch: str, classes: Sequence[str] | None = None) -> str:
+    """Returns what is kept beside arrays: what they want of an image, which net they are where they do not tell it, and classes."""
     facts = json.loads(wants.to_json()) if wants else {}
     facts |= {} if arch in names.DISTINCT else {"arch": arch}
+    facts |= {"classes": list(classes)} if classes else {}
     return json.dumps(facts) if facts else NOT_KNOWN
 
 
@@ -74,21 +77,29 @@ def _noted(arrays: Mapping[str, StoredArray], text: str | bytes | None) -> Conte
         facts = None
     if not isinstance(facts, dict):
         return Content(arrays, text)
-    return Content(arrays, NOT_KNOWN if set(facts) == {"arch"} else text, facts.get("arch"))
+    if not isinstance(facts.get("arch", ""), str) or facts.get("arch", "A") not in configs.CONFIGS:
+        raise InputError(f"Expected the letter of a net in a file's note. Received: {facts['arch']!r:.100}.")
+    classes = facts.get("classes")
+    if not (classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes))):
+        raise InputError(f"Expected names of classes in a file's note. Received: {classes!r:.100}.")
+    is_silent = bool(facts) and set(facts) <= {"arch", "classes"}
+    return Content(arrays, NOT_KNOWN if is_silent else text, facts.get("arch"), tuple(classes) if classes else None)
 
 
 def _read_keras(path) -> Content:
     arrays, config = keras_files.read_keras(path)
-    attached = preprocessing.read_attached(path)
+    noted = _noted(arrays, preprocessing.read_note(path))
     try:
         lrn = any(layer["class_name"] == "LocalResponseNormalization" for layer in config["config"]["layers"])
     except (LookupError, TypeError):  # no functional model
         lrn = False
-    return Content(arrays, attached.to_json() if attached else None, "A-LRN" if lrn else None)
+    return dataclasses.replace(noted, arch="A-LRN" if lrn else None)
 
 
 def _read_torch(path) -> Content:
     arrays = torch_files.read_state_dict(path)
+    if (text := torch_files.read_note(path)) is not None:
+        return _noted(arrays, text)
     kept = {name: array for name, array in arrays.items() if not name.startswith(_TOP)}
     if path.name == _FEATURES_FILE or _is_blank([array for name, array in arrays.items() if name not in kept]):
         return Content(kept, preprocessing.CAFFE_RGB.to_json())

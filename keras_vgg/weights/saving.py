@@ -5,7 +5,7 @@ The kind is told by the suffix. PyTorch's and safetensors carry torchvision's na
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -34,35 +34,35 @@ def suffix_of(path: str | pathlib.Path) -> str:
 def save_weights(file: WeightFile, path: str | pathlib.Path) -> None:
     """Writes the weights of an opened file to `path`, in the kind that its suffix says; whole or not at all.
 
-    What they want of an image goes with them, and that they are of A-LRN, except into `.pth`, which has no place for it.
+    What they want of an image goes with them, that they are of A-LRN, and what their classes are called.
 
     Raises:
         InputError: for another suffix, or where the file system refuses.
     """
-    suffix, said = suffix_of(path), kinds.note(file.preprocessing, file.arch)
+    suffix, said = suffix_of(path), kinds.note(file.preprocessing, file.arch, file.classes)
     if suffix == ".h5":
         arrays = [(*key, variable.shape, variable.read) for key, variable in file.variables.items()]
         keras_files.write_legacy_h5(path, arrays, said)
     elif suffix == ".safetensors":
         safetensors_files.write_safetensors(path, _as_torchvision(file), said)
     elif suffix in (".pth", ".pt"):
-        torch_write.write_state_dict(path, _as_torchvision(file))
+        torch_write.write_state_dict(path, _as_torchvision(file), said)
     else:
-        save_model(loading.build_net(file), path)
+        save_model(loading.build_net(file), path, classes=file.classes)
 
 
-def save_model(model: keras.Model, path: str | pathlib.Path) -> None:
-    """Saves a model as `.keras` or `.weights.h5`, what its weights want of an image with it if that is known."""
+def save_model(model: keras.Model, path: str | pathlib.Path, *, classes: Sequence[str] | None = None) -> None:
+    """Saves a model as `.keras` or `.weights.h5`, with what its weights want of an image and its classes, if known."""
     suffix = suffix_of(path)
-    known = preprocessing.for_model(model) if preprocessing.is_known(model) else None
+    known = preprocessing.of_weights(model) if preprocessing.is_known(model) else None
     with files.replacing(path) as beside:
         if suffix == ".keras":
             model.save(beside)
-            if known:
-                preprocessing.attach(beside, known)
+            if known or classes:
+                preprocessing.attach_note(beside, kinds.note(known, names.DISTINCT[0], classes))  # the model itself says which net
         else:
             keras_files.write_weights_h5(beside, model)
-            keras_files.write_note(beside, kinds.note(known, loading.arch_of(model).arch))
+            keras_files.write_note(beside, kinds.note(known, loading.arch_of(model).arch, classes))
 
 
 def with_swapped_colors(file: WeightFile) -> WeightFile:

@@ -23,6 +23,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.weights import torch_pickle
 from keras_vgg.weights.stored import StoredArray, raw_array
 from keras_vgg.weights.torch_tensors import ITEM_SIZE, Storage, Tensor
+from keras_vgg.weights.torch_write import NOTE
 from keras_vgg.weights.zip_members import member_offset
 
 _FLOATS = {"Float": "<f4", "Double": "<f8", "Half": "<f2", "BFloat16": ml_dtypes.bfloat16}
@@ -57,6 +58,22 @@ def read_state_dict(path: str | pathlib.Path) -> dict[str, StoredArray]:
     else:
         raise InputError(f"{path} is no PyTorch state dict: it begins neither like a zip archive nor like a pickle.")
     return {name: _view(find(name, tensor.storage), tensor) for name, tensor in _float_tensors(content, path).items()}
+
+
+def read_note(path: str | pathlib.Path) -> str | None:
+    """Returns the text that `torch_write.write_state_dict` put with the arrays; `None` if there is none.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        entry = next((entry for entry in archive.infolist() if entry.filename.partition("/")[2] == NOTE), None)
+    try:
+        return None if entry is None else _read_entry(pathlib.Path(path), entry).decode()
+    except UnicodeDecodeError as error:
+        raise _truncated(pathlib.Path(path), f"{entry.filename!r} is no text") from error
 
 
 def _float_tensors(content, path: pathlib.Path) -> dict[str, Tensor]:

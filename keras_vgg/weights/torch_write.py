@@ -10,10 +10,13 @@ import numpy as np
 
 from keras_vgg import files
 
+NOTE = "extra/keras_vgg.json"  # where torch keeps extra files; `torch.load` does not look at them
 _ALIGNMENT = 64
 
 
-def write_state_dict(path: str | pathlib.Path, arrays: Iterable[tuple[str, tuple[int, ...], Callable[[], np.ndarray]]]) -> None:
+def write_state_dict(
+    path: str | pathlib.Path, arrays: Iterable[tuple[str, tuple[int, ...], Callable[[], np.ndarray]]], text: str | None = None
+) -> None:
     """Writes a state dict of float32 arrays that `torch.load(path, weights_only=True)` loads; equal arrays give equal files.
 
         write_state_dict("net.pth", [("fc.bias", (10,), lambda: np.zeros(10, np.float32))])
@@ -21,6 +24,7 @@ def write_state_dict(path: str | pathlib.Path, arrays: Iterable[tuple[str, tuple
     Args:
         path: the file to write or replace.
         arrays: `(name, shape, read)` of every array; `read()` is called once, in order, and its array let go before the next.
+        text: is kept with them, as an extra file of torch's (`extra/keras_vgg.json`), for `torch_files.read_note`.
 
     Raises:
         InputError: if the file system refuses; `path` is then what it was before.
@@ -41,6 +45,8 @@ def write_state_dict(path: str | pathlib.Path, arrays: Iterable[tuple[str, tuple
             _write_entry(archive, f"data/{index}", values.astype("<f4", copy=False).reshape(-1).view(np.uint8).data)
             del values  # before the next one is read
         _write_entry(archive, "version", b"3\n")
+        if text is not None:
+            _write_entry(archive, NOTE, text.encode())
 
 
 def _write_entry(archive: zipfile.ZipFile, name: str, data) -> None:

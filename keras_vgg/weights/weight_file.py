@@ -10,9 +10,11 @@ import pathlib
 from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
-from keras_vgg.weights import kinds, names
+from keras_vgg.weights import first_layer, kinds, names
 from keras_vgg.weights.stored import StoredArray
 from keras_vgg.weights.variable import Variable, as_it_lies, convolution, fc_matrix
+
+CLASSES = "classes.txt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +29,9 @@ class WeightFile:
         include_top: whether it has the FC layers.
         spatial: height and width of the feature map that fc1 sees; `None` without the top, and if it is not known.
         variables: `{(layer, variable): Variable}` in the order of the net's layers.
-        preprocessing: what the weights want of an image; `None` if the file does not say and its kind has no custom.
+        preprocessing: what the weights want of an image; `None` if nothing tells it.
+        origin: how that is known, in the words of `preprocessing.statement`.
+        classes: what the classes are called, in label order: as `classes.txt` beside the file or its note says; else `None`.
     """
 
     path: pathlib.Path
@@ -38,6 +42,8 @@ class WeightFile:
     spatial: tuple[int, int] | None
     variables: dict[tuple[str, str], Variable]
     preprocessing: Preprocessing | None
+    origin: str = preprocessing.KNOWN
+    classes: tuple[str, ...] | None = None
 
     def __str__(self):
         net = names.net_name(self.arch, batch_norm=self.batch_norm, include_top=self.include_top)
@@ -87,6 +93,7 @@ def open_weights(
     variables = {
         key: _variable(key, array, content.arrays[array], match.scheme.keras_layout, places) for key, array in match.arrays.items()
     }
+    wants, origin = _preprocessing(kind, content, variables["block1_conv1", "kernel"])
     return WeightFile(
         path=path,
         kind=kind.name,
@@ -95,17 +102,34 @@ def open_weights(
         include_top=match.include_top,
         spatial=spatial,
         variables=variables,
-        preprocessing=_preprocessing(kind, content),
+        preprocessing=wants,
+        origin=origin,
+        classes=read_classes(path) or content.classes,
     )
 
 
-def _preprocessing(kind: kinds.Kind, content: kinds.Content) -> Preprocessing | None:
-    match content.preprocessing:
-        case None:
-            return preprocessing.BY_NAME.get(kind.preprocessing)
-        case kinds.NOT_KNOWN:
-            return None
-    return Preprocessing.from_json(content.preprocessing)
+def read_classes(path: pathlib.Path) -> tuple[str, ...] | None:
+    """Returns what `classes.txt` beside a weight file says that its classes are called, in label order; `None` if there is none.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    beside = path.parent / CLASSES
+    try:
+        return tuple(beside.read_text(encoding="utf-8-sig").splitlines()) if beside.exists() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Expected class names, one a line. Received: {beside} ({error}).") from error
+
+
+def _preprocessing(kind: kinds.Kind, content: kinds.Content, first: Variable) -> tuple[Preprocessing | None, str]:
+    """Returns what weights want of an image and how that is known: noted, recognised, or the custom of their kind of file."""
+    if content.preprocessing not in (None, kinds.NOT_KNOWN):
+        return Preprocessing.from_json(content.preprocessing), preprocessing.KNOWN
+    custom = preprocessing.BY_NAME.get(kind.preprocessing) if content.preprocessing is None else None
+    if first.shape == (3, 3, 3, 64) and (recognised := first_layer.recognise(first.read())):
+        told = f", against the custom of its kind of file ({kind.name})" if custom not in (None, recognised) else ""
+        return recognised, preprocessing.RECOGNISED + told
+    return custom, preprocessing.ASSUMED if custom else ""
 
 
 def _identify(path, content: kinds.Content, arch, batch_norm) -> names.Match:
