@@ -273,6 +273,12 @@ def test_what_a_killed_process_left_a_moment_ago_is_removed(server, folder):
     assert everything_in(folder) == [alive, f"{alive}/{NAME}", NAME]
 
 
+def test_a_progress_bar_that_breaks_off_ends_its_line(server, capsys):
+    with pytest.raises(InputError):
+        download.fetch(server.file("cut"))
+    assert capsys.readouterr().err.endswith("\n")
+
+
 def test_threads_fetch_one_file_once(server, folder):
     stdout, paths = sys.stdout, []
     threads = [threading.Thread(target=lambda: paths.append(download.fetch(server.file("whole")))) for _ in range(4)]

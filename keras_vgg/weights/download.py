@@ -111,14 +111,34 @@ def _download(file, path):
         raise _FetchError(f"could not write to {path.parent}: {error.strerror or error}") from error
 
 
+class _Shown:
+    """Standard error for Keras' progress bar, which leaves its line open where it breaks off."""
+
+    def __init__(self):
+        self._last = "\n"
+
+    def write(self, text):
+        self._last = text[-1:] or self._last
+        return sys.stderr.write(text)
+
+    def end_line(self):
+        if self._last != "\n":
+            self.write("\n")
+
+    def __getattr__(self, name):
+        return getattr(sys.stderr, name)
+
+
 def _get_file(file, folder):
     # Keras calls urlretrieve, which knows no timeout but that of all sockets.
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT_SECONDS)
+    shown = _Shown()
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(shown):
             return pathlib.Path(keras.utils.get_file(file.name, origin=file.url, cache_subdir=folder))
     except Exception as error:
+        shown.end_line()
         # Keras raises a bare Exception in place of an error of urllib, which says more.
         cause = error.__context__ if type(error) is Exception else error
         if not isinstance(cause, (OSError, http.client.HTTPException)):

@@ -35,7 +35,8 @@ _ARGUMENTS = {
     "download": ("download", "{url} {hash}"),
     "style": (
         "style",
-        f"--content {{inputs}}/images/0/0.png --style {{inputs}}/images/1/1.png --size 64 --steps 2 --weights {_NET} --out out.png",
+        f"--content {{inputs}}/images/0/0.png --style {{inputs}}/images/1/1.png --size 64 --steps 2 --weights {_NET} "
+        "--content-layers block3_conv2 --out out.png",
     ),
     "heatmap": ("predict", f"{{inputs}}/images/0/0.png --model {_NET} --heatmap out.png"),
 }
