@@ -2,30 +2,33 @@
 
 import contextlib
 import errno
+import math
 import os
 import pathlib
 import shutil
 import tempfile
-import time
 import tomllib
 import uuid
 from collections.abc import Iterator
 
+from keras_vgg import leftovers
 from keras_vgg.errors import InputError
 
 _BESIDE = ".writing-"
-_DEAD_SECONDS = 24 * 3600
 
 
 @contextlib.contextmanager
 def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives the path of a file to write beside `path`; afterwards it takes the place of `path`, if nothing failed.
 
+    What killed processes were writing in the same folder is removed.
+
     Raises:
         InputError: if the file system refuses, as when the disk is full; `path` is then what it was before.
     """
     path = pathlib.Path(path)
-    beside = path.with_name(f"{_BESIDE}{os.getpid()}.{path.name}")  # Keras looks at the suffix
+    beside = path.with_name(f"{_BESIDE}{leftovers.owner()}.{path.name}")  # Keras looks at the suffix
+    leftovers.remove_dead(path.parent, _BESIDE)
     try:
         yield beside
         with open(beside, "rb") as file:
@@ -56,16 +59,16 @@ def _synchronise(folder: pathlib.Path) -> None:
 def appearing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives the path of a folder to fill, made beside `folder`; afterwards it becomes `folder`, if nothing failed.
 
-    Whoever watches sees the folder whole or not at all. What killed processes left beside it more than a day ago is removed.
+    Whoever watches sees the folder whole or not at all. What killed processes left beside it is removed.
 
     Raises:
         FileExistsError: if another process was faster in making `folder`.
         InputError: if the file system refuses.
     """
-    # A name of its own for each, as processes in containers on a shared disk may all have the same number.
-    beside = folder.with_name(f"{_BESIDE}{uuid.uuid4().hex}.{folder.name}")
+    # A name of its own for each: where the process namespace is not known, those on a shared disk may all have the same number.
+    beside = folder.with_name(f"{_BESIDE}{leftovers.owner()}.{uuid.uuid4().hex[:12]}.{folder.name}")
+    leftovers.remove_dead(folder.parent, _BESIDE)
     try:
-        _remove_old_leftovers(folder.parent)
         beside.mkdir(parents=True)
         yield beside
         try:
@@ -84,12 +87,6 @@ def appearing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
 class _TakenError(Exception):
     """A folder's name was taken meanwhile."""
-
-
-def _remove_old_leftovers(folder: pathlib.Path) -> None:
-    for path in folder.glob(f"{_BESIDE}*"):
-        if path.is_dir() and time.time() - path.stat().st_mtime > _DEAD_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def check_folder(folder: pathlib.Path) -> None:
@@ -124,10 +121,9 @@ def free_bytes(path: pathlib.Path) -> int:
     return shutil.disk_usage(path).free
 
 
-def remove_leftovers(folder: pathlib.Path) -> None:
-    """Removes what a killed process was writing in `folder` with `replacing`; nobody else may be writing there."""
-    for path in folder.glob(f"{_BESIDE}*"):
-        path.unlink()
+def remove_leftovers(folder: pathlib.Path, *, claimed: bool = False) -> None:
+    """Removes what killed processes were writing in `folder`; of a `claimed` one, where nobody else may be writing, all."""
+    leftovers.remove_dead(folder, _BESIDE, **({"seconds": -math.inf} if claimed else {}))
 
 
 def copy(source: pathlib.Path, target: pathlib.Path) -> None:

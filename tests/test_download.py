@@ -14,6 +14,7 @@ import time
 import keras
 import pytest
 
+from keras_vgg import leftovers
 from keras_vgg.errors import InputError
 from keras_vgg.weights import download
 from keras_vgg.weights.catalogue import File
@@ -259,6 +260,23 @@ def test_what_killed_processes_left_is_removed_and_what_others_fetch_is_not(serv
         os.utime(path, (time.time() - age,) * 2)
     download.fetch(server.file("whole"))
     assert everything_in(folder) == [".fetching-alive", f".fetching-alive/{NAME}", NAME]
+
+
+def test_what_a_killed_process_left_a_moment_ago_is_removed(server, folder):
+    where, process, began = leftovers.owner().split("-")
+    for number, name in ((int(began) + 1, "dead"), (began, "alive")):  # the same number of another process, which is gone
+        path = folder / f".fetching-{where}-{process}-{number}-{name}" / NAME
+        path.parent.mkdir(parents=True)
+        path.write_bytes(CONTENT[:1000])
+    download.fetch(server.file("whole"))
+    alive = f".fetching-{leftovers.owner()}-alive"
+    assert everything_in(folder) == [alive, f"{alive}/{NAME}", NAME]
+
+
+def test_a_progress_bar_that_breaks_off_ends_its_line(server, capsys):
+    with pytest.raises(InputError):
+        download.fetch(server.file("cut"))
+    assert capsys.readouterr().err.endswith("\n")
 
 
 def test_threads_fetch_one_file_once(server, folder):

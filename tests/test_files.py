@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from keras_vgg import files
+from keras_vgg import files, leftovers
 from keras_vgg.errors import InputError
 
 
@@ -62,19 +62,48 @@ def test_copy_replaces_the_target_whole(tmp_path):
     assert names(tmp_path) == ["source.bin", "target.bin"]
 
 
-def test_kill_while_writing_leaves_the_old_file(tmp_path):
+KILLED = """
+    import os, pathlib, signal, sys
+    from keras_vgg import files
+    with getattr(files, sys.argv[1])(pathlib.Path(sys.argv[2])) as beside:
+        (beside if sys.argv[1] == "replacing" else beside / "a.txt").write_text("half of it")
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("way", ["replacing", "appearing"])
+def test_kill_while_writing_leaves_the_old_file_and_the_next_write_removes_the_rest(way, tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    program = """
-        import os, signal, sys
-        from keras_vgg import files
-        with files.replacing(sys.argv[1]) as beside:
-            beside.write_text("half of it")
-            os.kill(os.getpid(), signal.SIGKILL)
-    """
-    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(program), str(path)], check=False)
-    assert killed.returncode < 0
+    killed = subprocess.Popen([sys.executable, "-c", textwrap.dedent(KILLED), way, str(tmp_path / "a.txt")])
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie, as where nobody asks for it
     assert path.read_text() == "old"
+    assert len(names(tmp_path)) == 2
+    files.write_text(tmp_path / "b.txt", "new")
+    assert names(tmp_path) == ["a.txt", "b.txt"]
+    assert killed.wait() < 0
+
+
+def test_what_living_processes_write_stays(tmp_path):
+    with files.replacing(tmp_path / "a") as first, files.appearing(tmp_path / "b") as second:
+        first.write_text("a")
+        files.write_text(tmp_path / "c", "c")
+        files.remove_leftovers(tmp_path)
+        assert first.exists()
+        assert second.exists()
+    assert names(tmp_path) == ["a", "b", "c"]
+
+
+def test_only_age_tells_of_processes_elsewhere_and_a_number_given_anew_is_another_process(tmp_path):
+    where, process, began = leftovers.owner().split("-")
+    elsewhere, again = f".writing-{'f' * 12}-{process}-{began}.a", f".writing-{where}-{process}-{int(began) + 1}.a"
+    for name in (elsewhere, again):
+        (tmp_path / name).write_text("half of it")
+    files.write_text(tmp_path / "b", "new")
+    assert names(tmp_path) == [elsewhere, "b"]
+    os.utime(tmp_path / elsewhere, times=(time.time() - 25 * 3600,) * 2)
+    files.write_text(tmp_path / "b", "newer")
+    assert names(tmp_path) == ["b"]
 
 
 def test_a_folder_appears_whole_beside_others_being_written(tmp_path):

@@ -1,8 +1,8 @@
-"""Lets disks fail and kills come over the commands: `python tools/stress.py writes`, `kills`.
+"""Lets disks fail and kills come over the commands, and damages what they read: `python tools/stress.py writes`, `kills`, `damage`.
 
 `writes` lets every writing call of a command fail once with each errno, `kills` ends commands at random instants and starts
-them again. Outcomes go into a CSV file as they come; the same command goes on
-where a stopped one was, and prints the table.
+them again, `damage` gives damaged weight files and images to the readers. Outcomes go into a CSV file as they come; the same
+command goes on where a stopped one was, and prints the table.
 """
 
 import os
@@ -32,11 +32,22 @@ def main(argv: list[str]) -> int:
         found = _try(arguments, pathlib.Path(folder), out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"\n{found.table('command')}\n\n{len(found.faults)} faults; {out}")
+    print(f"\n{found.table('kind' if arguments.tool == 'damage' else 'command')}\n\n{len(found.faults)} faults; {out}")
     return int(bool(found.faults))
 
 
 def _try(arguments, folder: pathlib.Path, out: pathlib.Path):
+    from stressing import damages
+    from stressing.results import Results
+
+    if arguments.tool == "damage":
+        results = Results(out, damages.COLUMNS, damages.KEY)
+        damages.run(arguments.what, folder, results, count=arguments.count, seed=arguments.seed, say=_say)
+        return results
+    return _try_commands(arguments, folder, out)
+
+
+def _try_commands(arguments, folder: pathlib.Path, out: pathlib.Path):
     from stressing import commands, kills, writes
     from stressing.results import Results
 
@@ -61,18 +72,22 @@ def _say(line: str) -> None:
 
 
 def _parser() -> cli.Parser:
-    from stressing.names import COMMANDS
+    from stressing.names import COMMANDS, DAMAGED
 
     parser = cli.Parser(prog="python tools/stress.py", description=__doc__.split("\n")[0])
     tools = parser.add_subparsers(required=True, metavar="TOOL", dest="tool")
     for name, work, count in (
         ("writes", "failing writes", "calls of each command, drawn among all (default: all)"),
         ("kills", "SIGKILL at random instants", "kills of each command (default: 50)"),
+        ("damage", "damaged weight files and images", "files of each sort (default: 5000)"),
     ):
         tool = tools.add_parser(name, help=work)
-        tool.add_argument("--count", type=int, default=50 if name == "kills" else None, help=count)
+        tool.add_argument("--count", type=int, default={"kills": 50, "damage": 5000}.get(name), help=count)
         tool.add_argument("--seed", type=int, default=0, help="of what is drawn (default: %(default)s)")
         tool.add_argument("--out", metavar="FILE", help=f"CSV file of outcomes (default: stress-{name}.csv)")
+        if name == "damage":
+            tool.add_argument("--what", nargs="+", choices=DAMAGED, default=DAMAGED, help="(default: all)")
+            continue
         tool.add_argument("--commands", nargs="+", choices=COMMANDS, default=COMMANDS, help="(default: all)")
         if name == "writes":
             tool.add_argument("--lasting", action="store_true", help="let all later calls fail, too, as a full disk does")

@@ -70,7 +70,7 @@ class RunFolder:
             raise InputError(f"`workdir` {self.path} is in use by another process; wait for it or give another folder.") from error
         except OSError:
             print(f"the file system of {self.path} has no locks: see to it that no other process uses the folder")
-        files.remove_leftovers(self.path)
+        files.remove_leftovers(self.path, claimed=True)
 
     def release(self) -> None:
         """Unlocks the folder, if it was claimed here; what `claim` made goes again if nothing came into it."""

@@ -9,21 +9,20 @@ import hashlib
 import http.client
 import os
 import pathlib
-import shutil
 import socket
 import sys
 import tempfile
 import threading
-import time
 import urllib.error
 
 import keras
 
+from keras_vgg import leftovers
 from keras_vgg.errors import InputError
 from keras_vgg.weights.catalogue import CATALOGUE, CLASS_INDEX, Entry, File
 
 _TIMEOUT_SECONDS = 30.0  # without a byte
-_DEAD_SECONDS = 3600.0  # well past the timeout: nobody writes any more to a file that did not change for so long
+_DEAD_SECONDS = 3600.0  # well past the timeout: nobody elsewhere writes any more to a file that did not change for so long
 _BESIDE = ".fetching-"
 _FALLBACK = pathlib.Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir(), ".keras")  # Keras' choice
 _LOCK = threading.Lock()  # the timeout of sockets and standard output are the whole process's
@@ -100,9 +99,10 @@ def _download(file, path):
     """Fetches `file` to `path`, which changes only once the whole is there; leaves nothing else behind, come what may."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path)
+        # What killed processes had fetched: half a gigabyte that nobody would look for.
+        leftovers.remove_dead(path.parent, _BESIDE, seconds=_DEAD_SECONDS)
         # A folder of its own for every process: workers that start together and share the cache often have the same id.
-        with tempfile.TemporaryDirectory(prefix=_BESIDE, dir=path.parent) as beside:
+        with tempfile.TemporaryDirectory(prefix=f"{_BESIDE}{leftovers.owner()}-", dir=path.parent) as beside:
             fetched = _get_file(file, beside)
             if wrong := _what_is_wrong(fetched, file):
                 raise _FetchError(f"{wrong}; not kept")
@@ -111,14 +111,34 @@ def _download(file, path):
         raise _FetchError(f"could not write to {path.parent}: {error.strerror or error}") from error
 
 
+class _Shown:
+    """Standard error for Keras' progress bar, which leaves its line open where it breaks off."""
+
+    def __init__(self):
+        self._last = "\n"
+
+    def write(self, text):
+        self._last = text[-1:] or self._last
+        return sys.stderr.write(text)
+
+    def end_line(self):
+        if self._last != "\n":
+            self.write("\n")
+
+    def __getattr__(self, name):
+        return getattr(sys.stderr, name)
+
+
 def _get_file(file, folder):
     # Keras calls urlretrieve, which knows no timeout but that of all sockets.
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT_SECONDS)
+    shown = _Shown()
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(shown):
             return pathlib.Path(keras.utils.get_file(file.name, origin=file.url, cache_subdir=folder))
     except Exception as error:
+        shown.end_line()
         # Keras raises a bare Exception in place of an error of urllib, which says more.
         cause = error.__context__ if type(error) is Exception else error
         if not isinstance(cause, (OSError, http.client.HTTPException)):
@@ -136,11 +156,3 @@ def _reason(error):
     if isinstance(error, urllib.error.URLError):
         return _reason(error.reason) if isinstance(error.reason, Exception) else str(error.reason)
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _remove_leftovers(path):
-    """Removes what killed processes had fetched of `path`; half a gigabyte that nobody would look for."""
-    for left in path.parent.glob(f"{_BESIDE}*/{path.name}"):
-        with contextlib.suppress(OSError):  # another process is about the same
-            if time.time() - left.stat().st_mtime > _DEAD_SECONDS:
-                shutil.rmtree(left.parent)

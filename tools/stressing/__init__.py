@@ -1,1 +1,1 @@
-"""What `tools/stress.py` does to the commands: failing writes and kills."""
+"""What `tools/stress.py` does to the commands and their readers: failing writes, kills, damaged files."""

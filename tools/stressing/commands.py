@@ -35,7 +35,8 @@ _ARGUMENTS = {
     "download": ("download", "{url} {hash}"),
     "style": (
         "style",
-        f"--content {{inputs}}/images/0/0.png --style {{inputs}}/images/1/1.png --size 64 --steps 2 --weights {_NET} --out out.png",
+        f"--content {{inputs}}/images/0/0.png --style {{inputs}}/images/1/1.png --size 64 --steps 2 --weights {_NET} "
+        "--content-layers block3_conv2 --out out.png",
     ),
     "heatmap": ("predict", f"{{inputs}}/images/0/0.png --model {_NET} --heatmap out.png"),
 }
@@ -103,7 +104,7 @@ def write_inputs(folder: pathlib.Path, run: Callable) -> None:
         for number in range(6):
             pixels = generator.integers(0, 60 * (label + 1), (40, 48, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(folder / "images" / str(label) / f"{number}.png")
-    ended = run(fit.main, f"{_FIT} --workdir net".split())
+    ended = run(fit.main, f"{_FIT} --epochs 1 --workdir net".split())
     if ended.code:
         raise RuntimeError(f"the net for the trials could not be trained ({ended.code}): {ended.errors}{ended.output}")
     (folder / "served.bin").write_bytes(generator.bytes(300_000))

@@ -4,3 +4,4 @@ COMMANDS = (
     "fit", "evaluate", "extract", "transfer_eval", "export", "convert-keras", "convert-weights-h5", "convert-h5", "convert-pth",
     "convert-safetensors", "download", "style", "heatmap",
 )  # fmt: skip
+DAMAGED = ("weights", "images")

@@ -16,8 +16,8 @@ KEY = 3
 _LONGEST = 30.0  # seconds: more is a hang
 
 
-def calls_of(command: Command, work: pathlib.Path) -> tuple[list[tuple[str, str]], dict[str, str]]:
-    """Returns the calls `(name, path)` of an undisturbed run, in order, and what it leaves (`outcome.of`)."""
+def calls_of(command: Command, work: pathlib.Path) -> tuple[list[tuple[str, str]], dict[str, str], set[str]]:
+    """Returns the calls `(name, path)` of an undisturbed run, in order, what it leaves (`outcome.of`), and what it says."""
     log = work.with_name(f"{work.name}.calls")
     command.new_folder(work)
     ended = zygote.run(command.main, command.argv, work, prepare=lambda: _arm(work, log), timeout=10 * _LONGEST)
@@ -25,7 +25,7 @@ def calls_of(command: Command, work: pathlib.Path) -> tuple[list[tuple[str, str]
         raise RuntimeError(f"{command.name} fails undisturbed: {ended.errors[-2000:]}")
     calls = [tuple(line.split(" ", 1)) for line in log.read_text().splitlines()]
     log.unlink()
-    return calls, outcome.of(work)
+    return calls, outcome.of(work), set(_lines(ended.errors))
 
 
 def _arm(work: pathlib.Path, log: pathlib.Path | None = None, **failing) -> None:
@@ -48,7 +48,7 @@ def run(
         say: called with lines for people.
     """
     for command in commands:
-        calls, wanted = calls_of(command, work)
+        calls, wanted, usual = calls_of(command, work)
         numbers = range(1, len(calls) + 1)
         if count and count < len(calls):
             numbers = sorted(random.Random(seed).sample(numbers, count))
@@ -58,19 +58,21 @@ def run(
                 if results.has(command.name, number, name):
                     continue
                 what, path = calls[number - 1]
-                found, told = _trial(command, work, wanted, number, name, lasting)
+                found, told = _trial(command, work, wanted, usual, number, name, lasting)
                 results.add(command.name, number, name, what, path, found, told)
                 if found.startswith("fault"):
                     say(f"{command.name} {number} {name} {what} {path}: {found}: {told}")
 
 
-def _trial(command: Command, work: pathlib.Path, wanted: dict, number: int, name: str, lasting: bool) -> tuple[str, str]:
+def _trial(
+    command: Command, work: pathlib.Path, wanted: dict, usual: set[str], number: int, name: str, lasting: bool
+) -> tuple[str, str]:
     error = getattr(errno, name)
     command.new_folder(work)
     before = {path: digest for path, digest in outcome.of(work).items()}
     failing = {"nth": number, "error": error, "lasting": lasting}
     ended = zygote.run(command.main, command.argv, work, prepare=lambda: _arm(work, **failing), timeout=_LONGEST)
-    told = ended.errors.strip()
+    told = "\n".join(line for line in _lines(ended.errors) if line not in usual)  # beside notes and progress
     if ended.code is None:
         return "fault: hang", told[-300:]
     if ended.code < 0:
@@ -96,6 +98,10 @@ def _trial(command: Command, work: pathlib.Path, wanted: dict, number: int, name
     if (after := outcome.of(work)) != wanted or outcome.left_beside(work):
         return "fault: run again, it ends otherwise", _difference(after, wanted)
     return "one line, nothing lost", told
+
+
+def _lines(errors: str) -> list[str]:
+    return [line for line in errors.splitlines() if line.strip() and "[0m" not in line]  # what Keras colours is its progress
 
 
 def _difference(found: dict, wanted: dict) -> str:
