@@ -61,14 +61,14 @@ def export_saved_model(
     - `serving_default`: `images` `(B, height, width, 3)` float32, RGB in 0–255, of any size from the net's input up, looked at as
       they are; `probabilities` `(B, classes)`. `serving_uint8`: the same for bytes, a quarter of the traffic. Here alone B is at
       least 1.
-    - `classify`: `images` `(B,)`, the bytes of JPEG (grey and CMYK too), PNG, GIF (first frame), BMP or WebP files, each rescaled
-      to Q; `probabilities` `(B, classes)`, `scores`, `class_ids` and `class_names` `(B, top_k)`, best first; `error` `(B,)`.
+    - `classify`: `images` `(B,)`, the bytes of image files as `keras_vgg.data.formats` lists them, each rescaled to Q;
+      `probabilities` `(B, classes)`, `scores`, `class_ids` and `class_names` `(B, top_k)`, best first; `error` `(B,)`.
     - `features`: the same images; `features` `(B, channels)` of length one (Appendix B), `error`.
     - `score_map`: the same images; `score_map` `(B, rows, columns, classes)` at the largest Q, NaN beyond an image's own `size`
       `(B, 2)`; `error`. With `dense` only.
 
-    An image that cannot be used gives NaN and a non-empty `error`, and harms no other of its batch: bytes that are no whole image,
-    BMPs with a palette, animated WebPs, more than 67,108,864 pixels, more than 4,194,304 once rescaled, JPEGs of very many scans.
+    An image that cannot be used gives NaN and a non-empty `error`, and harms no other of its batch: bytes that are no whole image
+    or that `data.formats` refuses, more than 67,108,864 pixels, more than 4,194,304 once rescaled, JPEGs of very many scans.
     How a camera was held (EXIF) is not looked at, as it was not in training.
 
     Args:

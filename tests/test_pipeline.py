@@ -176,9 +176,9 @@ def test_ledger_names_each_broken_image_once_with_its_reason(folder):
     assert len(ledger) == 4
     assert [name for name, _ in ledger.rows()] == [str(folder[index]) for index in (2, 4, 6, 8)]
     reasons = [reason for _, reason in ledger.rows()]
-    assert "PNG" in reasons[0]
+    assert reasons[0] == "damaged or truncated PNG"
     assert reasons[1] == "empty file"
-    assert "Unknown image file format" in reasons[2]
+    assert reasons[2] == "not an image: expected JPEG, PNG, GIF, BMP or WebP"
     assert "No such file" in reasons[3]
     for reason in reasons:
         assert "\n" not in reason

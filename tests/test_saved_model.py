@@ -206,9 +206,9 @@ def test_the_first_frame_of_a_gif(served):
 # What cannot be used
 
 BAD = {
-    "no bytes": (b"", "no bytes"),
+    "no bytes": (b"", "empty file"),
     "text": (b"hello", "not an image: expected JPEG, PNG, GIF, BMP or WebP"),
-    "a TIFF": (b"II*\0" + bytes(50), "not an image"),
+    "a TIFF": (b"II*\0" + bytes(50), "a TIFF: save it as PNG or JPEG"),
     "a JPEG cut off": (ENCODED[0][:-200], "damaged or truncated JPEG"),
     "a JPEG of three bytes": (ENCODED[0][:3], "no size can be found in it"),
     "a PNG cut off": (ENCODED[1][:100], "damaged or truncated PNG"),

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import tensorflow as tf
 
-from keras_vgg.data import decoding, image_headers
+from keras_vgg.data import decoding, formats
 from keras_vgg.data.split import Split
 
 
@@ -32,11 +32,12 @@ class BrokenImages:
     def _diagnose(self, index: int) -> str:
         try:
             encoded, _ = self._split.read(tf.constant(index, tf.int64))
-            if not encoded.numpy():
-                return "empty file"
-            if reason := image_headers.what_is_not_decoded(encoded).numpy().decode():
+            if reason := formats.refusal(encoded).numpy().decode():
                 return reason
-            decoding.decode_image(encoded)
+            try:
+                decoding.decode_image(encoded)
+            except tf.errors.InvalidArgumentError:
+                return formats.damage(encoded).numpy().decode()
         except Exception as error:  # any error here is the answer, not a fault
             return str(error).split("}} ")[-1].split(" [Op:")[0].strip().split("\n")[0]
         return "read without an error when tried again"

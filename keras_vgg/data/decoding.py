@@ -7,7 +7,8 @@ libjpeg's triangle filter, which is the default of all of them; truncated files 
 
 import tensorflow as tf
 
-from keras_vgg.data import image_headers
+from keras_vgg.data import formats, gif
+from keras_vgg.data.reading import attempt
 
 _JPEG = {"channels": 3, "dct_method": "INTEGER_ACCURATE", "fancy_upscaling": True, "try_recover_truncated": False}
 
@@ -16,15 +17,35 @@ def decode_image(encoded):
     """Decodes a whole image.
 
     Args:
-        encoded: scalar string: JPEG (grey and CMYK too), PNG, GIF (its first frame), BMP (grey, or without palette) or WebP,
-            told by its content.
+        encoded: scalar string: an image as `formats` lists them, told by its content.
 
     Returns:
         `(height, width, 3)` uint8, RGB.
 
     Raises:
-        tf.errors.InvalidArgumentError: for bytes that are no whole image, or one that would be decoded wrongly.
+        tf.errors.InvalidArgumentError: for bytes that are no whole image, or one that `formats.refusal` refuses.
     """
+    return decode_accepted(or_reason(encoded))
+
+
+def or_reason(encoded):
+    """Returns an image as it is, or in its place the reason why it is refused, which is no image, so that decoding it raises.
+
+    Once for each image: what it adds to a graph would else be there for each way of decoding.
+    """
+    # Of PNGs, and of JPEGs that are not of four inks, none is refused.
+    is_png = tf.strings.substr(encoded, 0, 4) == b"\x89PNG"
+    is_taken = tf.cond(tf.io.is_jpeg(encoded), lambda: tf.io.extract_jpeg_shape(encoded)[2] != 4, lambda: is_png)
+
+    def look():
+        reason = formats.refusal(encoded)
+        return tf.where(reason == "", encoded, reason)
+
+    return tf.cond(is_taken, lambda: encoded, look)
+
+
+def decode_accepted(encoded):
+    """Decodes a whole image that `or_reason` has let through: `(height, width, 3)` uint8, RGB."""
     # `tf.io.decode_image` takes no `dct_method`.
     return tf.cond(tf.io.is_jpeg(encoded), lambda: decode_jpeg(encoded), lambda: _decode_other(encoded))
 
@@ -56,14 +77,25 @@ def decode_jpeg_window(encoded, window, reduction: int = 1):
 
 
 def _decode_other(encoded):
-    encoded = tf.cond(tf.strings.substr(encoded, 0, 2) == "BM", lambda: _or_reason(encoded), lambda: encoded)
-    # With `channels` unsaid, an animated WebP makes TensorFlow 2.21 write beyond its memory.
-    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    begin = tf.strings.substr(encoded, 0, 4)
+    is_gif, is_webp = (begin == signature for signature in (b"GIF8", b"RIFF"))
+    branch = tf.where(is_gif, 1, tf.where(is_webp, 2, 0))
+    image = tf.switch_case(branch, [lambda: _decode(encoded), lambda: _decode_gif(encoded), lambda: _decode_webp(encoded)])
     image.set_shape([None, None, 3])
     return image
 
 
-def _or_reason(encoded):
-    # What would be decoded wrongly gives way to the reason, which is no image and raises.
-    reason = image_headers.what_is_not_decoded(encoded)
-    return tf.where(reason == "", encoded, reason)
+def _decode(encoded, channels=3):
+    # With `channels` unsaid, an animated WebP makes TensorFlow 2.21 write beyond its memory.
+    return tf.io.decode_image(encoded, channels=channels, expand_animations=False)
+
+
+def _decode_gif(encoded):
+    frame = gif.first_frame(encoded)
+    return gif.on_canvas(_decode(frame.encoded), frame)
+
+
+def _decode_webp(encoded):
+    # TensorFlow takes no other number of channels than the file has, which is known when it is decoded.
+    opaque = attempt(_decode, encoded, tf.zeros([0, 0, 3], tf.uint8))
+    return tf.cond(tf.size(opaque) > 0, lambda: opaque, lambda: _decode(encoded, channels=4)[..., :3])

@@ -4,13 +4,16 @@ For servers: a PNG of a few kilobytes can announce gigabytes of pixels, which mu
 here works on bytes that may be anything, in a graph too, and raises nothing.
 """
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
+from keras_vgg.data import gif
 from keras_vgg.data.reading import attempt
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
 
-_HEAD = 32  # bytes; the size of a JPEG and that of a GIF's first frame lie anywhere
+_HEAD = 66  # bytes, as far as the masks of a BMP; the size of a JPEG and that of a GIF's first frame lie anywhere
 _BIG, _LITTLE = (256**3, 256**2, 256, 1), (1, 256, 256**2, 256**3)
 
 
@@ -31,9 +34,9 @@ def image_format(encoded):
 
 
 def announced_size(encoded):
-    """Returns `[height, width]`, int64, that an image announces; zeros for bytes that announce none, and GIFs.
+    """Returns `[height, width]`, int64, that an image announces; zeros for bytes that announce none.
 
-    A GIF's canvas says nothing of its first frame: `gif.first_frame` finds the size of that.
+    That of a GIF is its canvas, made large enough for its first frame.
 
     Args:
         encoded: scalar string.
@@ -59,32 +62,56 @@ def announced_size(encoded):
         sizes = tf.stack([tf.zeros(2, tf.int64), tf.stack(simple), tf.stack(lossless), tf.stack(extended)])
         return tf.unstack(sizes[kind])
 
-    readers = (lambda: (0, 0), lambda: _jpeg_size(encoded), png, lambda: (0, 0), bmp, webp)  # none first, then as in FORMATS
+    def jpeg():
+        return _jpeg_shape(encoded)[:2]
+
+    def gif_canvas():
+        return gif.first_frame(encoded).size
+
+    readers = (lambda: (0, 0), jpeg, png, gif_canvas, bmp, webp)  # none first, then as in FORMATS
     branches = [lambda read=read: tf.cast(tf.stack(read()), tf.int64) for read in readers]
     return tf.switch_case(image_format(encoded) + 1, branches)
 
 
-# Traced once: it is a rare case of every graph that decodes.
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
-def what_is_not_decoded(encoded):
-    """Returns what an image is that TensorFlow decodes wrongly or not at all, a scalar string; empty if it is none of these."""
+class BmpHeader(NamedTuple):
+    """What a BMP says of its pixels: numbers are int32, the rest bools.
+
+    Args:
+        header: length of the image's header, which is 12 in files of OS/2.
+        bits: of a pixel.
+        compression: 0 for none, 3 for colours at places that masks tell.
+        is_grey: 8 bits a pixel with the palette of all greys in order, so that indices are pixels.
+        is_bgr: the masks say the order that BMPs have without.
+    """
+
+    header: tf.Tensor
+    bits: tf.Tensor
+    compression: tf.Tensor
+    is_grey: tf.Tensor
+    is_bgr: tf.Tensor
+
+
+def bmp_header(encoded) -> BmpHeader:
+    """Reads the header of a BMP."""
     head = _head(encoded)
-    has_palette = head[28] + 256 * head[29] <= 8  # bits a pixel; its indices are taken for shades of grey
-    is_wrong = tf.logical_and(has_palette, tf.logical_not(_has_grey_palette(encoded, head)))
-    is_animated = tf.logical_and(head[15] == ord("X"), head[20] // 2 % 2 == 1)
-    number = image_format(encoded)
-    found = tf.constant("")
-    found = tf.where(tf.logical_and(number == FORMATS.index("BMP"), is_wrong), "a BMP with a palette: save it as PNG", found)
-    return tf.where(tf.logical_and(number == FORMATS.index("WebP"), is_animated), "an animated WebP: save a frame of it", found)
-
-
-def _has_grey_palette(encoded, head):
-    # A BMP of 8 bits a pixel with the palette of all greys in order: its indices are its pixels.
-    start = tf.minimum(14 + head[14] + 256 * head[15], tf.strings.length(encoded))  # behind the file's header and the image's
+    header, bits, compression = head[14] + 256 * head[15], head[28] + 256 * head[29], head[30] + 256 * head[31]
+    start = tf.minimum(14 + header, tf.strings.length(encoded))  # behind the file's header and the image's
     padded = tf.strings.join([tf.strings.substr(encoded, start, 4 * 256), "\0" * (4 * 256)])
     palette = tf.reshape(tf.io.decode_raw(padded, tf.uint8)[: 4 * 256], [256, 4])[:, :3]  # blue, green, red, nothing
     is_grey = tf.reduce_all(palette == tf.constant([*range(256)], tf.uint8, [256, 1]))
-    return tf.logical_and(head[28] + 256 * head[29] == 8, is_grey)
+    is_bgr = tf.reduce_all(head[54:66] == [0, 0, 255, 0, 0, 255, 0, 0, 255, 0, 0, 0])  # red, green, blue, lowest byte first
+    return BmpHeader(header, bits, compression, tf.logical_and(bits == 8, is_grey), is_bgr)
+
+
+def is_animated_webp(encoded):
+    """Whether a WebP says that it is an animation, a bool."""
+    head = _head(encoded)
+    return tf.logical_and(head[15] == ord("X"), head[20] // 2 % 2 == 1)
+
+
+def count_channels(encoded):
+    """Returns how many channels a JPEG has, int32; zero if its header is not whole."""
+    return _jpeg_shape(encoded)[2]
 
 
 def count_scans(encoded):
@@ -106,6 +133,6 @@ def _head(encoded):
     return tf.cast(tf.io.decode_raw(padded, tf.uint8)[:_HEAD], tf.int32)
 
 
-def _jpeg_size(encoded):
+def _jpeg_shape(encoded):
     # The operation raises for bytes that are no whole header.
-    return tf.unstack(attempt(tf.io.extract_jpeg_shape, encoded, tf.zeros(3, tf.int32))[:2])
+    return attempt(tf.io.extract_jpeg_shape, encoded, tf.zeros(3, tf.int32))

@@ -68,8 +68,7 @@ def decode_view(encoded, scale, top, left, mirrored, crop: int):
     """Decodes what `window` chooses and resizes it to the crop.
 
     Args:
-        encoded: scalar string: JPEG (grey and CMYK too), PNG, GIF (its first frame), BMP (grey, or without palette) or WebP,
-            told by its content.
+        encoded: scalar string: an image as `formats` lists them, told by its content.
         scale, top, left, crop: as for `window`.
         mirrored: whether to mirror the result left to right.
 
@@ -77,9 +76,10 @@ def decode_view(encoded, scale, top, left, mirrored, crop: int):
         `(crop, crop, 3)` uint8, RGB. Bilinear, as in Caffe; reductions beyond two are averaged beforehand.
 
     Raises:
-        tf.errors.InvalidArgumentError: for bytes that are no whole image, or one that would be decoded wrongly. A JPEG that
+        tf.errors.InvalidArgumentError: for bytes that are no whole image, or one that `formats.refusal` refuses. A JPEG that
             breaks off below the crop is not noticed: decoding ends there, and the pixels are right.
     """
+    encoded = decoding.or_reason(encoded)
     pixels = tf.cond(
         tf.io.is_jpeg(encoded),
         lambda: _jpeg_window(encoded, scale, top, left, crop),
@@ -105,7 +105,7 @@ def _jpeg_window(encoded, scale, top, left, crop):
 
 
 def _other_window(encoded, scale, top, left, crop):
-    image = decoding.decode_image(encoded)
+    image = decoding.decode_accepted(encoded)
     shape = tf.shape(image)
     box = window(shape[0], shape[1], scale, top, left, crop)
     return _resize(tf.slice(image, tf.concat([box[:2], [0]], 0), tf.concat([box[2:], [3]], 0)), [crop, crop])
@@ -117,8 +117,11 @@ def encoded_size(encoded):
     Raises:
         tf.errors.InvalidArgumentError: for bytes that are no image.
     """
+    encoded = decoding.or_reason(encoded)
     return tf.cond(
-        tf.io.is_jpeg(encoded), lambda: tf.io.extract_jpeg_shape(encoded)[:2], lambda: tf.shape(decoding.decode_image(encoded))[:2]
+        tf.io.is_jpeg(encoded),
+        lambda: tf.io.extract_jpeg_shape(encoded)[:2],
+        lambda: tf.shape(decoding.decode_accepted(encoded))[:2],
     )
 
 
@@ -135,13 +138,14 @@ def decode_whole(encoded, size):
     Raises:
         tf.errors.InvalidArgumentError: for bytes that are no whole image.
     """
+    encoded = decoding.or_reason(encoded)
 
     def reduced_jpeg():
         fits = tf.io.extract_jpeg_shape(encoded)[:2] // size  # the largest reduction that leaves at least the pixels wanted
         branch = tf.reduce_sum(tf.cast(tf.reduce_min(fits) >= tf.constant(_REDUCTIONS[1:]), tf.int32))
         return tf.switch_case(branch, [lambda ratio=ratio: decoding.decode_jpeg(encoded, ratio) for ratio in _REDUCTIONS])
 
-    return _resize(tf.cond(tf.io.is_jpeg(encoded), reduced_jpeg, lambda: decoding.decode_image(encoded)), size)
+    return _resize(tf.cond(tf.io.is_jpeg(encoded), reduced_jpeg, lambda: decoding.decode_accepted(encoded)), size)
 
 
 def _resize(pixels, size):

@@ -6,8 +6,7 @@ reason.
 
 import tensorflow as tf
 
-from keras_vgg.data import gif, image_headers, images
-from keras_vgg.data.image_headers import FORMATS
+from keras_vgg.data import formats, image_headers, images
 from keras_vgg.data.reading import attempt
 
 MAX_ANNOUNCED_PIXELS = 2**26
@@ -21,7 +20,7 @@ def rescaled_images(encoded, scales: tuple[int, ...], *, crop: int | None, most_
     """Decodes an image and rescales it to each of several scales, with the operations that `evaluation` uses.
 
     Args:
-        encoded: scalar string: JPEG (grey and CMYK too), PNG, GIF (its first frame), BMP or WebP, or any other bytes.
+        encoded: scalar string: an image as `data.formats` lists them, or any other bytes.
         scales: smallest sides Q.
         crop: side of the centre crop that is cut at each scale; `None` for whole images.
         most_pixels: of a whole rescaled image, beyond which it is refused.
@@ -30,9 +29,7 @@ def rescaled_images(encoded, scales: tuple[int, ...], *, crop: int | None, most_
         `(rescaled, error)`: for each scale `(height, width, 3)` uint8, RGB; and why the image cannot be used, a scalar string,
         empty if it can. What is rescaled of a refused image has no meaning.
     """
-    is_gif = image_headers.image_format(encoded) == FORMATS.index("GIF")
-    encoded, frame_size = tf.cond(is_gif, lambda: gif.first_frame(encoded), lambda: (encoded, tf.zeros(2, tf.int32)))
-    size = tf.where(is_gif, tf.cast(frame_size, tf.int64), image_headers.announced_size(encoded))
+    size = image_headers.announced_size(encoded)
     error = refusal(encoded, size, max(scales), most_pixels if crop is None else None)
     nothing = tuple(tf.zeros([0, 0, 3], tf.uint8) for _ in scales)
 
@@ -49,8 +46,7 @@ def rescaled_images(encoded, scales: tuple[int, ...], *, crop: int | None, most_
 
     rescaled = tf.cond(error == "", decode, lambda: nothing)
     is_broken = tf.logical_and(error == "", tf.size(rescaled[0]) == 0)
-    named = tf.gather(FORMATS, tf.maximum(image_headers.image_format(encoded), 0))
-    return rescaled, tf.where(is_broken, tf.strings.join(["damaged or truncated ", named]), error)
+    return rescaled, tf.where(is_broken, formats.damage(encoded), error)
 
 
 def refusal(encoded, size, scale: int, most_pixels: int | None):
@@ -63,15 +59,12 @@ def refusal(encoded, size, scale: int, most_pixels: int | None):
         most_pixels: of an image rescaled to it, if that matters.
     """
     text, scans = tf.strings.as_string, image_headers.count_scans(encoded)
-    not_decoded = image_headers.what_is_not_decoded(encoded)
+    not_decoded = formats.refusal(encoded)
     shown = tf.strings.join([text(size[0]), "x", text(size[1]), " pixels"])
     # Sides that can be announced are too long for a product of 64 bits.
     pixels = tf.reduce_prod(tf.minimum(size, 2**30))
     rescaled = tf.minimum(pixels, MAX_ANNOUNCED_PIXELS) * scale**2 // tf.maximum(tf.reduce_min(size) ** 2, 1)
     rules = [
-        (tf.strings.length(encoded) == 0, "no bytes"),
-        (image_headers.image_format(encoded) < 0, f"not an image: expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"),
-        (tf.reduce_min(size) <= 0, "damaged, truncated or in too many parts: no size can be found in it"),
         (not_decoded != "", not_decoded),
         (pixels > MAX_ANNOUNCED_PIXELS, tf.strings.join([shown, f", more than {MAX_ANNOUNCED_PIXELS:,}"])),
         (
