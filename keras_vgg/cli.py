@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+import pathlib
 import re
 import signal
 import sys
@@ -44,7 +45,7 @@ _NET_FLAGS = {
 }
 """What several commands ask of how a net looks at images."""
 
-OF_DESCRIPTOR = ("layer", "scales", "flip", "combine", "normalize")
+OF_DESCRIPTOR = ("layer", "scales", "flip", "combine", "normalize", "pooling")
 """Of those, what makes an image's descriptor."""
 
 
@@ -108,6 +109,38 @@ def name_and_path(text: str) -> tuple[str | None, str]:
     is_named = re.match(r"[\w.+/-]+=", text) and not os.path.exists(text)  # runs/lr=0.1 is a path
     name, path = text.split("=", 1) if is_named else (None, text)
     return name, path
+
+
+def named_models(given: list[str]) -> dict[str, str]:
+    """Returns `{name: path}` of flags `--model [NAME=]PATH`.
+
+    A net without a name is called as its file or folder, with as many folders before it as tell it from the others.
+
+    Raises:
+        InputError: for a name or a path that is given twice.
+    """
+    pairs = [name_and_path(model) for model in given]
+    tails = [pathlib.Path(path).parts for name, path in pairs if name is None]
+    names = []
+    for name, path in pairs:
+        parts = pathlib.Path(path).parts
+        lengths = range(1, len(parts) + 1)
+        length = next((n for n in lengths if sum(each[-n:] == parts[-n:] for each in tails) < 2), 1)
+        names.append(name or "/".join(parts[-length:]))
+    if len(set(names)) < len(names):
+        raise InputError("Several models of one name; call them by --model NAME=PATH.")
+    return {name: path for name, (_, path) in zip(names, pairs, strict=True)}
+
+
+def dataset_slug(dataset: str) -> str:
+    """Returns what a data set is called in names of folders: the same for whatever spelling of the path to a folder or list.
+
+    Others may be called the same; what is kept there is told apart by what it is of.
+    """
+    kind, colon, path = dataset.partition(":")
+    if kind in ("folder", "csv", "voc") and path:
+        dataset = f"{kind}{colon}{pathlib.Path(path).expanduser().resolve().name}"
+    return slug(dataset)
 
 
 def slug(text: str) -> str:

@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
     sources = {name: open_source(path, name=name, preprocessing=arguments.preprocessing) for name, path in models.items()}
     devices = session.devices_for(arguments.replicas)
     name = pathlib.Path(arguments.recipe).stem if arguments.recipe else "-".join(models)
-    folder = pathlib.Path(arguments.out or f"evaluations/{cli.slug(f'{name}-{dataset}')}")
+    folder = pathlib.Path(arguments.out or f"evaluations/{cli.slug(f'{name}-{cli.dataset_slug(dataset)}')}")
     _check(folder)
     print(f"folder: {folder}", flush=True)
     for name, source in sources.items():
@@ -67,6 +67,11 @@ def _fuse(arguments) -> None:
     folder = pathlib.Path(arguments.out or "evaluations/fused")
     _check(folder)
     found = [results.Posteriors.read(path) for path in arguments.posteriors]
+    for path, each in zip(arguments.posteriors, found, strict=True):
+        if each.fingerprints is None:
+            print(f"{path} is of an earlier version and does not say of which images it is: they are compared by name")
+    if len({each.facts.get("code sha256") for each in found}) > 1:
+        print("these posteriors were computed by different versions of the code or of TensorFlow; test again to be sure")
     _report(folder, [*found, results.fuse(found)] if len(found) > 1 else found)
 
 
@@ -75,7 +80,8 @@ def _check(folder: pathlib.Path) -> None:
     from keras_vgg.evaluation import report
 
     files.check_folder(folder)
-    report.read_tables(folder)
+    if before := sum(not line.get("nets sha256") for line in report.read_tables(folder)):
+        print(f"{before} rows in {folder} are of an earlier version and do not say of which weights they are; they are kept")
 
 
 def _wanted(arguments):
@@ -97,9 +103,7 @@ def _wanted(arguments):
     else:
         if not given:
             raise InputError("Give --model RUN_OR_FILE (or --recipe, or --posteriors).")
-        models = {name or pathlib.Path(path).name: path for name, path in given}
-        if len(models) < len(given):
-            raise InputError("Several models of one name; call them by --model NAME=PATH.")
+        models = cli.named_models(arguments.model)
         scales = tuple(arguments.scales) if arguments.scales else None
         groups = [(name,) for name in models] + ([tuple(models)] if len(models) > 1 else [])
         protocols = arguments.protocol or ["dense"]

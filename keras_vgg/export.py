@@ -22,13 +22,14 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--dense", action=cli.BooleanOptionalAction, default=True, help="look at whole images, else the centre crop (default: on)"
     )
-    cli.add_net_flags(parser, "scales")
-    parser.add_argument("--flip", action=cli.BooleanOptionalAction, default=False, help="look at mirror images too (default: off)")
+    cli.add_net_flags(parser, "scales", "flip")
     parser.add_argument("--top-k", type=int, metavar="K", help="how many classes to name (default: 5)")
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line (default: the run's, or ImageNet's)")
     parser.add_argument("--features", choices=("fc2", "fc1", "block5_pool"), help="layer of the features (default: fc2)")
     cli.add_net_flags(parser, "average", "pooling", "preprocessing")
-    parser.add_argument("--evaluation", metavar="FOLDER", help="folder of keras_vgg.evaluate whose errors go on the model card")
+    parser.add_argument(
+        "--evaluation", metavar="FOLDER", help="folder of keras_vgg.evaluate, whose errors of these weights go on the card"
+    )
     parser.add_argument("--licence", metavar="TEXT", help="licence of the weights, for the model card")
     parser.add_argument(
         "--format", choices=("saved_model", "onnx", "litert"), default="saved_model", help="what to write (default: %(default)s)"

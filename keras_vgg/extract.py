@@ -48,8 +48,10 @@ def main(argv: list[str]) -> None:
     if found.left_out == len(found.values):
         raise InputError(f"There must be an image that can be used. Received: none out of {found.left_out}; {folder} says why.")
     told = {"data": given.description, "data images": given.split.size, "problems": found.problems}
-    facts = extraction.facts_of(sources, protocol) | told
-    content = descriptor_file.DescriptorFile(found.values, found.labels, found.names, given.parts, given.classes, facts)
+    facts = extraction.facts_of(sources, found.digests, protocol) | told
+    content = descriptor_file.DescriptorFile(
+        found.values, found.labels, found.names, given.parts, given.classes, facts, fingerprints=found.fingerprints
+    )
     number = content.save(out, keep_broken=arguments.keep_broken)
     found.discard()  # the file has them now
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -70,6 +72,7 @@ def _parser() -> cli.Parser:
     parser.add_argument("--images", nargs="+", metavar="IMAGE", help="image files, globs or folders instead")
     parser.add_argument("--out", required=True, metavar="FILE", help="where to: .npz or .parquet")
     cli.add_net_flags(parser, *cli.OF_DESCRIPTOR)
+    parser.set_defaults(pooling=None)  # what is not given is left to `DescriptorProtocol`, or to a recipe
     parser.add_argument(
         "--keep-broken",
         action="store_true",

@@ -20,7 +20,7 @@ def main(argv: list[str]) -> int | None:
     parser = cli.Parser(prog="python -m keras_vgg.predict", description=__doc__.split("\n")[0])
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, globs or folders")
     parser.add_argument("--model", required=True, metavar="PATH", help="run folder or weight file")
-    cli.add_net_flags(parser, "scales", "flip")
+    cli.add_net_flags(parser, "scales", "flip", "average", "pooling")
     parser.add_argument("--top", type=int, default=5, help="how many classes to print (default: %(default)s)")
     cli.add_net_flags(parser, "preprocessing")
     parser.add_argument("--json", action="store_true", help="print JSON: a line for each image")
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int | None:
     from keras_vgg.evaluation.views import passes
 
     source = open_source(arguments.model, preprocessing=arguments.preprocessing)
-    network = source.load()
+    network = source.load(average=arguments.average, pooling=arguments.pooling)
     print(source.preprocessing_text, file=sys.stderr)
     names = source.class_names(network.classes)
     if arguments.class_name and arguments.class_name not in names:
@@ -65,7 +65,9 @@ def main(argv: list[str]) -> int | None:
 
 
 def _print(path: str, posteriors, names, arguments) -> None:
-    best = posteriors.argsort()[::-1][: arguments.top]
+    from keras_vgg.evaluation.metrics import best_first
+
+    best = best_first(posteriors, arguments.top)
     if arguments.json:
         top = [{"class": names[label], "label": int(label), "posterior": float(posteriors[label])} for label in best]
         print(json.dumps({"image": path, "top": top}))

@@ -78,10 +78,11 @@ def export_saved_model(
         check: whether it is read back, which takes as much time and memory again.
         **options: `dense` (True): look at whole images, else at their centre crop. `scales`: smallest sides Q, over which results
             are averaged; by default S or the middle of the jitter range of the run, 256 or the net's own input where S is not
-            known. `flip` (False): look at mirror images too. `top_k` (5): how many classes to name. `labels`: class names or a text
-            file of them; by default those of the run, or ImageNet's. `features` ("fc2"): the layer of `features`, or "fc1",
-            "block5_pool". `average`, `pooling`: as for `evaluation.network.Network`. `preprocessing`: "caffe", "torch" or
-            "caffe_rgb", where a file does not say. `evaluation`: a folder of `keras_vgg.evaluate` whose errors go on the card.
+            known. `flip`: look at mirror images too; by default where the net was trained with them, on where that is not known.
+            `top_k` (5): how many classes to name. `labels`: class names or a text file of them; by default those of the run, or
+            ImageNet's. `features` ("fc2"): the layer of `features`, or "fc1", "block5_pool". `average`, `pooling`: as for
+            `evaluation.network.Network`. `preprocessing`: "caffe", "torch" or "caffe_rgb", where a file does not say.
+            `evaluation`: a folder of `keras_vgg.evaluate` whose errors of these very weights go on the card.
             `licence`: of the weights, for the card.
 
     Returns:

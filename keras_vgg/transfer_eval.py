@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
         models, tasks, rows = _of_recipe(arguments) if arguments.recipe else _of_flags(arguments)
         sources = {name: open_feature_source(path, preprocessing=arguments.preprocessing) for name, path in models.items()}
         settings = dataclasses.replace(settings, devices=devices_for(arguments.replicas))
-        name = pathlib.Path(arguments.recipe).stem if arguments.recipe else f"{'-'.join(models)}-{rows[0].data}"
+        name = pathlib.Path(arguments.recipe).stem if arguments.recipe else f"{'-'.join(models)}-{cli.dataset_slug(rows[0].data)}"
         folder = _folder(arguments, name)
         lines = session.evaluate(tasks, sources, rows, folder, settings, stream=sys.stdout)
     print(f"\n{report.format_table(lines)}\n\nfolder: {folder}")
@@ -79,6 +79,7 @@ def _parser() -> cli.Parser:
         "(default: 0.01 0.1 1 10 100)",
     )  # fmt: skip
     cli.add_net_flags(parser, *cli.OF_DESCRIPTOR)
+    parser.set_defaults(pooling=None)  # what is not given is left to `DescriptorProtocol`, or to a recipe
     parser.add_argument("--out", metavar="FOLDER", help="where results go (default: evaluations/transfer-NAME)")
     cli.add_net_flags(parser, "preprocessing", "batch", "replicas")
     return parser
@@ -109,10 +110,7 @@ def _of_flags(arguments):
         raise InputError("Give one --dataset: folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or voc:PATH.")
     if arguments.only:
         raise InputError("`--only` chooses among the data of a recipe; it goes with --recipe.")
-    given = [cli.name_and_path(model) for model in arguments.model]
-    models = {name or pathlib.Path(path).name: path for name, path in given}
-    if len(models) < len(given):
-        raise InputError("Several models of one name; call them by --model NAME=PATH.")
+    models = cli.named_models(arguments.model)
     dataset = arguments.dataset[0]
     of_voc = dataset.startswith("voc:") or re.match(r"tfds:voc\b", dataset)
     task = _task(arguments, dataset, "multi-label" if of_voc else "random")

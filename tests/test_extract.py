@@ -1,5 +1,6 @@
 """From nets and images to files of descriptors: every image once, whatever the batch and the kills; what is left out and told."""
 
+import hashlib
 import io
 import json
 import os
@@ -22,6 +23,7 @@ from keras_vgg.data import images as image_ops
 from keras_vgg.data import split as splits
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation import evaluator, store
+from keras_vgg.evaluation.identity import digest_of_net
 from keras_vgg.features import extraction, inputs, network
 from keras_vgg.features.descriptor_file import DescriptorFile
 from keras_vgg.features.descriptors import DescriptorProtocol
@@ -38,10 +40,10 @@ def loaded_once():
     """Loads a net for the same layer once: making graphs of it takes most of the time here."""
     load, loaded = network.load, {}
 
-    def load_once(source, layer, *, device=None):
-        key = source.digest, source.preprocessing, source.name, layer, device
+    def load_once(source, layer, *, pooling="floor", device=None):
+        key = hashlib.sha256(source.file.read_bytes()).hexdigest(), source.preprocessing, source.name, layer, pooling, device
         if key not in loaded:
-            loaded[key] = load(source, layer, device=device)
+            loaded[key] = load(source, layer, pooling=pooling, device=device)
         return loaded[key]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -188,7 +190,7 @@ def test_facts_say_whether_mirror_images_counted(tmp_path, run):
     nets = [open_feature_source(str(each)) for each in (run, without_flips(run, tmp_path / "unflipped"))]
     flips = {}
     for flip in (None, True, False):
-        facts = extraction.facts_of(nets, DescriptorProtocol(flip=flip))
+        facts = extraction.facts_of(nets, ["digest"] * len(nets), DescriptorProtocol(flip=flip))
         flips[flip] = [facts["flip"], *(each["flip"] for each in facts["nets"])]
     assert flips == {None: [None, True, False], True: [True] * 3, False: [False] * 3}
 
@@ -346,7 +348,7 @@ def test_a_file_says_what_it_holds(here, run, capsys, name, by_scale):
     assert (facts["layer"], facts["scales"], facts["flip"], facts["combine"]) == ("fc2", [36, 40], True, "average")
     (told,) = facts["nets"]
     assert (told["net"], told["path"], told["scales"]) == ("A", "run", [36, 40])
-    assert told["sha256"] == open_feature_source("run").digest
+    assert told["sha256"] == digest_of_net(open_feature_source("run").load_model())
     assert list(facts["problems"]) == [str(pathlib.Path("data") / "val" / "c" / "012.jpg")]
     assert pd.read_csv("all.parts/broken_images.csv").image.tolist() == list(facts["problems"])
     assert not list(pathlib.Path("all.parts/descriptors").iterdir())
@@ -355,7 +357,7 @@ def test_a_file_says_what_it_holds(here, run, capsys, name, by_scale):
 def test_npz_is_plain_numpy(here):
     extract.main(["--model", "run", "--dataset", "folder:data", "--split", "validation", "--keep-broken", "--out", "kept.npz"])
     with np.load("kept.npz", allow_pickle=False) as stored:
-        assert set(stored) == {"features", "labels", "images", "split", "places", "classes", "facts"}
+        assert set(stored) == {"features", "labels", "images", "split", "places", "fingerprints", "classes", "facts"}
         assert stored["features"].shape == (13, 205)
         assert np.isnan(stored["features"]).any(axis=1).sum() == np.isnan(stored["features"]).all(axis=1).sum() == 1
         assert set(stored["split"]) == {"validation"}
@@ -368,7 +370,7 @@ def test_parquet_is_a_plain_table(here):
     extract.main([*arguments, "train.parquet"])
     extract.main([*arguments, "train.npz"])
     table = pd.read_parquet("train.parquet")
-    assert table.columns.tolist() == ["image", "label", "place", "split", "features"]
+    assert table.columns.tolist() == ["image", "label", "place", "split", "fingerprint", "features"]
     np.testing.assert_array_equal(np.stack(table.features), DescriptorFile.read("train.npz").features)
 
 

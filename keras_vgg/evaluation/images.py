@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from keras_vgg import files
 from keras_vgg.data.broken import BrokenImages
 from keras_vgg.data.split import Split
-from keras_vgg.evaluation.batches import Survey, survey
+from keras_vgg.evaluation.batches import CHANGED, Survey, fingerprint, survey
 
 LIST = "broken_images.csv"
 
@@ -68,9 +69,22 @@ def look_through(split: Split, *, known: Survey | None = None, stream=None) -> t
         stream: where progress is shown, if anywhere.
     """
     unusable = Unusable(split, BrokenImages(split), {})
-    report = unusable.broken.report
     if known is None:
         known = survey(split, stream=stream)
     if (unread := known.unread).size:
-        report(unread)
+        unusable.broken.report(unread)
+
+    def report(indices):
+        changed = [index for index in map(int, indices) if _was_changed(split, index, known.fingerprints[index])]
+        unusable.refused.update(dict.fromkeys(changed, CHANGED))
+        unusable.broken.report(np.setdiff1d(indices, changed))
+
     return Images(split, known, report, unusable.refused.__setitem__), unusable
+
+
+def _was_changed(split: Split, index: int, before: int) -> bool:
+    try:
+        encoded, _ = split.read(tf.constant(index, tf.int64))
+    except Exception:  # whatever it is, it is the answer of `BrokenImages`, which tries again
+        return False
+    return int(fingerprint(encoded)) != before

@@ -11,16 +11,22 @@ Z95 = 1.959963984540054
 def ranks(posteriors: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Returns how many classes stand before the right one: 0 for a right first guess.
 
-    Ties go to the class of the larger number, as in scikit-learn's `top_k_accuracy_score`.
+    Of classes with the same posterior the one with the smaller label stands first: the rule wherever classes are ranked here (top-1
+    and top-5 errors, confusion, predictions, served classes, linear SVMs), and that of `argmax` and `tf.math.top_k`.
 
     Args:
         posteriors: `(N, classes)`; where a row is not finite (an image that could not be read), no number of guesses is enough.
         labels: `(N,)` right classes.
     """
     right = posteriors[np.arange(len(labels)), labels][:, None]
-    later = np.arange(posteriors.shape[1])[None] > labels[:, None]
-    before = np.sum((posteriors > right) | ((posteriors == right) & later), axis=1)
+    earlier = np.arange(posteriors.shape[1])[None] < labels[:, None]
+    before = np.sum((posteriors > right) | ((posteriors == right) & earlier), axis=1)
     return np.where(np.isfinite(posteriors).all(axis=1), before, np.iinfo(np.int64).max)
+
+
+def best_first(posteriors: np.ndarray, most: int) -> np.ndarray:
+    """Returns the labels of the `most` probable of an image's `(classes,)` posteriors, the best first; ties as in `ranks`."""
+    return np.argsort(-posteriors, kind="stable")[:most]
 
 
 def top_k_error(posteriors: np.ndarray, labels: np.ndarray, k: int) -> float:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from keras_vgg import files, picture
 from keras_vgg.errors import InputError
+from keras_vgg.evaluation.identity import short
 from keras_vgg.evaluation.metrics import confusion, most_confused
 from keras_vgg.evaluation.results import Posteriors
 from keras_vgg.progress import speed
@@ -17,8 +18,11 @@ from keras_vgg.progress import speed
 NAMED = 40
 """Most classes whose names stand at the axes of the picture."""
 
-_IDENTITY = ("net", "S", "Q", "protocol", "settings", "data", "images")
+_IDENTITY = ("nets sha256", "Q", "protocol", "settings", "images sha256")
 """What tells one row from another."""
+
+_IDENTITY_BEFORE = ("net", "S", "Q", "protocol", "settings", "data", "images")
+"""What did in earlier versions, whose rows do not say of which weights and images they are: no row of today's is one of them."""
 
 _TABLE = "table.json"
 
@@ -27,7 +31,7 @@ def format_table(lines: Sequence[dict]) -> str:
     """Returns the table for people: errors in percent with their 95% intervals."""
     rows = []
     for line in lines:
-        row = {name: line[name] for name in ("net", "S", "Q", "protocol", "settings")}
+        row = {name: line.get(name, "") for name in ("net", "weights", "S", "Q", "protocol", "settings")}
         for k in (1, 5):
             row[f"top-{k} error (95%)"] = f"{line[f'top-{k} error']:.1f} ({line[f'top-{k} low']:.1f}–{line[f'top-{k} high']:.1f})"
         paper = [line.get(f"paper top-{k}") for k in (1, 5)]
@@ -49,7 +53,7 @@ def read_tables(folder: pathlib.Path) -> list[dict]:
         lines = json.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else []
     except ValueError as error:
         raise InputError(f"Expected the table of earlier evaluations. Received: {path} ({error}); mend or remove it.") from error
-    return [line for line in lines if {*_IDENTITY, "posteriors"} <= set(line)]  # of other versions there may be others
+    return [line for line in lines if {*_IDENTITY_BEFORE, "posteriors"} <= set(line)]  # of other versions there may be others
 
 
 def file_names(folder: pathlib.Path, lines: Sequence[dict], slugs: Sequence[str]) -> list[str]:
@@ -78,7 +82,7 @@ def _keys(lines: Sequence[dict]) -> Iterator[tuple]:
     """Yields what tells rows apart: two of one evaluation that look alike, as of two nets of one name, are two all the same."""
     times = collections.Counter()
     for line in lines:
-        identity = tuple(line[name] for name in _IDENTITY)
+        identity = tuple(line[name] for name in (_IDENTITY if line.get("nets sha256") else _IDENTITY_BEFORE))
         yield *identity, times[identity]
         times[identity] += 1
 
@@ -111,7 +115,9 @@ def write_confusion(folder: pathlib.Path, name: str, result: Posteriors) -> str:
 def _draw(path: pathlib.Path, counts: np.ndarray, result: Posteriors) -> None:
     size = 7 if len(counts) <= NAMED else 9
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    told = [f"net {result.facts['net']}", result.facts["protocol"], f"Q = {result.facts['Q']}", result.facts.get("settings")]
+    digests = short(result.facts.get("nets sha256", ""))
+    net = f"net {result.facts['net']}" + (f" ({digests})" if digests else "")
+    told = [net, result.facts["protocol"], f"Q = {result.facts['Q']}", result.facts.get("settings")]
     with picture.drawing(path, (size + 1.5, size), dpi=120) as figure:
         axes = figure.subplots()
         image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")

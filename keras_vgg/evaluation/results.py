@@ -8,7 +8,9 @@ import numpy as np
 
 from keras_vgg import files
 from keras_vgg.errors import InputError
+from keras_vgg.evaluation.identity import short
 from keras_vgg.evaluation.metrics import top_k_error, wilson_interval
+from keras_vgg.evaluation.source import same_classes
 
 _ROWS = 4096
 
@@ -23,7 +25,10 @@ class Posteriors:
         images: `(N,)` their names.
         classes: class names in label order.
         facts: columns of the table: net, S, Q, protocol, settings (those that are not the defaults), data, images/s and the
-            paper's figures.
+            paper's figures; and the digests of `identity` by which they are known: `nets sha256` (of several between ` + `),
+            `images sha256`, `code sha256`.
+        fingerprints: `(N,)` int64 of the images (`batches.Survey`), by which they are compared; `None` in files of earlier
+            versions, whose images are compared by name.
     """
 
     values: np.ndarray
@@ -31,6 +36,7 @@ class Posteriors:
     images: np.ndarray
     classes: tuple[str, ...]
     facts: dict
+    fingerprints: np.ndarray | None = None
 
     def save(self, path: pathlib.Path) -> None:
         """Writes everything into an `.npz` file, for `read`."""
@@ -41,6 +47,7 @@ class Posteriors:
                 labels=self.labels,
                 images=self.images,
                 classes=np.array(self.classes),
+                **({} if self.fingerprints is None else {"fingerprints": self.fingerprints}),
                 **{f"fact_{name}": np.array(value) for name, value in self.facts.items()},
             )
 
@@ -54,7 +61,8 @@ class Posteriors:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 facts = {name.removeprefix("fact_"): stored[name].item() for name in stored if name.startswith("fact_")}
-                return cls(stored["posteriors"], stored["labels"], stored["images"], tuple(map(str, stored["classes"])), facts)
+                classes, fingerprints = tuple(map(str, stored["classes"])), stored.get("fingerprints")
+                return cls(stored["posteriors"], stored["labels"], stored["images"], classes, facts, fingerprints)
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise InputError(f"Expected posteriors that keras_vgg.evaluate wrote (.npz). Received: {path} ({error}).") from error
         except Exception as error:
@@ -71,28 +79,39 @@ def mean_over(arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def fuse(results: Sequence[Posteriors]) -> Posteriors:
-    """Returns the mean of several nets' posteriors of the same images (Sec. 4.4).
+    """Returns the mean of several nets' posteriors of the same images (Sec. 4.4), whatever these are called.
 
     Raises:
         InputError: if they are not of the same images and classes.
     """
     first = results[0]
     for other in results[1:]:
-        if other.classes != first.classes or not np.array_equal(other.labels, first.labels):
+        if not same_classes(other.classes, first.classes) or not np.array_equal(other.labels, first.labels):
             raise InputError(f"Posteriors must be of the same images and classes. Received: {_told(first)} and {_told(other)}.")
-        if not np.array_equal(other.images, first.images):
-            raise InputError("Posteriors must be of the same images in the same order. Received: images of other names.")
+        if first.fingerprints is None or other.fingerprints is None:
+            if not np.array_equal(other.images, first.images):
+                raise InputError("Posteriors must be of the same images in the same order. Received: images of other names.")
+        elif (places := np.flatnonzero(other.fingerprints != first.fingerprints)).size:
+            raise InputError(
+                "Posteriors must be of the same images in the same order. Received: others in "
+                f"{places.size} places, such as {first.images[places[0]]} and {other.images[places[0]]}."
+            )
     facts = {
         name: " + ".join(dict.fromkeys(str(result.facts.get(name, "")) for result in results))
         for name in ("net", "S", "Q", "protocol", "data")
     }
     facts["net"] = " + ".join(str(result.facts.get("net", "")) for result in results)
+    for name in ("nets sha256", "images sha256", "code sha256"):
+        if all(found := [result.facts.get(name) for result in results]):
+            facts[name] = " + ".join(found if name == "nets sha256" else dict.fromkeys(found))
     settings = dict.fromkeys(result.facts.get("settings", "") for result in results)
     facts["settings"] = " + ".join(each or "defaults" for each in settings) if any(settings) else ""
     speeds = [result.facts.get("images/s") for result in results]
     if all(speeds):
         facts["images/s"] = 1 / sum(1 / speed for speed in speeds)
-    return dataclasses.replace(first, values=mean_over([result.values for result in results]), facts=facts)
+    fingerprints = next((result.fingerprints for result in results if result.fingerprints is not None), None)
+    values = mean_over([result.values for result in results])
+    return dataclasses.replace(first, values=values, facts=facts, fingerprints=fingerprints)
 
 
 def _told(result: Posteriors) -> str:
@@ -101,7 +120,8 @@ def _told(result: Posteriors) -> str:
 
 def table_line(result: Posteriors) -> dict:
     """Returns the row of a result for people and files: errors in percent, each with the ends of its 95% interval."""
-    line = {name: result.facts.get(name, "") for name in ("net", "S", "Q", "protocol", "settings")}
+    line = {"net": result.facts.get("net", ""), "weights": short(result.facts.get("nets sha256", ""))}
+    line |= {name: result.facts.get(name, "") for name in ("S", "Q", "protocol", "settings")}
     for k in (1, 5):
         error = top_k_error(result.values, result.labels, k)
         low, high = wilson_interval(error, len(result.labels))
@@ -112,4 +132,4 @@ def table_line(result: Posteriors) -> dict:
     line["images"] = len(result.labels)
     line["broken"] = int(np.sum(~np.isfinite(result.values).all(axis=1)))
     line["images/s"] = result.facts.get("images/s", "")
-    return line
+    return line | {name: result.facts.get(name, "") for name in ("nets sha256", "images sha256", "code sha256")}

@@ -9,11 +9,13 @@ import tensorflow as tf
 
 from keras_vgg.data.split import Dataset
 from keras_vgg.errors import InputError
+from keras_vgg.evaluation.code import digest_of_code
 from keras_vgg.evaluation.evaluator import BATCH, Pass, check_scale, run_passes
+from keras_vgg.evaluation.identity import digest_of_copies, digest_of_images
 from keras_vgg.evaluation.images import LIST, Images, look_through
 from keras_vgg.evaluation.recipe import Row
 from keras_vgg.evaluation.results import Posteriors, fuse, mean_over
-from keras_vgg.evaluation.source import Source
+from keras_vgg.evaluation.source import Source, same_classes
 from keras_vgg.evaluation.store import PassStore
 from keras_vgg.evaluation.views import Views
 
@@ -95,23 +97,33 @@ def evaluate(
     say(f"data: {dataset.description}, {split.size} images for validation, {len(dataset.classes)} classes{untested}")
     for note in dataset.notes:
         say(note)
+    # All of them before any pass: what is wrong with the last net is not to be told hours later.
+    labels = {name: sources[name].labels_of(dataset.classes, sources[name].num_classes, say=say) for name in wanted}
     tested = {
-        name: _test(name, sources[name], views, dataset, images, folder, settings, say, stream) for name, views in wanted.items()
+        name: _test(name, sources[name], labels[name], views, images, folder, settings, dataset.description, stream)
+        for name, views in wanted.items()
     }
     for index, reason in unusable.refused.items():
         say(f"not tested, counted as an error: {split.name_of(index)}, {reason}")
     if number := unusable.write(folder):
         say(f"{number} images could not be tested and count as errors: {folder / LIST}")
-    told = {name: {"settings": settings.told_of(source), "data": dataset.description} for name, source in sources.items()}
+    of_all = {
+        "data": dataset.description,
+        "images sha256": digest_of_images(images.survey.fingerprints, images.survey.labels),
+        "code sha256": digest_of_code(),
+    }
+    told = {name: {"settings": settings.told_of(sources[name]), "nets sha256": tested[name].digest} | of_all for name in wanted}
     return [_posteriors(row, sources, tested, images, names, told) for row in rows]
 
 
 def _wanted_passes(sources: Mapping[str, Source], rows: Sequence[Row]) -> dict[str, list[Views]]:
     """Returns the passes of each net, each once; what is wrong with a row is told before anything is computed."""
     wanted: dict[str, list[Views]] = {}
+    classes = {name: sources[name].class_names(sources[name].num_classes) for row in rows for name in row.models}
     for row in rows:
-        if len(known := {sources[name].classes for name in row.models if sources[name].classes}) > 1:
-            told = " and ".join(f"{len(classes)} from {classes[0]} to {classes[-1]}" for classes in sorted(known))
+        known = dict.fromkeys(classes[name] for name in row.models)
+        if not all(same_classes(each, next(iter(known))) for each in known):
+            told = " and ".join(f"{len(each)} from {each[0]} to {each[-1]}" for each in sorted(known))
             raise InputError(f"Nets that are fused must know the same classes. Received: {', '.join(row.models)} with {told}.")
         for name in row.models:
             all_views = row.passes_of(name, sources[name].default_scale, sources[name].flip)
@@ -123,27 +135,27 @@ def _wanted_passes(sources: Mapping[str, Source], rows: Sequence[Row]) -> dict[s
 
 @dataclasses.dataclass(frozen=True)
 class _Tested:
-    """A net whose passes are done: its classes, its label for each class of the data set, and the passes."""
+    """A net whose passes are done: its digest, its classes, its label for each class of the data set, and the passes."""
 
+    digest: str
     classes: tuple[str, ...]
     labels: np.ndarray
     passes: dict[Views, PassStore]
 
 
-def _test(name, source: Source, all_views, dataset, images: Images, folder, settings: Settings, say, stream) -> _Tested:
+def _test(name, source: Source, labels, all_views, images: Images, folder, settings: Settings, data: str, stream) -> _Tested:
     options = {"pooling": settings.pooling, "average": settings.average}
     networks = [source.load(device=device, **options) for device in settings.devices]
-    num_classes = networks[0].classes
+    # Of what was loaded, not of the file, which `fit` may have replaced by now.
+    digest, num_classes, passes = digest_of_copies([network.model for network in networks], source.path), networks[0].classes, {}
     names_of_classes = source.class_names(num_classes)
-    labels = source.labels_of(dataset.classes, num_classes, say=say)
-    passes = {}
     for views in all_views:
-        depends_on = [source.digest, source.preprocessing, dataclasses.astuple(views), settings.average, settings.pooling]
-        facts = {"net": str(source.path), "views": str(views), "data": dataset.description, **options}
+        depends_on = ["posteriors", digest, dataclasses.astuple(views), settings.average, settings.pooling]
+        facts = {"net": str(source.path), "net sha256": digest, "views": str(views), "data": data, **options}
         passes[views] = PassStore(folder / "passes", depends_on, images.survey.fingerprints, num_classes, facts)
     to_run = [Pass(f"net {name}", networks, views, store) for views, store in passes.items()]
     run_passes(to_run, images, batch=settings.batch, stream=stream)
-    return _Tested(names_of_classes, labels, passes)
+    return _Tested(digest, names_of_classes, labels, passes)
 
 
 def _posteriors(row: Row, sources: Mapping[str, Source], tested: Mapping[str, _Tested], images: Images, names, told) -> Posteriors:
@@ -161,7 +173,8 @@ def _posteriors(row: Row, sources: Mapping[str, Source], tested: Mapping[str, _T
         if seconds:
             facts["images/s"] = len(names) / seconds
         labels = np.append(net.labels, -1)[images.survey.labels]  # -1 stays -1
-        results.append(Posteriors(mean_over([store.posteriors for store in stores.values()]), labels, names, net.classes, facts))
+        values = mean_over([store.posteriors for store in stores.values()])
+        results.append(Posteriors(values, labels, names, net.classes, facts, images.survey.fingerprints))
     result = fuse(results) if len(results) > 1 else results[0]
     return dataclasses.replace(
         result, facts=result.facts | {f"paper top-{k}": row.paper[f"top{k}_error"] for k in (1, 5) if f"top{k}_error" in row.paper}

@@ -3,9 +3,10 @@
 import contextlib
 import dataclasses
 import functools
-import hashlib
+import itertools
 import json
 import pathlib
+import re
 from collections.abc import Callable
 
 import keras
@@ -20,7 +21,9 @@ from keras_vgg.weights import catalogue, download, weight_file
 from keras_vgg.weights.weight_file import CLASSES
 
 IMAGENET_CLASSES = 1000
+_FIRST_AND_LAST = ("n01440764", "n15075141")
 DEFAULT_SCALE = 256
+_TRIES = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Source:
         smallest_input: the net's input has at least so many pixels on its shorter side, by the shape of fc1.
         include_top: whether it has its FC layers.
         flip: whether it was trained with mirror images, and so is to look at them where nobody says; on if that is not known.
+        num_classes: how many classes it has, `None` without its top.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Source:
     smallest_input: int = 1
     include_top: bool = True
     flip: bool = True
+    num_classes: int | None = None
     weights: weight_file.WeightFile | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
@@ -63,12 +68,6 @@ class Source:
 
     def _not_known(self) -> InputError:
         return InputError(f"{self.path} does not say what its weights want of an image; give --preprocessing caffe or torch.")
-
-    @functools.cached_property
-    def digest(self) -> str:
-        """SHA-256 of the weight file."""
-        with open(self.file, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
 
     @property
     def default_scale(self) -> int:
@@ -90,10 +89,16 @@ class Source:
         """Loads the model onto a device; `preprocessing.for_model` knows what its weights want of an image.
 
         Raises:
-            InputError: if it cannot be loaded, or what its weights want is not known.
+            InputError: if it cannot be loaded, what its weights want is not known, or the file is replaced all the time.
         """
-        with tf.device(device):
-            model = transfer.load_model(self.file)
+        for _ in range(_TRIES):
+            before = _stamp(self.file)
+            with tf.device(device):
+                model = transfer.load_model(self.file)
+            if _stamp(self.file) == before:
+                break  # else `fit` has just put another best net in its place: parts may be of either
+        else:
+            raise InputError(f"Expected a weight file that stays as it is while it is read. Received: {self.file}, which does not.")
         if self.preprocessing:
             preprocessing.remember(model, preprocessing.BY_NAME[self.preprocessing])
         if not preprocessing.is_known(model):
@@ -140,8 +145,9 @@ class Source:
             InputError: if the data set has classes that the net does not know.
         """
         known = self.classes and tuple(map(class_name, self.classes))  # as data sets have them
-        if known is None and num_classes == IMAGENET_CLASSES and all(name.startswith("n") for name in dataset_classes):
-            known = tuple(wordnet_id for wordnet_id, _ in imagenet_classes())
+        are_ids = num_classes == IMAGENET_CLASSES and all(name.startswith("n") for name in dataset_classes)
+        if are_ids and (known is None or is_imagenet(known)):
+            known = known if known and _is_id(known[0]) else tuple(wordnet_id for wordnet_id, _ in imagenet_classes())
         if known and set(dataset_classes) <= set(known):
             place = {name: label for label, name in enumerate(known)}
             return np.array([place[name] for name in dataset_classes])
@@ -193,8 +199,14 @@ def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str
         smallest_input=smallest_input,
         include_top=weights.include_top,
         flip=trained.flip if trained else True,
+        num_classes=weights.variables["predictions", "kernel"].shape[-1] if weights.include_top else None,
         weights=weights,
     )
+
+
+def _stamp(path: pathlib.Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _numbers(names: tuple[str, ...]) -> list[int] | None:
@@ -213,6 +225,32 @@ def imagenet_classes() -> tuple[tuple[str, str], ...]:
     """
     index = json.loads(download.fetch(catalogue.CLASS_INDEX).read_text(encoding="utf-8-sig"))
     return tuple(tuple(index[str(label)]) for label in range(IMAGENET_CLASSES))
+
+
+def is_imagenet(names: tuple[str, ...]) -> bool:
+    """Whether classes are ImageNet's 1,000 in the order of public weights, by their WordNet ids or names, or as they are numbered.
+
+    Ids rise from tench to toilet tissue in that order, which can be told without the list; names are compared with it, if it can be
+    had.
+    """
+    if len(names) != IMAGENET_CLASSES:
+        return False
+    if all(map(_is_id, names)):
+        return (names[0], names[-1]) == _FIRST_AND_LAST and all(a < b for a, b in itertools.pairwise(names))
+    if names == tuple(f"class {label}" for label in range(IMAGENET_CLASSES)):
+        return True
+    with contextlib.suppress(InputError):
+        return names == tuple(name for _, name in imagenet_classes())
+    return False
+
+
+def same_classes(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
+    """Whether two nets tell the same classes in the same order: by their names, or both ImageNet's, whatever they call them."""
+    return first == second or (is_imagenet(first) and is_imagenet(second))
+
+
+def _is_id(name: str) -> bool:
+    return re.fullmatch(r"n\d{8}", name) is not None
 
 
 def class_names(known: tuple[str, ...] | None, num_classes: int) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-import keras_vgg
 from keras_vgg import files
 from keras_vgg.errors import InputError
+from keras_vgg.evaluation.code import digest_of_code
 
 PENDING, DONE, BROKEN = 0, 1, 2
 _BYTES = 2**22
@@ -27,7 +27,8 @@ class RowStore:
 
     Args:
         folder: where passes are kept.
-        depends_on: the net and what is done with it, as JSON can write it: everything that a row depends on but its image.
+        depends_on: the net's digest and what is done with it, as JSON can write it: everything that a row depends on but its image
+            and the code, whose digest goes with it (`code.digest_of_code`).
         fingerprints: `(count,)` int64, those of the images (`batches.Survey`).
         width: length of a row.
         facts: about the pass, for people.
@@ -43,7 +44,7 @@ class RowStore:
 
     def __init__(self, folder: pathlib.Path, depends_on: Sequence, fingerprints: np.ndarray, width: int, facts: dict):
         self.facts = facts
-        kind = _digest(json.dumps([keras_vgg.__version__, *depends_on]).encode())
+        kind = _digest(json.dumps([digest_of_code(), *depends_on]).encode())
         self.key = f"{kind}-{_digest(fingerprints.tobytes())}"
         _make(folder)
         paths, count = self._paths(folder, self.key), len(fingerprints)

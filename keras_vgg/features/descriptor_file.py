@@ -1,9 +1,9 @@
 """Files of descriptors: `.npz` for NumPy, `.parquet` for tables. Written some rows at a time, whatever their number.
 
 Both hold `features` `(N, D)` float32, `labels` `(N,)` int64 (-1 where there is none), `images` (names), `places` `(N,)` int64
-(in the data set, of which images that could not be used are left out), `split` (only of data sets), `classes` (names in label
-order) and `facts`, JSON that says which nets and protocol made them; a Parquet file has the last two in its metadata, under
-`keras_vgg`, and calls columns `label`, `image`, `place`.
+(in the data set, of which images that could not be used are left out), `fingerprints` `(N,)` int64 of the images, `split` (only of
+data sets), `classes` (names in label order) and `facts`, JSON that says which nets and protocol made them; a Parquet file has the
+last two in its metadata, under `keras_vgg`, and calls columns `label`, `image`, `place`, `fingerprint`.
 """
 
 import dataclasses
@@ -33,6 +33,8 @@ class DescriptorFile:
         classes: class names in label order.
         facts: nets, layer, protocol, data: what JSON can write.
         places: `(N,)` int64, which images of the data set these are, rising; by default all.
+        fingerprints: `(N,)` int64 of the images (`batches.Survey`), by which they are compared; `None` in files of earlier
+            versions, whose images are compared by name.
     """
 
     features: np.ndarray
@@ -42,6 +44,7 @@ class DescriptorFile:
     classes: tuple[str, ...]
     facts: dict
     places: np.ndarray | None = None
+    fingerprints: np.ndarray | None = None
 
     def __post_init__(self):
         if self.places is None:
@@ -89,8 +92,8 @@ def _what_is_wrong(content: DescriptorFile) -> str | None:
     count = len(content.labels)
     if content.features.ndim != 2 or content.features.dtype.kind != "f" or not content.features.shape[1]:
         return f"features of shape {content.features.shape} {content.features.dtype}, not (N, D) float32"
-    for name in ("labels", "images", "places", "split"):
-        array, kind = getattr(content, name), "iu" if name in ("labels", "places") else "U"
+    for name in ("labels", "images", "places", "split", "fingerprints"):
+        array, kind = getattr(content, name), "iu" if name in ("labels", "places", "fingerprints") else "U"
         if array is None:
             continue
         if array.shape != (len(content.features),) or (count and array.dtype.kind not in kind):
@@ -144,6 +147,8 @@ def _write_npz(path: pathlib.Path, content: DescriptorFile, kept: np.ndarray) ->
         arrays = {"labels": content.labels[kept], "images": content.images[kept], "places": content.places[kept]}
         if content.split is not None:
             arrays["split"] = content.split[kept]
+        if content.fingerprints is not None:
+            arrays["fingerprints"] = content.fingerprints[kept]
         arrays |= {"classes": np.array(content.classes, np.str_), "facts": np.array(json.dumps(content.facts))}
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -154,7 +159,8 @@ def _read_npz(path) -> DescriptorFile:
     with np.load(path, allow_pickle=False) as stored:
         split = stored.get("split")
         classes, facts = tuple(map(str, stored["classes"])), json.loads(str(stored["facts"]))
-        return DescriptorFile(stored["features"], stored["labels"], stored["images"], split, classes, facts, stored.get("places"))
+        places, fingerprints = stored.get("places"), stored.get("fingerprints")
+        return DescriptorFile(stored["features"], stored["labels"], stored["images"], split, classes, facts, places, fingerprints)
 
 
 def _write_parquet(path: pathlib.Path, content: DescriptorFile, kept: np.ndarray) -> None:
@@ -164,12 +170,14 @@ def _write_parquet(path: pathlib.Path, content: DescriptorFile, kept: np.ndarray
     width = content.features.shape[1]
     columns = {"image": pyarrow.string(), "label": pyarrow.int64(), "place": pyarrow.int64()}
     columns |= {"split": pyarrow.string()} if content.split is not None else {}
+    columns |= {"fingerprint": pyarrow.int64()} if content.fingerprints is not None else {}
     told = json.dumps({"classes": content.classes, "facts": content.facts})
     schema = pyarrow.schema(columns | {"features": pyarrow.list_(pyarrow.float32(), width)}, metadata={"keras_vgg": told})
     with parquet.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:
         for indices, rows in _kept_parts(content, kept):
             arrays = [content.images[indices], content.labels[indices], content.places[indices]]
             arrays += [content.split[indices]] if content.split is not None else []
+            arrays += [content.fingerprints[indices]] if content.fingerprints is not None else []
             flat = pyarrow.array(np.ascontiguousarray(rows, np.float32).reshape(-1))
             features = pyarrow.FixedSizeListArray.from_arrays(flat, width)
             writer.write_batch(pyarrow.record_batch([*map(pyarrow.array, arrays), features], schema=schema))
@@ -184,4 +192,6 @@ def _read_parquet(path) -> DescriptorFile:
     features = flat.values.to_numpy(zero_copy_only=False).reshape(len(flat), -1)
     split = np.array(table["split"].to_pylist(), np.str_) if "split" in table.column_names else None
     images, places = np.array(table["image"].to_pylist(), np.str_), table["place"].to_numpy()
-    return DescriptorFile(features, table["label"].to_numpy(), images, split, tuple(told["classes"]), told["facts"], places)
+    fingerprints = table["fingerprint"].to_numpy() if "fingerprint" in table.column_names else None
+    labels, classes = table["label"].to_numpy(), tuple(told["classes"])
+    return DescriptorFile(features, labels, images, split, classes, told["facts"], places, fingerprints)

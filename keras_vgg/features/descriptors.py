@@ -15,6 +15,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.evaluation.views import DENSE, Views, passes
 
 COMBINATIONS = ("average", "stack")
+POOLINGS = ("floor", "ceil")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,7 @@ class DescriptorProtocol:
         flip: whether the mirror image counts too; `None` for whether that net was trained with mirror images.
         combine: several scales: `"average"` (VOC in Table 11), or `"stack"` (Caltech), which makes it as many times longer.
         normalize: whether it is made of length one (L2): each net's part, and the whole.
+        pooling: of odd sizes, `"floor"` as in Keras or `"ceil"` as in Caffe, for nets with their top; as for `network.Network`.
 
     Raises:
         InputError: for values out of range.
@@ -37,10 +39,13 @@ class DescriptorProtocol:
     flip: bool | None = None
     combine: str = "average"
     normalize: bool = True
+    pooling: str = "floor"
 
     def __post_init__(self):
         if self.combine not in COMBINATIONS:
             raise InputError(f"`combine` must be one of {', '.join(COMBINATIONS)}. Received: combine={self.combine!r}.")
+        if self.pooling not in POOLINGS:
+            raise InputError(f"`pooling` must be one of {', '.join(POOLINGS)}. Received: pooling={self.pooling!r}.")
         if self.scales is not None:
             self.views(0)
 

@@ -16,7 +16,9 @@ from keras_vgg import files
 from keras_vgg.data.split import Split
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.batches import Survey
+from keras_vgg.evaluation.code import digest_of_code
 from keras_vgg.evaluation.evaluator import BATCH, Pass, check_scale, run_passes
+from keras_vgg.evaluation.identity import digest_of_copies
 from keras_vgg.evaluation.images import LIST, look_through
 from keras_vgg.evaluation.source import Source, open_source
 from keras_vgg.evaluation.store import DONE, RowStore, rows_at_once, write_header
@@ -37,6 +39,8 @@ class Extracted:
         names: `(N,)` str, the images.
         problems: `{name: reason}` of the images that could not be used.
         left_out: how many those are; a listing may name one twice.
+        fingerprints: `(N,)` int64 of the images (`batches.Survey`), by which they are compared.
+        digests: of each net, as it was loaded (`identity.digest_of_net`).
     """
 
     values: np.ndarray
@@ -44,6 +48,8 @@ class Extracted:
     names: np.ndarray
     problems: dict[str, str]
     left_out: int
+    fingerprints: np.ndarray
+    digests: tuple[str, ...]
 
     def discard(self) -> None:
         """Removes the file that `values` are mapped from; the features it was made of stay."""
@@ -108,15 +114,17 @@ def extract(
         raise InputError("Expected at least one net. Received: none.")
     # All of them now, so that a mistake with the last is not told hours later.
     networks = [load_networks(source, protocol, devices) for source in sources]
+    # Of what was loaded, not of files, which `fit` may have replaced by now.
+    digests = [digest_of_copies([each.model for each in nets], source.path) for source, nets in zip(sources, networks, strict=True)]
     views = [_views(source, protocol) for source in sources]
     images, unusable = look_through(split, known=known, stream=stream)
     files.remove_leftovers(folder / "passes")  # rows of a million images, of which a killed process had written half
     files.remove_leftovers(folder / "descriptors")
     passes = []
-    for source, nets, of_net in zip(sources, networks, views, strict=True):
+    for source, nets, digest, of_net in zip(sources, networks, digests, views, strict=True):
         for one in of_net:
-            depends_on = ["features", source.digest, source.preprocessing, protocol.layer, dataclasses.astuple(one)]
-            facts = {"net": str(source.path), "layer": protocol.layer, "views": str(one)}
+            depends_on = ["features", digest, protocol.layer, dataclasses.astuple(one), protocol.pooling]
+            facts = {"net": str(source.path), "net sha256": digest, "layer": protocol.layer, "views": str(one)}
             store = RowStore(folder / "passes", depends_on, images.survey.fingerprints, nets[0].width, facts)
             passes.append(Pass(f"net {source.name}", nets, one, store))
     run_passes(passes, images, batch=batch, stream=stream)
@@ -128,7 +136,8 @@ def extract(
     if number := unusable.write(folder):
         say(f"{number} images could not be used: {folder / LIST}")
     names = np.array([split.name_of(index) for index in range(split.size)])
-    return Extracted(values, images.survey.labels.astype(np.int64), names, dict(unusable.rows()), number)
+    labels, fingerprints = images.survey.labels.astype(np.int64), images.survey.fingerprints
+    return Extracted(values, labels, names, dict(unusable.rows()), number, fingerprints, tuple(digests))
 
 
 def load_networks(
@@ -139,28 +148,39 @@ def load_networks(
     Raises:
         InputError: if the net cannot be loaded, has no such layer, what its weights want is not known, or a scale is too small.
     """
-    networks = [network.load(source, protocol.layer, device=device) for device in devices]
+    networks = [network.load(source, protocol.layer, pooling=protocol.pooling, device=device) for device in devices]
     for each in _views(source, protocol):
         check_scale(each, networks[0].smallest_input)
     return networks
 
 
-def facts_of(sources: Sequence[Source], protocol: DescriptorProtocol) -> dict:
-    """Returns what a file of descriptors should tell of how they came about, as JSON can write it."""
+def facts_of(sources: Sequence[Source], digests: Sequence[str], protocol: DescriptorProtocol) -> dict:
+    """Returns what a file of descriptors should tell of how they came about, as JSON can write it.
+
+    Args:
+        sources: the nets.
+        digests: of each, `Extracted.digests`.
+        protocol: what a descriptor is.
+    """
     nets = [
         {
             "net": source.arch,
             "path": str(source.path),
-            "sha256": source.digest,
+            "sha256": digest,
             "preprocessing": source.preprocessing,
             "scales": [views.scale for views in _views(source, protocol)],
             "flip": all(views.flip for views in _views(source, protocol)),
         }
-        for source in sources
+        for source, digest in zip(sources, digests, strict=True)
     ]
     flips = {net["flip"] for net in nets}
     flip = flips.pop() if len(flips) == 1 else None  # of all nets, if they agree
-    return dataclasses.asdict(protocol) | {"flip": flip, "nets": nets, "keras_vgg": keras_vgg.__version__}
+    return dataclasses.asdict(protocol) | {
+        "flip": flip,
+        "nets": nets,
+        "keras_vgg": keras_vgg.__version__,
+        "code sha256": digest_of_code(),
+    }
 
 
 def _views(source: Source, protocol: DescriptorProtocol) -> tuple[Views, ...]:

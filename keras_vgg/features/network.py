@@ -25,10 +25,12 @@ class FeatureNetwork:
     Args:
         model: a VGG net with or without its top, whose preprocessing is known.
         layer: name of a layer; `fc1`, `fc2` and `predictions` are looked at densely, as convolutions.
+        pooling: of odd sizes, `"floor"` or `"ceil"`.
         name: what the net is called in messages.
         device: where it computes; by default where TensorFlow would. The model's variables should be there.
 
     Attributes:
+        model: the model, whose variables are shared.
         crop: side of the net's input, which batches are measured by.
         smallest_input: images have at least so many pixels on their shorter side.
         width: channels of the layer: the length of a row of features.
@@ -37,16 +39,26 @@ class FeatureNetwork:
         InputError: if the model has no such layer, or is of another kind.
     """
 
-    def __init__(self, model: keras.Model, layer: str, *, name: str | None = None, device: str | None = None):
+    def __init__(
+        self,
+        model: keras.Model,
+        layer: str,
+        *,
+        pooling: str = "floor",
+        name: str | None = None,
+        device: str | None = None,
+    ):
         has_top = any(isinstance(each, keras.layers.Dense) for each in model.layers)
-        net = to_fully_convolutional(model, share_weights=True) if has_top else model
+        if pooling != "floor" and not has_top:
+            raise InputError(f"`pooling` {pooling} is for nets with their top. Received: {name or model.name}, without.")
+        net = to_fully_convolutional(model, pooling=pooling, share_weights=True) if has_top else model
         before_top = _maps(model)
         known = [each.name for each in net.layers[1:]] if has_top else before_top
         _check_layer(layer, known, name or model.name, has_top)
         self.crop = (model.input_shape[1] if has_top else None) or WITHOUT_TOP
         self.smallest_input = configs.STRIDE if layer in before_top else max(filter(None, model.input_shape[1:3]))
         self._net = up_to_layer(net, layer)
-        self._preprocess, self._device = preprocessing.for_model(model), device
+        self.model, self._preprocess, self._device = model, preprocessing.for_model(model), device
         self.width = self._net.output_shape[-1]
         # Signatures without sizes: one graph for images of every shape.
         self._functions = {
@@ -63,7 +75,7 @@ class FeatureNetwork:
         return over_flips(functools.partial(mean_over_places, self._net, self._preprocess), images, flip)
 
 
-def load(source: Source, layer: str, *, device: str | None = None) -> FeatureNetwork:
+def load(source: Source, layer: str, *, pooling: str = "floor", device: str | None = None) -> FeatureNetwork:
     """Loads a net onto a device for the features of one of its layers.
 
     Raises:
@@ -71,7 +83,7 @@ def load(source: Source, layer: str, *, device: str | None = None) -> FeatureNet
     """
     model = source.load_model(device)
     with tf.device(device):
-        return FeatureNetwork(model, layer, name=str(source.path), device=device)
+        return FeatureNetwork(model, layer, pooling=pooling, name=str(source.path), device=device)
 
 
 def _maps(model: keras.Model) -> list[str]:

@@ -70,11 +70,12 @@ def open_data(task: Task, *, stream=None) -> Data:
     return dataclasses.replace(_without(data, task.leave_out)[0], notes=opened.notes)
 
 
-def open_files(paths: Sequence[str | pathlib.Path], task: Task) -> tuple[Data, np.ndarray, np.ndarray, dict]:
+def open_files(paths: Sequence[str | pathlib.Path], task: Task) -> tuple[Data, np.ndarray, np.ndarray, np.ndarray | None, dict]:
     """Reads descriptors that `keras_vgg.extract` wrote.
 
     Returns:
-        What they show, the descriptors `(N, D)` float32, the images' names `(N,)` str, and what the files tell of themselves, all
+        What they show, the descriptors `(N, D)` float32, the images' names `(N,)` str, their fingerprints
+        `(N,)` int64 (`None` if a file of an earlier version has none), and what the files tell of themselves, all
         of it joined by `joining.join`.
 
     Raises:
@@ -90,7 +91,8 @@ def open_files(paths: Sequence[str | pathlib.Path], task: Task) -> tuple[Data, n
     whole = join(read, told)
     data = Data(whole.labels, whole.split, whole.labels >= 0, whole.classes, told)
     data, kept = _without(data, task.leave_out)
-    return data, whole.features[kept], whole.images[kept], whole.facts
+    fingerprints = whole.fingerprints if whole.fingerprints is None else whole.fingerprints[kept]
+    return data, whole.features[kept], whole.images[kept], fingerprints, whole.facts
 
 
 def with_descriptors(data: Data, values: np.ndarray, names: np.ndarray, problems: Mapping[str, str]) -> Data:

@@ -1,6 +1,7 @@
 """Several files of descriptors as one."""
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Sequence
 
@@ -31,26 +32,42 @@ def _made(content: DescriptorFile) -> str:
     """How descriptors came about: those made alike can be compared."""
     flip = {"flip": content.facts.get("flip")}  # of all nets, where a file does not say it of each
     nets = [flip | {name: value for name, value in net.items() if name != "path"} for net in content.facts.get("nets", [])]
-    return json.dumps([nets, *(content.facts.get(name) for name in ("layer", "flip", "combine", "normalize"))])
+    told = [content.facts.get(name) for name in ("layer", "flip", "combine", "normalize")]
+    return json.dumps([nets, *told, content.facts.get("pooling", "floor")])
 
 
 def _one_after_another(read: Sequence[DescriptorFile], told: str) -> DescriptorFile:
     if len({(each.classes, each.features.shape[1]) for each in read}) > 1:
         raise InputError(f"Files of descriptors must agree in classes and length. Received: {told}.")
-    names = np.concatenate([each.images for each in read])
-    if len(read) > 1 and len(set(names)) < len(names):
+    if any(_are_same_images(one, other) for one, other in itertools.combinations(read, 2)):
         raise InputError(f"Files of descriptors made in the same way must be of different images. Received: {told} with the same.")
     filled = [_filled(each) for each in read]
-    labels, parts, images, features = (
-        np.concatenate([getattr(each, name) for each in filled]) for name in ("labels", "split", "images", "features")
-    )
+    names = ["labels", "split", "images", "features"]
+    names += ["fingerprints"] if all(each.fingerprints is not None for each in filled) else []
+    whole = {"fingerprints": None} | {name: np.concatenate([getattr(each, name) for each in filled]) for name in names}
     facts = filled[0].facts | {"problems": _problems(filled)}
-    return dataclasses.replace(filled[0], features=features, labels=labels, images=images, split=parts, facts=facts, places=None)
+    return dataclasses.replace(filled[0], **whole, facts=facts, places=None)
+
+
+def _are_same_images(one: DescriptorFile, other: DescriptorFile) -> bool:
+    """Whether most of the images of one file are in another, by content; by name, as in files of earlier versions, whether any is.
+
+    A few photographs that a data set has twice, under two names, are no mistake of whoever gives the files.
+    """
+    if one.fingerprints is None or other.fingerprints is None:
+        return bool(set(one.images) & set(other.images))
+    shared = np.isin(one.fingerprints, other.fingerprints).sum()
+    return bool(2 * shared > min(len(one.fingerprints), len(other.fingerprints)))
 
 
 def _stacked(read: Sequence[DescriptorFile], told: str) -> DescriptorFile:
     filled = [_filled(each) for each in read]
-    same = {(each.classes, each.labels.tobytes(), tuple(each.images), tuple(each.split)) for each in filled}
+    known = all(each.fingerprints is not None for each in filled)  # whatever the images are called
+    told_by = [each.fingerprints.tolist() if known else each.images.tolist() for each in filled]
+    same = {
+        (each.classes, each.labels.tobytes(), tuple(images), tuple(each.split))
+        for each, images in zip(filled, told_by, strict=True)
+    }
     if len(same) > 1:
         raise InputError(
             f"Files of descriptors that were made in different ways are stacked, for which they must be of the same images. "
@@ -86,5 +103,6 @@ def _filled(content: DescriptorFile) -> DescriptorFile:
         labels=spread(content.labels.astype(np.int64), -1),
         images=spread(content.images, ""),
         split=spread(split, ""),
+        fingerprints=None if content.fingerprints is None else spread(content.fingerprints, 0),
         places=None,
     )

@@ -19,8 +19,14 @@ TITLES = {
     "mean_ap_area": "mAP (area)",
 }
 
-_IDENTITY = ("net", "data", "layer", "Q", "combined", "descriptor", "protocol", "seed", "train images", "measure")
-"""What tells one measurement from another."""
+_NAMED = ("net", "weights", "data", "layer", "Q", "combined", "descriptor", "protocol", "seed", "train images", "measure")
+"""What stands beside each class' figures, for people."""
+
+_BEFORE = tuple(name for name in _NAMED if name != "weights")
+"""What told one measurement from another in earlier versions, which knew neither weights nor images."""
+
+_IDENTITY = ("nets sha256", "images sha256", *(name for name in _BEFORE if name not in ("net", "data")))
+"""What does now; what nets and data are called does not matter."""
 
 
 def lines_of(outcomes: Sequence[Outcome], facts: dict, paper: dict, classes: Sequence[str]) -> list[dict]:
@@ -70,7 +76,10 @@ def format_table(lines: Sequence[dict]) -> str:
     """Returns the table for people, in percent."""
     rows = []
     for line in lines:
-        row = {name: line[name] for name in ("net", "data", "protocol", "Q", "combined", "descriptor", "C", "measure")}
+        row = {
+            name: line.get(name, "")
+            for name in ("net", "weights", "data", "protocol", "Q", "combined", "descriptor", "C", "measure")
+        }
         if ", " not in line["Q"]:
             row["combined"] = ""  # says nothing of a single scale
         row["ours"] = _shown(line["value"], line["deviation"])
@@ -88,7 +97,7 @@ def write(folder: pathlib.Path, lines: Sequence[dict]) -> None:
     table = pd.DataFrame(every).drop(columns="by class")
     files.write_text(folder / "table.csv", table.to_csv(index=False))
     of_classes = [
-        {name: line[name] for name in _IDENTITY} | {"class": name, "value": value}
+        {name: line.get(name, "") for name in _NAMED} | {"class": name, "value": value}
         for line in every
         for name, value in line["by class"].items()
     ]
@@ -96,7 +105,8 @@ def write(folder: pathlib.Path, lines: Sequence[dict]) -> None:
 
 
 def _identity(line: dict) -> tuple:
-    return tuple(line[name] for name in _IDENTITY)
+    is_known = line.get("nets sha256") and line.get("images sha256")
+    return tuple(line[name] for name in (_IDENTITY if is_known else _BEFORE))
 
 
 def _read(path: pathlib.Path) -> list[dict]:
@@ -104,7 +114,7 @@ def _read(path: pathlib.Path) -> list[dict]:
         lines = json.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else []
     except ValueError as error:
         raise InputError(f"Expected the table of earlier measurements. Received: {path} ({error}); mend or remove it.") from error
-    return [line for line in lines if {*_IDENTITY, "by class"} <= set(line)]  # of other versions there may be others
+    return [line for line in lines if {*_BEFORE, "by class"} <= set(line)]  # of other versions there may be others
 
 
 def _shown(value: float | None, deviation: float | None) -> str:

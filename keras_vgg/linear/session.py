@@ -9,6 +9,7 @@ import pandas as pd
 
 from keras_vgg import files
 from keras_vgg.evaluation.evaluator import BATCH
+from keras_vgg.evaluation.identity import digest_of_images, short
 from keras_vgg.evaluation.source import Source
 from keras_vgg.features.extraction import extract, facts_of, load_networks
 from keras_vgg.linear import protocols, report, squared_hinge, svm
@@ -72,7 +73,8 @@ def evaluate(
         # What `extract` would say of images that cannot be used is said below, of all data in one list.
         options = {"batch": settings.batch, "devices": settings.devices, "say": lambda line: None, "stream": stream}
         found = extract(data.split, nets, descriptor, folder / "features", known=data.survey, **options)
-        told = _told(" & ".join(row.models), row.data, facts_of(nets, descriptor))
+        images = digest_of_images(found.fingerprints, data.labels)
+        told = _told(" & ".join(row.models), row.data, facts_of(nets, found.digests, descriptor), images)
         return _Described(data, found.values, found.names, found.problems, told, found.discard)
 
     return _evaluate(tasks, rows, describe, folder, settings, say)
@@ -82,9 +84,13 @@ def evaluate_files(
     paths: Sequence[str], task: Task, folder: pathlib.Path, settings: Settings = Settings(), *, say: Callable[[str], None] = print
 ) -> list[dict]:
     """`evaluate` for descriptors that `keras_vgg.extract` wrote, one task's."""
-    data, values, names, facts = open_files(paths, task)
+    data, values, names, fingerprints, facts = open_files(paths, task)
+    if fingerprints is None:
+        say("descriptors of an earlier version do not say of which images they are: they are compared by name")
     say(f"data: {data.description}, {len(values)} images, {len(data.classes)} classes")
-    told = _told(" & ".join(net["net"] for net in facts.get("nets", [])), data.description, facts)
+    net = " & ".join(net["net"] for net in facts.get("nets", []))
+    images = "" if fingerprints is None else digest_of_images(fingerprints, data.labels)
+    told = _told(net, data.description, facts, images)
     described = _Described(data, values, names, facts.get("problems", {}), told)
     return _evaluate({data.description: task}, [Row(data.description, ())], lambda row: described, folder, settings, say)
 
@@ -101,16 +107,26 @@ class _Described:
     discard: Callable[[], None] = lambda: None
 
 
-def _told(net: str, data: str, facts: dict) -> dict[str, str]:
+def _told(net: str, data: str, facts: dict, images: str = "") -> dict[str, str]:
     """Returns a table's first columns from what is known of descriptors (`facts_of`); of a file that may be nothing."""
     nets = facts.get("nets", [])
     scales = ", ".join(map(str, dict.fromkeys(scale for each in nets for scale in each["scales"])))
-    told = {"net": net, "data": data, "layer": facts.get("layer", ""), "Q": scales, "combined": facts.get("combine", "")}
+    digests = " + ".join(each.get("sha256", "") for each in nets)
+    told = {
+        "net": net,
+        "weights": short(digests),
+        "data": data,
+        "layer": facts.get("layer", ""),
+        "Q": scales,
+        "combined": facts.get("combine", ""),
+    }
     unflipped = [each["net"] for each in nets if each.get("flip", facts.get("flip")) is False]
     of_which = f" of {', '.join(unflipped)}" if len(unflipped) < len(nets) else ""
     descriptor = [f"no flip{of_which}"] if unflipped else []
     descriptor += ["not of length one"] if facts.get("normalize") is False else []
-    return told | {"descriptor": ", ".join(descriptor)}
+    descriptor += [f"{facts['pooling']} pooling"] if facts.get("pooling", "floor") != "floor" else []
+    identity = {"nets sha256": digests, "images sha256": images, "code sha256": facts.get("code sha256", "")}
+    return told | {"descriptor": ", ".join(descriptor)} | identity
 
 
 def _evaluate(tasks, rows, describe, folder, settings: Settings, say) -> list[dict]:

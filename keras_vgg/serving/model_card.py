@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import keras_vgg
 from keras_vgg.errors import InputError
+from keras_vgg.evaluation.identity import digest_of_net, short
 from keras_vgg.evaluation.network import Network
 from keras_vgg.evaluation.source import Source
 from keras_vgg.preprocessing import Preprocessing
@@ -19,6 +20,7 @@ from keras_vgg.weights import download
 
 NOT_STATED = "not stated"
 _EVALUATION_TABLE = "table.json"
+_NETS = "nets sha256"
 
 
 def model_card(
@@ -39,12 +41,13 @@ def model_card(
         preprocessing: what its weights want.
         labels: class names.
         source: where it came from, if from a run folder or file.
-        evaluation: folder of `keras_vgg.evaluate` that tested this net; its rows go on the card as they are.
+        evaluation: folder of `keras_vgg.evaluate` that tested this net; its rows of these very weights go on the card as they are.
         licence: of the weights; by default that of the public weights, if these are some.
 
     Raises:
-        InputError: if `evaluation` has no table.
+        InputError: if `evaluation` has no table, or no row of these very weights alone.
     """
+    digest = digest_of_net(network.model)
     public = download.recognise(source.file) if source else None
     folder = source.file.parent if source else None
     run = folder if folder and (folder / "recipe.toml").exists() else None
@@ -56,7 +59,7 @@ def model_card(
             "parameters": network.model.count_params(),
             "input": f"{network.crop}x{network.crop} in training",
             "precision": network.model.layers[-2].compute_dtype,
-            "weights_sha256": source and source.digest,
+            "sha256": digest,
             "origin": public and public.source,
         },
         "classes": list(labels),
@@ -67,7 +70,7 @@ def model_card(
         "errors": {
             "in_training": run and _summary(run),
             "published": public and {"top1": public.top1, "top5": public.top5, "protocol": public.protocol, "unit": "% correct"},
-            "evaluation": evaluation and read_table(evaluation),
+            "evaluation": evaluation and rows_of(evaluation, digest),
         },
         "licence": licence or (public.licence if public else NOT_STATED),
         "made_with": {"keras_vgg": keras_vgg.__version__, "tensorflow": tf.__version__, "keras": keras.__version__},
@@ -92,6 +95,26 @@ def read_table(folder: str | pathlib.Path) -> list[dict]:
         raise InputError(
             f"`evaluation` must be a folder of keras_vgg.evaluate with its {path.name}. Received: {folder} ({error})."
         ) from error
+
+
+def rows_of(folder: str | pathlib.Path, digest: str) -> list[dict]:
+    """Returns the rows of one net among those that `keras_vgg.evaluate` left in a folder.
+
+    Args:
+        folder: where they are.
+        digest: the net's, of `identity.digest_of_net`: what nets are called says nothing.
+
+    Raises:
+        InputError: if there are none.
+    """
+    rows = read_table(folder)
+    if found := [row for row in rows if row.get(_NETS) == digest]:
+        return found
+    known = {f"{row['net']} ({short(row[_NETS])})" if row.get(_NETS) else f"{row['net']} (of an earlier version)" for row in rows}
+    raise InputError(
+        f"`evaluation` must be a folder with figures of these very weights ({short(digest)}), alone. "
+        f"Received: {folder}, with those of {', '.join(sorted(known))}; test these weights into it, or leave it out."
+    )
 
 
 def _summary(run: pathlib.Path) -> dict | None:

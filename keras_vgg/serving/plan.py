@@ -43,7 +43,7 @@ def plan_export(
     *,
     dense: bool = True,
     scales: Sequence[int] | None = None,
-    flip: bool = False,
+    flip: bool | None = None,
     top_k: int = 5,
     labels: Sequence[str] | str | pathlib.Path | None = None,
     features: str = "fc2",
@@ -70,6 +70,8 @@ def plan_export(
         network = source.load(average=average, pooling=pooling)
     scales = tuple(dict.fromkeys(scales or (_default_scale(source, network),)))
     _check_scales(scales, dense, network.crop)
+    if flip is None:
+        flip = source.flip if source else True  # as in a test
     protocol = Protocol(dense, scales, flip, min(top_k, network.classes), features)
     names = _own_labels(source, network) if given is None else given
     _check_labels(names, network.classes, "classes.txt of the run" if given is None else "`labels`")

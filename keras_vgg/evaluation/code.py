@@ -1,0 +1,69 @@
+"""A digest of the code that makes rows of images, so that what is kept is not taken for what other code would make."""
+
+import ast
+import functools
+import hashlib
+import importlib.util
+
+import keras
+import tensorflow as tf
+
+_ROOTS = ("keras_vgg.evaluation.evaluator", "keras_vgg.evaluation.network", "keras_vgg.features.network")
+"""What looks at images; whatever of the package they import counts too."""
+
+_APART = {"keras_vgg", "keras_vgg.errors", "keras_vgg.files", "keras_vgg.progress", "keras_vgg.evaluation.source",
+          "keras_vgg.evaluation.store"}  # fmt: skip
+"""What pixels and rows do not depend on: behind `source` lie weights, whose tensors have a digest of their own."""
+
+
+@functools.cache
+def digest_of_code() -> str:
+    """Returns the SHA-256, in hexadecimal, of the modules that make pixels and rows, and of TensorFlow's and Keras' versions.
+
+    Of a module its syntax counts, not its comments, docstrings and layout. Read once in a process.
+    """
+    whole = hashlib.sha256(f"{tf.__version__} {keras.__version__}".encode())
+    for name, tree in sorted(modules().items()):
+        whole.update(f"{name} {ast.dump(without_docstrings(tree))}".encode())
+    return whole.hexdigest()
+
+
+def modules() -> dict[str, ast.Module]:
+    """Returns `{dotted name: syntax tree}` of the modules that count."""
+    found, wanted = {}, list(_ROOTS)
+    while wanted:
+        name = wanted.pop()
+        if name in found or name in _APART:
+            continue
+        found[name] = ast.parse(importlib.util.find_spec(name).loader.get_source(name))
+        wanted += _imported(found[name])
+    return found
+
+
+def without_docstrings(tree: ast.AST) -> ast.AST:
+    """Takes docstrings, and other texts that are statements, out of a tree, and returns it."""
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [each for each in body if not _is_text(each)]
+    return tree
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _imported(tree: ast.Module) -> list[str]:
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names] + [node.module]
+    return [name for name in names if name.startswith("keras_vgg.") and _is_module(name)]
+
+
+def _is_module(name: str) -> bool:
+    parent = importlib.util.find_spec(name.rpartition(".")[0])
+    if parent is None or parent.submodule_search_locations is None:
+        return False  # what a module defines, not a module of a package
+    return importlib.util.find_spec(name) is not None
