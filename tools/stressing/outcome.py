@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pandas as pd
 
-_CLOCKS = {"seconds", "images_per_second", "images/s", "made_at", "date_saved"}
+_CLOCKS = {"seconds", "images_per_second", "images/s", "made_at", "date_saved", "shared_object_id"}  # the last: an address
 _LEFT = (".writing-", ".fetching-", "tmp", ".tmp")
 _UNSTEADY = ("tensorboard/", ".lock", ".seconds.npy", "saved_model.pb", "fingerprint.pb")
 """Files whose bytes differ between equal runs: clocks, names of events, the order in which graphs are written."""
