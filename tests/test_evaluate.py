@@ -167,7 +167,8 @@ def test_a_recipe_whose_models_are_said(here, tmp_path, capsys):
     assert lines.net.tolist() == ["D/jitter + E/384", "E/384"]
     assert lines.Q.tolist() == ["36, 40 + 36", "36"]
     assert lines["paper top-1"].tolist() == ["24.4", ""]
-    first, second = (line for line in capsys.readouterr().out.splitlines() if "E/384" in line)
+    said, first, second = (line for line in capsys.readouterr().out.splitlines() if "E/384" in line)
+    assert said.endswith(", known from the file")
     assert "24.4 / 7.1" in first
     assert "24.4" not in second
 

@@ -131,7 +131,8 @@ def test_a_broken_image_is_told_and_the_others_are_printed(here, run, capsys):
     assert predict.main([".", "--model", str(run), "--json"]) == 2
     captured = capsys.readouterr()
     assert [json.loads(line)["image"] for line in captured.out.splitlines()] == sorted(NAMES)
-    told = captured.err.splitlines()
+    said, *told = captured.err.splitlines()
+    assert said.startswith("preprocessing: ")
     assert len(told) == 3
     for line, name in zip(sorted(told), ("broken.jpg", "empty.jpg", "notes.txt"), strict=True):
         assert line.startswith(f"Expected an image. Received: {name} (")

@@ -93,6 +93,7 @@ def open_weights(
     variables = {
         key: _variable(key, array, content.arrays[array], match.scheme.keras_layout, places) for key, array in match.arrays.items()
     }
+    beside = read_classes(path)
     wants, origin = _preprocessing(kind, content, variables["block1_conv1", "kernel"])
     return WeightFile(
         path=path,
@@ -104,7 +105,7 @@ def open_weights(
         variables=variables,
         preprocessing=wants,
         origin=origin,
-        classes=read_classes(path) or content.classes,
+        classes=content.classes if beside is None else beside,
     )
 
 
