@@ -487,7 +487,7 @@ def test_every_kind_of_file_gives_the_same(kind, whole):
     model = VGG11(weights=str(path), input_shape=(64, 64, 3), classes=10)
     assert_same(model(whole.batch), whole.outputs)
     assert_same(VGG11(weights=path, include_top=False)(whole.batch), whole.feature_map)
-    assert preprocessing.for_model(model) == (TORCH if kind == ".pth" else CUSTOM)
+    assert preprocessing.for_model(model) == CUSTOM
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -772,7 +772,7 @@ def is_unknown(model):
         ("net.weights.h5", CUSTOM),
         ("net.h5", CUSTOM),  # wins over the custom of its kind
         ("net.safetensors", CUSTOM),
-        ("net.pth", TORCH),  # has no place to say otherwise
+        ("net.pth", CUSTOM),
         ("plain.h5", CAFFE),
         ("plain.keras", None),
     ],
@@ -809,7 +809,7 @@ def test_known_is_forgotten_with_the_weights(bare):
     model = VGG11(weights=bare / "net.keras", include_top=False)
     part = keras.Model(model.input, model.get_layer("block1_pool").output)
     loading.load_weights(model, bare / "net.pth")
-    assert preprocessing.for_model(part) == TORCH
+    assert preprocessing.for_model(part) == CUSTOM
     loading.load_weights(model, bare / "plain.keras")
     assert is_unknown(model)
     assert is_unknown(part)

@@ -14,7 +14,21 @@ import pytest
 import keras_vgg
 
 PACKAGE = pathlib.Path(keras_vgg.__file__).parent
-PLUMBING = {"cli", "files", "huge_pages", "image_files", "picture", "progress", "randomness", "streams", "xla"}
+PLUMBING = {
+    *(
+        "cli",
+        "files",
+        "huge_pages",
+        "image_files",
+        "input_layers",
+        "leftovers",
+        "picture",
+        "progress",
+        "randomness",
+        "streams",
+        "xla",
+    )
+}
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__") for path in PACKAGE.rglob("*.py")
 )

@@ -48,8 +48,9 @@ def test_damaged_files_are_read_or_refused(tmp_path):
 def test_crashes_hangs_and_memory_are_put_down_to_their_trial_and_the_others_go_on(tmp_path, monkeypatch):
     from stressing import batches
 
-    monkeypatch.setattr(batches, "LONGEST", 0.5)
-    monkeypatch.setattr(batches, "MOST_MEMORY", 2**29)
+    monkeypatch.setattr(batches, "LONGEST", 4.0)  # a gigabyte takes a second to fill
+    here = batches._resident(os.getpid(), "VmRSS")  # which forked children start with
+    monkeypatch.setattr(batches, "MOST_MEMORY", here + 2**29)
     found = {}
     trials = ["whole", "crash", "whole too", "hang", "memory", "traceback", "the last"]
     batches.run(trials, lambda: misbehave, lambda trial, outcome, told: found.update({trial: outcome}), folder=tmp_path, size=3)
