@@ -40,14 +40,11 @@ def _is_dead(path: pathlib.Path, name: str, seconds: float) -> bool:
     said = _OWNER.match(name)
     if not said or said[1] != _where() or not int(said[3]):
         return time.time() - _last_change(path) > seconds
+    import psutil
+
     process = int(said[2])
-    try:
-        os.kill(process, 0)  # sends nothing
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # somebody else's
-        pass
-    return _began(process) not in (0, int(said[3]))  # another one, which has got the number
+    # Its start in ticks and not `psutil`'s `create_time`, which moves with the clock: another one may have got the number.
+    return not psutil.pid_exists(process) or _began(process) not in (0, int(said[3]))
 
 
 def _last_change(path: pathlib.Path) -> float:

@@ -8,7 +8,7 @@ to do, instead of being decoded wrongly.
 
 import tensorflow as tf
 
-from keras_vgg.data import gif, image_headers
+from keras_vgg.data import image_headers
 from keras_vgg.data.image_headers import FORMATS
 
 MAX_CANVAS = 2**26
@@ -57,13 +57,16 @@ def refusal(encoded):
     Args:
         encoded: scalar string, any bytes.
     """
-    number = image_headers.image_format(encoded)
-    of_format = {"JPEG": _refused_jpeg, "GIF": _refused_gif, "BMP": _refused_bmp, "WebP": _refused_webp}
+    number, size = image_headers.image_format(encoded), image_headers.announced_size(encoded)
+    of_format = {"JPEG": _refused_jpeg, "BMP": _refused_bmp, "WebP": _refused_webp}
     branches = [_unknown, *(of_format.get(name, _nothing) for name in FORMATS)]
     reason = tf.switch_case(number + 1, [lambda branch=branch: branch(encoded) for branch in branches])
-    has_size = tf.reduce_min(image_headers.announced_size(encoded)) > 0
-    sizeless = "damaged, truncated or in too many parts: no size can be found in it"
-    return tf.where(tf.logical_or(reason != "", has_size), reason, sizeless)
+    is_huge_gif = tf.logical_and(number == FORMATS.index("GIF"), tf.reduce_prod(tf.minimum(size, 2**30)) > MAX_CANVAS)
+    return _first_that_applies(
+        (reason != "", reason),
+        (is_huge_gif, f"a GIF of more than {MAX_CANVAS:,} pixels: save it as PNG"),
+        (tf.reduce_min(size) <= 0, "damaged, truncated or in too many parts: no size can be found in it"),
+    )
 
 
 def damage(encoded):
@@ -88,11 +91,6 @@ def _refused_jpeg(encoded):
     is_cmyk = image_headers.count_channels(encoded) == 4
     has_mark = tf.cond(is_cmyk, lambda: tf.size(tf.strings.split(encoded, b"\xff\xee\0\x0eAdobe")) > 1, lambda: True)
     return _first_that_applies((tf.logical_not(has_mark), "a CMYK JPEG without Adobe's mark: save it as RGB"))
-
-
-def _refused_gif(encoded):
-    size = tf.cast(gif.first_frame(encoded).size, tf.int64)
-    return _first_that_applies((tf.reduce_prod(size) > MAX_CANVAS, f"a GIF of more than {MAX_CANVAS:,} pixels: save it as PNG"))
 
 
 def _refused_bmp(encoded):

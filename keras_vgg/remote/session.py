@@ -223,8 +223,8 @@ class Session:
             self._transport.states()
         except AwayError:
             return False
-        except RefusedError:
-            pass
+        except RefusedError:  # an answer, too
+            return True
         return True
 
     def _look_again(self) -> None:
