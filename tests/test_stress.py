@@ -66,7 +66,9 @@ def misbehave(trial):
     if trial == "hang":
         time.sleep(60)
     if trial == "memory":
-        len(b"x" * 2**30)
+        from stressing import batches
+
+        len(b"x" * (batches.MOST_MEMORY + 2**28))  # whatever a forked child starts with: file-backed pages it may not have
     if trial == "traceback":
         raise KeyError(trial)
     return "read"
