@@ -55,7 +55,7 @@ def test_window_of_a_jpeg_is_that_of_pillows_whole_image(options, box):
     encoded = encode(**options)
     top, left, height, width = box
     expected = with_pillow(encoded)[top : top + height, left : left + width]
-    np.testing.assert_array_equal(decoding.decode_jpeg_window(encoded, tf.constant(box)), expected)
+    np.testing.assert_array_equal(decoding.decode_jpeg_window(encoded, tf.constant(box), WIDTH), expected)
 
 
 @pytest.mark.parametrize("reduction", [2, 4, 8])
@@ -65,5 +65,5 @@ def test_window_of_a_reduced_jpeg_is_that_of_the_whole_reduced_image(options, re
     whole = decoding.decode_jpeg(encoded, reduction).numpy()
     height, width = whole.shape[:2]
     for top, left, bottom, right in [(0, 0, height, width), (1, 2, height - 2, width - 3), (3, 5, height, width)]:
-        pixels = decoding.decode_jpeg_window(encoded, tf.constant([top, left, bottom - top, right - left]), reduction)
+        pixels = decoding.decode_jpeg_window(encoded, tf.constant([top, left, bottom - top, right - left]), WIDTH, reduction)
         np.testing.assert_array_equal(pixels, whole[top:bottom, left:right])

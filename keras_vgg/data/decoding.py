@@ -5,6 +5,8 @@ were trained. TensorFlow's default is a fast one, which is darker by a grey leve
 libjpeg's triangle filter, which is the default of all of them; truncated files are refused.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from keras_vgg.data import formats, gif
@@ -13,6 +15,8 @@ from keras_vgg.data.reading import attempt
 _JPEG = {"channels": 3, "dct_method": "INTEGER_ACCURATE", "fancy_upscaling": True, "try_recover_truncated": False}
 
 
+# Traced and optimized once: most images are JPEGs, and every graph that decodes holds the rest several times.
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False, experimental_attributes={"_noinline": True})
 def decode_image(encoded):
     """Decodes a whole image.
 
@@ -25,29 +29,32 @@ def decode_image(encoded):
     Raises:
         tf.errors.InvalidArgumentError: for bytes that are no whole image, or one that `formats.refusal` refuses.
     """
-    return decode_accepted(or_reason(encoded))
-
-
-def or_reason(encoded):
-    """Returns an image as it is, or in its place the reason why it is refused, which is no image, so that decoding it raises.
-
-    Once for each image: what it adds to a graph would else be there for each way of decoding.
-    """
-    # Of PNGs, and of JPEGs that are not of four inks, none is refused.
+    # Of PNGs none is refused.
     is_png = tf.strings.substr(encoded, 0, 4) == b"\x89PNG"
-    is_taken = tf.cond(tf.io.is_jpeg(encoded), lambda: tf.io.extract_jpeg_shape(encoded)[2] != 4, lambda: is_png)
-
-    def look():
-        reason = formats.refusal(encoded)
-        return tf.where(reason == "", encoded, reason)
-
-    return tf.cond(is_taken, lambda: encoded, look)
-
-
-def decode_accepted(encoded):
-    """Decodes a whole image that `or_reason` has let through: `(height, width, 3)` uint8, RGB."""
+    reason = tf.cond(is_png, lambda: tf.constant(""), lambda: formats.refusal(encoded))
+    encoded = tf.where(reason == "", encoded, reason)  # the reason is no image, so that decoding it raises
     # `tf.io.decode_image` takes no `dct_method`.
     return tf.cond(tf.io.is_jpeg(encoded), lambda: decode_jpeg(encoded), lambda: _decode_other(encoded))
+
+
+def by_kind(encoded, of_jpeg: Callable, of_pixels: Callable):
+    """Takes JPEGs, of which parts can be decoded, in one way, and whatever else is decoded whole in another.
+
+    Args:
+        encoded: as for `decode_image`.
+        of_jpeg: called with `[height, width]`, int32, of a JPEG in greys or in three colours, none of which is refused.
+        of_pixels: called with the pixels of another image, `(height, width, 3)` uint8, RGB.
+
+    Returns:
+        What the one or the other returns.
+
+    Raises:
+        tf.errors.InvalidArgumentError: as `decode_image`.
+    """
+    # A header is read once for each image, and nothing else is looked at in the usual case.
+    shape = tf.cond(tf.io.is_jpeg(encoded), lambda: tf.io.extract_jpeg_shape(encoded), lambda: tf.zeros([3], tf.int32))
+    is_usual = tf.reduce_any(shape[2] == [1, 3])
+    return tf.cond(is_usual, lambda: of_jpeg(shape[:2]), lambda: of_pixels(decode_image(encoded)))
 
 
 def decode_jpeg(encoded, reduction: int = 1):
@@ -55,12 +62,13 @@ def decode_jpeg(encoded, reduction: int = 1):
     return tf.io.decode_jpeg(encoded, ratio=reduction, **_JPEG)
 
 
-def decode_jpeg_window(encoded, window, reduction: int = 1):
+def decode_jpeg_window(encoded, window, image_width, reduction: int = 1):
     """Decodes a part of a JPEG, to the pixels that the whole image has there.
 
     Args:
         encoded: scalar string, a JPEG.
         window: int32 `[top, left, height, width]` in pixels of the reduced image.
+        image_width: int32, in pixels of the image itself.
         reduction: 1, 2, 4 or 8.
 
     Returns:
@@ -69,9 +77,8 @@ def decode_jpeg_window(encoded, window, reduction: int = 1):
     # Chroma of half the resolution is upsampled without what lies left and right of a window, which makes its outer columns
     # others than the whole image's: so a column more is decoded on either side, where there is one.
     top, left, height, width = tf.unstack(window)
-    image_width = -(-tf.io.extract_jpeg_shape(encoded)[1] // reduction)
     before = tf.minimum(left, 1)
-    after = tf.clip_by_value(image_width - left - width, 0, 1)
+    after = tf.clip_by_value(-(-image_width // reduction) - left - width, 0, 1)
     wider = tf.stack([top, left - before, height, before + width + after])
     return tf.io.decode_and_crop_jpeg(encoded, wider, ratio=reduction, **_JPEG)[:, before : before + width]
 

@@ -79,36 +79,31 @@ def decode_view(encoded, scale, top, left, mirrored, crop: int):
         tf.errors.InvalidArgumentError: for bytes that are no whole image, or one that `formats.refusal` refuses. A JPEG that
             breaks off below the crop is not noticed: decoding ends there, and the pixels are right.
     """
-    encoded = decoding.or_reason(encoded)
-    pixels = tf.cond(
-        tf.io.is_jpeg(encoded),
-        lambda: _jpeg_window(encoded, scale, top, left, crop),
-        lambda: _other_window(encoded, scale, top, left, crop),
+    pixels = decoding.by_kind(
+        encoded,
+        lambda size: _window_of_jpeg(encoded, size, window(size[0], size[1], scale, top, left, crop), crop),
+        lambda pixels: _window_of_pixels(pixels, scale, top, left, crop),
     )
     pixels = tf.cond(mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels)
     return tf.ensure_shape(pixels, [crop, crop, 3])
 
 
-def _jpeg_window(encoded, scale, top, left, crop):
-    shape = tf.io.extract_jpeg_shape(encoded)
-    box = window(shape[0], shape[1], scale, top, left, crop)
-
+def _window_of_jpeg(encoded, size, box, crop):
     def decode_reduced(reduction):
         # The decoder counts a window in pixels of the reduced image.
-        size = tf.maximum(box[2:] // reduction, 1)
-        reduced = tf.concat([(box[:2] + reduction // 2) // reduction, size], axis=0)
-        return lambda: decoding.decode_jpeg_window(encoded, reduced, reduction)
+        sides = tf.maximum(box[2:] // reduction, 1)
+        reduced = tf.concat([(box[:2] + reduction // 2) // reduction, sides], axis=0)
+        return lambda: decoding.decode_jpeg_window(encoded, reduced, size[1], reduction)
 
     # The largest reduction that leaves at least the pixels of the crop.
     branch = tf.reduce_sum(tf.cast(tf.reduce_min(box[2:]) // crop >= tf.constant(_REDUCTIONS[1:]), tf.int32))
     return _resize(tf.switch_case(branch, [decode_reduced(reduction) for reduction in _REDUCTIONS]), [crop, crop])
 
 
-def _other_window(encoded, scale, top, left, crop):
-    image = decoding.decode_accepted(encoded)
-    shape = tf.shape(image)
+def _window_of_pixels(pixels, scale, top, left, crop):
+    shape = tf.shape(pixels)
     box = window(shape[0], shape[1], scale, top, left, crop)
-    return _resize(tf.slice(image, tf.concat([box[:2], [0]], 0), tf.concat([box[2:], [3]], 0)), [crop, crop])
+    return _resize(tf.slice(pixels, tf.concat([box[:2], [0]], 0), tf.concat([box[2:], [3]], 0)), [crop, crop])
 
 
 def encoded_size(encoded):
@@ -117,12 +112,7 @@ def encoded_size(encoded):
     Raises:
         tf.errors.InvalidArgumentError: for bytes that are no image.
     """
-    encoded = decoding.or_reason(encoded)
-    return tf.cond(
-        tf.io.is_jpeg(encoded),
-        lambda: tf.io.extract_jpeg_shape(encoded)[:2],
-        lambda: tf.shape(decoding.decode_accepted(encoded))[:2],
-    )
+    return decoding.by_kind(encoded, lambda size: size, lambda pixels: tf.shape(pixels)[:2])
 
 
 def decode_whole(encoded, size):
@@ -138,14 +128,13 @@ def decode_whole(encoded, size):
     Raises:
         tf.errors.InvalidArgumentError: for bytes that are no whole image.
     """
-    encoded = decoding.or_reason(encoded)
 
-    def reduced_jpeg():
-        fits = tf.io.extract_jpeg_shape(encoded)[:2] // size  # the largest reduction that leaves at least the pixels wanted
+    def of_jpeg(jpeg_size):
+        fits = jpeg_size // size  # the largest reduction that leaves at least the pixels wanted
         branch = tf.reduce_sum(tf.cast(tf.reduce_min(fits) >= tf.constant(_REDUCTIONS[1:]), tf.int32))
         return tf.switch_case(branch, [lambda ratio=ratio: decoding.decode_jpeg(encoded, ratio) for ratio in _REDUCTIONS])
 
-    return _resize(tf.cond(tf.io.is_jpeg(encoded), reduced_jpeg, lambda: decoding.decode_accepted(encoded)), size)
+    return _resize(decoding.by_kind(encoded, of_jpeg, lambda pixels: pixels), size)
 
 
 def _resize(pixels, size):
