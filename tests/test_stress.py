@@ -82,3 +82,13 @@ def test_a_number_is_always_the_same_damage():
     assert drawn == [damage.damaged(content, random.Random(number)) for number in range(200)]
     assert {way for way, _ in drawn} == {"flip", "zeros", "truncate", "double", "lengthen"}
     assert sum(changed == content for _, changed in drawn) < 5
+
+
+def test_calls_of_each_kind_on_each_file_are_drawn_before_a_second_of_any():
+    from stressing import writes
+
+    calls = [("write", "run/.writing-f773fe26f892-30830-1.state.zip")] * 50 + [("open", "run/log.csv"), ("write", "run/log.csv")]
+    calls += [("write", "run/.writing-1-2-3.state.zip"), ("rename", "run/state.zip")]
+    drawn = writes._drawn(calls, random.Random(0))
+    assert sorted(drawn) == [*range(1, 55)]
+    assert {51, 52, 54} < {*drawn[:4]}

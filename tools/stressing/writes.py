@@ -1,9 +1,11 @@
 """Every call of a command that writes, failing once with each errno: exit 2, one line, nothing lost, nothing left beside."""
 
+import dataclasses
 import errno
 import os
 import pathlib
 import random
+import re
 from collections.abc import Callable
 
 from stressing import outcome, shim, zygote
@@ -13,11 +15,28 @@ from stressing.results import Results
 ERRORS = ("ENOSPC", "EDQUOT", "EIO")
 COLUMNS = ("command", "call", "error", "what", "path", "outcome", "told")
 KEY = 3
-_LONGEST = 30.0  # seconds: more is a hang
+_LONGEST = 30.0  # seconds, and ten times what an undisturbed run took: more is a hang
 
 
-def calls_of(command: Command, work: pathlib.Path) -> tuple[list[tuple[str, str]], dict[str, str], set[str]]:
-    """Returns the calls `(name, path)` of an undisturbed run, in order, what it leaves (`outcome.of`), and what it says."""
+@dataclasses.dataclass(frozen=True)
+class Undisturbed:
+    """A run in which no call fails.
+
+    Attributes:
+        calls: `(name, path)` of each writing call, in order.
+        left: what it leaves, as `outcome.of` tells it.
+        said: the lines that it says.
+        seconds: how long it took.
+    """
+
+    calls: list[tuple[str, str]]
+    left: dict[str, str]
+    said: set[str]
+    seconds: float
+
+
+def undisturbed(command: Command, work: pathlib.Path) -> Undisturbed:
+    """Runs a command in which no call fails."""
     log = work.with_name(f"{work.name}.calls")
     command.new_folder(work)
     ended = zygote.run(command.main, command.argv, work, prepare=lambda: _arm(work, log), timeout=10 * _LONGEST)
@@ -25,7 +44,7 @@ def calls_of(command: Command, work: pathlib.Path) -> tuple[list[tuple[str, str]
         raise RuntimeError(f"{command.name} fails undisturbed: {ended.errors[-2000:]}")
     calls = [tuple(line.split(" ", 1)) for line in log.read_text().splitlines()]
     log.unlink()
-    return calls, outcome.of(work), set(_lines(ended.errors))
+    return Undisturbed(calls, outcome.of(work), set(_lines(ended.errors)), ended.seconds)
 
 
 def _arm(work: pathlib.Path, log: pathlib.Path | None = None, **failing) -> None:
@@ -42,37 +61,46 @@ def run(
         commands: which.
         work: an empty folder for the trials.
         results: gets a row for each.
-        count: so many calls of a command, drawn among all; `None` takes all.
+        count: so many calls of a command, drawn so that each kind of call on each file comes early; `None` takes all.
         seed: of that draw.
         lasting: whether later calls fail as well, as on a disk that stays full.
         say: called with lines for people.
     """
     for command in commands:
-        calls, wanted, usual = calls_of(command, work)
-        numbers = range(1, len(calls) + 1)
-        if count and count < len(calls):
-            numbers = sorted(random.Random(seed).sample(numbers, count))
+        usual = undisturbed(command, work)
+        calls = usual.calls
+        numbers = sorted(_drawn(calls, random.Random(seed))[:count])
         say(f"{command.name}: {len(calls)} calls, {len(numbers)} of them tried with {len(ERRORS)} errors each")
         for number in numbers:
             for name in ERRORS:
                 if results.has(command.name, number, name):
                     continue
                 what, path = calls[number - 1]
-                found, told = _trial(command, work, wanted, usual, number, name, lasting)
+                found, told = _trial(command, work, usual, number, name, lasting)
                 results.add(command.name, number, name, what, path, found, told)
                 if found.startswith("fault"):
                     say(f"{command.name} {number} {name} {what} {path}: {found}: {told}")
 
 
-def _trial(
-    command: Command, work: pathlib.Path, wanted: dict, usual: set[str], number: int, name: str, lasting: bool
-) -> tuple[str, str]:
-    error = getattr(errno, name)
+def _drawn(calls: list[tuple[str, str]], generator: random.Random) -> list[int]:
+    """Returns the numbers of all calls, from 1, in an order in which the calls of each kind on each file take turns."""
+    groups = {}
+    for number, (what, path) in enumerate(calls, start=1):
+        groups.setdefault((what, re.sub(r"[0-9a-f]{6,}|\d+", "#", path)), []).append(number)
+    for group in groups.values():
+        generator.shuffle(group)
+    turns = [(turn, place, number) for place, group in enumerate(groups.values()) for turn, number in enumerate(group)]
+    return [number for *_, number in sorted(turns)]
+
+
+def _trial(command: Command, work: pathlib.Path, usual: Undisturbed, number: int, name: str, lasting: bool) -> tuple[str, str]:
+    error, wanted = getattr(errno, name), usual.left
+    longest = _LONGEST + 10 * usual.seconds
     command.new_folder(work)
     before = {path: digest for path, digest in outcome.of(work).items()}
     failing = {"nth": number, "error": error, "lasting": lasting}
-    ended = zygote.run(command.main, command.argv, work, prepare=lambda: _arm(work, **failing), timeout=_LONGEST)
-    told = "\n".join(line for line in _lines(ended.errors) if line not in usual)  # beside notes and progress
+    ended = zygote.run(command.main, command.argv, work, prepare=lambda: _arm(work, **failing), timeout=longest)
+    told = "\n".join(line for line in _lines(ended.errors) if line not in usual.said)  # beside notes and progress
     if ended.code is None:
         return "fault: hang", told[-300:]
     if ended.code < 0:
@@ -92,7 +120,7 @@ def _trial(
         return "fault: reason not named", told
     if lost := [path for path in before if found.get(path) not in (before[path], wanted[path])]:
         return "fault: lost", f"{lost} {told}"
-    again = zygote.run(command.main, command.argv, work, timeout=10 * _LONGEST)
+    again = zygote.run(command.main, command.argv, work, timeout=longest)
     if again.code:
         return "fault: cannot be run again", again.errors[-300:]
     if (after := outcome.of(work)) != wanted or outcome.left_beside(work):
