@@ -1,4 +1,5 @@
 import io
+import pathlib
 
 import numpy as np
 import pytest
@@ -67,3 +68,13 @@ def test_window_of_a_reduced_jpeg_is_that_of_the_whole_reduced_image(options, re
     for top, left, bottom, right in [(0, 0, height, width), (1, 2, height - 2, width - 3), (3, 5, height, width)]:
         pixels = decoding.decode_jpeg_window(encoded, tf.constant([top, left, bottom - top, right - left]), WIDTH, reduction)
         np.testing.assert_array_equal(pixels, whole[top:bottom, left:right])
+
+
+SHARED = pathlib.Path(__file__).parents[2] / "shared" / "data" / "imagenet_sample_100"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs shared/")
+def test_photographs_are_decoded_to_pillows_pixels():
+    for path in sorted(SHARED.glob("*.JPEG")):
+        encoded = path.read_bytes()
+        np.testing.assert_array_equal(decoding.decode_image(encoded), with_pillow(encoded), err_msg=path.name)
