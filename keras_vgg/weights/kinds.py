@@ -11,7 +11,7 @@ import numpy as np
 from keras_vgg import configs, preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
-from keras_vgg.weights import caffe_files, catalogue, keras_files, names, safetensors_files, torch_files
+from keras_vgg.weights import caffe_files, catalogue, keras_files, keras_makers, legacy_keras, names, safetensors_files, torch_files
 from keras_vgg.weights.stored import StoredArray
 
 NOT_KNOWN = "null"
@@ -22,6 +22,7 @@ _ZIP = b"PK\x03\x04"
 _LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of PyTorch's magic number
 _PICKLE = b"\x80"
 _FEATURES_FILE, _TOP = catalogue.find("D", "imagenet_features").file.name, "classifier."  # torchvision's names
+_FIRST = "block1_conv1/0"
 _NO_WEIGHTS = {
     b"<": "a web page, as where a download failed",
     b"version https://git-lfs": "a Git LFS pointer, not what it points to",
@@ -38,12 +39,16 @@ class Content:
         preprocessing: what its maker noted that the weights want, as JSON, or `NOT_KNOWN`; `None` if it has no note.
         arch: the net, where the file says it beyond its arrays.
         classes: what its classes are called, in label order, where its maker noted it.
+        schemes: the ways in which its arrays may be named.
+        channels_first: whether arrays in Keras' layout have fc1's inputs as C x H x W; `None` if nothing tells it.
     """
 
     arrays: Mapping[str, StoredArray]
     preprocessing: str | bytes | None = None
     arch: str | None = None
     classes: tuple[str, ...] | None = None
+    schemes: tuple[names.Scheme, ...] = names.SCHEMES
+    channels_first: bool | None = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +98,16 @@ def _read_keras(path) -> Content:
         lrn = any(layer["class_name"] == "LocalResponseNormalization" for layer in config["config"]["layers"])
     except (LookupError, TypeError):  # no functional model
         lrn = False
-    return dataclasses.replace(noted, arch="A-LRN" if lrn else None)
+    channels_first = bool(keras_makers.flattens_first(path, config))
+    return dataclasses.replace(noted, arch="A-LRN" if lrn else None, channels_first=channels_first)
+
+
+def _read_legacy_keras(path) -> Content:
+    arrays, text, maker = legacy_keras.read_legacy_h5(path)
+    arrays, channels_first = keras_makers.turned(path, arrays, maker)
+    shapes = {name: array.shape for name, array in arrays.items()}
+    scheme = names.KERAS if _FIRST in shapes else names.by_order(shapes)  # where names are ours they say more than the order
+    return dataclasses.replace(_noted(arrays, text), schemes=(scheme,), channels_first=channels_first)
 
 
 def _read_torch(path) -> Content:
@@ -114,7 +128,7 @@ def _is_blank(arrays: Sequence[StoredArray]) -> bool:
 
 KERAS = Kind("Keras model", _read_keras)
 KERAS_WEIGHTS = Kind("Keras weights", lambda path: _noted(*keras_files.read_h5(path)))
-LEGACY_KERAS = Kind("legacy Keras weights", KERAS_WEIGHTS.read, "caffe")  # as in the public files, made of the authors' weights
+LEGACY_KERAS = Kind("legacy Keras weights", _read_legacy_keras, "caffe")  # as in the public files, made of the authors' weights
 TORCH = Kind("PyTorch state dict", _read_torch, "torch")
 SAFETENSORS = Kind("safetensors", lambda path: _noted(*safetensors_files.read_safetensors(path)), "torch")
 CAFFE = Kind("Caffe model", lambda path: Content(caffe_files.read_caffemodel(path)), "caffe")
@@ -134,7 +148,7 @@ def tell(path: pathlib.Path) -> Kind:
     if not head:
         raise InputError(f"Expected a weight file. Received: {path}, which is empty.")
     if head.startswith(_HDF5):
-        return LEGACY_KERAS if keras_files.is_legacy(path) else KERAS_WEIGHTS
+        return LEGACY_KERAS if legacy_keras.is_legacy(path) else KERAS_WEIGHTS
     if head.startswith(_ZIP):
         return _tell_archive(path)
     if head.startswith(_LEGACY_TORCH):

@@ -12,7 +12,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.weights import first_layer, kinds, names
 from keras_vgg.weights.stored import StoredArray
-from keras_vgg.weights.variable import Variable, as_it_lies, convolution, fc_matrix
+from keras_vgg.weights.variable import Variable, as_it_lies, convolution, fc_matrix, fc_of_channels
 
 CLASSES = "classes.txt"
 
@@ -90,8 +90,10 @@ def open_weights(
     _check_chain(path, match.arrays, shapes)
     places = shapes["fc1", "kernel"][0] // _last_filters(shapes) if match.include_top else 1
     spatial = _spatial(path, match, content, shapes, spatial or _square(places)) if match.include_top else None
+    _check_order(path, match, content, places)
     variables = {
-        key: _variable(key, array, content.arrays[array], match.scheme.keras_layout, places) for key, array in match.arrays.items()
+        key: _variable(key, array, content.arrays[array], content, match.scheme.keras_layout, places)
+        for key, array in match.arrays.items()
     }
     beside = read_classes(path)
     wants, origin = _preprocessing(kind, content, variables["block1_conv1", "kernel"])
@@ -135,11 +137,12 @@ def _preprocessing(kind: kinds.Kind, content: kinds.Content, first: Variable) ->
 
 def _identify(path, content: kinds.Content, arch, batch_norm) -> names.Match:
     shapes = {name: array.shape for name, array in content.arrays.items()}
-    found = names.closest(shapes, (content.arch,) if content.arch else names.DISTINCT)
+    found = names.closest(shapes, (content.arch,) if content.arch else names.DISTINCT, schemes=content.schemes)
     if not shapes or found.is_hopeless:
         told = f"its arrays are named {', '.join(list(shapes)[:3])}, …" if shapes else "it has no arrays of floats"
         raise InputError(f"Expected weights of a VGG net. Received: {path}, which holds something else: {told}.")
-    wanted = names.closest(shapes, (arch or found.arch,), (found.batch_norm if batch_norm is None else batch_norm,))
+    with_batch_norm = found.batch_norm if batch_norm is None else batch_norm
+    wanted = names.closest(shapes, (arch or found.arch,), (with_batch_norm,), content.schemes)
     if wanted.distance and not found.distance:
         raise InputError(f"Expected weights of {wanted}. Received: {path}, which holds {found}: it {wanted.problem}.")
     if wanted.distance:
@@ -195,8 +198,19 @@ def _last_filters(shapes) -> int:
     return next(shape[-1] for (layer, variable), shape in reversed(shapes.items()) if layer.startswith("block5_conv"))
 
 
-def _variable(key, array: str, stored: StoredArray, keras_layout: bool, places: int) -> Variable:
+def _check_order(path, match: names.Match, content: kinds.Content, places: int) -> None:
+    if match.scheme.keras_layout and content.channels_first is None and places > 1:
+        raise InputError(
+            f"{path} does not say in which order fc1 ({match.arrays['fc1', 'kernel']}) takes the feature map. If its model had "
+            f"channels first, write so into it once, else 'channels_last': import h5py; h5py.File({str(path)!r}, "
+            "'a').attrs['data_format'] = 'channels_first'."
+        )
+
+
+def _variable(key, array: str, stored: StoredArray, content: kinds.Content, keras_layout: bool, places: int) -> Variable:
     layer, variable = key
+    if keras_layout and key == ("fc1", "kernel") and content.channels_first:
+        return fc_of_channels(array, stored, places)
     if keras_layout or variable != "kernel":
         return as_it_lies(array, stored)
     if layer in names.TOP:
