@@ -296,6 +296,10 @@ def test_a_recipe_with_the_papers_figures(here, recipe, tmp_path, capsys):
     assert table.net.tolist() == ["D", "D", "E", "E"]
     assert table.paper.tolist() == ["91.8", "", "", "88.5"]
     shown = capsys.readouterr().out.splitlines()
+    assert [line.partition(",")[0] for line in shown if ": preprocessing: " in line] == [
+        f"{net}: preprocessing: {str(WANTS).partition(',')[0]}" for net in "DE"
+    ]
+    assert sum(line.endswith(", known from the file") for line in shown) == 2
     assert next(line for line in shown if "mean class recall" in line).endswith("91.8 ± 1.0")
     assert next(line for line in reversed(shown) if "accuracy" in line).endswith("88.5")
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_vgg import configs, preprocessing
 from keras_vgg.errors import InputError
-from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.preprocessing import KNOWN, Origin, Preprocessing
 from keras_vgg.weights import caffe_files, catalogue, keras_files, keras_makers, legacy_keras, names, safetensors_files, torch_files
 from keras_vgg.weights.stored import StoredArray
 
@@ -37,6 +37,7 @@ class Content:
     Attributes:
         arrays: the arrays by their names in the file.
         preprocessing: what its maker noted that the weights want, as JSON, or `NOT_KNOWN`; `None` if it has no note.
+        origin: how its maker knew that.
         arch: the net, where the file says it beyond its arrays.
         classes: what its classes are called, in label order, where its maker noted it.
         schemes: the ways in which its arrays may be named.
@@ -45,6 +46,7 @@ class Content:
 
     arrays: Mapping[str, StoredArray]
     preprocessing: str | bytes | None = None
+    origin: Origin = KNOWN
     arch: str | None = None
     classes: tuple[str, ...] | None = None
     schemes: tuple[names.Scheme, ...] = names.SCHEMES
@@ -66,9 +68,17 @@ class Kind:
     preprocessing: str | None = None
 
 
-def note(wants: Preprocessing | None, arch: str, classes: Sequence[str] | None = None) -> str:
-    """Returns what is kept beside arrays: what they want of an image, which net they are where they do not tell it, and classes."""
+def note(wants: Preprocessing | None, origin: Origin | None, arch: str, classes: Sequence[str] | None = None) -> str:
+    """Returns what is kept beside arrays: what they want of an image, how that is known, and further facts.
+
+    Args:
+        wants: it; `None` if it is not known.
+        origin: how it is known; is told where a file does not simply say it.
+        arch: which net they are, which is told where they do not tell it.
+        classes: what its classes are called, in label order.
+    """
     facts = json.loads(wants.to_json()) if wants else {}
+    facts |= {"origin": origin.name} if wants and origin.name != KNOWN.name else {}
     facts |= {} if arch in names.DISTINCT else {"arch": arch}
     facts |= {"classes": list(classes)} if classes else {}
     return json.dumps(facts) if facts else NOT_KNOWN
@@ -88,7 +98,13 @@ def _noted(arrays: Mapping[str, StoredArray], text: str | bytes | None) -> Conte
     if not (classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes))):
         raise InputError(f"Expected names of classes in a file's note. Received: {classes!r:.100}.")
     is_silent = bool(facts) and set(facts) <= {"arch", "classes"}
-    return Content(arrays, NOT_KNOWN if is_silent else text, facts.get("arch"), tuple(classes) if classes else None)
+    return Content(
+        arrays,
+        preprocessing=NOT_KNOWN if is_silent else text,
+        origin=preprocessing.noted_origin(facts.get("origin")),
+        arch=facts.get("arch"),
+        classes=tuple(classes) if classes else None,
+    )
 
 
 def _read_keras(path) -> Content:

@@ -9,7 +9,7 @@ import pathlib
 
 from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
-from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.preprocessing import Origin, Preprocessing
 from keras_vgg.weights import first_layer, kinds, names
 from keras_vgg.weights.stored import StoredArray
 from keras_vgg.weights.variable import Variable, as_it_lies, convolution, fc_matrix, fc_of_channels
@@ -30,7 +30,7 @@ class WeightFile:
         spatial: height and width of the feature map that fc1 sees; `None` without the top, and if it is not known.
         variables: `{(layer, variable): Variable}` in the order of the net's layers.
         preprocessing: what the weights want of an image; `None` if nothing tells it.
-        origin: how that is known, in the words of `preprocessing.statement`.
+        origin: how that is known; `None` if it is not.
         classes: what the classes are called, in label order: as `classes.txt` beside the file or its note says; else `None`.
     """
 
@@ -42,7 +42,7 @@ class WeightFile:
     spatial: tuple[int, int] | None
     variables: dict[tuple[str, str], Variable]
     preprocessing: Preprocessing | None
-    origin: str = preprocessing.KNOWN
+    origin: Origin | None = preprocessing.KNOWN
     classes: tuple[str, ...] | None = None
 
     def __str__(self):
@@ -96,7 +96,7 @@ def open_weights(
         for key, array in match.arrays.items()
     }
     beside = read_classes(path)
-    wants, origin = _preprocessing(kind, content, variables["block1_conv1", "kernel"])
+    wants, origin = _preprocessing(kind, content, variables["block1_conv1", "kernel"], variables["block1_conv1", "bias"])
     return WeightFile(
         path=path,
         kind=kind.name,
@@ -124,15 +124,19 @@ def read_classes(path: pathlib.Path) -> tuple[str, ...] | None:
         raise InputError(f"Expected class names, one a line. Received: {beside} ({error}).") from error
 
 
-def _preprocessing(kind: kinds.Kind, content: kinds.Content, first: Variable) -> tuple[Preprocessing | None, str]:
+def _preprocessing(
+    kind: kinds.Kind, content: kinds.Content, first: Variable, bias: Variable
+) -> tuple[Preprocessing | None, Origin | None]:
     """Returns what weights want of an image and how that is known: noted, recognised, or the custom of their kind of file."""
     if content.preprocessing not in (None, kinds.NOT_KNOWN):
-        return Preprocessing.from_json(content.preprocessing), preprocessing.KNOWN
+        return Preprocessing.from_json(content.preprocessing), content.origin
     custom = preprocessing.BY_NAME.get(kind.preprocessing) if content.preprocessing is None else None
-    if first.shape == (3, 3, 3, 64) and (recognised := first_layer.recognise(first.read())):
+    if first.shape != first_layer.SHAPE or not first_layer.is_of_authors(kernel := first.read()):
+        return custom, preprocessing.ASSUMED if custom else None
+    if recognised := first_layer.recognise(kernel, bias.read()):
         told = f", against the custom of its kind of file ({kind.name})" if custom not in (None, recognised) else ""
-        return recognised, preprocessing.RECOGNISED + told
-    return custom, preprocessing.ASSUMED if custom else ""
+        return recognised, dataclasses.replace(preprocessing.RECOGNISED, text=preprocessing.RECOGNISED.text + told)
+    return None, None  # made to take something of its own, whatever the custom
 
 
 def _identify(path, content: kinds.Content, arch, batch_norm) -> names.Match:
