@@ -51,6 +51,7 @@ def main(argv: list[str]) -> None:
 
         exported = export_file(model, out, format=format_, **given)
         print(f"{exported.path}: {exported.path.stat().st_size / 1e6:,.1f} MB, {exported.inputs} to {exported.outputs}")
+    print(exported.card["preprocessing"]["statement"])
     print(_told(exported.card))
     if exported.largest_difference is not None:
         print(f"read back, it differs from the net by at most {exported.largest_difference:.1g}")

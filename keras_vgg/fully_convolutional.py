@@ -83,7 +83,7 @@ def to_fully_convolutional(
             target.assign(keras.ops.reshape(source, target.shape))
     result = keras.Model(inputs, outputs, name=name or f"{model.name}_fully_convolutional")
     if preprocessing.is_known(model):
-        preprocessing.remember(result, preprocessing.of_weights(model))
+        preprocessing.remember(result, preprocessing.of_weights(model), preprocessing.origin_of(model))
     return result
 
 

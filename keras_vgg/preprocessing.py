@@ -64,32 +64,64 @@ CAFFE_RGB = Preprocessing(mean=(255 * 0.48235, 255 * 0.45882, 255 * 0.40784))
 """Of torchvision's `VGG16_Weights.IMAGENET1K_FEATURES`, the authors' turned to RGB: their deviation is 1/255, of images in 0–1."""
 BY_NAME = {"caffe": CAFFE, "torch": TORCH, "caffe_rgb": CAFFE_RGB}
 
-GIVEN, KNOWN, RECOGNISED = "as was said", "known from the file", "recognised by its first layer"
-ASSUMED = "assumed, as is the custom of its kind of file"
 
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """How it is known what weights want of an image.
 
-def statement(wants: Preprocessing, origin: str) -> str:
-    """Returns what weights want of an image and how that is known, in the words of all commands.
-
-    Args:
-        wants: it.
-        origin: `GIVEN`, `KNOWN`, `RECOGNISED` or `ASSUMED`.
+    Attributes:
+        name: in the notes of files.
+        text: for people.
     """
+
+    name: str
+    text: str
+
+    def __str__(self):
+        return self.text
+
+
+GIVEN = Origin("said", "as was said")
+KNOWN = Origin("known", "known from the file")
+RECOGNISED = Origin("recognised", "recognised by its first layer")
+ASSUMED = Origin("assumed", "assumed, as is the custom of its kind of file")
+
+_NOTED = {
+    "said": "as was said when the file was written",
+    "recognised": "recognised by its first layer when the file was written",
+    "assumed": "assumed when the file was written, as is the custom of the kind it was made of",
+}
+
+
+def noted_origin(name: object) -> Origin:
+    """Returns the origin that a file's note names; `KNOWN` for `None`, `InputError` for anything else."""
+    if name is not None and name not in _NOTED:
+        raise InputError(f"Expected one of {', '.join(_NOTED)} as the origin in a file's note. Received: {name!r:.100}.")
+    return KNOWN if name is None else Origin(name, _NOTED[name])
+
+
+def statement(wants: Preprocessing, origin: Origin) -> str:
+    """Returns what weights want of an image and how that is known, in the words of all commands."""
     return f"preprocessing: {wants}, {origin}"
 
 
 # It belongs to the weights that see the image: kept by the first convolution, it holds for every model that shares this layer.
-_BY_LAYER: weakref.WeakKeyDictionary[keras.layers.Layer, Preprocessing] = weakref.WeakKeyDictionary()
+_BY_LAYER: weakref.WeakKeyDictionary[keras.layers.Layer, tuple[Preprocessing, Origin]] = weakref.WeakKeyDictionary()
 
 
-def remember(model: keras.Model, preprocessing: Preprocessing | None) -> None:
+def remember(model: keras.Model, preprocessing: Preprocessing | None, origin: Origin | None = None) -> None:
     """Notes what the weights of `model` want, for `for_model`; `None` if that is not known.
+
+    Args:
+        model: the model.
+        preprocessing: it.
+        origin: how that is known, for whoever saves the model; unsaid, by whoever says it here.
 
     Raises:
         InputError: if `model` has no convolution.
     """
     if preprocessing:
-        _BY_LAYER[_first_convolution(model)] = preprocessing
+        _BY_LAYER[_first_convolution(model)] = preprocessing, origin or GIVEN
     else:
         _BY_LAYER.pop(_first_convolution(model), None)
 
@@ -131,6 +163,15 @@ def of_weights(model: keras.Model) -> Preprocessing:
     Raises:
         InputError: if it is not known.
     """
+    return _known(model)[0]
+
+
+def origin_of(model: keras.Model) -> Origin:
+    """Returns how it is known what the weights of `model` want; raises as `of_weights`."""
+    return _known(model)[1]
+
+
+def _known(model) -> tuple[Preprocessing, Origin]:
     known = _BY_LAYER.get(_first_convolution(model))
     if known is None:
         raise InputError(
@@ -179,6 +220,11 @@ def read_attached(path: str | pathlib.Path) -> Preprocessing | None:
     """
     note = read_note(path)
     return Preprocessing.from_json(note) if note and b'"mean"' in note else None
+
+
+def attached_origin(path: str | pathlib.Path) -> Origin:
+    """Returns how that is known which `read_attached` returns."""
+    return noted_origin(json.loads(read_note(path)).get("origin"))
 
 
 def read_note(path: str | pathlib.Path) -> bytes | None:

@@ -32,6 +32,7 @@ def main(argv: list[str]) -> int | None:
     from keras_vgg.features import style_transfer as painting
 
     net = painting.open_net(values["arch"], values["weights"], settings, preprocessing=values["preprocessing"])
+    print(painting.preprocessing_text(net))
     print(f"{content.shape[1]}x{content.shape[0]} pixels, {settings.steps} steps", flush=True)
     done, stopped, failed = _paint(painting, content, style, net, settings)
     if done.step or not (stopped or failed):

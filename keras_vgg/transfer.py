@@ -194,14 +194,16 @@ def load_model(run_or_file: str | pathlib.Path) -> keras.Model:
     except Exception as error:  # Keras raises whatever comes up within a damaged archive, or one that holds no model
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"Expected a .keras file that Keras can load. Received: {path} ({reason}).") from error
-    if wants := preprocessing.read_attached(path) or _recognise(model):
-        preprocessing.remember(model, wants)
+    if wants := preprocessing.read_attached(path):
+        preprocessing.remember(model, wants, preprocessing.attached_origin(path))
+    elif wants := _recognise(model):
+        preprocessing.remember(model, wants, preprocessing.RECOGNISED)
     return model
 
 
 def _recognise(model: keras.Model) -> Preprocessing | None:
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
-    return first_layer.recognise(convolutions[0].get_weights()[0]) if convolutions else None
+    return first_layer.recognise(*convolutions[0].get_weights()[:2]) if convolutions else None
 
 
 _NET_A = [(f"block{block}_conv{conv}", (kernel, kernel)) for block, conv, kernel in CONFIGS["A"].convolutions]

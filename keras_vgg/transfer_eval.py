@@ -40,6 +40,8 @@ def main(argv: list[str]) -> None:
     else:
         models, tasks, rows = _of_recipe(arguments) if arguments.recipe else _of_flags(arguments)
         sources = {name: open_feature_source(path, preprocessing=arguments.preprocessing) for name, path in models.items()}
+        for name, source in sources.items():
+            print(f"{name}: {source.preprocessing_text}", flush=True)
         settings = dataclasses.replace(settings, devices=devices_for(arguments.replicas))
         name = pathlib.Path(arguments.recipe).stem if arguments.recipe else f"{'-'.join(models)}-{cli.dataset_slug(rows[0].data)}"
         folder = _folder(arguments, name)

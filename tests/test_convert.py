@@ -17,9 +17,10 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch_forward import caffe_blobs, random_state_dict
 
+from keras_vgg import cli, preprocessing
 from keras_vgg import convert as command
-from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
+from keras_vgg.evaluation.source import open_source
 from keras_vgg.models import build_vgg
 from keras_vgg.preprocessing import CAFFE, TORCH, Preprocessing
 from keras_vgg.transfer import load_model
@@ -106,11 +107,11 @@ def test_there_and_back_is_the_same_file(output, nets, tmp_path):
 
 
 def test_through_all_kinds_one_after_the_other(nets, tmp_path):
-    path = nets / "dbn.pth"
+    start = path = write_pth(tmp_path / "abn.pth", random_state_dict("A", batch_norm=True))
     for step, output in enumerate((*OUTPUTS, *reversed(OUTPUTS))):
         convert(path, path := tmp_path / f"{step}{output}")
-    assert_same_numbers(path, nets / "dbn.pth")
-    model, first = loading.load_net(path), loading.load_net(nets / "dbn.pth")
+    assert_same_numbers(path, start)
+    model, first = loading.load_net(path), loading.load_net(start)
     np.testing.assert_array_equal(model(images()), first(images()))
 
 
@@ -207,11 +208,65 @@ def own(nets, tmp_path):
 def test_preprocessing_goes_with_the_weights(output, own, tmp_path):
     target = tmp_path / f"net{output}"
     told = str(convert(own, target))
-    assert told.splitlines()[-1] == f"to {target}, preprocessing: {OWN}, known from the file"
+    assert told.splitlines()[-1] == f"to {target}, preprocessing: {OWN}, as was said when the file was written"
     assert open_weights(target).preprocessing == OWN
     assert preprocessing.for_model(loading.load_net(target)) == OWN
     convert(target, tmp_path / "back.keras")
     assert preprocessing.read_attached(tmp_path / "back.keras") == OWN
+
+
+ORIGINS = {
+    "assumed": "assumed when the file was written, as is the custom of the kind it was made of",
+    "said": "as was said when the file was written",
+    "recognised": "recognised by its first layer when the file was written",
+    "known": "known from the file",
+}
+
+
+@pytest.fixture(scope="module")
+def by_origin(nets, tmp_path_factory):
+    """`{origin: (file, what it wants, what convert is told)}`."""
+    folder = tmp_path_factory.mktemp("origins")
+    shutil.copy(nets / "a.keras", folder / "known.keras")
+    preprocessing.attach(folder / "known.keras", OWN)
+    model = build_vgg("A", include_top=False, input_shape=(None, None, 3))
+    model.get_layer("block1_conv1").kernel.assign(like_the_authors())
+    model.save(folder / "recognised.keras")
+    return {
+        "assumed": (nets / "a.pth", TORCH, {}),
+        "said": (nets / "a.pth", CAFFE, {"preprocessing": "caffe"}),
+        "recognised": (folder / "recognised.keras", CAFFE, {}),
+        "known": (folder / "known.keras", OWN, {}),
+    }
+
+
+@pytest.mark.parametrize(
+    ("origin", "output"),
+    [("assumed", output) for output in OUTPUTS] + [(origin, output) for origin in ORIGINS for output in (".keras", ".pth")][2:],
+)
+def test_how_preprocessing_is_known_goes_with_the_weights(origin, output, by_origin, tmp_path):
+    """What was assumed stays so, through any number of files, and is never told as if a file knew it."""
+    source, wants, options = by_origin[origin]
+    target, again = tmp_path / f"net{output}", tmp_path / f"again{output}"
+    now = "as was said" if origin == "said" else ORIGINS[origin].split(" when ")[0]
+    assert f"to {target}, preprocessing: {wants}, {now}" in str(convert(source, target, **options))
+    assert f"to {again}, preprocessing: {wants}, {ORIGINS[origin]}" in str(convert(target, again))
+    for path in (target, again):
+        assert (open_weights(path).preprocessing, str(open_weights(path).origin)) == (wants, ORIGINS[origin])
+    assert open_source(str(target), needs_top=False).preprocessing_text == f"preprocessing: {wants}, {ORIGINS[origin]}"
+    model = load_model(target)
+    assert (preprocessing.of_weights(model), str(preprocessing.origin_of(model))) == (wants, ORIGINS[origin])
+    save_model(model, tmp_path / "of_model.keras")
+    assert str(open_weights(tmp_path / "of_model.keras").origin) == ORIGINS[origin]
+    convert(target, again, preprocessing="torch")
+    assert (open_weights(again).preprocessing, open_weights(again).origin.name) == (TORCH, "said")
+
+
+def test_origin_that_nobody_writes_is_told(nets, tmp_path):
+    path = shutil.copy(nets / "a.keras", tmp_path / "net.keras")
+    preprocessing.attach_note(path, CAFFE.to_json()[:-1] + ', "origin": "guessed"}')
+    with pytest.raises(InputError, match=r"one of said, recognised, assumed as the origin in a file's note\. Received: 'guessed'"):
+        open_weights(path)
 
 
 @every_output
@@ -237,7 +292,7 @@ def test_where_it_is_to_go_is_looked_at_before_anything_is_read(tmp_path):
 def test_custom_of_each_kind(input_, expected, nets):
     file = open_weights(nets / f"a{input_}")
     assert file.preprocessing == expected
-    assert file.origin == (preprocessing.ASSUMED if expected else "")
+    assert file.origin == (preprocessing.ASSUMED if expected else None)
 
 
 def like_the_authors():
@@ -256,7 +311,7 @@ def test_authors_weights_are_recognised_whatever_the_custom(output, bgr, tmp_pat
     """Such as an `x.pth` that an earlier version made of `vgg16.h5`: BGR weights, taken for torchvision's."""
     model, path = build_vgg("A", include_top=False, input_shape=(None, None, 3)), tmp_path / f"net{output}"
     kernel = like_the_authors()
-    model.get_layer("block1_conv1").kernel.assign(kernel if bgr else kernel[:, :, ::-1])
+    model.get_layer("block1_conv1").set_weights([kernel if bgr else kernel[:, :, ::-1], np.full(64, 0.5)])
     model.save(tmp_path / "net.keras")
     if output == ".pth":
         write_state_dict(path, _as_torchvision(open_weights(tmp_path / "net.keras")))
@@ -264,18 +319,62 @@ def test_authors_weights_are_recognised_whatever_the_custom(output, bgr, tmp_pat
         model.save(path)
     found = open_weights(path)
     assert found.preprocessing == Preprocessing(CAFFE.mean, CAFFE.std, bgr=bgr)
-    assert found.origin.startswith(preprocessing.RECOGNISED)
-    assert ("against the custom" in found.origin) == (output == ".pth" or (output == ".h5" and not bgr))
+    assert found.origin.name == preprocessing.RECOGNISED.name
+    assert ("against the custom" in found.origin.text) == (output == ".pth" or (output == ".h5" and not bgr))
     assert preprocessing.for_model(load_model(path)) == found.preprocessing
     preprocessing.remember(model, TORCH)  # a note is believed before all
     save_model(model, tmp_path / "noted.keras")
     assert open_weights(tmp_path / "noted.keras").preprocessing == TORCH
 
 
-@pytest.mark.parametrize("other", [lambda k: k * 58, lambda k: k[..., ::-1], lambda k: k[..., :32]])
+@pytest.mark.parametrize("other", [lambda k: k * 30, lambda k: k[..., ::-1], lambda k: k[..., :32]])
 def test_other_first_convolutions_are_not_recognised(other):
     assert first_layer.recognise(other(like_the_authors())) is None
     assert first_layer.recognise(like_the_authors().astype("float16")) == CAFFE
+
+
+def made_to_take(wants, kernel, bias):
+    """First convolution of the authors' made to see images preprocessed as `wants` says as it saw its own."""
+    mean, std = (np.array(values)[::-1] for values in (wants.mean, wants.std))  # blue, green, red
+    bias = bias + np.einsum("hwcf,c->f", kernel, mean - CAFFE.mean[::-1])
+    kernel = kernel * std[:, None]
+    return kernel if wants.bgr else kernel[:, :, ::-1], bias
+
+
+@pytest.mark.parametrize("bgr", [True, False])
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [
+        (CAFFE.mean, (1, 1, 1)),
+        (TORCH.mean, TORCH.std),
+        ((0, 0, 0), (1, 1, 1)),
+        ((0, 0, 0), (255, 255, 255)),
+        (CAFFE.mean, (255, 255, 255)),
+        ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    ],
+)
+def test_conventions_that_authors_weights_were_made_to_take_are_recognised(mean, std, bgr):
+    wants, bias = Preprocessing(mean, std, bgr), np.random.default_rng(1).normal(0.5, 0.4, 64)
+    kernel, changed = made_to_take(wants, like_the_authors().astype(float), bias)
+    image = np.random.default_rng(0).integers(0, 256, (3, 3, 3))
+    sees = [np.einsum("hwc,hwcf->f", np.array(each(image), float), k) + b for each, k, b in (
+        (CAFFE, like_the_authors(), bias), (wants, kernel, changed))]  # fmt: skip
+    np.testing.assert_allclose(*sees, atol=1e-3)
+    assert first_layer.recognise(kernel.astype("f4"), changed.astype("f4")) == wants
+
+
+@pytest.mark.parametrize(("mean", "std"), [((60, 60, 60), (1, 1, 1)), (TORCH.mean, (100, 100, 100))])
+def test_authors_weights_that_take_something_unusual_are_taken_for_no_custom(mean, std, tmp_path):
+    """Such as torchvision's, if they lie in a .pth, or the authors' own in an .h5: neither would do."""
+    kernel, bias = made_to_take(Preprocessing(mean, std), like_the_authors(), np.full(64, 0.5))
+    model = build_vgg("A", include_top=False, input_shape=(None, None, 3))
+    model.get_layer("block1_conv1").set_weights([kernel, bias])
+    model.save(tmp_path / "net.keras")
+    model.save(tmp_path / "net.h5")
+    write_state_dict(tmp_path / "net.pth", _as_torchvision(open_weights(tmp_path / "net.keras")))
+    for kind in (".keras", ".h5", ".pth"):
+        file = open_weights(tmp_path / f"net{kind}")
+        assert (file.preprocessing, file.origin) == (None, None)
 
 
 @every_output
@@ -433,12 +532,16 @@ def test_command_prints_what_it_converted(nets, tmp_path):
     assert lines[25] == f"to net.keras, preprocessing: {wanted}, {preprocessing.ASSUMED}"
 
 
-def test_command_tells_a_mistake_in_one_line(nets, tmp_path):
+def test_command_tells_a_mistake_in_one_line(tmp_path, monkeypatch, capsys):
     (tmp_path / "page.pth").write_text("<html>\n404\n</html>")
-    process = run("page.pth", "net.keras", cwd=tmp_path)
-    assert (process.returncode, process.stdout) == (2, "")
-    assert len(process.stderr.splitlines()) == 1
-    assert "Received: page.pth, which is a web page, as where a download failed." in process.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["convert", "page.pth", "net.keras"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(command.main)
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (2, "")
+    assert len(said.err.splitlines()) == 1
+    assert "Received: page.pth, which is a web page, as where a download failed." in said.err
     assert list(listing(tmp_path)) == ["page.pth"]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from test_evaluation import CLASSES, ENCODED, write_run
-from test_evaluation_views import net
+from test_evaluation_views import WANTS, net
 
 from keras_vgg import export
 from keras_vgg.configs import CONFIGS
@@ -35,6 +35,7 @@ def test_the_command_exports_and_says_what(run, tmp_path, capsys):
     export.main(["--model", str(run), "--out", str(tmp_path / "vgg"), "--scales", "36", "44", "--flip", "--top-k", "2"])
     told = capsys.readouterr().out
     assert f"{tmp_path}/vgg/1: " in told
+    assert f"\npreprocessing: {WANTS}, known from the file\n" in told
     assert "net A, 7 classes from a to g, dense at Q = 36, 44, with mirror images" in told
     assert "read back, it differs from the net by at most" in told
     found = tf.saved_model.load(str(tmp_path / "vgg" / "1")).signatures["classify"](images=tf.constant(ENCODED[:3]))

@@ -1,5 +1,6 @@
 """Activations, Gram matrices and perceptual losses, held to other routes: the nets themselves, NumPy, finite differences."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -138,9 +139,7 @@ def test_of_a_file_no_more_is_read_than_is_needed(tmp_path, monkeypatch):
 
     def spying(*args, **kwargs):
         source = opened(*args, **kwargs)
-        return layer_weights.LayerWeights(
-            source.arch, source.batch_norm, CAFFE, lambda layer: read.append(layer) or source.read(layer)
-        )
+        return dataclasses.replace(source, preprocessing=CAFFE, read=lambda layer: read.append(layer) or source.read(layer))
 
     monkeypatch.setattr("keras_vgg.features.perceptual.open_layers", spying)
     perceptual_model("A", ["block1_pool", "block2_conv1"], weights=tmp_path / "net.weights.h5")

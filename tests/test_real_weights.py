@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from test_convert import made_to_take
 
 from keras_vgg import applications, preprocessing
+from keras_vgg.weights import first_layer
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 WEIGHTS = SHARED / "weights" / "vgg16_notop_keras.h5"
@@ -56,6 +58,16 @@ def test_features_tell_classes_apart_and_better_in_the_right_colours(model):
     _, margin_in_wrong_colours = nearest_class_means(model, preprocessing.Preprocessing(wanted.mean, bgr=False))
     assert accuracy > 0.85  # above 0.9 with all 3,000 training images
     assert margin_in_wrong_colours < 0.85 * margin
+
+
+@pytest.mark.parametrize("bgr", [True, False])
+@pytest.mark.parametrize("convention", first_layer._CONVENTIONS)
+def test_first_layer_tells_what_it_was_made_to_take(model, convention, bgr):
+    wants = preprocessing.Preprocessing(convention.mean, convention.std, bgr)
+    kernel, bias = made_to_take(wants, *map(np.float64, model.get_layer("block1_conv1").get_weights()))
+    assert first_layer.recognise(kernel, bias) == wants
+    assert first_layer.is_turned(kernel) is False
+    assert first_layer.is_turned(kernel[::-1, ::-1]) is True
 
 
 def test_same_features_as_keras_applications(model):

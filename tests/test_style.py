@@ -196,7 +196,7 @@ def test_the_command_writes_a_picture(here, weights, capsys):
     picture = Image.open("new.png")
     assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (48, 32))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "48x32 pixels, 3 steps"
+    assert lines[:2] == [f"preprocessing: {CAFFE}, known from the file", "48x32 pixels, 3 steps"]
     assert "steps/s" in lines[-2]
     assert lines[-1].startswith("new.png: loss ")
     assert lines[-1].endswith(" after 3 steps")
@@ -216,8 +216,8 @@ def test_it_is_the_librarys_picture(here, weights):
 
 def test_recipe_and_flags_that_override_it(here, weights, capsys):
     (here / "mine.toml").write_text(f'weights = "{weights}"\nsteps = 9\nsize = 50\nstyle_weight = 3\nstyle_layers = ["relu1_1"]\n')
-    style.main(["--recipe", "mine.toml", "--steps", "2", *IMAGES])
-    assert capsys.readouterr().out.startswith("50x33 pixels, 2 steps")
+    style.main(["--recipe", "mine.toml", "--steps", "2", "--preprocessing", "torch", *IMAGES])
+    assert capsys.readouterr().out.startswith(f"preprocessing: {TORCH}, as was said\n50x33 pixels, 2 steps")
 
 
 def test_the_recipe_that_comes_along(here, weights, capsys):

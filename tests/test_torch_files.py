@@ -14,7 +14,7 @@ import pytest
 
 from keras_vgg.errors import InputError
 from keras_vgg.weights import torch_pickle
-from keras_vgg.weights.torch_files import read_state_dict
+from keras_vgg.weights.torch_files import read_note, read_state_dict
 from keras_vgg.weights.torch_write import write_state_dict
 
 # Files made by hand, opcode by opcode, so that nothing here shares code with what is tested.
@@ -505,10 +505,12 @@ def test_reads_what_torch_saves(is_zip, protocol, tmp_path):
         save(net)
 
 
-def test_torch_loads_what_is_written(tmp_path):
+@pytest.mark.parametrize("note", [None, '{"bgr": true}'])
+def test_torch_loads_what_is_written(note, tmp_path):
     torch = pytest.importorskip("torch")
     values, arrays = make_arrays()
-    write_state_dict(tmp_path / "a.pth", arrays)
+    write_state_dict(tmp_path / "a.pth", arrays, note)
+    assert read_note(tmp_path / "a.pth") == note
     for options in ({"weights_only": True}, {"weights_only": True, "mmap": True}, {"weights_only": False}):
         loaded = torch.load(tmp_path / "a.pth", **options)
         assert list(loaded) == list(values)

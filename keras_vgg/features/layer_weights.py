@@ -9,11 +9,13 @@ import numpy as np
 
 from keras_vgg import configs, preprocessing
 from keras_vgg.errors import InputError
-from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.preprocessing import Origin, Preprocessing
 from keras_vgg.weights import catalogue, download, loading
 from keras_vgg.weights.weight_file import open_weights
 
 DEFAULT_ARCH = "E"
+_OF_RANDOM = dataclasses.replace(preprocessing.ASSUMED, text="assumed, since random weights want nothing")
+_OF_PUBLIC = dataclasses.replace(preprocessing.KNOWN, text="known of these public weights")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +25,14 @@ class LayerWeights:
     Attributes:
         arch, batch_norm: the net.
         preprocessing: what they want of an image; `None` if that is not known.
+        origin: how it is known; `None` if it is not.
         read: from a layer's name to its arrays in Keras' order; `None` for random ones, which are not there yet.
     """
 
     arch: str
     batch_norm: bool
     preprocessing: Preprocessing | None
+    origin: Origin | None
     read: Callable[[str], list[np.ndarray] | None]
 
 
@@ -48,11 +52,12 @@ def open_layers(weights: str | os.PathLike | keras.Model | None, *, arch: str | 
     net = arch or DEFAULT_ARCH
     if weights is None:
         # Nobody can say what random weights want. They are initialised for inputs around 1, as torchvision's are.
-        return LayerWeights(net, batch_norm, preprocessing.TORCH, lambda layer: None)
+        return LayerWeights(net, batch_norm, preprocessing.TORCH, _OF_RANDOM, lambda layer: None)
     public = catalogue.names(net, batch_norm)
     if weights in public:
         entry = catalogue.find(net, weights, batch_norm)
-        return _of_file(download.fetch(entry.file_without_top or entry.file), net, batch_norm)
+        found = _of_file(download.fetch(entry.file_without_top or entry.file), net, batch_norm)
+        return dataclasses.replace(found, preprocessing=preprocessing.BY_NAME[entry.preprocessing], origin=_OF_PUBLIC)
     if not os.path.exists(weights):
         raise InputError(
             f"`weights` must be None (random), a Keras model, {''.join(f'{name!r}, ' for name in public)}or the path of a weight "
@@ -68,7 +73,11 @@ def _of_file(path, arch: str | None, batch_norm: bool | None) -> LayerWeights:
         variables.setdefault(layer, []).append(variable)
     _check_channels(variables["block1_conv1"][0].shape, file)
     return LayerWeights(
-        file.arch, file.batch_norm, file.preprocessing, lambda layer: [variable.read() for variable in variables[layer]]
+        arch=file.arch,
+        batch_norm=file.batch_norm,
+        preprocessing=file.preprocessing,
+        origin=file.origin,
+        read=lambda layer: [variable.read() for variable in variables[layer]],
     )
 
 
@@ -90,7 +99,9 @@ def _of_model(model: keras.Model, arch: str | None, batch_norm: bool) -> LayerWe
         return values
 
     _check_channels(read("block1_conv1")[0].shape, model.name)
-    return LayerWeights(arch, batch_norm, preprocessing.of_weights(model) if preprocessing.is_known(model) else None, read)
+    is_known = preprocessing.is_known(model)
+    wants, origin = (preprocessing.of_weights(model), preprocessing.origin_of(model)) if is_known else (None, None)
+    return LayerWeights(arch, batch_norm, wants, origin, read)
 
 
 def _flat(model) -> Iterator[keras.layers.Layer]:

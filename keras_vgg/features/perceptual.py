@@ -82,7 +82,8 @@ def perceptual_model(
     outputs = {layer: found[step] for layer, step in names.items()}
     model = keras.Model(inputs, outputs, name=name or f"perceptual_{source.arch.lower().replace('-', '_')}")
     model.trainable = False
-    wanted.remember(model, wants)  # of which its own layers do the whole: `for_model` tells so
+    # Its own layers do the whole of that, which `for_model` tells.
+    wanted.remember(model, wants, wanted.GIVEN if given else source.origin)
     return model
 
 

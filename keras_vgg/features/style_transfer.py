@@ -9,6 +9,7 @@ import numpy as np
 import scipy.optimize
 import tensorflow as tf
 
+from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.features.losses import content_loss, gram_matrix, style_loss, total_variation
 from keras_vgg.features.perceptual import perceptual_model
@@ -39,6 +40,11 @@ class Progress:
 def open_net(arch: str | None, weights, settings: Settings, **options) -> keras.Model:
     """Returns the net that `style_transfer` looks through; arguments and errors as for `perceptual_model`."""
     return perceptual_model(arch, settings.layers, weights=weights, pooling=settings.pooling, value_range=_HIGHEST, **options)
+
+
+def preprocessing_text(net: keras.Model) -> str:
+    """Returns what the weights of `net`, of `open_net`, want of an image and how that is known, in the words of all commands."""
+    return preprocessing.statement(preprocessing.of_weights(net), preprocessing.origin_of(net))
 
 
 def style_transfer(

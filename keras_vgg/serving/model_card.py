@@ -13,7 +13,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.evaluation.identity import digest_of_net, short
 from keras_vgg.evaluation.network import Network
 from keras_vgg.evaluation.source import Source
-from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.preprocessing import Preprocessing, origin_of, statement
 from keras_vgg.recipe import read_recipe, resolve
 from keras_vgg.serving.signatures import Protocol
 from keras_vgg.weights import download
@@ -66,7 +66,8 @@ def model_card(
         "data": recipe and recipe["dataset"],
         "recipe": recipe,
         "protocol": dataclasses.asdict(protocol) | {"kind": protocol.kind, "average": network.average, "pooling": network.pooling},
-        "preprocessing": dataclasses.asdict(preprocessing) | {"text": str(preprocessing)},
+        "preprocessing": dataclasses.asdict(preprocessing)
+        | {"text": str(preprocessing), "statement": statement(preprocessing, origin_of(network.model))},
         "errors": {
             "in_training": run and _summary(run),
             "published": public and {"top1": public.top1, "top5": public.top5, "protocol": public.protocol, "unit": "% correct"},

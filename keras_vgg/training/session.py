@@ -93,7 +93,7 @@ def train(wanted: Recipe, folder: RunFolder) -> None:
 def _source(recipe: Recipe) -> tuple[keras.Model, str, tuple[str, ...] | None]:
     """Returns the net that `recipe` starts from, what its weights want and how that is known, and what its classes are called."""
     source, facts = transfer.load_model(recipe.init_from), transfer.facts_of(recipe.init_from)
-    origin = facts.origin
+    origin = facts.origin  # of a recognised one it says more than the model does
     if recipe.init_preprocessing:
         preprocessing.remember(source, preprocessing.BY_NAME[recipe.init_preprocessing])
         origin = preprocessing.GIVEN

@@ -1,4 +1,4 @@
-"""Keras' own weight files: `.weights.h5`, `.keras`, and the legacy `.h5` of its public VGG weights, with or without a model.
+"""Keras' own weight files: `.weights.h5` and `.keras` read and written, and the legacy `.h5` of its public VGG weights written.
 
 Arrays are named `<layer>/<number of the variable>`, e.g. `block1_conv1/0` for a kernel and `block1_conv1/1` for its bias.
 """
@@ -24,22 +24,14 @@ from keras_vgg.weights.hdf5_guard import check_hdf5
 from keras_vgg.weights.stored import StoredArray
 from keras_vgg.weights.zip_members import Window, member_offset
 
-_NOTE = "keras_vgg"
+NOTE = "keras_vgg"
+"""Attribute of an HDF5 file that has the text of `kinds.note`."""
+
 _LAYER_GROUPS = ("layers", "_layer_checkpoint_dependencies")  # of a .weights.h5 file, now and in early versions of Keras 3
 
 
-def is_legacy(path: str | pathlib.Path) -> bool:
-    """Whether an HDF5 file has the layout of before Keras 3; `InputError` if it is damaged."""
-    check_hdf5(path)
-    try:
-        with h5py.File(path, "r") as file:
-            return "layer_names" in file.get("model_weights", file).attrs
-    except Exception as error:  # h5py raises whatever damage makes it run into
-        raise InputError(f"{path} is damaged or truncated: {error}. Fetch or copy it again.") from error
-
-
 def read_h5(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], str | None]:
-    """Returns the arrays of a Keras HDF5 file of any of the three layouts, and the text that `write_legacy_h5` put with them.
+    """Returns the arrays of a `.weights.h5` file, and the text that `write_note` put with them.
 
     Raises:
         InputError: for a file that is damaged or holds something else.
@@ -47,10 +39,10 @@ def read_h5(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], str | Non
     check_hdf5(path)
     try:
         with h5py.File(path, "r") as file:
-            return _arrays(file, path, lambda: h5py.File(path, "r")), file.attrs.get(_NOTE)
+            return _arrays(file, path, lambda: h5py.File(path, "r")), file.attrs.get(NOTE)
     except InputError:
         raise
-    except Exception as error:  # as above
+    except Exception as error:  # h5py raises whatever damage makes it run into
         raise InputError(f"{path} is damaged or truncated: {error}. Fetch or copy it again.") from error
 
 
@@ -93,30 +85,20 @@ def _open_member(path, start: int, size: int):
 
 
 def _arrays(file: h5py.File, path, reopen: Callable) -> dict[str, StoredArray]:
-    legacy = file.get("model_weights", file)  # a whole legacy model has its weights in a group
-    if "layer_names" in legacy.attrs:
-        datasets = {
-            f"{layer}/{number}": legacy[layer][weight]
-            for layer in map(_text, legacy.attrs["layer_names"])
-            for number, weight in enumerate(map(_text, legacy[layer].attrs["weight_names"]))
-        }
-    elif group := next((file[name] for name in _LAYER_GROUPS if name in file), None):
-        datasets = {
-            f"{variables.attrs.get('name', folder)}/{number}": variables[number]
-            for folder, layer in group.items()
-            for variables in [layer.get("vars", {})]
-            for number in variables
-        }
-    else:
+    group = next((file[name] for name in _LAYER_GROUPS if name in file), None)
+    if group is None:
         raise InputError(f"{path} is an HDF5 file without Keras weights: it holds {', '.join(file) or 'nothing'}.")
-    return {name: _stored(path, name, dataset, file, reopen) for name, dataset in datasets.items()}
+    datasets = {
+        f"{variables.attrs.get('name', folder)}/{number}": variables[number]
+        for folder, layer in group.items()
+        for variables in [layer.get("vars", {})]
+        for number in variables
+    }
+    return {name: stored(path, name, dataset, file, reopen) for name, dataset in datasets.items()}
 
 
-def _text(name) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)
-
-
-def _stored(path, name: str, dataset, file: h5py.File, reopen: Callable) -> StoredArray:
+def stored(path, name: str, dataset, file: h5py.File, reopen: Callable) -> StoredArray:
+    """Returns an array of an HDF5 file that is open as `file` and that `reopen` opens again; `InputError` for other things."""
     # HDF5 can point into other files; weights from a stranger must not read what lies elsewhere on the disk.
     if not isinstance(dataset, h5py.Dataset) or dataset.file != file or dataset.external or dataset.is_virtual:
         raise InputError(f"{path} was refused: {name} is no array of its own but points elsewhere.")
@@ -141,7 +123,7 @@ def write_legacy_h5(path: str | pathlib.Path, arrays, text: str | None) -> None:
     Args:
         path: where to.
         arrays: `(layer, variable, shape, read)` in the order of the net's layers, each layer's variables together.
-        text: is kept with them, for `read_h5`.
+        text: is kept with them, for `legacy_keras.read_legacy_h5`.
     """
     arrays = list(arrays)
     with files.replacing(path) as beside:
@@ -156,7 +138,7 @@ def write_legacy_h5(path: str | pathlib.Path, arrays, text: str | None) -> None:
             file.attrs["layer_names"] = [layer.encode() for layer in names]
             file.attrs["backend"] = b"tensorflow"
             if text:
-                file.attrs[_NOTE] = text
+                file.attrs[NOTE] = text
 
 
 def write_weights_h5(path: pathlib.Path, model) -> None:
@@ -246,4 +228,4 @@ def write_note(path: str | pathlib.Path, text: str | None) -> None:
     """Puts `text` into a finished HDF5 file, for `read_h5`; Keras does not look at it."""
     if text:
         with _writing(path, "r+") as file:
-            file.attrs[_NOTE] = text
+            file.attrs[NOTE] = text

@@ -10,8 +10,8 @@ import numpy as np
 
 from keras_vgg import configs, preprocessing
 from keras_vgg.errors import InputError
-from keras_vgg.preprocessing import Preprocessing
-from keras_vgg.weights import caffe_files, catalogue, keras_files, names, safetensors_files, torch_files
+from keras_vgg.preprocessing import KNOWN, Origin, Preprocessing
+from keras_vgg.weights import caffe_files, catalogue, keras_files, keras_makers, legacy_keras, names, safetensors_files, torch_files
 from keras_vgg.weights.stored import StoredArray
 
 NOT_KNOWN = "null"
@@ -22,6 +22,7 @@ _ZIP = b"PK\x03\x04"
 _LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of PyTorch's magic number
 _PICKLE = b"\x80"
 _FEATURES_FILE, _TOP = catalogue.find("D", "imagenet_features").file.name, "classifier."  # torchvision's names
+_FIRST = "block1_conv1/0"
 _NO_WEIGHTS = {
     b"<": "a web page, as where a download failed",
     b"version https://git-lfs": "a Git LFS pointer, not what it points to",
@@ -36,14 +37,20 @@ class Content:
     Attributes:
         arrays: the arrays by their names in the file.
         preprocessing: what its maker noted that the weights want, as JSON, or `NOT_KNOWN`; `None` if it has no note.
+        origin: how its maker knew that.
         arch: the net, where the file says it beyond its arrays.
         classes: what its classes are called, in label order, where its maker noted it.
+        schemes: the ways in which its arrays may be named.
+        channels_first: whether arrays in Keras' layout have fc1's inputs as C x H x W; `None` if nothing tells it.
     """
 
     arrays: Mapping[str, StoredArray]
     preprocessing: str | bytes | None = None
+    origin: Origin = KNOWN
     arch: str | None = None
     classes: tuple[str, ...] | None = None
+    schemes: tuple[names.Scheme, ...] = names.SCHEMES
+    channels_first: bool | None = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +68,17 @@ class Kind:
     preprocessing: str | None = None
 
 
-def note(wants: Preprocessing | None, arch: str, classes: Sequence[str] | None = None) -> str:
-    """Returns what is kept beside arrays: what they want of an image, which net they are where they do not tell it, and classes."""
+def note(wants: Preprocessing | None, origin: Origin | None, arch: str, classes: Sequence[str] | None = None) -> str:
+    """Returns what is kept beside arrays: what they want of an image, how that is known, and further facts.
+
+    Args:
+        wants: it; `None` if it is not known.
+        origin: how it is known; is told where a file does not simply say it.
+        arch: which net they are, which is told where they do not tell it.
+        classes: what its classes are called, in label order.
+    """
     facts = json.loads(wants.to_json()) if wants else {}
+    facts |= {"origin": origin.name} if wants and origin.name != KNOWN.name else {}
     facts |= {} if arch in names.DISTINCT else {"arch": arch}
     facts |= {"classes": list(classes)} if classes else {}
     return json.dumps(facts) if facts else NOT_KNOWN
@@ -83,7 +98,13 @@ def _noted(arrays: Mapping[str, StoredArray], text: str | bytes | None) -> Conte
     if not (classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes))):
         raise InputError(f"Expected names of classes in a file's note. Received: {classes!r:.100}.")
     is_silent = bool(facts) and set(facts) <= {"arch", "classes"}
-    return Content(arrays, NOT_KNOWN if is_silent else text, facts.get("arch"), tuple(classes) if classes else None)
+    return Content(
+        arrays,
+        preprocessing=NOT_KNOWN if is_silent else text,
+        origin=preprocessing.noted_origin(facts.get("origin")),
+        arch=facts.get("arch"),
+        classes=tuple(classes) if classes else None,
+    )
 
 
 def _read_keras(path) -> Content:
@@ -93,7 +114,16 @@ def _read_keras(path) -> Content:
         lrn = any(layer["class_name"] == "LocalResponseNormalization" for layer in config["config"]["layers"])
     except (LookupError, TypeError):  # no functional model
         lrn = False
-    return dataclasses.replace(noted, arch="A-LRN" if lrn else None)
+    channels_first = bool(keras_makers.flattens_first(path, config))
+    return dataclasses.replace(noted, arch="A-LRN" if lrn else None, channels_first=channels_first)
+
+
+def _read_legacy_keras(path) -> Content:
+    arrays, text, maker = legacy_keras.read_legacy_h5(path)
+    arrays, channels_first = keras_makers.turned(path, arrays, maker)
+    shapes = {name: array.shape for name, array in arrays.items()}
+    scheme = names.KERAS if _FIRST in shapes else names.by_order(shapes)  # where names are ours they say more than the order
+    return dataclasses.replace(_noted(arrays, text), schemes=(scheme,), channels_first=channels_first)
 
 
 def _read_torch(path) -> Content:
@@ -114,7 +144,7 @@ def _is_blank(arrays: Sequence[StoredArray]) -> bool:
 
 KERAS = Kind("Keras model", _read_keras)
 KERAS_WEIGHTS = Kind("Keras weights", lambda path: _noted(*keras_files.read_h5(path)))
-LEGACY_KERAS = Kind("legacy Keras weights", KERAS_WEIGHTS.read, "caffe")  # as in the public files, made of the authors' weights
+LEGACY_KERAS = Kind("legacy Keras weights", _read_legacy_keras, "caffe")  # as in the public files, made of the authors' weights
 TORCH = Kind("PyTorch state dict", _read_torch, "torch")
 SAFETENSORS = Kind("safetensors", lambda path: _noted(*safetensors_files.read_safetensors(path)), "torch")
 CAFFE = Kind("Caffe model", lambda path: Content(caffe_files.read_caffemodel(path)), "caffe")
@@ -134,7 +164,7 @@ def tell(path: pathlib.Path) -> Kind:
     if not head:
         raise InputError(f"Expected a weight file. Received: {path}, which is empty.")
     if head.startswith(_HDF5):
-        return LEGACY_KERAS if keras_files.is_legacy(path) else KERAS_WEIGHTS
+        return LEGACY_KERAS if legacy_keras.is_legacy(path) else KERAS_WEIGHTS
     if head.startswith(_ZIP):
         return _tell_archive(path)
     if head.startswith(_LEGACY_TORCH):

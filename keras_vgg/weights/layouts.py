@@ -1,4 +1,4 @@
-"""How PyTorch and Caffe lay weights out, against Keras: permutations in NumPy, without a change of a number.
+"""How PyTorch, Caffe and old Keras lay weights out, against Keras: permutations in NumPy, without a change of a number.
 
 | weights            | PyTorch, Caffe                                    | Keras                          |
 |--------------------|---------------------------------------------------|--------------------------------|
@@ -8,7 +8,7 @@
 
 The places of a feature map keep their order, row by row; whether they make a square does not matter here.
 Some files hold FC layers as convolutions (timm, fully convolutional Caffe nets): (out, in, height, width), whose
-rows, flattened, are those of the FC layer.
+rows, flattened, are those of the FC layer. What Keras had before its version 3, `keras_makers` says.
 """
 
 import numpy as np
@@ -22,6 +22,11 @@ def conv_to_keras(kernel: np.ndarray) -> np.ndarray:
 def conv_from_keras(kernel: np.ndarray) -> np.ndarray:
     """(height, width, in, out) to (out, in, height, width)."""
     return kernel.transpose(3, 2, 0, 1)
+
+
+def turn(kernel: np.ndarray) -> np.ndarray:
+    """(height, width, in, out) turned by 180 degrees: between convolution (Theano) and correlation (all others)."""
+    return kernel[::-1, ::-1]
 
 
 def fc_to_keras(matrix: np.ndarray, places: int = 1) -> np.ndarray:

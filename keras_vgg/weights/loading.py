@@ -76,7 +76,7 @@ def _load(model: keras.Model, net: names.Match, file: WeightFile) -> None:
     for key, target in targets.items():
         _assign(target, file.variables[key])
     takes_rgb = targets["block1_conv1", "kernel"].shape[2] == 3
-    preprocessing.remember(model, file.preprocessing if takes_rgb else None)
+    preprocessing.remember(model, file.preprocessing if takes_rgb else None, file.origin)
 
 
 def build_arguments(file: WeightFile) -> dict:

@@ -44,14 +44,20 @@ def _keras_layers(arch, batch_norm):
     return {name: name for name, _ in weight_layers(arch, batch_norm=batch_norm)}
 
 
+_CLASSES = {"conv": "conv2d", "bn": "batch_normalization", "fc": "dense"}
+
+
+def _named_by_number(arch, batch_norm, name):
+    counts, named = dict.fromkeys(_CLASSES, 0), {}
+    for layer, kind in weight_layers(arch, batch_norm=batch_norm):
+        named[layer] = name(kind, counts[kind])
+        counts[kind] += 1
+    return named
+
+
 def _numbered_layers(arch, batch_norm):
     # Earlier versions of Keras 3 tell the layers of a .weights.h5 file by class and number alone.
-    classes, counts, names = {"conv": "conv2d", "bn": "batch_normalization", "fc": "dense"}, {}, {}
-    for name, kind in weight_layers(arch, batch_norm=batch_norm):
-        number = counts.get(kind, 0)
-        names[name] = f"{classes[kind]}_{number}" if number else classes[kind]
-        counts[kind] = number + 1
-    return names
+    return _named_by_number(arch, batch_norm, lambda kind, number: f"{_CLASSES[kind]}_{number}" if number else _CLASSES[kind])
 
 
 def _torch_features(arch, batch_norm):
@@ -124,6 +130,22 @@ CAFFE = Scheme("Caffe", _caffe_layers, _by_position, with_batch_norm=False)
 SCHEMES = (KERAS, KERAS_NUMBERED, TORCHVISION, TIMM, CAFFE)
 
 
+def by_order(shapes: Mapping[str, tuple[int, ...]]) -> Scheme:
+    """Returns the way in which a file of Keras' layout names its layers, whose order alone says which they are.
+
+    Args:
+        shapes: `{<layer>/<number>: shape}` in the order of the layers, as Keras before 3 has them.
+    """
+    axes = {array.rpartition("/")[0]: len(shape) for array, shape in reversed(shapes.items())}  # of each layer's first array
+    kinds = {"conv": 4, "bn": 1, "fc": 2}
+    found = {kind: [layer for layer in reversed(axes) if axes[layer] == number] for kind, number in kinds.items()}
+
+    def name(kind: str, number: int) -> str:
+        return found[kind][number] if number < len(found[kind]) else f"{_CLASSES[kind]} number {number + 1}"
+
+    return Scheme("Keras, by order", lambda arch, batch_norm: _named_by_number(arch, batch_norm, name), _by_position, True)
+
+
 @dataclasses.dataclass(frozen=True)
 class Match:
     """Which net the arrays of a file are, or come closest to.
@@ -158,8 +180,8 @@ class Match:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether even half of the net is missing."""
-        return 2 * len(self.missing) > len(self.arrays)
+        """Whether even half of the net is missing, or more than half is something else."""
+        return 2 * len(self.missing) > len(self.arrays) or len(self.extra) > len(self.arrays)
 
     @property
     def problem(self) -> str:
@@ -182,12 +204,15 @@ def net_name(arch: str, *, batch_norm: bool = False, include_top: bool = True) -
 
 
 def closest(
-    shapes: Mapping[str, tuple[int, ...]], archs: Sequence[str] = DISTINCT, batch_norm: Sequence[bool] = (False, True)
+    shapes: Mapping[str, tuple[int, ...]],
+    archs: Sequence[str] = DISTINCT,
+    batch_norm: Sequence[bool] = (False, True),
+    schemes: Sequence[Scheme] = SCHEMES,
 ) -> Match:
     """Returns the net that the arrays of a file are, or come closest to, among `archs` with or without `batch_norm`."""
     candidates = (
         _match(shapes, Match(scheme, arch, with_batch_norm, include_top))
-        for scheme in SCHEMES
+        for scheme in schemes
         for arch in archs
         for with_batch_norm in batch_norm
         if scheme.with_batch_norm or not with_batch_norm

@@ -34,12 +34,12 @@ def suffix_of(path: str | pathlib.Path) -> str:
 def save_weights(file: WeightFile, path: str | pathlib.Path) -> None:
     """Writes the weights of an opened file to `path`, in the kind that its suffix says; whole or not at all.
 
-    What they want of an image goes with them, that they are of A-LRN, and what their classes are called.
+    What they want of an image and how that is known goes with them, that they are of A-LRN, and what their classes are called.
 
     Raises:
         InputError: for another suffix, or where the file system refuses.
     """
-    suffix, said = suffix_of(path), kinds.note(file.preprocessing, file.arch, file.classes)
+    suffix, said = suffix_of(path), kinds.note(file.preprocessing, file.origin, file.arch, file.classes)
     if suffix == ".h5":
         arrays = [(*key, variable.shape, variable.read) for key, variable in file.variables.items()]
         keras_files.write_legacy_h5(path, arrays, said)
@@ -54,15 +54,17 @@ def save_weights(file: WeightFile, path: str | pathlib.Path) -> None:
 def save_model(model: keras.Model, path: str | pathlib.Path, *, classes: Sequence[str] | None = None) -> None:
     """Saves a model as `.keras` or `.weights.h5`, with what its weights want of an image and its classes, if known."""
     suffix = suffix_of(path)
-    known = preprocessing.of_weights(model) if preprocessing.is_known(model) else None
+    is_known = preprocessing.is_known(model)
+    known, origin = (preprocessing.of_weights(model), preprocessing.origin_of(model)) if is_known else (None, None)
     with files.replacing(path) as beside:
         if suffix == ".keras":
             model.save(beside)
             if known or classes:
-                preprocessing.attach_note(beside, kinds.note(known, names.DISTINCT[0], classes))  # the model itself says which net
+                note = kinds.note(known, origin, names.DISTINCT[0], classes)  # the model itself says which net
+                preprocessing.attach_note(beside, note)
         else:
             keras_files.write_weights_h5(beside, model)
-            keras_files.write_note(beside, kinds.note(known, loading.arch_of(model).arch, classes))
+            keras_files.write_note(beside, kinds.note(known, origin, loading.arch_of(model).arch, classes))
 
 
 def with_swapped_colors(file: WeightFile) -> WeightFile:

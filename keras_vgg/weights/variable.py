@@ -77,6 +77,22 @@ def fc_matrix(array: str, stored: StoredArray, places: int) -> Variable:
     return Variable(array, (inputs, units), parts)
 
 
+def fc_of_channels(array: str, stored: StoredArray, places: int) -> Variable:
+    """Returns a matrix that lies as (in, out), whose inputs are a map of so many places with its channels first."""
+    inputs, units = stored.shape
+    channels = inputs // places
+    step = max(1, PART_BYTES // (places * units * stored.dtype.itemsize))
+
+    def parts():
+        for first in range(0, channels, step):
+            last = min(first + step, channels)
+            rows = stored.rows(first * places, last * places).astype(np.float32).reshape(last - first, places, units)
+            for place in range(places):
+                yield Part(0, place * channels + first, rows[:, place])
+
+    return Variable(array, stored.shape, parts)
+
+
 def _chunks(stored: StoredArray) -> Iterator[tuple[int, np.ndarray]]:
     row = max(1, int(np.prod(stored.shape[1:])) * stored.dtype.itemsize)
     step = max(1, PART_BYTES // row)

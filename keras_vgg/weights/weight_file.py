@@ -9,10 +9,10 @@ import pathlib
 
 from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
-from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.preprocessing import Origin, Preprocessing
 from keras_vgg.weights import first_layer, kinds, names
 from keras_vgg.weights.stored import StoredArray
-from keras_vgg.weights.variable import Variable, as_it_lies, convolution, fc_matrix
+from keras_vgg.weights.variable import Variable, as_it_lies, convolution, fc_matrix, fc_of_channels
 
 CLASSES = "classes.txt"
 
@@ -30,7 +30,7 @@ class WeightFile:
         spatial: height and width of the feature map that fc1 sees; `None` without the top, and if it is not known.
         variables: `{(layer, variable): Variable}` in the order of the net's layers.
         preprocessing: what the weights want of an image; `None` if nothing tells it.
-        origin: how that is known, in the words of `preprocessing.statement`.
+        origin: how that is known; `None` if it is not.
         classes: what the classes are called, in label order: as `classes.txt` beside the file or its note says; else `None`.
     """
 
@@ -42,7 +42,7 @@ class WeightFile:
     spatial: tuple[int, int] | None
     variables: dict[tuple[str, str], Variable]
     preprocessing: Preprocessing | None
-    origin: str = preprocessing.KNOWN
+    origin: Origin | None = preprocessing.KNOWN
     classes: tuple[str, ...] | None = None
 
     def __str__(self):
@@ -90,11 +90,13 @@ def open_weights(
     _check_chain(path, match.arrays, shapes)
     places = shapes["fc1", "kernel"][0] // _last_filters(shapes) if match.include_top else 1
     spatial = _spatial(path, match, content, shapes, spatial or _square(places)) if match.include_top else None
+    _check_order(path, match, content, places)
     variables = {
-        key: _variable(key, array, content.arrays[array], match.scheme.keras_layout, places) for key, array in match.arrays.items()
+        key: _variable(key, array, content.arrays[array], content, match.scheme.keras_layout, places)
+        for key, array in match.arrays.items()
     }
     beside = read_classes(path)
-    wants, origin = _preprocessing(kind, content, variables["block1_conv1", "kernel"])
+    wants, origin = _preprocessing(kind, content, variables["block1_conv1", "kernel"], variables["block1_conv1", "bias"])
     return WeightFile(
         path=path,
         kind=kind.name,
@@ -122,24 +124,29 @@ def read_classes(path: pathlib.Path) -> tuple[str, ...] | None:
         raise InputError(f"Expected class names, one a line. Received: {beside} ({error}).") from error
 
 
-def _preprocessing(kind: kinds.Kind, content: kinds.Content, first: Variable) -> tuple[Preprocessing | None, str]:
+def _preprocessing(
+    kind: kinds.Kind, content: kinds.Content, first: Variable, bias: Variable
+) -> tuple[Preprocessing | None, Origin | None]:
     """Returns what weights want of an image and how that is known: noted, recognised, or the custom of their kind of file."""
     if content.preprocessing not in (None, kinds.NOT_KNOWN):
-        return Preprocessing.from_json(content.preprocessing), preprocessing.KNOWN
+        return Preprocessing.from_json(content.preprocessing), content.origin
     custom = preprocessing.BY_NAME.get(kind.preprocessing) if content.preprocessing is None else None
-    if first.shape == (3, 3, 3, 64) and (recognised := first_layer.recognise(first.read())):
+    if first.shape != first_layer.SHAPE or not first_layer.is_of_authors(kernel := first.read()):
+        return custom, preprocessing.ASSUMED if custom else None
+    if recognised := first_layer.recognise(kernel, bias.read()):
         told = f", against the custom of its kind of file ({kind.name})" if custom not in (None, recognised) else ""
-        return recognised, preprocessing.RECOGNISED + told
-    return custom, preprocessing.ASSUMED if custom else ""
+        return recognised, dataclasses.replace(preprocessing.RECOGNISED, text=preprocessing.RECOGNISED.text + told)
+    return None, None  # made to take something of its own, whatever the custom
 
 
 def _identify(path, content: kinds.Content, arch, batch_norm) -> names.Match:
     shapes = {name: array.shape for name, array in content.arrays.items()}
-    found = names.closest(shapes, (content.arch,) if content.arch else names.DISTINCT)
+    found = names.closest(shapes, (content.arch,) if content.arch else names.DISTINCT, schemes=content.schemes)
     if not shapes or found.is_hopeless:
         told = f"its arrays are named {', '.join(list(shapes)[:3])}, …" if shapes else "it has no arrays of floats"
         raise InputError(f"Expected weights of a VGG net. Received: {path}, which holds something else: {told}.")
-    wanted = names.closest(shapes, (arch or found.arch,), (found.batch_norm if batch_norm is None else batch_norm,))
+    with_batch_norm = found.batch_norm if batch_norm is None else batch_norm
+    wanted = names.closest(shapes, (arch or found.arch,), (with_batch_norm,), content.schemes)
     if wanted.distance and not found.distance:
         raise InputError(f"Expected weights of {wanted}. Received: {path}, which holds {found}: it {wanted.problem}.")
     if wanted.distance:
@@ -195,8 +202,19 @@ def _last_filters(shapes) -> int:
     return next(shape[-1] for (layer, variable), shape in reversed(shapes.items()) if layer.startswith("block5_conv"))
 
 
-def _variable(key, array: str, stored: StoredArray, keras_layout: bool, places: int) -> Variable:
+def _check_order(path, match: names.Match, content: kinds.Content, places: int) -> None:
+    if match.scheme.keras_layout and content.channels_first is None and places > 1:
+        raise InputError(
+            f"{path} does not say in which order fc1 ({match.arrays['fc1', 'kernel']}) takes the feature map. If its model had "
+            f"channels first, write so into it once, else 'channels_last': import h5py; h5py.File({str(path)!r}, "
+            "'a').attrs['data_format'] = 'channels_first'."
+        )
+
+
+def _variable(key, array: str, stored: StoredArray, content: kinds.Content, keras_layout: bool, places: int) -> Variable:
     layer, variable = key
+    if keras_layout and key == ("fc1", "kernel") and content.channels_first:
+        return fc_of_channels(array, stored, places)
     if keras_layout or variable != "kernel":
         return as_it_lies(array, stored)
     if layer in names.TOP:
