@@ -15,7 +15,7 @@ LEVELS = (
     ("configs", "files", "image_files", "input_layers", "progress"),
     ("recipe", "picture"),
     ("layers", "preprocessing", "cli", "remote"),
-    ("models", "data"),
+    ("models", "data", "identity"),
     ("weights",),
     ("transfer", "fully_convolutional"),
     ("training", "evaluation", "applications"),

@@ -23,13 +23,13 @@ from keras_vgg.data import images as image_ops
 from keras_vgg.data import split as splits
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation import evaluator, store
-from keras_vgg.evaluation.identity import digest_of_net
 from keras_vgg.features import extraction, inputs, network
 from keras_vgg.features.descriptor_file import DescriptorFile
 from keras_vgg.features.descriptors import DescriptorProtocol
 from keras_vgg.features.extraction import open_feature_source
 from keras_vgg.features.network import FeatureNetwork
 from keras_vgg.fully_convolutional import to_fully_convolutional
+from keras_vgg.identity import digest_of_net
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 BROKEN = [*ENCODED[:3], TRUNCATED, *ENCODED[3:9], b"no image", *ENCODED[9:]]  # the truncated one is in a batch with others
@@ -40,10 +40,11 @@ def loaded_once():
     """Loads a net for the same layer once: making graphs of it takes most of the time here."""
     load, loaded = network.load, {}
 
-    def load_once(source, layer, *, pooling="floor", device=None):
-        key = hashlib.sha256(source.file.read_bytes()).hexdigest(), source.preprocessing, source.name, layer, pooling, device
+    def load_once(source, layer, **options):
+        file = hashlib.sha256(source.file.read_bytes()).hexdigest()
+        key = file, source.preprocessing, source.name, layer, *sorted(options.items())
         if key not in loaded:
-            loaded[key] = load(source, layer, pooling=pooling, device=device)
+            loaded[key] = load(source, layer, **options)
         return loaded[key]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -350,7 +351,10 @@ def test_a_file_says_what_it_holds(here, run, capsys, name, by_scale):
     assert (told["net"], told["path"], told["scales"]) == ("A", "run", [36, 40])
     assert told["sha256"] == digest_of_net(open_feature_source("run").load_model())
     assert list(facts["problems"]) == [str(pathlib.Path("data") / "val" / "c" / "012.jpg")]
-    assert pd.read_csv("all.parts/broken_images.csv").image.tolist() == list(facts["problems"])
+    listed = pd.read_csv("all.parts/broken_images.csv")
+    assert listed.image.tolist() == list(facts["problems"])
+    expected = {"nets sha256": told["sha256"], "images sha256": facts["images sha256"], "code sha256": facts["code sha256"]}
+    assert listed[list(expected)].to_dict("records") == [expected]
     assert not list(pathlib.Path("all.parts/descriptors").iterdir())
 
 

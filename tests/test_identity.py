@@ -15,7 +15,6 @@ from keras_vgg import cli, evaluate, extract, transfer
 from keras_vgg.data import split as splits
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation import code, metrics, prediction, session, source
-from keras_vgg.evaluation.identity import digest_of_images, digest_of_net
 from keras_vgg.evaluation.recipe import Row
 from keras_vgg.evaluation.results import Posteriors, fuse
 from keras_vgg.evaluation.source import open_source
@@ -23,6 +22,7 @@ from keras_vgg.evaluation.store import RowStore
 from keras_vgg.evaluation.views import passes
 from keras_vgg.features.descriptor_file import DescriptorFile
 from keras_vgg.features.network import FeatureNetwork
+from keras_vgg.identity import digest_of_images, digest_of_net
 from keras_vgg.serving.plan import plan_export
 from keras_vgg.serving.signatures import Served
 from keras_vgg.weights.conversion import convert

@@ -22,12 +22,12 @@ from test_evaluation_views import WANTS, net
 from keras_vgg import files
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation import source as sources
-from keras_vgg.evaluation.identity import digest_of_net
 from keras_vgg.evaluation.network import Network
 from keras_vgg.evaluation.prediction import predict, see
 from keras_vgg.evaluation.source import open_source
 from keras_vgg.evaluation.views import passes
 from keras_vgg.fully_convolutional import to_fully_convolutional
+from keras_vgg.identity import digest_of_net
 from keras_vgg.models import build_vgg
 from keras_vgg.saved_model import CARD, export_saved_model, versions
 from keras_vgg.serving import comparison, plan, warm_up

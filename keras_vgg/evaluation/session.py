@@ -11,13 +11,13 @@ from keras_vgg.data.split import Dataset
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.code import digest_of_code
 from keras_vgg.evaluation.evaluator import BATCH, Pass, check_scale, run_passes
-from keras_vgg.evaluation.identity import digest_of_copies, digest_of_images
 from keras_vgg.evaluation.images import LIST, Images, look_through
 from keras_vgg.evaluation.recipe import Row
 from keras_vgg.evaluation.results import Posteriors, fuse, mean_over
 from keras_vgg.evaluation.source import Source, same_classes
 from keras_vgg.evaluation.store import PassStore
 from keras_vgg.evaluation.views import Views
+from keras_vgg.identity import digest_of_copies, digest_of_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,13 +105,13 @@ def evaluate(
     }
     for index, reason in unusable.refused.items():
         say(f"not tested, counted as an error: {split.name_of(index)}, {reason}")
-    if number := unusable.write(folder):
-        say(f"{number} images could not be tested and count as errors: {folder / LIST}")
-    of_all = {
-        "data": dataset.description,
+    digests = {
         "images sha256": digest_of_images(images.survey.fingerprints, images.survey.labels),
         "code sha256": digest_of_code(),
     }
+    if number := unusable.write(folder, {"nets sha256": " + ".join(each.digest for each in tested.values())} | digests):
+        say(f"{number} images could not be tested and count as errors: {folder / LIST}")
+    of_all = {"data": dataset.description} | digests
     told = {name: {"settings": settings.told_of(sources[name]), "nets sha256": tested[name].digest} | of_all for name in wanted}
     return [_posteriors(row, sources, tested, images, names, told) for row in rows]
 
