@@ -149,7 +149,8 @@ def load_networks(
     Raises:
         InputError: if the net cannot be loaded, has no such layer, what its weights want is not known, or a scale is too small.
     """
-    networks = [network.load(source, protocol.layer, pooling=protocol.pooling, device=device) for device in devices]
+    options = {"dense": protocol.dense, "pooling": protocol.pooling}
+    networks = [network.load(source, protocol.layer, device=device, **options) for device in devices]
     for each in _views(source, protocol):
         check_scale(each, networks[0].smallest_input)
     return networks

@@ -124,6 +124,7 @@ def _told(net: str, data: str, facts: dict, images: str = "") -> dict[str, str]:
     unflipped = [each["net"] for each in nets if each.get("flip", facts.get("flip")) is False]
     of_which = f" of {', '.join(unflipped)}" if len(unflipped) < len(nets) else ""
     descriptor = [f"no flip{of_which}"] if unflipped else []
+    descriptor += ["centre crop"] if facts.get("dense") is False else []
     descriptor += ["not of length one"] if facts.get("normalize") is False else []
     descriptor += [f"{facts['pooling']} pooling"] if facts.get("pooling", "floor") != "floor" else []
     identity = {"nets sha256": digests, "images sha256": images, "code sha256": facts.get("code sha256", "")}
