@@ -9,8 +9,8 @@ import numpy as np
 
 from keras_vgg import files
 from keras_vgg.errors import InputError
+from keras_vgg.evaluation.classes import same_classes
 from keras_vgg.evaluation.metrics import top_k_error, wilson_interval
-from keras_vgg.evaluation.source import same_classes
 from keras_vgg.identity import short
 
 DIGESTS = ("nets sha256", "images sha256", "code sha256")
