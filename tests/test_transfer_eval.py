@@ -182,21 +182,34 @@ def test_a_net_without_its_top(here, tmp_path):
     assert (tmp_path / "out" / "table.csv").exists()
 
 
+PROTOCOLS = {"random": RANDOM, "fixed": ["--protocol", "fixed"]}
+
+
+@pytest.fixture(scope="module")
+def described(place, tmp_path_factory):
+    """A folder with descriptors of two nets in files of each kind, and what comes of the nets themselves by each protocol."""
+    folder = tmp_path_factory.mktemp("described")
+    shutil.copytree(place / "parts", folder / "parts")
+    (folder / "parts" / "train" / "ant" / "01.png").write_bytes(b"no image")
+    wanted = ["--dataset", f"folder:{folder / 'parts'}", "--scales", "36", "44", "--combine", "stack"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        for name in ("first", "second"):
+            for kind in (".npz", ".parquet"):  # of which the second takes the features that the first has left
+                extract.main(["--model", name, *wanted, "--out", str(folder / f"{name}{kind}")])
+        for name, protocol in PROTOCOLS.items():
+            run("--model", "first", "--model", "second", *wanted, *protocol, "--out", str(folder / name))
+    return folder
+
+
 @pytest.mark.parametrize("kind", [".npz", ".parquet"])
-@pytest.mark.parametrize("protocol", ["random", "fixed"])
-def test_descriptors_from_files_give_the_same(here, place, tmp_path, protocol, kind):
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_descriptors_from_files_give_the_same(described, tmp_path, protocol, kind):
     """Also where an image is broken, which must not change the splits of the others; and two nets stacked from two files."""
-    shutil.copytree(place / "parts", tmp_path / "parts")
-    (tmp_path / "parts" / "train" / "ant" / "01.png").write_bytes(b"no image")
-    described = ["--dataset", f"folder:{tmp_path / 'parts'}", "--scales", "36", "44", "--combine", "stack"]
-    files = {name: str(tmp_path / f"{name}{kind}") for name in ("first", "second")}
-    for name, file in files.items():
-        extract.main(["--model", name, *described, "--out", file])
-    protocol = RANDOM if protocol == "random" else ["--protocol", "fixed"]
-    run("--features", files["first"], *protocol, "--out", str(tmp_path / "one"))
-    run("--features", *files.values(), *protocol, "--out", str(tmp_path / "both"))
-    run("--model", "first", "--model", "second", *described, *protocol, "--out", str(tmp_path / "direct"))
-    direct = read(tmp_path / "direct")
+    files = [str(described / f"{name}{kind}") for name in ("first", "second")]
+    run("--features", files[0], *PROTOCOLS[protocol], "--out", str(tmp_path / "one"))
+    run("--features", *files, *PROTOCOLS[protocol], "--out", str(tmp_path / "both"))
+    direct = read(described / protocol)
     columns = ["measure", "values", "C", "train images", "test images", "left out", "Q", "layer", "combined"]
     for name, lines in (("one", direct.iloc[:2]), ("both", direct.iloc[4:])):
         pd.testing.assert_frame_equal(read(tmp_path / name)[columns], lines[columns].reset_index(drop=True))
