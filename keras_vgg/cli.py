@@ -26,6 +26,7 @@ BooleanOptionalAction = argparse_flags.argparse.BooleanOptionalAction
 _NET_FLAGS = {
     "scales": {"nargs": "+", "type": int, "metavar": "Q", "help": "smallest sides (default: S, or the middle of the jitter)"},
     "flip": {"action": BooleanOptionalAction, "help": "look at mirror images too (default: where the net was trained with them)"},
+    "dense": {"action": BooleanOptionalAction, "help": "look at whole images, else at the centre crop (default: on)"},
     "layer": {"help": "whose activations describe an image: fc2, fc1, block5_pool, … (default: fc2)"},
     "combine": {"choices": ("average", "stack"), "help": "descriptors at several scales (default: average)"},
     "normalize": {"action": BooleanOptionalAction, "help": "make descriptors of length one (default: on)"},
@@ -45,7 +46,7 @@ _NET_FLAGS = {
 }
 """What several commands ask of how a net looks at images."""
 
-OF_DESCRIPTOR = ("layer", "scales", "flip", "combine", "normalize", "pooling")
+OF_DESCRIPTOR = ("layer", "dense", "scales", "flip", "combine", "normalize", "pooling")
 """Of those, what makes an image's descriptor."""
 
 

@@ -106,7 +106,7 @@ def _run(session, version, paths, features, arguments) -> int | None:
             if first and features is None:
                 _print(answer, version, arguments)
             elif first and not answer.error:
-                features.add(answer.path, answer.features)
+                features.add(answer)
         if features is not None:
             count, width = features.write()
             print(f"features of {count} images, {width} each: {arguments.features}" if count else "no features, no file")
@@ -122,6 +122,7 @@ def _say(line: str) -> None:
 def _print(answer, version, arguments) -> None:
     if arguments.json:
         told = {"image": printable(answer.path), "model": arguments.name, "version": version}
+        told |= {"net sha256": answer.net_sha256 or None, "image sha256": answer.image_sha256 or None}
         if answer.error:
             told["error"] = answer.error
         else:

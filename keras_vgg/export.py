@@ -19,10 +19,7 @@ def main(argv: list[str]) -> None:
         "--out", required=True, metavar="PATH", help="folder of the model, e.g. models/vgg; with --format, the file"
     )
     parser.add_argument("--version", type=int, help="number of the version (default: the next one)")
-    parser.add_argument(
-        "--dense", action=cli.BooleanOptionalAction, default=True, help="look at whole images, else the centre crop (default: on)"
-    )
-    cli.add_net_flags(parser, "scales", "flip")
+    cli.add_net_flags(parser, "dense", "scales", "flip")
     parser.add_argument("--top-k", type=int, metavar="K", help="how many classes to name (default: 5)")
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line (default: the run's, or ImageNet's)")
     parser.add_argument("--features", choices=("fc2", "fc1", "block5_pool"), help="layer of the features (default: fc2)")

@@ -26,6 +26,7 @@ def main(argv: list[str]) -> None:
     from keras_vgg.evaluation.session import devices_for
     from keras_vgg.features import descriptor_file, extraction, inputs
     from keras_vgg.features.descriptors import DescriptorProtocol
+    from keras_vgg.identity import digest_of_images
 
     out = pathlib.Path(arguments.out)
     descriptor_file.check_path(out)
@@ -48,6 +49,7 @@ def main(argv: list[str]) -> None:
     if found.left_out == len(found.values):
         raise InputError(f"There must be an image that can be used. Received: none out of {found.left_out}; {folder} says why.")
     told = {"data": given.description, "data images": given.split.size, "problems": found.problems}
+    told |= {"images sha256": digest_of_images(found.fingerprints, found.labels)}
     facts = extraction.facts_of(sources, found.digests, protocol) | told
     content = descriptor_file.DescriptorFile(
         found.values, found.labels, found.names, given.parts, given.classes, facts, fingerprints=found.fingerprints

@@ -1,6 +1,7 @@
 """Says what images show: `python -m keras_vgg.predict photo.jpg --model runs/flowers17`.
 
-Images are looked at densely (Sec. 3.2), with their mirror images if the net was trained with such.
+Images are looked at densely (Sec. 3.2), with their mirror images if the net was trained with such. JSON and heat maps carry the
+digests of the net, the image and the code (SHA-256), and how the image was looked at.
 """
 
 import json
@@ -40,12 +41,15 @@ def main(argv: list[str]) -> int | None:
         files.check_file(pathlib.Path(arguments.heatmap))
     cli.import_tensorflow()
     from keras_vgg.evaluation import prediction
+    from keras_vgg.evaluation.code import digest_of_code
     from keras_vgg.evaluation.source import open_source
     from keras_vgg.evaluation.views import passes
+    from keras_vgg.identity import digest_of_net, short
 
     source = open_source(arguments.model, preprocessing=arguments.preprocessing)
     network = source.load(average=arguments.average, pooling=arguments.pooling)
-    print(source.preprocessing_text, file=sys.stderr)
+    digest = digest_of_net(network.model)
+    print(f"{source.name} ({short(digest)}): {source.preprocessing_text}", file=sys.stderr)
     names = source.class_names(network.classes)
     if arguments.class_name and arguments.class_name not in names:
         raise InputError(
@@ -53,38 +57,46 @@ def main(argv: list[str]) -> int | None:
         )
     flip = source.flip if arguments.flip is None else arguments.flip
     views = passes("dense", tuple(arguments.scales or (max(source.default_scale, network.crop),)), flip=flip)
+    made_by = {"net sha256": digest, "code sha256": digest_of_code()}
+    settings = prediction.settings_of(network, views)
     found = prediction.predict(network, paths, views, stream=sys.stderr)
     for index, (path, posteriors) in enumerate(zip(found.paths, found.posteriors, strict=True)):
         if index not in found.problems:
-            _print(printable(path), posteriors, names, arguments)
+            told = {"image sha256": found.digests[index]} | made_by | {"settings": settings}
+            _print(printable(path), posteriors, names, told, arguments)
     for index, problem in found.problems.items():
         print(f"Expected an image. Received: {printable(found.paths[index])} ({problem}).", file=sys.stderr)
     if arguments.heatmap and not found.problems:
-        _draw(network, paths[0], found.posteriors[0], names, source, arguments)
+        _draw(network, paths[0], found.posteriors[0], names, source, made_by, arguments)
     return cli.USER_ERROR if found.problems else None
 
 
-def _print(path: str, posteriors, names, arguments) -> None:
+def _print(path: str, posteriors, names, told, arguments) -> None:
     from keras_vgg.evaluation.metrics import best_first
 
     best = best_first(posteriors, arguments.top)
     if arguments.json:
         top = [{"class": names[label], "label": int(label), "posterior": float(posteriors[label])} for label in best]
-        print(json.dumps({"image": path, "top": top}))
+        print(json.dumps({"image": path, "top": top} | told))
         return
     print(path)
     for label in best:
         print(f"  {100 * posteriors[label]:5.1f}%  {'█' * round(_BAR * posteriors[label]):{_BAR}}  {names[label]}")
 
 
-def _draw(network, path: str, posteriors, names, source, arguments) -> None:
+def _draw(network, path: str, posteriors, names, source, made_by, arguments) -> None:
     from keras_vgg.evaluation import heatmap, prediction
+    from keras_vgg.evaluation.views import passes
+    from keras_vgg.identity import short
 
     scale = max(arguments.scales) if arguments.scales else round(_HEATMAP_WINDOWS * network.crop)
     label = names.index(arguments.class_name) if arguments.class_name else int(posteriors.argmax())
     seen = prediction.see(network, path, scale)
-    title = f"{pathlib.Path(printable(path)).name}, net {source.arch}, Q = {scale}"
-    heatmap.draw(pathlib.Path(arguments.heatmap), seen, label, names[label], title=title)
+    name = pathlib.Path(printable(path)).name
+    title = f"{name}, net {source.arch} ({short(made_by['net sha256'])}), Q = {scale}"
+    settings = prediction.settings_of(network, passes("dense", (scale,), flip=False))
+    facts = {"image": name} | made_by | {"settings": settings}
+    heatmap.draw(pathlib.Path(arguments.heatmap), seen, label, names[label], title=title, facts=facts)
     print(f"heatmap of {names[label]}: {arguments.heatmap}", file=sys.stderr if arguments.json else sys.stdout)
 
 

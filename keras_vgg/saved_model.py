@@ -67,6 +67,8 @@ def export_saved_model(
     - `score_map`: the same images; `score_map` `(B, rows, columns, classes)` at the largest Q, NaN beyond an image's own `size`
       `(B, 2)`; `error`. With `dense` only.
 
+    The last three also give `net_sha256` `(B,)`: the digest of the net that answered, as the card has it.
+
     An image that cannot be used gives NaN and a non-empty `error`, and harms no other of its batch: bytes that are no whole image
     or that `data.formats` refuses, more than 67,108,864 pixels, more than 4,194,304 once rescaled, JPEGs of very many scans.
     How a camera was held (EXIF) is not looked at, as it was not in training.
@@ -107,10 +109,12 @@ def export_saved_model(
     with tempfile.TemporaryDirectory() as folder:
         labels = pathlib.Path(folder, LABELS)
         labels.write_text("".join(f"{name}\n" for name in plan.labels), encoding="utf-8")
-        served = Served(plan.network, [variable.value for variable in plan.network.model.variables], str(labels), plan.protocol)
+        variables, digest = [variable.value for variable in plan.network.model.variables], plan.card["net"]["sha256"]
+        served = Served(plan.network, variables, str(labels), plan.protocol, digest)
+        signatures = served.signatures()  # once: to trace them is a good part of the time
         for number in itertools.count(_highest(root) + 1) if version is None else (version,):
             try:
-                return _write(served, plan, root / str(number), check)
+                return _write(served, signatures, plan, root / str(number), check)
             except FileExistsError as error:  # somebody else took this number meanwhile
                 if version is not None:
                     raise _exists(root, version) from error
@@ -140,8 +144,7 @@ def _check_disk(root: pathlib.Path, plan: Plan) -> None:
         )
 
 
-def _write(served: Served, plan: Plan, folder: pathlib.Path, check: bool) -> Exported:
-    signatures = served.signatures()
+def _write(served: Served, signatures: dict, plan: Plan, folder: pathlib.Path, check: bool) -> Exported:
     inputs = example_inputs(signatures, plan.network.crop)
     with files.appearing(folder) as beside:
         try:

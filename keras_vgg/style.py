@@ -1,16 +1,19 @@
 """Paints one image in the style of another: `python -m keras_vgg.style --content photo.jpg --style painting.jpg --out picture.png`.
 
-Ctrl-C ends it early and keeps the picture so far.
+Ctrl-C ends it early and keeps the picture so far. The picture carries the digests of the net and of both images (SHA-256), and the
+settings, as text chunks.
 """
 
 import dataclasses
+import io
 import pathlib
 import sys
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from keras_vgg import cli, configs, files
+import keras_vgg
+from keras_vgg import cli, configs, files, picture
 from keras_vgg.errors import InputError
 from keras_vgg.features.style_settings import Settings
 from keras_vgg.progress import Progress
@@ -27,17 +30,27 @@ def main(argv: list[str]) -> int | None:
     values = _DEFAULTS | _read_recipe(given.pop("recipe", None)) | given
     settings = Settings(**{name: value for name, value in values.items() if name not in _PLACES})
     out = _check(values)
-    content, style = (_read_image(values[name], values["size"]) for name in ("content", "style"))
+    (content, of_content), (style, of_style) = (_read_image(values[name], values["size"]) for name in ("content", "style"))
     cli.import_tensorflow()
     from keras_vgg.features import style_transfer as painting
+    from keras_vgg.identity import digest_of_image, digest_of_net
 
     net = painting.open_net(values["arch"], values["weights"], settings, preprocessing=values["preprocessing"])
     print(painting.preprocessing_text(net))
     print(f"{content.shape[1]}x{content.shape[0]} pixels, {settings.steps} steps", flush=True)
     done, stopped, failed = _paint(painting, content, style, net, settings)
     if done.step or not (stopped or failed):
-        with files.replacing(out) as beside:
-            Image.fromarray(done.picture).save(beside, format="PNG")
+        facts = {
+            "net": net.name,
+            "net sha256": digest_of_net(net),  # of the layers that were looked through, which end with the deepest one
+            "content sha256": digest_of_image(of_content),
+            "style sha256": digest_of_image(of_style),
+            "settings": dataclasses.asdict(settings) | {"size": values["size"]},
+            "steps": done.step,
+            "loss": done.loss if done.step else None,
+            "keras_vgg": keras_vgg.__version__,
+        }
+        picture.write_png(out, done.picture, facts)
         told = f"loss {done.loss:.4g} after {done.step} steps" if done.step else "as it began: no step lowers the loss"
         print(f"{out}: {told}{', interrupted' if stopped else ''}")
     if failed:
@@ -96,9 +109,10 @@ def _check(values: dict) -> pathlib.Path:
 
 
 def _read_image(path: str, size: int):
-    """Returns an image file's pixels, `(height, width, 3)` uint8, rescaled to longer side `size`."""
+    """Returns an image file's pixels, `(height, width, 3)` uint8, rescaled to longer side `size`, and its content."""
     try:
-        with Image.open(path) as image:
+        encoded = pathlib.Path(path).read_bytes()
+        with Image.open(io.BytesIO(encoded)) as image:
             image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is reduced while it is decoded
             image = ImageOps.exif_transpose(image)
             if image.mode.startswith("I"):  # of 16 bits, which Pillow would cut off at 255
@@ -111,7 +125,7 @@ def _read_image(path: str, size: int):
     width, height = (round(zoom * side) for side in image.size)
     if min(width, height) < _SMALLEST:
         raise InputError(f"{path} has {width}x{height} pixels at this size; each side must have at least {_SMALLEST}.")
-    return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+    return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)), encoded
 
 
 def _paint(painting, content, style, net, settings):

@@ -1,7 +1,9 @@
-"""Who may import whom, read from the syntax tree."""
+"""Who may import whom, read from the syntax tree; and the map of the package in BUILD.md."""
 
 import ast
+import collections
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -15,7 +17,7 @@ LEVELS = (
     ("configs", "files", "image_files", "input_layers", "progress"),
     ("recipe", "picture"),
     ("layers", "preprocessing", "cli", "remote"),
-    ("models", "data"),
+    ("models", "data", "identity"),
     ("weights",),
     ("transfer", "fully_convolutional"),
     ("training", "evaluation", "applications"),
@@ -113,6 +115,16 @@ def test_no_module_imports_itself_by_a_detour():
 @pytest.mark.parametrize("name", MODULES)
 def test_the_library_imports_neither_tools_nor_tests(name):
     assert not {imported.split(".")[0] for imported in imports_of(name)} & {"tools", "tests", "recipes", "conftest", "pytest"}
+
+
+def test_the_map_names_every_module_and_no_other():
+    """In the rows of its folder; folders themselves are the rows."""
+    rows = re.findall(r"^\| `(\w+)/` \| (.+) \|$", (PACKAGE.parent / "BUILD.md").read_text(encoding="utf-8"), re.MULTILINE)
+    told = collections.Counter((folder, name) for folder, text in rows for name in re.findall(r"`(\w+)`", text))
+    files = {(path.parent.name, path.stem) for path in MODULES.values() if path.stem != "__init__"}
+    assert not files - set(told), "modules that BUILD.md's map does not name"
+    assert not {where for where in set(told) - files if where[0] in {folder for folder, _ in files}}, "names that are no modules"
+    assert {where for where, times in told.items() if times > 1} == set()
 
 
 def test_what_must_answer_at_once_imports_no_tensorflow():

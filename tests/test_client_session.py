@@ -1,6 +1,7 @@
 """Batches, threads, retries and counts of the client, with a server that lives in the test."""
 
 import array
+import hashlib
 import itertools
 import threading
 import time
@@ -8,7 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from keras_vgg.remote import session as session_module
+from keras_vgg.remote import sending
+from keras_vgg.remote.answers import NET, OUTPUTS
 from keras_vgg.remote.latency import Tally, percentiles
 from keras_vgg.remote.protocol import AwayError, RefusedError, Signatures, SlowError
 from keras_vgg.remote.request_size import RequestSize
@@ -35,7 +37,7 @@ class Transport:
 
     def predict(self, signature, images, outputs):
         assert self.pinned == 1
-        assert (signature, outputs) == ("classify", ("scores", "class_ids", "class_names", "error"))
+        assert (signature, set(outputs) - {NET}) == ("classify", {"scores", "class_ids", "class_names", "error"})
         self.requests.append(tuple(map(int, images)))
         if (changed := self._before(list(map(int, images)))) is not None:
             return changed
@@ -70,8 +72,8 @@ def numbers(count):
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(session_module, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(session_module, "_LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(sending, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(sending, "_LONGEST_WAIT", 0.02)
 
 
 def test_every_image_is_asked_about_once_in_batches():
@@ -154,15 +156,15 @@ def test_a_server_that_is_away_for_a_while_is_asked_again():
 
 
 def test_waits_grow_at_random_up_to_the_longest(monkeypatch):
-    monkeypatch.setattr(session_module, "_FIRST_WAIT", 0.2)
-    monkeypatch.setattr(session_module, "_LONGEST_WAIT", 5.0)
+    monkeypatch.setattr(sending, "_FIRST_WAIT", 0.2)
+    monkeypatch.setattr(sending, "_LONGEST_WAIT", 5.0)
     waits = []
 
     def sleep(event):
         return lambda seconds: waits.append(seconds)
 
-    monkeypatch.setattr(session_module.tenacity, "sleep_using_event", sleep)
-    monkeypatch.setattr(session_module.tenacity, "stop_after_delay", session_module.tenacity.stop_after_attempt)
+    monkeypatch.setattr(sending.tenacity, "sleep_using_event", sleep)
+    monkeypatch.setattr(sending.tenacity, "stop_after_delay", sending.tenacity.stop_after_attempt)
 
     def away(images):
         raise AwayError("busy")
@@ -303,6 +305,20 @@ def missing_from(first):
     return missing
 
 
+def test_another_net_under_the_number_of_the_version_ends_the_session():
+    def answer(images):
+        return answer_to(map(str, images), net_sha256=["old" if images[0] < 8 else "new"] * len(images))
+
+    said, transport = [], Transport(answer)
+    transport.signatures = lambda: Signatures(1, {"classify": dict.fromkeys((*OUTPUTS["classify"], NET))})
+    answers, report = ask(transport, numbers(400), concurrency=1, say=said.append)
+    assert {answer.net_sha256 for answer in answers[:8]} == {"old"}
+    reason = "the server has another net as version 1 now"
+    assert {answer.error.removeprefix("not sent, ") for answer in answers[8:]} == {reason}
+    assert (len(transport.requests), report.failed) == (3, 392)
+    assert said == [f"T{reason[1:]}. All answers are of the net that was there first; ask again about images without one."]
+
+
 def test_a_version_that_was_let_go_ends_the_session():
     said, transport = [], Transport(missing_from(lambda: 8))
     transport.states = lambda: {1: "END", 2: "AVAILABLE"}
@@ -342,6 +358,8 @@ def test_what_cannot_be_read_is_not_sent():
     answers, _ = ask(transport := Transport(), numbers(5), batch=3, read=read)
     assert [answer.error for answer in answers] == ["", "", "Permission denied", "empty file", ""]
     assert [answer.top[0].label for answer in answers if not answer.error] == [0, 1, 4]
+    of_images = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(5)]
+    assert [answer.image_sha256 for answer in answers] == [*of_images[:2], "", "", of_images[4]]
     assert sorted(transport.requests) == [(0, 1), (4,)]
 
 
@@ -353,8 +371,9 @@ def test_answers_that_make_no_sense():
         3: {"class_ids": [["first", 2]]},
         4: {"scores": [0.5]},
         5: {"scores": [[0.5, 0.3, 0.2]]},
+        6: {"scores": 0.5},
     }
-    answers, _ = ask(Transport(lambda images: answer_to(images, **changes.get(images[0], {}))), numbers(7), batch=1)
+    answers, _ = ask(Transport(lambda images: answer_to(images, **changes.get(images[0], {}))), numbers(8), batch=1)
     assert [answer.error for answer in answers] == [
         "the model's scores are not finite",
         "two lines",
@@ -362,6 +381,7 @@ def test_answers_that_make_no_sense():
         "the answer is of another form than keras_vgg's: invalid literal for int() with base 10: 'first'",
         "the answer is of another form than keras_vgg's: object of type 'float' has no len()",
         "the server answered with 3 values of 'scores' for an image, where version 1 was seen to give 2",
+        "the server answered with no rows of 'scores' for 1 images",
         "",
     ]
 

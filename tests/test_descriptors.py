@@ -162,6 +162,7 @@ def test_a_net_without_its_top_takes_images_of_any_size(options, layer):
 def test_what_the_smallest_image_is(model):
     assert FeatureNetwork(net(side=64), "fc2").smallest_input == 64
     assert FeatureNetwork(net(side=64), "block5_pool").smallest_input == 32
+    assert FeatureNetwork(net(side=64), "block5_pool", dense=False).smallest_input == 64  # a crop of its own
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,25 @@ def test_files_that_are_left(table, evaluated):
     assert listed.reason.str.len().min() > 5
 
 
+def test_all_that_is_left_says_of_what_it_is(table, evaluated):
+    """Of which weights, images and code: a list or picture may be taken out of its folder."""
+    last = table.iloc[-1]
+    told = {name: last[name] for name in ("nets sha256", "images sha256", "code sha256")}
+    assert all(told.values())
+    (picture,), (confused,) = evaluated.glob("*-confusion.png"), evaluated.glob("*-confused.csv")
+    with Image.open(picture) as image:
+        assert told.items() <= image.text.items()
+        assert (image.text["net"], image.text["Q"]) == (last.net, last.Q)
+    for path in (confused, evaluated / "broken_images.csv"):
+        listed = pd.read_csv(path)
+        for name, digest in told.items():
+            assert set(listed[name]) == {digest}, (path, name)
+    for path in (evaluated / "passes").glob("*.json"):
+        facts = json.loads(path.read_text())
+        assert facts["net sha256"] in told["nets sha256"]
+        assert facts["code sha256"] == told["code sha256"]
+
+
 def test_confused_classes_are_those_of_the_last_row(table, evaluated):
     (path,) = evaluated.glob("*-confused.csv")
     result = Posteriors.read(evaluated / table.posteriors.iloc[-1])

@@ -23,7 +23,7 @@ from keras_vgg.data import split as splits
 from keras_vgg.data.datasets import open_dataset
 from keras_vgg.data.pipeline import View
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation import batches, evaluator, heatmap, metrics, report, results, session, source
+from keras_vgg.evaluation import batches, classes, evaluator, heatmap, metrics, report, results, session, source
 from keras_vgg.evaluation import store as store_module
 from keras_vgg.evaluation.evaluator import run_pass
 from keras_vgg.evaluation.images import look_through
@@ -783,8 +783,8 @@ def test_pictures_of_whatever_name(tmp_path):
     result = some_posteriors(40, classes, net="$x_", settings="scores averaged")
     report.write_confusion(tmp_path, "01", result)
     Image.open(tmp_path / "01-confusion.png").verify()
-    seen = Heatmap(np.zeros((40, 50, 3), np.uint8), np.random.default_rng(0).random((2, 3, 7)), 32)
-    heatmap.draw(tmp_path / "map.png", seen, 1, classes[1], title="$^.jpg, 花")
+    seen = Heatmap(np.zeros((40, 50, 3), np.uint8), np.random.default_rng(0).random((2, 3, 7)), 32, "00")
+    heatmap.draw(tmp_path / "map.png", seen, 1, classes[1], title="$^.jpg, 花", facts={"image": "$^.jpg, 花"})
     Image.open(tmp_path / "map.png").verify()
 
 
@@ -935,7 +935,7 @@ def test_a_file_alone_tells_less(run, tmp_path):
     assert (found.classes, found.training_scales, found.training_text, found.default_scale) == (None, None, "", 256)
     assert found.flip
     assert dataclasses.replace(found, smallest_input=288).default_scale == 288  # a scale that nobody gave is not refused
-    assert source.class_names(found.classes, 3) == ("class 0", "class 1", "class 2")
+    assert classes.class_names(found.classes, 3) == ("class 0", "class 1", "class 2")
 
 
 def test_labels_by_name_and_by_position(run, tmp_path):
@@ -971,8 +971,8 @@ def test_the_data_line_says_what_is_tested_and_what_is_not(run, tmp_path):
 def test_labels_that_are_numbers(run, tmp_path):
     shutil.copy(run / "best.keras", tmp_path)
     unnamed, said = open_source(tmp_path), []
-    for names, classes in ((("0", "1", "10", "100", "2"), 1000), (tuple(sorted(map(str, range(12)))), 12), (("007", "5"), 8)):
-        assert unnamed.labels_of(names, classes, say=said.append).tolist() == list(map(int, names))
+    for names, number in ((("0", "1", "10", "100", "2"), 1000), (tuple(sorted(map(str, range(12)))), 12), (("007", "5"), 8)):
+        assert unnamed.labels_of(names, number, say=said.append).tolist() == list(map(int, names))
         assert said.pop().endswith("has no class names: those of the data, which are numbers, are taken as its labels")
     for names in (("1", "2", "3"), ("0", "1", "a"), ("0", "00", "1")):  # no such label; no number; the same twice
         assert unnamed.labels_of(names, 3, say=said.append).tolist() == [0, 1, 2]
@@ -996,22 +996,37 @@ def test_class_names_are_counted(tmp_path):
 
 def test_labels_of_imagenet_by_wordnet_id(run, tmp_path, monkeypatch):
     ids = tuple((f"n{label:08}", f"name {label}") for label in range(1000))
-    monkeypatch.setattr(source, "imagenet_classes", lambda: ids)
+    monkeypatch.setattr(classes, "imagenet_classes", lambda: ids)
     shutil.copy(run / "best.keras", tmp_path)
     unnamed = open_source(tmp_path)
     assert unnamed.labels_of(("n00000005", "n00000002"), 1000).tolist() == [5, 2]
-    assert source.class_names(unnamed.classes, 1000)[7] == "name 7"
+    assert classes.class_names(unnamed.classes, 1000)[7] == "name 7"
     with pytest.raises(InputError, match=r"does not know n5"):
         unnamed.labels_of(("n5", "n00000002"), 1000)
+
+
+def test_classes_are_asked_once(run, tmp_path, monkeypatch):
+    """Their list may come from the network: asked twice, it might answer otherwise."""
+    asked = []
+
+    def answer(known, num_classes):
+        asked.append(num_classes)
+        return CLASSES
+
+    monkeypatch.setattr(source, "class_names", answer)
+    rows = [row(), dataclasses.replace(row(), protocol="center")]
+    found = session.evaluate(dataset(ENCODED[:2], LABELS[:2]), {"a": open_source(run, name="a")}, rows, tmp_path)
+    assert [each.classes for each in found] == [CLASSES] * 2
+    assert asked == [7]
 
 
 def test_without_imagenets_names_there_are_numbers(run, tmp_path, monkeypatch):
     def offline():
         raise InputError("no network")
 
-    monkeypatch.setattr(source, "imagenet_classes", offline)
+    monkeypatch.setattr(classes, "imagenet_classes", offline)
     shutil.copy(run / "best.keras", tmp_path)
-    assert source.class_names(open_source(tmp_path).classes, 1000)[999] == "class 999"
+    assert classes.class_names(open_source(tmp_path).classes, 1000)[999] == "class 999"
 
 
 def test_preprocessing_that_is_not_known_must_be_told(tmp_path):

@@ -1,6 +1,7 @@
 """From nets and images to files of descriptors: every image once, whatever the batch and the kills; what is left out and told."""
 
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -23,16 +24,17 @@ from keras_vgg.data import images as image_ops
 from keras_vgg.data import split as splits
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation import evaluator, store
-from keras_vgg.evaluation.identity import digest_of_net
 from keras_vgg.features import extraction, inputs, network
 from keras_vgg.features.descriptor_file import DescriptorFile
 from keras_vgg.features.descriptors import DescriptorProtocol
 from keras_vgg.features.extraction import open_feature_source
 from keras_vgg.features.network import FeatureNetwork
 from keras_vgg.fully_convolutional import to_fully_convolutional
+from keras_vgg.identity import digest_of_net
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 BROKEN = [*ENCODED[:3], TRUNCATED, *ENCODED[3:9], b"no image", *ENCODED[9:]]  # the truncated one is in a batch with others
+DEFAULTS = {"dense": True, "pooling": "floor", "device": None}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,10 +42,11 @@ def loaded_once():
     """Loads a net for the same layer once: making graphs of it takes most of the time here."""
     load, loaded = network.load, {}
 
-    def load_once(source, layer, *, pooling="floor", device=None):
-        key = hashlib.sha256(source.file.read_bytes()).hexdigest(), source.preprocessing, source.name, layer, pooling, device
+    def load_once(source, layer, **options):
+        file, wanted = hashlib.sha256(source.file.read_bytes()).hexdigest(), DEFAULTS | options
+        key = file, source.preprocessing, source.name, layer, *sorted(wanted.items())
         if key not in loaded:
-            loaded[key] = load(source, layer, pooling=pooling, device=device)
+            loaded[key] = load(source, layer, **options)
         return loaded[key]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -282,24 +285,22 @@ def test_mistakes_are_told_before_images_are_read(tmp_path, run, top_off, monkey
         extracted(tmp_path, [])
 
 
-@pytest.mark.parametrize("kind", [".npz", ".parquet"])
-def test_large_files_are_written_some_rows_at_a_time(tmp_path, run, monkeypatch, kind):
-    if kind == ".parquet":
-        pytest.importorskip("pyarrow")
+def test_large_files_are_written_some_rows_at_a_time(tmp_path, run, monkeypatch):
+    kinds = [".npz", *([".parquet"] if importlib.util.find_spec("pyarrow") else [])]
 
     def written(folder):
         found = extracted(tmp_path / folder, [run], BROKEN, scales=(36, 40))
         content = DescriptorFile(found.values, found.labels, found.names, None, CLASSES, {"layer": "fc2"})
-        assert content.save(tmp_path / f"{folder}{kind}") == len(ENCODED)
-        return found.values.tobytes(), DescriptorFile.read(tmp_path / f"{folder}{kind}")
+        assert all(content.save(tmp_path / f"{folder}{kind}") == len(ENCODED) for kind in kinds)
+        return found.values.tobytes()
 
-    whole, in_one = written("whole")
+    whole = written("whole")
     monkeypatch.setattr(store, "_BYTES", 3 * 4 * 205)  # three rows
-    parts, in_parts = written("parts")
-    assert parts == whole
-    np.testing.assert_array_equal(in_parts.features, in_one.features)
-    if kind == ".npz":
-        assert (tmp_path / "parts.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    assert written("parts") == whole
+    for kind in kinds:
+        in_one, in_parts = (DescriptorFile.read(tmp_path / f"{name}{kind}").features for name in ("whole", "parts"))
+        np.testing.assert_array_equal(in_parts, in_one)
+    assert (tmp_path / "parts.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
 
 
 def test_a_store_begins_as_numpy_would_write_it(tmp_path, monkeypatch):
@@ -350,7 +351,10 @@ def test_a_file_says_what_it_holds(here, run, capsys, name, by_scale):
     assert (told["net"], told["path"], told["scales"]) == ("A", "run", [36, 40])
     assert told["sha256"] == digest_of_net(open_feature_source("run").load_model())
     assert list(facts["problems"]) == [str(pathlib.Path("data") / "val" / "c" / "012.jpg")]
-    assert pd.read_csv("all.parts/broken_images.csv").image.tolist() == list(facts["problems"])
+    listed = pd.read_csv("all.parts/broken_images.csv")
+    assert listed.image.tolist() == list(facts["problems"])
+    expected = {"nets sha256": told["sha256"], "images sha256": facts["images sha256"], "code sha256": facts["code sha256"]}
+    assert listed[list(expected)].to_dict("records") == [expected]
     assert not list(pathlib.Path("all.parts/descriptors").iterdir())
 
 

@@ -23,6 +23,8 @@ from keras_vgg import fit, preprocessing
 from keras_vgg.data import color, datasets
 from keras_vgg.data.pipeline import View
 from keras_vgg.errors import InputError
+from keras_vgg.evaluation.source import open_source
+from keras_vgg.identity import digest_of_net
 from keras_vgg.models import build_vgg
 from keras_vgg.progress import Progress
 from keras_vgg.recipe import Recipe, to_toml
@@ -75,6 +77,17 @@ def test_leaves_a_whole_run_folder(finished):
     assert json.loads((finished / "summary.json").read_text())["finished"]
 
 
+def test_every_row_says_of_which_net_it_is(finished):
+    digests = {name: digest_of_net(open_source(str(finished / f"{name}.keras")).load_model()) for name in ("best", "last")}
+    log, summary = pd.read_csv(finished / "log.csv"), json.loads((finished / "summary.json").read_text())
+    assert log["net sha256"].iloc[-1] == digests["last"] == summary["last_sha256"]
+    assert log["net sha256"][log.val_top1_error.argmin()] == digests["best"] == summary["best_sha256"]
+    assert log["net sha256"].nunique() == 2
+    assert summary["init_from_sha256"] is None
+    with Image.open(finished / "curves.png") as image:
+        assert image.text["net sha256"] == digests["last"]
+
+
 def test_logged_accuracy_is_that_of_the_saved_model(finished):
     """By another route: the plain Keras model, its attached preprocessing, one image after the other."""
     model = keras.saving.load_model(finished / "last.keras")
@@ -110,6 +123,9 @@ def test_goes_from_net_a_to_a_deeper_net(tmp_path, finished, capsys):
     output = capsys.readouterr().out
     assert "copied: block1_conv1, block2_conv1, block3_conv1, block3_conv2, fc1, fc2, predictions" in output
     assert "left as initialised: block1_conv2" in output
+    summary = json.loads((tmp_path / "d" / "summary.json").read_text())
+    assert summary["init_from_sha256"] == json.loads((finished / "summary.json").read_text())["best_sha256"]
+    assert f"from {finished} ({summary['init_from_sha256'][:8]})" in output
 
 
 FREEZE = ["--init-from", "net.h5", "--freeze", "block1-block3, block5_conv1"]

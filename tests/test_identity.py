@@ -14,8 +14,7 @@ from test_evaluation_views import net
 from keras_vgg import cli, evaluate, extract, transfer
 from keras_vgg.data import split as splits
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation import code, metrics, prediction, session, source
-from keras_vgg.evaluation.identity import digest_of_images, digest_of_net
+from keras_vgg.evaluation import classes, code, metrics, prediction, session, source
 from keras_vgg.evaluation.recipe import Row
 from keras_vgg.evaluation.results import Posteriors, fuse
 from keras_vgg.evaluation.source import open_source
@@ -23,6 +22,7 @@ from keras_vgg.evaluation.store import RowStore
 from keras_vgg.evaluation.views import passes
 from keras_vgg.features.descriptor_file import DescriptorFile
 from keras_vgg.features.network import FeatureNetwork
+from keras_vgg.identity import digest_of_images, digest_of_net
 from keras_vgg.serving.plan import plan_export
 from keras_vgg.serving.signatures import Served
 from keras_vgg.weights.conversion import convert
@@ -236,27 +236,32 @@ def test_an_image_replaced_after_the_survey_is_refused(tmp_path, monkeypatch):
 # --- What is served is what was tested ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("flip", "pooling"), [(True, "floor"), (False, "floor"), (True, "ceil")])
-def test_served_by_default_is_what_is_tested_predicted_and_extracted(tmp_path, monkeypatch, flip, pooling):
+@pytest.mark.parametrize(
+    ("flip", "pooling", "dense"),
+    [(True, "floor", True), (False, "ceil", True), (True, "ceil", False)],
+)
+def test_served_by_default_is_what_is_tested_predicted_and_extracted(tmp_path, monkeypatch, flip, pooling, dense):
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "run", flip=flip)
     write_images(tmp_path / "data")
     same = ["--pooling", pooling] if pooling != "floor" else []
-    evaluate.main(["--model", "run", "--dataset", "folder:data", "--out", "out", *same])
-    extract.main(["--model", "run", "--dataset", "folder:data", "--split", "validation", "--out", "found.npz", *same])
+    protocol, whole = ([], []) if dense else (["--protocol", "center"], ["--no-dense"])
+    evaluate.main(["--model", "run", "--dataset", "folder:data", "--out", "out", *same, *protocol])
+    extract.main(["--model", "run", "--dataset", "folder:data", "--split", "validation", "--out", "found.npz", *same, *whole])
     (line,) = json.loads((tmp_path / "out/table.json").read_text())
     tested, described = Posteriors.read(tmp_path / "out" / line["posteriors"]), DescriptorFile.read("found.npz")
     np.testing.assert_array_equal(described.fingerprints, tested.fingerprints)
-    plan = plan_export("run", **({"pooling": pooling} if same else {}))
+    plan = plan_export("run", **({"pooling": pooling} if same else {}), **({} if dense else {"dense": False}))
     assert plan.protocol.flip is flip
     (tmp_path / "labels.txt").write_text("\n".join(plan.labels))
-    served = Served(plan.network, [v.value for v in plan.network.model.variables], str(tmp_path / "labels.txt"), plan.protocol)
+    variables, known = [v.value for v in plan.network.model.variables], plan.card["net"]["sha256"]
+    served = Served(plan.network, variables, str(tmp_path / "labels.txt"), plan.protocol, known)
     encoded = tf.constant([(tmp_path / name).read_bytes() for name in tested.images])
     signatures = served.signatures()
     np.testing.assert_allclose(signatures["classify"](encoded)["probabilities"], tested.values, atol=1e-5)
     np.testing.assert_allclose(signatures["features"](encoded)["features"], described.features, atol=1e-5)
     run = open_source("run")
-    views = passes("dense", (run.default_scale,), flip=run.flip)
+    views = passes("dense" if dense else "center", (run.default_scale,), flip=run.flip)
     said = prediction.predict(run.load(pooling=pooling), [str(tmp_path / name) for name in tested.images], views)
     np.testing.assert_allclose(said.posteriors, tested.values, atol=1e-5)
 
@@ -273,6 +278,11 @@ def test_ceil_is_for_nets_with_their_top(place):
         FeatureNetwork(net(include_top=False), "block5_pool", pooling="ceil")
 
 
+def test_the_centre_crop_is_for_nets_with_their_top():
+    with pytest.raises(InputError, match=r"centre crop is that of a net with its top\. Received: vgg_a, without"):
+        FeatureNetwork(net(include_top=False), "block5_pool", dense=False)
+
+
 # --- Classes and ties -----------------------------------------------------------------------------------------------------
 
 IDS = ("n01440764", *(f"n{2000000 + label:08}" for label in range(998)), "n15075141")
@@ -280,13 +290,13 @@ IDS = ("n01440764", *(f"n{2000000 + label:08}" for label in range(998)), "n15075
 
 def test_imagenet_by_id_name_and_number(monkeypatch):
     names = tuple(f"name {label}" for label in range(1000))
-    monkeypatch.setattr(source, "imagenet_classes", lambda: tuple(zip(IDS, names, strict=True)))
+    monkeypatch.setattr(classes, "imagenet_classes", lambda: tuple(zip(IDS, names, strict=True)))
     numbers = tuple(f"class {label}" for label in range(1000))
     for other in (names, numbers):
-        assert source.same_classes(IDS, other)
-    assert not source.same_classes(IDS[::-1], names)
-    assert not source.same_classes(IDS, tuple(f"{name}!" for name in names))
-    assert not source.same_classes(CLASSES, CLASSES[::-1])
+        assert classes.same_classes(IDS, other)
+    assert not classes.same_classes(IDS[::-1], names)
+    assert not classes.same_classes(IDS, tuple(f"{name}!" for name in names))
+    assert not classes.same_classes(CLASSES, CLASSES[::-1])
 
 
 def test_own_imagenet_runs_are_fused_with_public_weights(monkeypatch):

@@ -559,7 +559,10 @@ GOOD = '[models]\nD = "d"\n[data.x]\ndataset = "folder:x"\nprotocol = "random"\n
         ('rows = [{}]\n[models]\nD = "d"\n[data]\nx = 3', r"data x must be a table. Received: 3"),
         ('[models]\nD = "d"\n[data.x]\nprotocol = "fixed"', r"`rows` must be a list"),
         ('rows = [{}]\n[models]\nD = "d"\n[data.x]\nprotocol = "fixed"', r"data x must have dataset"),
-        (GOOD.format(data="train_imags = 3\n", row=""), "data x has unknown keys: train_imags. Known: combine, dataset, flip"),
+        (
+            GOOD.format(data="train_imags = 3\n", row=""),
+            "data x has unknown keys: train_imags. Known: combine, dataset, dense, flip",
+        ),
         (GOOD.format(data="train_images = 3.0\n", row=""), "data x: `train_images` must be int. Received: 3.0"),
         (GOOD.format(data="train_images = true\n", row=""), "`train_images` must be int. Received: True"),
         (GOOD.format(data="flip = 1\n", row=""), "data x: `flip` must be bool. Received: 1"),

@@ -83,7 +83,8 @@ def test_two_workers_give_the_run_of_one_even_when_stopped(tmp_path):
     assert "going on with" in outputs[0]
     assert "epoch" not in outputs[1]  # one voice
 
-    logs = [pd.read_csv(folder / "log.csv") for folder in (alone, together)]
+    # But for digests, which tell weights apart that differ by float rounding.
+    logs = [pd.read_csv(folder / "log.csv").drop(columns="net sha256") for folder in (alone, together)]
     pd.testing.assert_frame_equal(*logs, rtol=1e-5)
     one, two = (keras.saving.load_model(folder / "last.keras").get_weights() for folder in (alone, together))
     for ours, theirs in zip(one, two, strict=True):

@@ -1,5 +1,6 @@
 """The command `predict` and the heatmap."""
 
+import hashlib
 import io
 import json
 import os
@@ -23,11 +24,13 @@ from test_evaluation_views import WANTS, net
 from keras_vgg import predict, progress
 from keras_vgg.data import images as image_ops
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation import evaluator, heatmap, prediction
+from keras_vgg.evaluation import batches, evaluator, heatmap, prediction
+from keras_vgg.evaluation.code import digest_of_code
 from keras_vgg.evaluation.network import Network
 from keras_vgg.evaluation.source import open_source
 from keras_vgg.evaluation.views import Views
 from keras_vgg.fully_convolutional import to_fully_convolutional
+from keras_vgg.identity import digest_of_net
 from keras_vgg.image_files import find_images
 
 NAMES = ["photo.jpg", "other.png", "grey.png", "wide.jpg"]
@@ -86,6 +89,31 @@ def test_json_is_a_line_for_each_image(here, run, by_hand, capsys):
             assert top["posterior"] == pytest.approx(expected[top["label"]], abs=1e-5)
 
 
+def test_answers_carry_what_they_are_of(here, run, capsys):
+    predict.main(["photo.jpg", "--model", str(run), "--json", "--scales", "36", "40", "--no-flip", "--pooling", "ceil"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["image sha256"] == hashlib.sha256(ENCODED[0]).hexdigest()
+    assert told["net sha256"] == digest_of_net(open_source(run).load_model())
+    assert told["code sha256"] == digest_of_code()
+    wants = json.loads(WANTS.to_json())
+    looked = {"kind": "dense", "scales": [36, 40], "flip": False, "average": "posteriors", "pooling": "ceil"}
+    assert told["settings"] == looked | {"preprocessing": wants}
+
+
+def test_an_image_replaced_after_it_was_looked_at_is_told(here, run, monkeypatch):
+    run_passes = prediction.run_passes
+
+    def run_and_replace(*args, **options):
+        run_passes(*args, **options)
+        (here / "photo.jpg").write_bytes(ENCODED[1])
+        (here / "grey.png").unlink()
+
+    monkeypatch.setattr(prediction, "run_passes", run_and_replace)
+    found = prediction.predict(open_source(run).load(), NAMES, [Views("dense", 40)])
+    assert found.problems == {0: batches.CHANGED, 2: batches.CHANGED}
+    assert set(found.digests) == {1, 3}
+
+
 def test_scales_are_averaged_and_flips_left_out(here, run, capsys):
     def posterior(*flags):
         predict.main(["photo.jpg", "--model", str(run), "--json", "--top", "7", *flags])
@@ -132,7 +160,7 @@ def test_a_broken_image_is_told_and_the_others_are_printed(here, run, capsys):
     captured = capsys.readouterr()
     assert [json.loads(line)["image"] for line in captured.out.splitlines()] == sorted(NAMES)
     said, *told = captured.err.splitlines()
-    assert said.startswith("preprocessing: ")
+    assert said.partition(" (")[2][8:].startswith("): preprocessing: ")
     assert len(told) == 3
     for line, name in zip(sorted(told), ("broken.jpg", "empty.jpg", "notes.txt"), strict=True):
         assert line.startswith(f"Expected an image. Received: {name} (")
@@ -197,6 +225,19 @@ def test_heatmap_is_a_picture_of_the_images_shape(here, run, capsys):
     pixels = np.asarray(picture.convert("RGB"))
     assert pixels.std() > 20
     assert (pixels == 255).all(axis=(1, 2)).mean() < 0.1  # blank rows
+
+
+def test_heatmap_carries_what_it_is_of(here, run):
+    predict.main(["photo.jpg", "--model", str(run), "--heatmap", "rose.png", "--class", "rose", "--scales", "48"])
+    with Image.open("rose.png") as picture:
+        told = picture.text
+    assert told["class"] == "rose"
+    assert told["image"] == "photo.jpg"
+    assert told["image sha256"] == hashlib.sha256(ENCODED[0]).hexdigest()
+    assert told["net sha256"] == digest_of_net(open_source(run).load_model())
+    assert told["code sha256"] == digest_of_code()
+    settings = json.loads(told["settings"])
+    assert (settings["scales"], settings["flip"]) == ([48], False)
 
 
 def test_heatmap_of_a_class_of_choice(here, run, capsys):

@@ -2,13 +2,14 @@
 
 import concurrent.futures
 import contextlib
+import hashlib
 import json
 import threading
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from serving_stand_in import start
+from serving_stand_in import serving, start
 from test_evaluation import ENCODED, write_run
 from test_saved_model import BAD
 
@@ -50,14 +51,15 @@ def assert_right(answers, paths, expected):
 
 
 @pytest.fixture(scope="module")
-def slow(exported):
-    with start(exported.path.parent, delay=1) as server:
-        yield server
+def server(exported):
+    """Takes its time, and messages of half a megabyte at the most."""
+    with serving(exported.path.parent, delay=1, max_bytes=500_000) as addresses:
+        yield addresses
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_two_hundred_requests_at_once(slow, paths, expected, protocol):
-    transport = connect(getattr(slow, protocol), Model("vgg"), timeout=120, concurrency=REQUESTS)
+def test_two_hundred_requests_at_once(server, paths, expected, protocol):
+    transport = connect(getattr(server, protocol), Model("vgg"), timeout=120, concurrency=REQUESTS)
     under_way, most, lock, predict = 0, 0, threading.Lock(), transport.predict
 
     def counted(*arguments):
@@ -109,19 +111,12 @@ def test_a_server_killed_and_started_again_midway(exported, paths, expected):
         assert session.tally.report().retries > 0
 
 
-@pytest.fixture(scope="module")
-def narrow(exported):
-    """Takes messages of half a megabyte at the most."""
-    with start(exported.path.parent, max_bytes=500_000) as server:
-        yield server
-
-
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_bad_payloads_are_named_one_by_one(narrow, tmp_path, capsys, protocol):
+def test_bad_payloads_are_named_one_by_one(exported, server, tmp_path, capsys, protocol):
     contents = {name: content for name, (content, _) in BAD.items()} | {"oversized": bytes(600_000), "good": ENCODED[0]}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-    code = client.main(["--url", getattr(narrow, protocol), "--json", *(str(tmp_path / name) for name in contents)])
+    code = client.main(["--url", getattr(server, protocol), "--json", *(str(tmp_path / name) for name in contents)])
     told, failures = capsys.readouterr()
     answers = {line["image"].rpartition("/")[2]: line for line in map(json.loads, told.splitlines())}
     assert code == 2
@@ -129,5 +124,12 @@ def test_bad_payloads_are_named_one_by_one(narrow, tmp_path, capsys, protocol):
     for name, answer in answers.items():
         assert ("error" in answer) == (name != "good"), name
         assert name == "good" or f"{tmp_path / name}: " in failures
+        assert answer["image sha256"] == (hashlib.sha256(contents[name]).hexdigest() if contents[name] else None)
+    assert answers["good"]["net sha256"] == exported.card["net"]["sha256"]
+    file = tmp_path / "features.npz"
+    client.main(["--url", getattr(server, protocol), "--features", str(file), str(tmp_path / "good"), str(tmp_path / "oversized")])
+    with np.load(file) as written:
+        assert written["net_sha256"] == exported.card["net"]["sha256"]
+        assert written["images_sha256"].tolist() == [hashlib.sha256(contents["good"]).hexdigest()]
     for name, (content, reason) in BAD.items():
         assert (reason if content else "empty file") in answers[name]["error"]

@@ -1,5 +1,8 @@
 """Style transfer and its command."""
 
+import dataclasses
+import hashlib
+import json
 import os
 import pathlib
 import signal
@@ -18,6 +21,7 @@ from keras_vgg.features import style_transfer as module
 from keras_vgg.features.losses import gram_matrix
 from keras_vgg.features.style_settings import Settings
 from keras_vgg.features.style_transfer import open_net, style_transfer
+from keras_vgg.identity import digest_of_net
 from keras_vgg.preprocessing import CAFFE, TORCH
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -201,6 +205,19 @@ def test_the_command_writes_a_picture(here, weights, capsys):
     assert lines[-1].startswith("new.png: loss ")
     assert lines[-1].endswith(" after 3 steps")
     assert sorted(os.listdir()) == ["new.png", "painting.png", "photo.jpg"]
+
+
+def test_the_picture_carries_what_it_is_of(here, weights):
+    run(weights, "--steps", "2", "--style-layers", "relu1_1", "--content-layers", "relu2_1")
+    with Image.open("picture.png") as picture:
+        told = picture.text
+    for name, path in (("content", "photo.jpg"), ("style", "painting.png")):
+        assert told[f"{name} sha256"] == hashlib.sha256((here / path).read_bytes()).hexdigest()
+    settings = Settings(steps=2, style_layers=["relu1_1"], content_layers=["relu2_1"])
+    assert told["net sha256"] == digest_of_net(open_net(None, weights, settings))
+    assert json.loads(told["settings"]) == json.loads(json.dumps(dataclasses.asdict(settings))) | {"size": 48}
+    assert told["steps"] == "2"
+    assert float(told["loss"]) > 0
 
 
 def test_it_is_the_librarys_picture(here, weights):

@@ -98,9 +98,14 @@ def test_files_that_are_left(tested):
     left = pd.read_csv(tested / "left_out.csv")
     assert left[["data", "image"]].values.tolist() == [["folder:flat", "flat/cat/99.png"]]
     assert left.reason.str.len().min() > 5
+    assert left["nets sha256"].tolist() == [lines[-1]["nets sha256"]]  # of both nets
+    for name in ("images sha256", "code sha256"):
+        assert left[name].tolist() == [lines[-1][name]]
     classes = pd.read_csv(tested / "classes.csv")
     of_first = classes[(classes.net == "first") & (classes.measure == "mean class recall")]
     assert of_first["class"].tolist() == ["ant", "bee", "cat"]
+    for name in ("nets sha256", "images sha256", "code sha256"):
+        assert set(of_first[name]) == {lines[0][name]}
     assert of_first.value.mean() == pytest.approx(lines[0]["value"])
 
 

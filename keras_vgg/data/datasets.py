@@ -4,8 +4,10 @@ import io
 
 import numpy as np
 
-from keras_vgg.data import listings, tfds_records
+from keras_vgg.data.class_folders import open_folder
+from keras_vgg.data.csv_listing import open_csv
 from keras_vgg.data.split import Dataset, in_memory
+from keras_vgg.data.tfds_records import open_tfds
 from keras_vgg.errors import InputError
 
 NAMES = "digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]"
@@ -26,7 +28,7 @@ def open_dataset(name: str, *, limit_images: int | None = None) -> Dataset:
     if limit_images is not None and limit_images < 1:
         raise InputError(f"`limit_images` must be at least 1. Received: {limit_images}.")
     kind, _, argument = name.partition(":")
-    openers = {"folder": listings.open_folder, "csv": listings.open_csv, "tfds": tfds_records.open_tfds}
+    openers = {"folder": open_folder, "csv": open_csv, "tfds": open_tfds}
     if name == "digits":
         dataset = open_digits()
     elif kind in openers and argument:

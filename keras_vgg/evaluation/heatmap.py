@@ -1,6 +1,8 @@
 """A picture of where in an image a net sees a class."""
 
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from keras_vgg.evaluation.prediction import Heatmap
 _WIDTH, _SCALE_WIDTH, _TITLE_HEIGHT = 8.0, 1.2, 0.4  # inches
 
 
-def draw(path: pathlib.Path, heatmap: Heatmap, label: int, class_name: str, *, title: str) -> None:
+def draw(path: pathlib.Path, heatmap: Heatmap, label: int, class_name: str, *, title: str, facts: Mapping[str, Any]) -> None:
     """Writes the image with the posterior of a class laid over it, as a PNG.
 
     A position of the score map is drawn at the centre of the window it looks at, and between positions it is interpolated.
@@ -21,12 +23,14 @@ def draw(path: pathlib.Path, heatmap: Heatmap, label: int, class_name: str, *, t
         label: the class.
         class_name: its name.
         title: stands above.
+        facts: what the file says of the net and how it was asked; class and image are added.
     """
     values = heatmap.posteriors[..., label]  # (rows, columns)
     height, width = heatmap.image.shape[:2]
     # As high as the image comes out beside the colour scale, and a panorama's scale must still be legible.
     size = (_WIDTH, max((_WIDTH - _SCALE_WIDTH) * height / width, _SCALE_WIDTH) + _TITLE_HEIGHT)
-    with picture.drawing(path, size, dpi=110) as figure:
+    told = {"class": class_name, "image sha256": heatmap.digest, **facts}
+    with picture.drawing(path, size, dpi=110, facts=told) as figure:
         axes = figure.subplots()
         axes.imshow(heatmap.image)
         overlay = axes.imshow(

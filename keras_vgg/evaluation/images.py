@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -51,12 +51,18 @@ class Unusable:
         """`(name, reason)` of each: the broken ones and then the refused ones, each in the order of the split."""
         return [*self.broken.rows(), *((self.split.name_of(index), reason) for index, reason in sorted(self.refused.items()))]
 
-    def write(self, folder: pathlib.Path) -> int:
-        """Lists them in `broken_images.csv`, in place of those of an earlier run, and returns how many they are."""
+    def write(self, folder: pathlib.Path, digests: Mapping[str, str]) -> int:
+        """Lists them in `broken_images.csv`, in place of those of an earlier run, and returns how many they are.
+
+        Args:
+            folder: where the list goes.
+            digests: of nets, images and code, by the names of their columns.
+        """
         (folder / LIST).unlink(missing_ok=True)
         if rows := self.rows():
             folder.mkdir(parents=True, exist_ok=True)
-            files.write_text(folder / LIST, pd.DataFrame(rows, columns=["image", "reason"]).to_csv(index=False))
+            table = pd.DataFrame(rows, columns=["image", "reason"]).assign(**digests)
+            files.write_text(folder / LIST, table.to_csv(index=False))
         return len(rows)
 
 

@@ -2,22 +2,25 @@
 
 import dataclasses
 import os
+import pathlib
 from collections.abc import Sequence
 from typing import TextIO
 
 import numpy as np
 import tensorflow as tf
 
+from keras_vgg import preprocessing
 from keras_vgg.data import images as image_ops
 from keras_vgg.data.split import files
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.batches import MAX_PIXELS
+from keras_vgg.evaluation.batches import CHANGED, MAX_PIXELS, fingerprint
 from keras_vgg.evaluation.evaluator import BATCH, Pass, run_passes
 from keras_vgg.evaluation.images import look_through
 from keras_vgg.evaluation.network import Network
 from keras_vgg.evaluation.results import mean_over
 from keras_vgg.evaluation.store import PassStore
 from keras_vgg.evaluation.views import Views
+from keras_vgg.identity import digest_of_image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +31,13 @@ class Predictions:
         paths: the files.
         posteriors: `(N, classes)` float32; NaN for those that could not be used.
         problems: `{index: reason}` of those.
+        digests: `{index: SHA-256}` of the others' content.
     """
 
     paths: tuple[str, ...]
     posteriors: np.ndarray
     problems: dict[int, str]
+    digests: dict[int, str]
 
 
 def predict(
@@ -57,7 +62,30 @@ def predict(
     to_run = [Pass(network.model.name, [network], views, store) for views, store in zip(passes, stores, strict=True)]
     run_passes(to_run, images, batch=batch, stream=stream)
     problems = {int(place): reason for place, reason in unusable.rows()}
-    return Predictions(tuple(paths), mean_over([store.posteriors for store in stores]), problems)
+    digests = {}
+    for place in sorted(set(range(len(paths))) - set(problems)):
+        if found := _digest_of(paths[place], images.survey.fingerprints[place]):
+            digests[place] = found
+        else:
+            problems[place] = CHANGED
+    return Predictions(tuple(paths), mean_over([store.posteriors for store in stores]), problems, digests)
+
+
+def _digest_of(path: str, known: int) -> str | None:
+    """Returns the digest of an image file; `None` if it is not any more what it was when it was looked at."""
+    try:
+        encoded = pathlib.Path(path).read_bytes()
+    except OSError:
+        return None
+    return digest_of_image(encoded) if int(fingerprint(tf.constant(encoded))) == known else None
+
+
+def settings_of(network: Network, passes: Sequence[Views]) -> dict:
+    """Returns how images are looked at in passes of one kind at several scales, as JSON can write it."""
+    (kind, flip) = {(each.kind, each.flip) for each in passes}.pop()
+    wants = dataclasses.asdict(preprocessing.for_model(network.model))
+    looked = {"kind": kind, "scales": [each.scale for each in passes], "flip": flip}
+    return looked | {"average": network.average, "pooling": network.pooling, "preprocessing": wants}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +96,13 @@ class Heatmap:
         image: `(height, width, 3)` uint8, rescaled to Q.
         posteriors: `(rows, columns, classes)` float32.
         crop: side of the window in `image` that a position looks at; positions are 32 pixels apart.
+        digest: SHA-256 of the image file's content.
     """
 
     image: np.ndarray
     posteriors: np.ndarray
     crop: int
+    digest: str
 
 
 def see(network: Network, path: str, scale: int) -> Heatmap:
@@ -90,4 +120,5 @@ def see(network: Network, path: str, scale: int) -> Heatmap:
         image = image_ops.decode_whole(encoded, size)
     except tf.errors.OpError as error:
         raise InputError(f"Expected an image. Received: {path} ({error.message.splitlines()[0][:200]}).") from error
-    return Heatmap(image.numpy(), network.score_map(image[tf.newaxis])[0].numpy(), network.crop)
+    posteriors = network.score_map(image[tf.newaxis])[0].numpy()
+    return Heatmap(image.numpy(), posteriors, network.crop, digest_of_image(encoded.numpy()))

@@ -10,9 +10,9 @@ import pandas as pd
 
 from keras_vgg import files, picture
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.identity import short
 from keras_vgg.evaluation.metrics import confusion, most_confused
-from keras_vgg.evaluation.results import Posteriors
+from keras_vgg.evaluation.results import Posteriors, digests_of
+from keras_vgg.identity import short
 from keras_vgg.progress import speed
 
 NAMED = 40
@@ -107,7 +107,7 @@ def write_confusion(folder: pathlib.Path, name: str, result: Posteriors) -> str:
         for right, guess, images in most_confused(counts, 20)
     ]
     found = pd.DataFrame(rows, columns=["right class", "first guess", "images", "of"])
-    files.write_text(folder / f"{name}-confused.csv", found.to_csv(index=False))
+    files.write_text(folder / f"{name}-confused.csv", found.assign(**digests_of(result.facts)).to_csv(index=False))
     _draw(folder / f"{name}-confusion.png", counts, result)
     return found.head(5).to_string(index=False) if rows else "no image is taken for another class"
 
@@ -118,7 +118,9 @@ def _draw(path: pathlib.Path, counts: np.ndarray, result: Posteriors) -> None:
     digests = short(result.facts.get("nets sha256", ""))
     net = f"net {result.facts['net']}" + (f" ({digests})" if digests else "")
     told = [net, result.facts["protocol"], f"Q = {result.facts['Q']}", result.facts.get("settings")]
-    with picture.drawing(path, (size + 1.5, size), dpi=120) as figure:
+    names = ("net", "S", "Q", "protocol", "settings", "data")
+    facts = {name: result.facts.get(name) for name in names} | digests_of(result.facts)
+    with picture.drawing(path, (size + 1.5, size), dpi=120, facts=facts) as figure:
         axes = figure.subplots()
         image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
         figure.colorbar(image, label="share of the right class's images (%)", shrink=0.8)

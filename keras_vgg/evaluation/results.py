@@ -2,15 +2,19 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_vgg import files
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.identity import short
+from keras_vgg.evaluation.classes import same_classes
 from keras_vgg.evaluation.metrics import top_k_error, wilson_interval
-from keras_vgg.evaluation.source import same_classes
+from keras_vgg.identity import short
+
+DIGESTS = ("nets sha256", "images sha256", "code sha256")
+"""The digests of `identity` and `code` among facts; of several nets between ` + `."""
 
 _ROWS = 4096
 
@@ -101,7 +105,7 @@ def fuse(results: Sequence[Posteriors]) -> Posteriors:
         for name in ("net", "S", "Q", "protocol", "data")
     }
     facts["net"] = " + ".join(str(result.facts.get("net", "")) for result in results)
-    for name in ("nets sha256", "images sha256", "code sha256"):
+    for name in DIGESTS:
         if all(found := [result.facts.get(name) for result in results]):
             facts[name] = " + ".join(found if name == "nets sha256" else dict.fromkeys(found))
     settings = dict.fromkeys(result.facts.get("settings", "") for result in results)
@@ -132,4 +136,9 @@ def table_line(result: Posteriors) -> dict:
     line["images"] = len(result.labels)
     line["broken"] = int(np.sum(~np.isfinite(result.values).all(axis=1)))
     line["images/s"] = result.facts.get("images/s", "")
-    return line | {name: result.facts.get(name, "") for name in ("nets sha256", "images sha256", "code sha256")}
+    return line | digests_of(result.facts)
+
+
+def digests_of(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Returns what facts tell of which weights, images and code they are, for tables, lists and pictures; "" where they do not."""
+    return {name: facts.get(name, "") for name in DIGESTS}

@@ -9,15 +9,16 @@ import tensorflow as tf
 
 from keras_vgg.data.split import Dataset
 from keras_vgg.errors import InputError
+from keras_vgg.evaluation.classes import same_classes
 from keras_vgg.evaluation.code import digest_of_code
 from keras_vgg.evaluation.evaluator import BATCH, Pass, check_scale, run_passes
-from keras_vgg.evaluation.identity import digest_of_copies, digest_of_images
 from keras_vgg.evaluation.images import LIST, Images, look_through
 from keras_vgg.evaluation.recipe import Row
 from keras_vgg.evaluation.results import Posteriors, fuse, mean_over
-from keras_vgg.evaluation.source import Source, same_classes
+from keras_vgg.evaluation.source import Source
 from keras_vgg.evaluation.store import PassStore
 from keras_vgg.evaluation.views import Views
+from keras_vgg.identity import digest_of_copies, digest_of_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +90,10 @@ def evaluate(
     Raises:
         InputError: for whatever the user can mend.
     """
-    wanted = _wanted_passes(sources, rows)
+    # Asked once: for ImageNet's it takes a list that may come from the network.
+    used = dict.fromkeys(name for row in rows for name in row.models)
+    classes = {name: sources[name].class_names(sources[name].num_classes) for name in used}
+    wanted = _wanted_passes(sources, classes, rows)
     split = dataset.validation
     images, unusable = look_through(split, stream=stream)
     names = np.array([split.name_of(index) for index in range(split.size)])
@@ -100,26 +104,28 @@ def evaluate(
     # All of them before any pass: what is wrong with the last net is not to be told hours later.
     labels = {name: sources[name].labels_of(dataset.classes, sources[name].num_classes, say=say) for name in wanted}
     tested = {
-        name: _test(name, sources[name], labels[name], views, images, folder, settings, dataset.description, stream)
+        name: _test(name, sources[name], views, images, folder, settings, dataset.description, stream)
         for name, views in wanted.items()
     }
     for index, reason in unusable.refused.items():
         say(f"not tested, counted as an error: {split.name_of(index)}, {reason}")
-    if number := unusable.write(folder):
-        say(f"{number} images could not be tested and count as errors: {folder / LIST}")
-    of_all = {
-        "data": dataset.description,
+    digests = {
         "images sha256": digest_of_images(images.survey.fingerprints, images.survey.labels),
         "code sha256": digest_of_code(),
     }
+    if number := unusable.write(folder, {"nets sha256": " + ".join(each.digest for each in tested.values())} | digests):
+        say(f"{number} images could not be tested and count as errors: {folder / LIST}")
+    of_all = {"data": dataset.description} | digests
     told = {name: {"settings": settings.told_of(sources[name]), "nets sha256": tested[name].digest} | of_all for name in wanted}
-    return [_posteriors(row, sources, tested, images, names, told) for row in rows]
+    known = {name: _Known(classes[name], labels[name], told[name]) for name in wanted}
+    return [_posteriors(row, sources, tested, known, images, names) for row in rows]
 
 
-def _wanted_passes(sources: Mapping[str, Source], rows: Sequence[Row]) -> dict[str, list[Views]]:
+def _wanted_passes(
+    sources: Mapping[str, Source], classes: Mapping[str, tuple[str, ...]], rows: Sequence[Row]
+) -> dict[str, list[Views]]:
     """Returns the passes of each net, each once; what is wrong with a row is told before anything is computed."""
     wanted: dict[str, list[Views]] = {}
-    classes = {name: sources[name].class_names(sources[name].num_classes) for row in rows for name in row.models}
     for row in rows:
         known = dict.fromkeys(classes[name] for name in row.models)
         if not all(same_classes(each, next(iter(known))) for each in known):
@@ -135,41 +141,54 @@ def _wanted_passes(sources: Mapping[str, Source], rows: Sequence[Row]) -> dict[s
 
 @dataclasses.dataclass(frozen=True)
 class _Tested:
-    """A net whose passes are done: its digest, its classes, its label for each class of the data set, and the passes."""
+    """A net whose passes are done."""
 
     digest: str
-    classes: tuple[str, ...]
-    labels: np.ndarray
     passes: dict[Views, PassStore]
 
 
-def _test(name, source: Source, labels, all_views, images: Images, folder, settings: Settings, data: str, stream) -> _Tested:
+@dataclasses.dataclass(frozen=True)
+class _Known:
+    """What is known of a net beside its passes: its classes, its label for each class of the data set, columns of the table."""
+
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    facts: dict
+
+
+def _test(name, source: Source, all_views, images: Images, folder, settings: Settings, data: str, stream) -> _Tested:
     options = {"pooling": settings.pooling, "average": settings.average}
     networks = [source.load(device=device, **options) for device in settings.devices]
     # Of what was loaded, not of the file, which `fit` may have replaced by now.
     digest, num_classes, passes = digest_of_copies([network.model for network in networks], source.path), networks[0].classes, {}
-    names_of_classes = source.class_names(num_classes)
     for views in all_views:
         depends_on = ["posteriors", digest, dataclasses.astuple(views), settings.average, settings.pooling]
         facts = {"net": str(source.path), "net sha256": digest, "views": str(views), "data": data, **options}
         passes[views] = PassStore(folder / "passes", depends_on, images.survey.fingerprints, num_classes, facts)
     to_run = [Pass(f"net {name}", networks, views, store) for views, store in passes.items()]
     run_passes(to_run, images, batch=settings.batch, stream=stream)
-    return _Tested(digest, names_of_classes, labels, passes)
+    return _Tested(digest, passes)
 
 
-def _posteriors(row: Row, sources: Mapping[str, Source], tested: Mapping[str, _Tested], images: Images, names, told) -> Posteriors:
+def _posteriors(
+    row: Row,
+    sources: Mapping[str, Source],
+    tested: Mapping[str, _Tested],
+    known: Mapping[str, _Known],
+    images: Images,
+    names: np.ndarray,
+) -> Posteriors:
     results = []
     for name in row.models:
-        source, net = sources[name], tested[name]
-        stores = {views: net.passes[views] for views in row.passes_of(name, source.default_scale, source.flip)}
+        source, net = sources[name], known[name]
+        stores = {views: tested[name].passes[views] for views in row.passes_of(name, source.default_scale, source.flip)}
         seconds = sum(store.seconds for store in stores.values())
         facts = {
             "net": source.name,
             "S": source.training_text,
             "Q": ", ".join(map(str, dict.fromkeys(views.scale for views in stores))),
             "protocol": row.protocol + ("" if all(views.flip for views in stores) else ", no flip"),
-        } | told[name]
+        } | net.facts
         if seconds:
             facts["images/s"] = len(names) / seconds
         labels = np.append(net.labels, -1)[images.survey.labels]  # -1 stays -1

@@ -1,12 +1,7 @@
 """The nets of an evaluation before they are loaded: where they lie, what they were trained on, what their classes are called."""
 
-import contextlib
 import dataclasses
-import functools
-import itertools
-import json
 import pathlib
-import re
 from collections.abc import Callable
 
 import keras
@@ -14,14 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vgg import configs, preprocessing, recipe, transfer
-from keras_vgg.data.class_names import class_name
 from keras_vgg.errors import InputError
+from keras_vgg.evaluation.classes import class_names, labels_of
 from keras_vgg.evaluation.network import Network
-from keras_vgg.weights import catalogue, download, weight_file
+from keras_vgg.weights import weight_file
 from keras_vgg.weights.weight_file import CLASSES
 
-IMAGENET_CLASSES = 1000
-_FIRST_AND_LAST = ("n01440764", "n15075141")
 DEFAULT_SCALE = 256
 _TRIES = 5
 
@@ -132,39 +125,8 @@ class Source:
         return class_names(self.classes, num_classes)
 
     def labels_of(self, dataset_classes: tuple[str, ...], num_classes: int, *, say: Callable[[str], None] = print) -> np.ndarray:
-        """Returns the net's label for each class of a data set, `(classes of the data set,)` int64: by name if names agree.
-
-        Where the net's classes have no names, whole numbers are the labels themselves, and other names are in label order.
-
-        Args:
-            dataset_classes: names.
-            num_classes: how many the net has.
-            say: called with a line for people where labels are not taken by name.
-
-        Raises:
-            InputError: if the data set has classes that the net does not know.
-        """
-        known = self.classes and tuple(map(class_name, self.classes))  # as data sets have them
-        are_ids = num_classes == IMAGENET_CLASSES and all(name.startswith("n") for name in dataset_classes)
-        if are_ids and (known is None or is_imagenet(known)):
-            known = known if known and _is_id(known[0]) else tuple(wordnet_id for wordnet_id, _ in imagenet_classes())
-        if known and set(dataset_classes) <= set(known):
-            place = {name: label for label, name in enumerate(known)}
-            return np.array([place[name] for name in dataset_classes])
-        numbers = _numbers(dataset_classes)
-        if known is None and numbers and max(numbers) < num_classes:
-            say(f"{self.path} has no class names: those of the data, which are numbers, are taken as its labels")
-            return np.array(numbers)
-        if known is None and len(dataset_classes) == num_classes:
-            order = np.argsort(numbers or dataset_classes)
-            told = f"{dataset_classes[order[0]]} is 0, {dataset_classes[order[-1]]} is {num_classes - 1}"
-            say(f"{self.path} has no class names: its labels are taken by position among the sorted names of the data: {told}")
-            return np.argsort(order)  # the place of each
-        missing = sorted(set(dataset_classes) - set(known or ()))
-        raise InputError(
-            f"{self.path} knows {num_classes} classes; the data set has {len(dataset_classes)}, of which it does not know "
-            f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}."
-        )
+        """Returns the net's label for each class of a data set; see the function of this name."""
+        return labels_of(dataset_classes, self.classes, num_classes, told=str(self.path), say=say)
 
 
 def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str | None = None, needs_top: bool = True) -> Source:
@@ -207,57 +169,3 @@ def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str
 def _stamp(path: pathlib.Path) -> tuple[int, ...]:
     status = path.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _numbers(names: tuple[str, ...]) -> list[int] | None:
-    """Returns the numbers that names are, whose order as text is another one; `None` if they are none, or not each another."""
-    are_numbers = all(name.isascii() and name.isdigit() for name in names)
-    numbers = list(map(int, names)) if are_numbers else []
-    return numbers if numbers and len(set(numbers)) == len(names) else None
-
-
-@functools.cache
-def imagenet_classes() -> tuple[tuple[str, str], ...]:
-    """Returns WordNet id and name of ImageNet's 1,000 classes in label order, from Keras' cache or the network.
-
-    Raises:
-        InputError: if they cannot be had.
-    """
-    index = json.loads(download.fetch(catalogue.CLASS_INDEX).read_text(encoding="utf-8-sig"))
-    return tuple(tuple(index[str(label)]) for label in range(IMAGENET_CLASSES))
-
-
-def is_imagenet(names: tuple[str, ...]) -> bool:
-    """Whether classes are ImageNet's 1,000 in the order of public weights, by their WordNet ids or names, or as they are numbered.
-
-    Ids rise from tench to toilet tissue in that order, which can be told without the list; names are compared with it, if it can be
-    had.
-    """
-    if len(names) != IMAGENET_CLASSES:
-        return False
-    if all(map(_is_id, names)):
-        return (names[0], names[-1]) == _FIRST_AND_LAST and all(a < b for a, b in itertools.pairwise(names))
-    if names == tuple(f"class {label}" for label in range(IMAGENET_CLASSES)):
-        return True
-    with contextlib.suppress(InputError):
-        return names == tuple(name for _, name in imagenet_classes())
-    return False
-
-
-def same_classes(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
-    """Whether two nets tell the same classes in the same order: by their names, or both ImageNet's, whatever they call them."""
-    return first == second or (is_imagenet(first) and is_imagenet(second))
-
-
-def _is_id(name: str) -> bool:
-    return re.fullmatch(r"n\d{8}", name) is not None
-
-
-def class_names(known: tuple[str, ...] | None, num_classes: int) -> tuple[str, ...]:
-    """Returns what a net's classes are called: as is `known`; for ImageNet's 1,000 their names if they can be had, else numbers."""
-    if known:
-        return known
-    if num_classes == IMAGENET_CLASSES:
-        with contextlib.suppress(InputError):  # names are for people; without them the numbers still say which
-            return tuple(name for _, name in imagenet_classes())
-    return tuple(f"class {label}" for label in range(num_classes))

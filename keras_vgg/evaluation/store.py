@@ -31,7 +31,7 @@ class RowStore:
             and the code, whose digest goes with it (`code.digest_of_code`).
         fingerprints: `(count,)` int64, those of the images (`batches.Survey`).
         width: length of a row.
-        facts: about the pass, for people.
+        facts: about the pass, for people; the code's digest is added.
 
     Attributes:
         key: names the pass.
@@ -55,7 +55,8 @@ class RowStore:
                     _write_full(beside, *value)
             with files.replacing(folder / f"{self.key}{_IMAGES}") as beside, open(beside, "wb") as file:
                 np.save(file, fingerprints)
-        files.write_text(folder / f"{self.key}.json", json.dumps(facts, indent=2) + "\n")
+        told = facts | {"code sha256": digest_of_code()}
+        files.write_text(folder / f"{self.key}.json", json.dumps(told, indent=2) + "\n")
         self._map(paths)
         if is_new:
             self._take_over(folder, kind, fingerprints)

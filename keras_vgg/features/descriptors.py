@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.views import DENSE, Views, passes
+from keras_vgg.evaluation.views import CENTER, DENSE, Views, passes
 
 COMBINATIONS = ("average", "stack")
 POOLINGS = ("floor", "ceil")
@@ -28,7 +28,9 @@ class DescriptorProtocol:
         flip: whether the mirror image counts too; `None` for whether that net was trained with mirror images.
         combine: several scales: `"average"` (VOC in Table 11), or `"stack"` (Caltech), which makes it as many times longer.
         normalize: whether it is made of length one (L2): each net's part, and the whole.
-        pooling: of odd sizes, `"floor"` as in Keras or `"ceil"` as in Caffe, for nets with their top; as for `network.Network`.
+        pooling: of odd sizes in whole images, `"floor"` as in Keras or `"ceil"` as in Caffe, for nets with their top; as for
+            `network.Network`.
+        dense: whether the whole image is looked at, as in the paper, or its centre crop, of nets with their top.
 
     Raises:
         InputError: for values out of range.
@@ -40,6 +42,7 @@ class DescriptorProtocol:
     combine: str = "average"
     normalize: bool = True
     pooling: str = "floor"
+    dense: bool = True
 
     def __post_init__(self):
         if self.combine not in COMBINATIONS:
@@ -52,7 +55,7 @@ class DescriptorProtocol:
     def views(self, default_scale: int, default_flip: bool = True) -> tuple[Views, ...]:
         """Returns the passes that one net takes, whose own Q and flip are taken where `scales` and `flip` do not say."""
         flip = default_flip if self.flip is None else self.flip
-        return passes(DENSE, (default_scale,) if self.scales is None else tuple(self.scales), flip=flip)
+        return passes(DENSE if self.dense else CENTER, (default_scale,) if self.scales is None else tuple(self.scales), flip=flip)
 
 
 def descriptors(features: Sequence[Sequence[np.ndarray]], protocol: DescriptorProtocol) -> np.ndarray:

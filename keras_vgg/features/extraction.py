@@ -18,13 +18,13 @@ from keras_vgg.errors import InputError
 from keras_vgg.evaluation.batches import Survey
 from keras_vgg.evaluation.code import digest_of_code
 from keras_vgg.evaluation.evaluator import BATCH, Pass, check_scale, run_passes
-from keras_vgg.evaluation.identity import digest_of_copies
 from keras_vgg.evaluation.images import LIST, look_through
 from keras_vgg.evaluation.source import Source, open_source
 from keras_vgg.evaluation.store import DONE, RowStore, rows_at_once, write_header
 from keras_vgg.evaluation.views import Views
 from keras_vgg.features import network
 from keras_vgg.features.descriptors import DescriptorProtocol, descriptors
+from keras_vgg.identity import digest_of_copies, digest_of_images
 
 NOT_FINITE = "the net's features are not finite: it overflowed"
 
@@ -133,10 +133,11 @@ def extract(
     unusable.refused.update(dict.fromkeys(not_finite, NOT_FINITE))
     if not_finite:
         say(f"features of {len(not_finite)} images are not finite, such as {split.name_of(not_finite[0])}: the net overflowed")
-    if number := unusable.write(folder):
+    labels, fingerprints = images.survey.labels.astype(np.int64), images.survey.fingerprints
+    told = {"nets sha256": " + ".join(digests), "images sha256": digest_of_images(fingerprints, labels)}
+    if number := unusable.write(folder, told | {"code sha256": digest_of_code()}):
         say(f"{number} images could not be used: {folder / LIST}")
     names = np.array([split.name_of(index) for index in range(split.size)])
-    labels, fingerprints = images.survey.labels.astype(np.int64), images.survey.fingerprints
     return Extracted(values, labels, names, dict(unusable.rows()), number, fingerprints, tuple(digests))
 
 
@@ -148,7 +149,8 @@ def load_networks(
     Raises:
         InputError: if the net cannot be loaded, has no such layer, what its weights want is not known, or a scale is too small.
     """
-    networks = [network.load(source, protocol.layer, pooling=protocol.pooling, device=device) for device in devices]
+    options = {"dense": protocol.dense, "pooling": protocol.pooling}
+    networks = [network.load(source, protocol.layer, device=device, **options) for device in devices]
     for each in _views(source, protocol):
         check_scale(each, networks[0].smallest_input)
     return networks

@@ -24,15 +24,16 @@ class FeatureNetwork:
 
     Args:
         model: a VGG net with or without its top, whose preprocessing is known.
-        layer: name of a layer; `fc1`, `fc2` and `predictions` are looked at densely, as convolutions.
-        pooling: of odd sizes, `"floor"` or `"ceil"`.
+        layer: name of a layer; `fc1`, `fc2` and `predictions` are looked at as convolutions.
+        dense: whether it is to see whole images, of any size, or crops of the net's own, as in training.
+        pooling: of odd sizes in whole images, `"floor"` or `"ceil"`.
         name: what the net is called in messages.
         device: where it computes; by default where TensorFlow would. The model's variables should be there.
 
     Attributes:
         model: the model, whose variables are shared.
         crop: side of the net's input, which batches are measured by.
-        smallest_input: images have at least so many pixels on their shorter side.
+        smallest_input: images have at least so many pixels on their shorter side, before crops are taken.
         width: channels of the layer: the length of a row of features.
 
     Raises:
@@ -44,6 +45,7 @@ class FeatureNetwork:
         model: keras.Model,
         layer: str,
         *,
+        dense: bool = True,
         pooling: str = "floor",
         name: str | None = None,
         device: str | None = None,
@@ -51,12 +53,16 @@ class FeatureNetwork:
         has_top = any(isinstance(each, keras.layers.Dense) for each in model.layers)
         if pooling != "floor" and not has_top:
             raise InputError(f"`pooling` {pooling} is for nets with their top. Received: {name or model.name}, without.")
-        net = to_fully_convolutional(model, pooling=pooling, share_weights=True) if has_top else model
+        if not (dense or has_top):
+            raise InputError(f"The centre crop is that of a net with its top. Received: {name or model.name}, without.")
+        # A crop is seen as in training, whatever becomes of odd sizes on a map.
+        net = to_fully_convolutional(model, pooling=pooling if dense else "floor", share_weights=True) if has_top else model
         before_top = _maps(model)
         known = [each.name for each in net.layers[1:]] if has_top else before_top
         _check_layer(layer, known, name or model.name, has_top)
         self.crop = (model.input_shape[1] if has_top else None) or WITHOUT_TOP
-        self.smallest_input = configs.STRIDE if layer in before_top else max(filter(None, model.input_shape[1:3]))
+        sees_small = dense and layer in before_top
+        self.smallest_input = configs.STRIDE if sees_small else max(filter(None, model.input_shape[1:3]))
         self._net = up_to_layer(net, layer)
         self.model, self._preprocess, self._device = model, preprocessing.for_model(model), device
         self.width = self._net.output_shape[-1]
@@ -75,15 +81,15 @@ class FeatureNetwork:
         return over_flips(functools.partial(mean_over_places, self._net, self._preprocess), images, flip)
 
 
-def load(source: Source, layer: str, *, pooling: str = "floor", device: str | None = None) -> FeatureNetwork:
-    """Loads a net onto a device for the features of one of its layers.
+def load(source: Source, layer: str, *, device: str | None = None, **options) -> FeatureNetwork:
+    """Loads a net onto a device for the features of one of its layers; options as for `FeatureNetwork`.
 
     Raises:
         InputError: if it cannot be loaded, has no such layer, or what its weights want of an image is not known.
     """
     model = source.load_model(device)
     with tf.device(device):
-        return FeatureNetwork(model, layer, pooling=pooling, name=str(source.path), device=device)
+        return FeatureNetwork(model, layer, name=str(source.path), device=device, **options)
 
 
 def _maps(model: keras.Model) -> list[str]:

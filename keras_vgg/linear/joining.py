@@ -33,7 +33,7 @@ def _made(content: DescriptorFile) -> str:
     flip = {"flip": content.facts.get("flip")}  # of all nets, where a file does not say it of each
     nets = [flip | {name: value for name, value in net.items() if name != "path"} for net in content.facts.get("nets", [])]
     told = [content.facts.get(name) for name in ("layer", "flip", "combine", "normalize")]
-    return json.dumps([nets, *told, content.facts.get("pooling", "floor")])
+    return json.dumps([nets, *told, content.facts.get("pooling", "floor"), content.facts.get("dense", True)])
 
 
 def _one_after_another(read: Sequence[DescriptorFile], told: str) -> DescriptorFile:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from keras_vgg import files
 from keras_vgg.errors import InputError
+from keras_vgg.evaluation.results import digests_of
 from keras_vgg.linear.classify import Outcome
 
 TITLES = {
@@ -97,7 +98,7 @@ def write(folder: pathlib.Path, lines: Sequence[dict]) -> None:
     table = pd.DataFrame(every).drop(columns="by class")
     files.write_text(folder / "table.csv", table.to_csv(index=False))
     of_classes = [
-        {name: line.get(name, "") for name in _NAMED} | {"class": name, "value": value}
+        {name: line.get(name, "") for name in _NAMED} | {"class": name, "value": value} | digests_of(line)
         for line in every
         for name, value in line["by class"].items()
     ]

@@ -9,9 +9,10 @@ import pandas as pd
 
 from keras_vgg import files
 from keras_vgg.evaluation.evaluator import BATCH
-from keras_vgg.evaluation.identity import digest_of_images, short
+from keras_vgg.evaluation.results import digests_of
 from keras_vgg.evaluation.source import Source
 from keras_vgg.features.extraction import extract, facts_of, load_networks
+from keras_vgg.identity import digest_of_images, short
 from keras_vgg.linear import protocols, report, squared_hinge, svm
 from keras_vgg.linear.data import Data, open_data, open_files, with_descriptors
 from keras_vgg.linear.tasks import Row, Task
@@ -123,6 +124,7 @@ def _told(net: str, data: str, facts: dict, images: str = "") -> dict[str, str]:
     unflipped = [each["net"] for each in nets if each.get("flip", facts.get("flip")) is False]
     of_which = f" of {', '.join(unflipped)}" if len(unflipped) < len(nets) else ""
     descriptor = [f"no flip{of_which}"] if unflipped else []
+    descriptor += ["centre crop"] if facts.get("dense") is False else []
     descriptor += ["not of length one"] if facts.get("normalize") is False else []
     descriptor += [f"{facts['pooling']} pooling"] if facts.get("pooling", "floor") != "floor" else []
     identity = {"nets sha256": digests, "images sha256": images, "code sha256": facts.get("code sha256", "")}
@@ -138,7 +140,9 @@ def _evaluate(tasks, rows, describe, folder, settings: Settings, say) -> list[di
         lost = np.flatnonzero(~data.usable)
         # A file of descriptors tells the names of images that it has no rows of among its problems alone.
         reasons = {name: "no descriptor" for name in found.names[lost] if name} | found.problems
-        left_out |= {(row.data, name): reason for name, reason in reasons.items()}
+        for name, reason in reasons.items():
+            told = left_out.setdefault((row.data, name, reason), digests_of(found.told) | {"nets sha256": {}})
+            told["nets sha256"] |= dict.fromkeys(found.told["nets sha256"].split(" + "))
         _write_left_out(folder / "left_out.csv", left_out)
         if lost.size:
             say(f"{lost.size} images of {row.data} cannot be used and are left out: {folder / 'left_out.csv'}")
@@ -157,8 +161,11 @@ def _evaluate(tasks, rows, describe, folder, settings: Settings, say) -> list[di
     return lines
 
 
-def _write_left_out(path: pathlib.Path, reasons: Mapping[tuple[str, str], str]) -> None:
+def _write_left_out(path: pathlib.Path, left_out: Mapping[tuple[str, str, str], dict]) -> None:
+    """Lists data, image and reason, with the digests of all nets that it holds for, and of images and code."""
     path.unlink(missing_ok=True)  # of an earlier evaluation
-    if reasons:
-        table = pd.DataFrame([(*where, reason) for where, reason in reasons.items()], columns=["data", "image", "reason"])
+    if left_out:
+        columns = ("data", "image", "reason")
+        rows = [dict(zip(columns, key, strict=True)) | told for key, told in left_out.items()]
+        table = pd.DataFrame([row | {"nets sha256": " + ".join(row["nets sha256"])} for row in rows])
         files.write_text(path, table.to_csv(index=False))

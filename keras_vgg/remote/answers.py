@@ -11,6 +11,9 @@ from keras_vgg.remote.protocol import RefusedError, Signatures, one_line
 OUTPUTS = {"classify": ("scores", "class_ids", "class_names", "error"), "features": ("features", "error")}
 """The signatures that can be asked, with the outputs that are looked at."""
 
+NET = "net_sha256"
+"""The output that says which net answers, in each row; models that earlier versions exported have none."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TopClass:
@@ -37,6 +40,8 @@ class Answer:
         top: the most probable classes, best first, of the signature `classify`.
         features: `(D,)` float32, of the signature `features`.
         seconds: what the request took that brought the answer, NaN if none did.
+        net_sha256: digest of the net that answered; empty if it did not say.
+        image_sha256: SHA-256 of the image that was asked about; empty if it could not be read.
     """
 
     path: str
@@ -44,6 +49,8 @@ class Answer:
     top: tuple[TopClass, ...] = ()
     features: np.ndarray | None = None
     seconds: float = float("nan")
+    net_sha256: str = ""
+    image_sha256: str = ""
 
 
 def read_answers(
@@ -55,8 +62,9 @@ def read_answers(
         RefusedError: if there are more or fewer rows, or values in a row than `served` tells, or they are none of `keras_vgg`'s.
     """
     for name, rows in outputs.items():
-        if len(rows) != len(paths):
-            raise RefusedError(f"the server answered with {len(rows)} rows of {name!r} for {len(paths)} images")
+        count = len(rows) if hasattr(rows, "__len__") else "no"
+        if count != len(paths):
+            raise RefusedError(f"the server answered with {count} rows of {name!r} for {len(paths)} images")
     answers = []
     for row, path in enumerate(paths):
         try:
@@ -69,7 +77,8 @@ def read_answers(
             error, found = _read_row(signature, outputs, row)
         except (TypeError, ValueError) as fault:
             raise RefusedError(f"the answer is of another form than keras_vgg's: {one_line(str(fault), 80)}") from fault
-        answers.append(Answer(path, error, seconds=seconds, **found))
+        net = one_line(outputs[NET][row]) if NET in outputs else ""
+        answers.append(Answer(path, error, seconds=seconds, net_sha256=net, **found))
     return answers
 
 

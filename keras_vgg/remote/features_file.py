@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_vgg import files
 from keras_vgg.errors import InputError
+from keras_vgg.remote.answers import Answer
 
 
 class FeaturesFile:
@@ -23,27 +24,32 @@ class FeaturesFile:
         self._path = pathlib.Path(path)
         self._source = {"model": np.array(model), "version": np.array(version)}
         self._paths: list[str] = []
+        self._images: list[str] = []
+        self._net = ""
         self._rows = tempfile.TemporaryFile(dir=self._path.parent)
         self._width = 0
 
-    def add(self, path: str, features: np.ndarray) -> None:
-        """Adds the features of an image, `(D,)` float32.
+    def add(self, answer: Answer) -> None:
+        """Adds the features of an image, `(D,)` float32, and by which net and of which image they are.
 
         Raises:
             InputError: if the disk is full.
             ValueError: if D is another than that of the images before.
         """
-        if self._paths and len(features) != self._width:
-            raise ValueError(f"`features` must be as long as those before, {self._width}. Received: {len(features)}, of {path}.")
-        self._paths.append(path)
-        self._width = len(features)
+        width = len(answer.features)
+        if self._paths and width != self._width:
+            raise ValueError(f"`features` must be as long as those before, {self._width}. Received: {width}, of {answer.path}.")
+        self._paths.append(answer.path)
+        self._images.append(answer.image_sha256)
+        self._net, self._width = answer.net_sha256, width
         with self._told():
-            self._rows.write(features.tobytes())
+            self._rows.write(answer.features.tobytes())
 
     def write(self) -> tuple[int, int]:
         """Writes `paths`, `(N,)` texts, and `features`, `(N, D)` float32, in the order in which they came; returns N and D.
 
-        `model` and `version`, of which they are, stand beside them. Where there are none, no file is written.
+        `model` and `version`, of which they are, stand beside them, and `net_sha256`, the net's digest (empty if the server does
+        not tell it), and `images_sha256`, `(N,)` texts, SHA-256 of the image files. Where there are none, no file is written.
 
         Raises:
             InputError: if the file system refuses.
@@ -54,7 +60,8 @@ class FeaturesFile:
                 self._rows.flush()
             with files.replacing(self._path) as beside:
                 features = np.memmap(self._rows, np.float32, "r", shape=shape)
-                np.savez(beside, paths=np.array(self._paths), features=features, **self._source)
+                digests = {"images_sha256": np.array(self._images), "net_sha256": np.array(self._net)}
+                np.savez(beside, paths=np.array(self._paths), features=features, **self._source, **digests)
         self._rows.close()
         return shape
 

@@ -10,9 +10,10 @@ import tensorflow as tf
 
 import keras_vgg
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.identity import digest_of_net, short
+from keras_vgg.evaluation.code import digest_of_code
 from keras_vgg.evaluation.network import Network
 from keras_vgg.evaluation.source import Source
+from keras_vgg.identity import digest_of_net, short
 from keras_vgg.preprocessing import Preprocessing, origin_of, statement
 from keras_vgg.recipe import read_recipe, resolve
 from keras_vgg.serving.signatures import Protocol
@@ -69,12 +70,17 @@ def model_card(
         "preprocessing": dataclasses.asdict(preprocessing)
         | {"text": str(preprocessing), "statement": statement(preprocessing, origin_of(network.model))},
         "errors": {
-            "in_training": run and _summary(run),
+            "in_training": run and _summary(run, digest),
             "published": public and {"top1": public.top1, "top5": public.top5, "protocol": public.protocol, "unit": "% correct"},
             "evaluation": evaluation and rows_of(evaluation, digest),
         },
         "licence": licence or (public.licence if public else NOT_STATED),
-        "made_with": {"keras_vgg": keras_vgg.__version__, "tensorflow": tf.__version__, "keras": keras.__version__},
+        "made_with": {
+            "keras_vgg": keras_vgg.__version__,
+            "code sha256": digest_of_code(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
         "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     return json.loads(json.dumps(card))  # tuples as the lists that a reader will get
@@ -118,7 +124,11 @@ def rows_of(folder: str | pathlib.Path, digest: str) -> list[dict]:
     )
 
 
-def _summary(run: pathlib.Path) -> dict | None:
+def _summary(run: pathlib.Path, digest: str) -> dict | None:
+    """Returns the figures of a run's best net; `None` if it is not finished, or the net is another: a run folder may hold any.
+
+    A run of an earlier version does not say of which weights its figures are; they are taken as they are.
+    """
     path = run / "summary.json"
     if not path.exists():
         return None  # not finished
@@ -126,4 +136,7 @@ def _summary(run: pathlib.Path) -> dict | None:
         summary = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise InputError(f"Expected the summary of a run as JSON. Received: {path} ({error}).") from error
-    return {name: summary[name] for name in ("best_epoch", "best_val_top1_error", "best_val_top5_error") if name in summary}
+    if (known := summary.get("best_sha256")) and known != digest:
+        return None
+    figures = ("best_epoch", "best_val_top1_error", "best_val_top5_error", "best_sha256")
+    return {name: summary[name] for name in figures if name in summary}

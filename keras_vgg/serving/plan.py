@@ -9,9 +9,10 @@ import keras
 from keras_vgg import preprocessing as preprocessing_of
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.batches import MAX_PIXELS
+from keras_vgg.evaluation.classes import class_names
 from keras_vgg.evaluation.evaluator import check_scale
 from keras_vgg.evaluation.network import Network
-from keras_vgg.evaluation.source import DEFAULT_SCALE, Source, class_names, open_source
+from keras_vgg.evaluation.source import DEFAULT_SCALE, Source, open_source
 from keras_vgg.evaluation.views import Views
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.serving import warm_up

@@ -51,10 +51,12 @@ class Served(tf.Module):
         variables: of its model, each stored once whatever the number of signatures.
         labels: file of class names, one a line in label order, which becomes an asset of the SavedModel.
         protocol: how `classify` and `features` look at images.
+        digest: the net's (`identity.digest_of_net`), which every answer about an encoded image carries.
     """
 
-    def __init__(self, network: Network, variables, labels: str, protocol: Protocol):
+    def __init__(self, network: Network, variables, labels: str, protocol: Protocol, digest: str):
         super().__init__()
+        self._digest = digest
         self._network, self._protocol = network, protocol
         self._variables = list(variables)
         self._labels = tf.saved_model.Asset(labels)
@@ -96,7 +98,13 @@ class Served(tf.Module):
         scores, ids = tf.math.top_k(probabilities, self._protocol.top_k)
         ids = tf.where(error[:, tf.newaxis] == "", ids, -1)  # those of NaNs mean nothing
         names = self._names.lookup(tf.cast(ids, tf.int64))
-        return {"probabilities": probabilities, "scores": scores, "class_ids": ids, "class_names": names, "error": error}
+        return {
+            "probabilities": probabilities,
+            "scores": scores,
+            "class_ids": ids,
+            "class_names": names,
+            "error": error,
+        } | self._told(images)
 
     def _features(self, images):
         """Encoded images to `features` `(B, channels)` of length one: descriptors for other classifiers (Appendix B)."""
@@ -106,7 +114,7 @@ class Served(tf.Module):
             return self._network.trace_features(image, protocol.kind, protocol.flip, protocol.features)
 
         features, error = self._over_scales(images, see, self._network.channels_of(protocol.features))
-        return {"features": tf.math.l2_normalize(features, axis=1), "error": error}
+        return {"features": tf.math.l2_normalize(features, axis=1), "error": error} | self._told(images)
 
     def _score_map(self, images):
         """Encoded images to posteriors at every place of the dense net, at the largest Q.
@@ -138,7 +146,10 @@ class Served(tf.Module):
 
         flat = _one_by_one(filled_up, (flat, sizes), any_length).flat_values
         maps = tf.reshape(flat, [tf.size(images), largest_size[0], largest_size[1], classes])
-        return {"score_map": maps, "size": sizes, "error": error}
+        return {"score_map": maps, "size": sizes, "error": error} | self._told(images)
+
+    def _told(self, images):
+        return {"net_sha256": tf.fill([tf.size(images)], self._digest)}  # a row for each image, as a server wants of all outputs
 
     def _rescaled(self, encoded, scales):
         crop = None if self._protocol.dense else self._network.crop

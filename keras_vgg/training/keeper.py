@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_vgg import files, preprocessing
 from keras_vgg.errors import InputError
+from keras_vgg.identity import digest_of_net
 from keras_vgg.training import checkpoint, report
 from keras_vgg.training.cluster import Cluster
 from keras_vgg.training.run_folder import RunFolder
@@ -41,6 +42,7 @@ class Keeper:
         self._preprocessing, self._title = wanted, title
         self._events = report.Events(folder.tensorboard) if cluster.is_chief else None
         self._saved_at = self._drawn_at = time.monotonic()
+        preprocessing.remember(model, wanted)  # which is part of what the net is known by
 
     @property
     def stream(self):
@@ -85,6 +87,10 @@ class Keeper:
         if improved:
             files.copy(self._folder.last, self._folder.best)
 
+    def digest(self) -> str:
+        """Returns the digest of the model as it is now, that of the file which `save_models` writes; "" but on the chief."""
+        return digest_of_net(self._model) if self._cluster.is_chief else ""
+
     def write_events(self, prefix: str, step: int, values: dict[str, float]) -> None:
         """Writes figures for TensorBoard."""
         if self._events:
@@ -111,6 +117,7 @@ class Keeper:
         summary = {"finished": True, "parameters": self._model.count_params(), "epochs": len(history)}
         summary |= {"best_epoch": best["epoch"]}
         summary |= {f"best_{name}": best[name] for name in ("val_top1_error", "val_top5_error")}
+        summary |= {"best_sha256": best.get("net sha256"), "last_sha256": history[-1].get("net sha256")}
         summary |= facts | {"tensorflow": tf.__version__, "keras": keras.__version__}
         summary |= {"preprocessing": dataclasses.asdict(self._preprocessing)}
         self._folder.write_summary(summary)

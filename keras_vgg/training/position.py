@@ -34,8 +34,14 @@ class Position:
         """The position that `to_values` told."""
         return cls(**values | {"totals": Totals(**values["totals"])})
 
-    def finish_epoch(self, validation: Totals, *, step: int, learning_rate: float) -> tuple[dict, bool]:
+    def finish_epoch(self, validation: Totals, *, step: int, learning_rate: float, digest: str) -> tuple[dict, bool]:
         """Enters the epoch in the history.
+
+        Args:
+            validation: figures of the net as it is now.
+            step: weight updates since the beginning.
+            learning_rate: of the epoch.
+            digest: of the net as it is now.
 
         Returns:
             The new row of `log.csv` and whether its validation accuracy is the best so far.
@@ -47,6 +53,7 @@ class Position:
             row[f"{prefix}top1_error"] = 1 - means["accuracy"]
             row[f"{prefix}top5_error"] = 1 - means["top5_accuracy"]
         row["broken_images"] = int(self.totals.broken)
+        row["net sha256"] = digest
         self.history.append(row)
         improved = val["accuracy"] > self.best_accuracy
         self.best_accuracy = max(val["accuracy"], self.best_accuracy)

@@ -11,9 +11,10 @@ from keras_vgg.errors import InputError
 
 COLUMNS = (
     "epoch", "step", "learning_rate", "loss", "top1_error", "top5_error",
-    "val_loss", "val_top1_error", "val_top5_error", "broken_images",
+    "val_loss", "val_top1_error", "val_top5_error", "broken_images", "net sha256",
 )  # fmt: skip
-"""Columns of `log.csv`: one row an epoch; errors as fractions. No times, so that equal runs have equal logs."""
+"""Columns of `log.csv`: one row an epoch; errors as fractions; the digest of the net after it (`identity.digest_of_net`). No times,
+so that equal runs have equal logs."""
 
 
 def write_log(path: pathlib.Path, history: list[dict]) -> None:
@@ -31,9 +32,10 @@ def add_broken(path: pathlib.Path, found: dict[str, list[tuple[str, str]]]) -> N
 
 
 def draw_curves(path: pathlib.Path, history: list[dict], title: str) -> None:
-    """Draws loss, errors and learning rate against epochs."""
+    """Draws loss, errors and learning rate against epochs; the file says which net the last of them left."""
     table = pd.DataFrame(history, columns=COLUMNS)
-    with picture.drawing(path, (12, 3.6), dpi=110) as figure:
+    facts = {"title": title, "epochs": len(history), "net sha256": history[-1].get("net sha256")}
+    with picture.drawing(path, (12, 3.6), dpi=110, facts=facts) as figure:
         _draw_curves(figure, table)
         figure.suptitle(title)
 

@@ -11,6 +11,7 @@ from keras_vgg import files, models, preprocessing, transfer
 from keras_vgg.data import color, datasets
 from keras_vgg.data.split import Dataset
 from keras_vgg.errors import InputError
+from keras_vgg.identity import digest_of_net, short
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.recipe import AUTO, Recipe, to_toml
 from keras_vgg.training import checkpoint, checks, freezing
@@ -73,14 +74,15 @@ def train(wanted: Recipe, folder: RunFolder) -> None:
         num_frozen = freezing.freeze(model, frozen)
         optimizer = SGD(recipe.learning_rate, momentum=recipe.momentum, l2=recipe.weight_decay)
     say(f"model: net {recipe.arch}, {model.count_params():,} parameters{f', {num_frozen:,} of them frozen' if frozen else ''}")
-    given = Preprocessing(mean=colors.mean)
+    given, begun_from = Preprocessing(mean=colors.mean), None
     if recipe.init_from and not resuming:  # before the trainer, which begins to write
         source, told, classes = _source(recipe)
+        begun_from = digest_of_net(source)
         names = transfer.Classes(tuple(dataset.classes), classes)
         transferred = transfer.init_from(model, source, wants=given, classes=names)
-        say(f"from {recipe.init_from}\n{told}\n{transferred}")
+        say(f"from {recipe.init_from} ({short(begun_from)})\n{told}\n{transferred}")
         freezing.check_copied(frozen, transferred.left_random)
-    trainer = Trainer(model, optimizer, recipe, dataset, colors, given, cluster, folder)
+    trainer = Trainer(model, optimizer, recipe, dataset, colors, given, cluster, folder, begun_from)
     if resuming:
         say(f"going on with {folder.path} at {trainer.restore()}")
     if cluster.is_chief:  # only now: what failed before leaves no trace

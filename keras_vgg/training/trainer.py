@@ -50,6 +50,7 @@ class Trainer:
         preprocessing: what the model is given of an image.
         cluster: where to train.
         folder: the run folder.
+        begun_from: digest of the net that the weights were copied from; `None` of random ones.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class Trainer:
         preprocessing: Preprocessing,
         cluster: Cluster,
         folder: RunFolder,
+        begun_from: str | None = None,
     ):
+        self._begun_from = begun_from
         self.optimizer, self.stop_training = optimizer, False
         self._recipe, self._dataset, self._cluster, self._folder = recipe, dataset, cluster, folder
         self._layout = Layout(recipe.batch_size, recipe.micro_batch, cluster.replicas)
@@ -93,6 +96,7 @@ class Trainer:
         self._loss_scale = LossScale(**values["loss_scale"])
         self.stop_training = values["stop_training"]
         self._position = Position.from_values(values["position"])
+        self._begun_from = values.get("begun_from")
         return f"epoch {self._position.epoch + 1}, step {self._position.step} of {self._steps}"
 
     def run(self) -> None:
@@ -188,8 +192,10 @@ class Trainer:
 
     def _finish_epoch(self, validation: Totals):
         position = self._position
-        row, improved = position.finish_epoch(validation, step=self._iterations, learning_rate=self._learning_rate)
-        figures = {name: value for name, value in row.items() if name not in ("epoch", "step")}  # the axis, no figures
+        row, improved = position.finish_epoch(
+            validation, step=self._iterations, learning_rate=self._learning_rate, digest=self._keeper.digest()
+        )
+        figures = {name: value for name, value in row.items() if name not in ("epoch", "step", "net sha256")}
         self._keeper.write_events("epoch", row["epoch"], figures)
         self._progress.say(
             f"epoch {row['epoch']:>3}  loss {row['loss']:.4f}  top-1 error {row['top1_error']:.2%}  "
@@ -212,6 +218,7 @@ class Trainer:
             "images_per_second": round(self._progress.images_per_second, 2),
             "micro_batch": self._layout.micro_batch,
             "replicas": self._cluster.replicas,
+            "init_from_sha256": self._begun_from,
         }
         self._keeper.finish(self._position.history, facts)
         self._progress.say(
@@ -228,6 +235,7 @@ class Trainer:
             "stop_training": self.stop_training,
             "micro_batch": self._layout.micro_batch,
             "data": self._data_facts(),
+            "begun_from": self._begun_from,
         }
         self._keeper.save(values, self._position.history)
 

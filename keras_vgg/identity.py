@@ -1,7 +1,7 @@
 """What tells nets, images and code from one another: digests of what was really loaded and read, never names.
 
 Whatever is kept or reported of a net carries these digests and is found by them: rows of passes, posteriors, descriptors, tables,
-model cards. Names and paths beside them are for people alone.
+lists, pictures, answers, model cards. Names and paths beside them are for people alone.
 """
 
 import hashlib
@@ -63,6 +63,11 @@ def digest_of_images(fingerprints: np.ndarray, labels: np.ndarray) -> str:
         labels: `(N,)` right classes by the net's or the data set's numbers.
     """
     return hashlib.sha256(np.asarray(fingerprints, "<i8").tobytes() + np.asarray(labels, "<i8").tobytes()).hexdigest()
+
+
+def digest_of_image(encoded: bytes) -> str:
+    """Returns the SHA-256, in hexadecimal, of an image file's content, as `sha256sum` prints it."""
+    return hashlib.sha256(encoded).hexdigest()
 
 
 def short(digests: str) -> str:
