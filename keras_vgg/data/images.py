@@ -5,19 +5,12 @@ cut (Sec. 3.1). Only the pixels of the crop are decoded, and JPEGs much larger t
 so that a photograph of 8,000 pixels costs little more than one of 500.
 """
 
-import functools
-
 import tensorflow as tf
 
 from keras_vgg import randomness
 from keras_vgg.data import decoding
 
 _REDUCTIONS = (1, 2, 4, 8)  # what a JPEG decoder can do by leaving out frequencies
-
-
-def _traced_once(*inputs):
-    signature = [each if isinstance(each, tf.TensorSpec) else tf.TensorSpec([], each) for each in inputs]
-    return tf.function(input_signature=signature, autograph=False, experimental_attributes={"_noinline": True})
 
 
 def draw_view(key, *, scales: tuple[int, int], flip: bool, seed: int):
@@ -86,22 +79,13 @@ def decode_view(encoded, scale, top, left, mirrored, crop: int):
         tf.errors.InvalidArgumentError: for bytes that are no whole image, or one that `formats.refusal` refuses. A JPEG that
             breaks off below the crop is not noticed: decoding ends there, and the pixels are right.
     """
-    return _views(crop)(encoded, scale, top, left, mirrored)
-
-
-@functools.cache
-def _views(crop):
-    @_traced_once(tf.string, tf.int32, tf.float32, tf.float32, tf.bool)
-    def view(encoded, scale, top, left, mirrored):
-        pixels = decoding.by_kind(
-            encoded,
-            lambda size: _window_of_jpeg(encoded, size, window(size[0], size[1], scale, top, left, crop), crop),
-            lambda pixels: _window_of_pixels(pixels, scale, top, left, crop),
-        )
-        pixels = tf.cond(mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels)
-        return tf.ensure_shape(pixels, [crop, crop, 3])
-
-    return view
+    pixels = decoding.by_kind(
+        encoded,
+        lambda size: _window_of_jpeg(encoded, size, window(size[0], size[1], scale, top, left, crop), crop),
+        lambda pixels: _window_of_pixels(pixels, scale, top, left, crop),
+    )
+    pixels = tf.cond(mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels)
+    return tf.ensure_shape(pixels, [crop, crop, 3])
 
 
 def _window_of_jpeg(encoded, size, box, crop):
@@ -122,7 +106,6 @@ def _window_of_pixels(pixels, scale, top, left, crop):
     return _resize(tf.slice(pixels, tf.concat([box[:2], [0]], 0), tf.concat([box[2:], [3]], 0)), [crop, crop])
 
 
-@_traced_once(tf.string)
 def encoded_size(encoded):
     """Returns `[height, width]` of an encoded image, int32; of a JPEG from its header alone.
 
@@ -132,7 +115,6 @@ def encoded_size(encoded):
     return decoding.by_kind(encoded, lambda size: size, lambda pixels: tf.shape(pixels)[:2])
 
 
-@_traced_once(tf.string, tf.TensorSpec([2], tf.int32))
 def decode_whole(encoded, size):
     """Decodes a whole image and resizes it, with the same operations as `decode_view`.
 
