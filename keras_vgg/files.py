@@ -11,7 +11,7 @@ import tomllib
 import uuid
 from collections.abc import Iterator
 
-from keras_vgg import leftovers
+from keras_vgg import leftovers, paths
 from keras_vgg.errors import InputError
 
 _BESIDE = ".writing-"
@@ -26,7 +26,7 @@ def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     Raises:
         InputError: if the file system refuses, as when the disk is full; `path` is then what it was before.
     """
-    path = pathlib.Path(path)
+    path = paths.path_of(path)
     beside = path.with_name(f"{_BESIDE}{leftovers.owner()}.{path.name}")  # Keras looks at the suffix
     leftovers.remove_dead(path.parent, _BESIDE)
     try:
@@ -144,7 +144,7 @@ def read_recipe_file(path: str | pathlib.Path) -> dict:
     Raises:
         InputError: for a file that is missing or not TOML.
     """
-    path = pathlib.Path(path).expanduser()
+    path = paths.path_of(path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # a byte-order mark is an editor's, and no TOML
     except OSError as error:

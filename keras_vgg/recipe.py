@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import tomli_w
 
-from keras_vgg import configs, files
+from keras_vgg import configs, files, paths
 from keras_vgg.errors import InputError
 
 AUTO = "auto"
@@ -21,9 +21,9 @@ JIT_MULTIPLY_ADDS = 10**9
 """Multiply-adds an image from which compiling with XLA is the default: below, on two CPU cores, it gained nothing."""
 
 
-def _field(default, help: str, *, choices=None, machine: bool = False):
+def _field(default, help: str, *, choices=None, machine: bool = False, path: bool = False):
     # `machine` marks what says how the work is done and not what comes out: it may change when a run is resumed.
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "machine": machine})
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "machine": machine, "path": path})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Recipe:
 
     arch: str = _field("A", "net of Table 1", choices=tuple(configs.CONFIGS))
     width: float = _field(1.0, "factor on all filters and FC sizes, for small machines")
-    dataset: str = _field("digits", "digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]")
+    dataset: str = _field("digits", "digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]", path=True)
     scale: int = _field(256, "training scale S: smallest side of the rescaled image, pixels")
     jitter: tuple[int, int] | None = _field(None, "draw S per image from [SMIN; SMAX] (scale jitter)")
     crop: int = _field(configs.TRAINING_SIZE, "side of the square training crop, pixels")
@@ -49,7 +49,9 @@ class Recipe:
     weight_decay: float = _field(5e-4, "L2 multiplier: it is added to the gradient, inside the momentum")
     dropout: float = _field(0.5, "dropout rate after fc1 and fc2")
     init: str = _field("glorot", "initialisation of the kernels", choices=("glorot", "gaussian", "he"))
-    init_from: str | None = _field(None, "run folder or weight file to start from: net A for a deeper net, or the same net")
+    init_from: str | None = _field(
+        None, "run folder or weight file to start from: net A for a deeper net, or the same net", path=True
+    )
     init_preprocessing: str | None = _field(
         None, "what the weights of init_from want of an image, whatever their file says", choices=PREPROCESSINGS
     )
@@ -177,6 +179,8 @@ def _typed(path, field: dataclasses.Field, value):
     if type(value) not in types:
         names = " or ".join(dict.fromkeys(type_.__name__ for type_ in types))
         raise InputError(f"Recipe {path}: `{field.name}` must be {names}. Received: {value!r}.")
+    if field.metadata["path"]:
+        return paths.expanded(value)
     return float(value) if types == (int, float) else value
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from keras_vgg import files
+from keras_vgg import files, paths
 from keras_vgg.errors import InputError
 from keras_vgg.serving.comparison import largest_difference, with_own_layers
 from keras_vgg.serving.plan import Plan, plan_export
@@ -96,7 +96,7 @@ def export_saved_model(
         >>> export_saved_model("runs/flowers17", "models/vgg", scales=(72, 88, 104), flip=True).path  # doctest: +SKIP
         PosixPath('models/vgg/1')
     """
-    root = pathlib.Path(path).expanduser()
+    root = paths.path_of(path)
     if version is not None and version < 1:
         raise InputError(f"`version` must be a whole number from 1. Received: version={version}.")
     if version is not None and (root / str(version)).exists():

@@ -17,6 +17,7 @@ from keras_vgg.data.set_folders import find_sets, folders_in
 from keras_vgg.data.split import Dataset, Split, files, held_out_note, hold_out
 from keras_vgg.errors import InputError
 from keras_vgg.image_files import files_within, printable
+from keras_vgg.paths import path_of
 
 _PROBED_FILES = 100
 
@@ -31,7 +32,7 @@ def open_folder(path: str) -> Dataset:
     Raises:
         InputError: if a folder is missing or empty, two folders mean one class, or a validation class has no training folder.
     """
-    root = pathlib.Path(path).expanduser()
+    root = path_of(path)
     if not root.is_dir():
         raise InputError(f"`folder:` must name a folder of class folders. Received: {path}, which is no folder.")
     found = find_sets(root)
@@ -99,7 +100,7 @@ def open_csv(path: str) -> Dataset:
         InputError: if the file or a column is missing, a value is empty or one too many, the first files do not exist, or a
             class of another split has no training row.
     """
-    file = pathlib.Path(path).expanduser()
+    file = path_of(path)
     try:
         table, is_longer = _read_csv(file)
     except (OSError, UnicodeDecodeError, csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as error:

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vgg import configs, preprocessing, recipe, transfer
+from keras_vgg import configs, paths, preprocessing, recipe, transfer
 from keras_vgg.data.class_names import class_name
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.network import Network
@@ -179,7 +179,7 @@ def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str
     Raises:
         InputError: if there is no such net, or it has no top and needs one.
     """
-    path = pathlib.Path(run_or_file).expanduser()
+    path = paths.path_of(run_or_file)
     file = transfer.find_model(path)
     weights = weight_file.open_weights(file)
     if needs_top and not weights.include_top:

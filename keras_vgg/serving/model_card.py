@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 import keras_vgg
+from keras_vgg import paths
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.identity import digest_of_net, short
 from keras_vgg.evaluation.network import Network
@@ -85,7 +86,7 @@ def read_table(folder: str | pathlib.Path) -> list[dict]:
     Raises:
         InputError: if there are none.
     """
-    path = pathlib.Path(folder) / _EVALUATION_TABLE
+    path = paths.path_of(folder) / _EVALUATION_TABLE
     try:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(rows, list) or not all(isinstance(row, dict) and "net" in row for row in rows):

@@ -6,7 +6,7 @@ import fcntl
 import json
 import pathlib
 
-from keras_vgg import files, recipe
+from keras_vgg import files, paths, recipe
 from keras_vgg.errors import InputError
 
 RUNS = pathlib.Path("runs")
@@ -21,7 +21,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | pathlib.Path):
-        self.path = pathlib.Path(path).expanduser()
+        self.path = paths.path_of(path)
         self.recipe = self.path / "recipe.toml"
         self.state = self.path / "state.zip"
         self.best = self.path / "best.keras"

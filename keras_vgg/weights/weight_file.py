@@ -7,7 +7,7 @@ import dataclasses
 import math
 import pathlib
 
-from keras_vgg import preprocessing
+from keras_vgg import paths, preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.weights import first_layer, kinds, names
@@ -56,7 +56,7 @@ def find_file(run_or_file: str | pathlib.Path) -> pathlib.Path:
     Raises:
         InputError: if there is no such file.
     """
-    path = pathlib.Path(run_or_file).expanduser()
+    path = paths.path_of(run_or_file)
     if path.is_dir():
         path = path / "best.keras"
     if not path.is_file():
