@@ -124,7 +124,7 @@ def _report(folder: pathlib.Path, found) -> None:
     from keras_vgg.evaluation import report
     from keras_vgg.evaluation.results import table_line
 
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     lines = [table_line(result) for result in found]
     slugs = [cli.slug("-".join(filter(None, (line[key] for key in ("net", "protocol", "Q", "settings"))))) for line in lines]
     names = report.file_names(folder, lines, slugs)

@@ -4,13 +4,14 @@ A folder holds numbered versions; a server that watches it takes up each new one
 0–255 or the bytes of image files, and get probabilities and names.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 import tensorflow as tf
@@ -104,16 +105,27 @@ def export_saved_model(
     files.check_folder(root)
     plan = plan_export(model_or_run, **options)
     _check_disk(root, plan)
-    with tempfile.TemporaryDirectory() as folder:
-        labels = pathlib.Path(folder, LABELS)
-        labels.write_text("".join(f"{name}\n" for name in plan.labels), encoding="utf-8")
-        served = Served(plan.network, [variable.value for variable in plan.network.model.variables], str(labels), plan.protocol)
+    with _file_of_labels(plan.labels) as labels:
+        served = Served(plan.network, [variable.value for variable in plan.network.model.variables], labels, plan.protocol)
         for number in itertools.count(_highest(root) + 1) if version is None else (version,):
             try:
                 return _write(served, plan, root / str(number), check)
             except FileExistsError as error:  # somebody else took this number meanwhile
                 if version is not None:
                     raise _exists(root, version) from error
+
+
+@contextlib.contextmanager
+def _file_of_labels(names: Sequence[str]) -> Iterator[str]:
+    with contextlib.ExitStack() as stack:
+        try:
+            path = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()), LABELS)
+            path.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                f"Could not write a temporary file: {error.strerror or error}. Make room, or set TMPDIR to a folder with some."
+            ) from error
+        yield str(path)
 
 
 def versions(root: str | os.PathLike) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from keras_vgg import files
 from keras_vgg.data.split import Dataset
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.code import digest_of_code
@@ -105,7 +106,9 @@ def evaluate(
     }
     for index, reason in unusable.refused.items():
         say(f"not tested, counted as an error: {split.name_of(index)}, {reason}")
-    if number := unusable.write(folder):
+    with files.telling(folder / LIST):
+        number = unusable.write(folder)
+    if number:
         say(f"{number} images could not be tested and count as errors: {folder / LIST}")
     of_all = {
         "data": dataset.description,

@@ -131,7 +131,7 @@ def _told(net: str, data: str, facts: dict, images: str = "") -> dict[str, str]:
 
 def _evaluate(tasks, rows, describe, folder, settings: Settings, say) -> list[dict]:
     lines, left_out = [], {}
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     for row in rows:
         task, found = tasks[row.data], describe(row)
         data = with_descriptors(found.data, found.values, found.names, found.problems)
@@ -158,7 +158,8 @@ def _evaluate(tasks, rows, describe, folder, settings: Settings, say) -> list[di
 
 
 def _write_left_out(path: pathlib.Path, reasons: Mapping[tuple[str, str], str]) -> None:
-    path.unlink(missing_ok=True)  # of an earlier evaluation
+    with files.telling(path):
+        path.unlink(missing_ok=True)  # of an earlier evaluation
     if reasons:
         table = pd.DataFrame([(*where, reason) for where, reason in reasons.items()], columns=["data", "image", "reason"])
         files.write_text(path, table.to_csv(index=False))
