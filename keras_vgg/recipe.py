@@ -15,6 +15,8 @@ from keras_vgg import configs, files, paths
 from keras_vgg.errors import InputError
 
 AUTO = "auto"
+MADE_AGAIN = "The command of keras_vgg.fit that began the run makes it again."
+"""What to do about a damaged small file of a run folder: a checkpoint has all that is in them."""
 PREPROCESSINGS = ("caffe", "torch", "caffe_rgb")
 """What weights may want of an image: the names in `preprocessing.BY_NAME`, which imports TensorFlow."""
 JIT_MULTIPLY_ADDS = 10**9
@@ -158,6 +160,21 @@ def read_recipe(path: str | pathlib.Path) -> dict:
     if unknown := [key for key in values if key not in known]:
         raise InputError(f"Recipe {path} has unknown keys: {', '.join(unknown)}. Known: {', '.join(known)}.")
     return {key: _typed(path, known[key], value) for key, value in values.items()}
+
+
+def read_run_recipe(path: str | pathlib.Path) -> Recipe:
+    """Returns the recipe that a run left in its folder.
+
+    Raises:
+        InputError: if it is damaged, be it only cut off: the last field of `Recipe` always stands at its end.
+    """
+    try:
+        values = read_recipe(path)
+    except InputError as error:
+        raise InputError(f"{error} {MADE_AGAIN}") from error
+    if (last := dataclasses.fields(Recipe)[-1].name) not in values:
+        raise InputError(f"Recipe {path} must be whole. Received: one that is cut off before its last line, `{last}`. {MADE_AGAIN}")
+    return resolve(values)
 
 
 def check_scales(given: Mapping, where: str) -> None:

@@ -331,15 +331,6 @@ def test_divergence_in_the_last_update_of_an_epoch_spoils_no_checkpoint(tmp_path
         assert all(np.isfinite(weight).all() for weight in keras.saving.load_model(path).get_weights())
 
 
-def test_a_damaged_checkpoint_is_told(tmp_path, finished):
-    folder = tmp_path / "run"
-    shutil.copytree(finished, folder)
-    (folder / "summary.json").unlink()
-    (folder / "state.zip").write_bytes((folder / "state.zip").read_bytes()[:-100])
-    with pytest.raises(InputError, match="must be whole"):
-        fit.main([*SMALL, "--workdir", str(folder)])
-
-
 def test_a_slip_at_the_start_does_not_block_the_folder(tmp_path, finished):
     with pytest.raises(InputError, match="no_such_run"):
         fit.main([*SMALL, "--epochs", "1", "--init-from", "no_such_run", "--workdir", str(tmp_path / "run")])
@@ -551,17 +542,3 @@ def test_without_workdir_the_same_command_goes_on(tmp_path, monkeypatch, capsys,
     assert f"runs/{folder.name} (unfinished)" in capsys.readouterr().out
     fit.main([*SMALL, "--epochs", "1"])  # finished: a new one
     assert len(list((tmp_path / "runs").iterdir())) == 2
-
-
-@pytest.mark.parametrize("name", ["summary.json", "colors.json"])
-@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"\0" * len(data)])
-def test_a_damaged_small_file_is_made_again(name, damage, finished, tmp_path):
-    folder = tmp_path / "run"
-    shutil.copytree(finished, folder)
-    path = folder / name
-    path.write_bytes(damage(path.read_bytes()))
-    (folder / "summary.json").write_bytes(b"")
-    fit.main([*SMALL, "--workdir", str(folder)])
-    assert json.loads((folder / "summary.json").read_text())["finished"]
-    assert (folder / "colors.json").read_bytes() == (finished / "colors.json").read_bytes()
-    assert outcome(folder)[0] == outcome(finished)[0]

@@ -185,7 +185,7 @@ def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str
     if needs_top and not weights.include_top:
         raise InputError(f"Expected a net with its top, to tell classes. Received: {path}, without.")
     folder = file.parent
-    trained = recipe.resolve(recipe.read_recipe(folder / "recipe.toml")) if (folder / "recipe.toml").exists() else None
+    trained = recipe.read_run_recipe(folder / "recipe.toml") if (folder / "recipe.toml").exists() else None
     arch = weights.arch + (" BN" if weights.batch_norm else "")
     smallest_input = configs.STRIDE * min(weights.spatial) if weights.spatial else 1
     return Source(

@@ -65,6 +65,7 @@ def convert(
     suffix_of(target)
     files.check_file(target)
     file = open_weights(source, arch=arch)
+    file.checked_classes()
     if preprocessing:
         file = dataclasses.replace(file, preprocessing=wanted.BY_NAME[preprocessing], origin=wanted.GIVEN)
     if swap_colors:

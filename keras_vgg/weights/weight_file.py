@@ -15,6 +15,7 @@ from keras_vgg.weights.stored import StoredArray
 from keras_vgg.weights.variable import Variable, as_it_lies, convolution, fc_matrix
 
 CLASSES = "classes.txt"
+_RECIPE = "recipe.toml"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,20 @@ class WeightFile:
     preprocessing: Preprocessing | None
     origin: str = preprocessing.KNOWN
     classes: tuple[str, ...] | None = None
+
+    def checked_classes(self) -> tuple[str, ...] | None:
+        """Returns `classes`.
+
+        Raises:
+            InputError: if the net has more or fewer.
+        """
+        number = self.variables["predictions", "bias"].shape[0] if self.include_top else None
+        if self.classes is not None and number is not None and len(self.classes) != number:
+            raise InputError(
+                f"{self.path.parent / CLASSES} must name the net's {number} classes, one each. Received: {len(self.classes)}; "
+                "mend it, or take it away from the weights."
+            )
+        return self.classes
 
     def __str__(self):
         net = names.net_name(self.arch, batch_norm=self.batch_norm, include_top=self.include_top)
@@ -113,13 +128,23 @@ def read_classes(path: pathlib.Path) -> tuple[str, ...] | None:
     """Returns what `classes.txt` beside a weight file says that its classes are called, in label order; `None` if there is none.
 
     Raises:
-        InputError: if it cannot be read.
+        InputError: if it cannot be read or is damaged, so far as that can be told.
     """
     beside = path.parent / CLASSES
+    if not beside.exists():
+        return None
     try:
-        return tuple(beside.read_text(encoding="utf-8-sig").splitlines()) if beside.exists() else None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Expected class names, one a line. Received: {beside} ({error}).") from error
+        text = beside.read_text(encoding="utf-8-sig")
+        if "\0" in text:
+            raise ValueError("it holds null bytes")
+        if not text.endswith("\n") and (path.parent / _RECIPE).exists():  # a run's, which `fit` wrote; others' may end as they like
+            raise ValueError("it is cut off: its last line has no end")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"Expected class names, one a line. Received: {beside} ({error}). For a run the command of keras_vgg.fit that began it "
+            "makes it again; elsewhere mend or remove it."
+        ) from error
+    return tuple(text.splitlines())
 
 
 def _preprocessing(kind: kinds.Kind, content: kinds.Content, first: Variable) -> tuple[Preprocessing | None, str]:
