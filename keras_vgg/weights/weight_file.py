@@ -137,9 +137,8 @@ def read_classes(path: pathlib.Path) -> tuple[str, ...] | None:
         text = beside.read_text(encoding="utf-8-sig")
         if "\0" in text:
             raise ValueError("it holds null bytes")
-        if (
-            text and not text.endswith("\n") and (path.parent / _RECIPE).exists()
-        ):  # a run's, which `fit` wrote; others' may end as they like
+        is_of_a_run = (path.parent / _RECIPE).exists()  # which `fit` wrote; people's may end as they like
+        if is_of_a_run and text and not text.endswith("\n"):
             raise ValueError("it is cut off: its last line has no end")
     except (OSError, ValueError) as error:
         raise InputError(
