@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from absl.flags import argparse_flags
 
-from keras_vgg import streams
+from keras_vgg import paths, streams
 from keras_vgg.errors import InputError
 from keras_vgg.recipe import PREPROCESSINGS, Recipe
 
@@ -71,7 +71,7 @@ def add_recipe_flags(parser: Parser) -> None:
         help = field.metadata["help"]
         if "default:" not in help:
             help += f" (default: {_shown(field.default)})"
-        types = {"width": float, "micro_batch": _number_or_auto}
+        types = {"width": float, "micro_batch": _number_or_auto} | ({field.name: path} if field.metadata["path"] else {})
         if field.type in (bool, bool | None):
             parser.add_argument(flag, action=BooleanOptionalAction, default=omit, help=help)
         elif field.name == "jitter":
@@ -103,6 +103,11 @@ def _number_or_auto(text: str) -> int | str:
     if text != "auto" and not re.fullmatch(r"[+-]?\d+", text):
         raise argparse_flags.argparse.ArgumentTypeError(f"must be a number or auto (received {text})")
     return text if text == "auto" else int(text)
+
+
+def path(text: str) -> str:
+    """The type of every flag that takes a path, a data set (`folder:PATH`) or `NAME=` and one of these: `~` is a home folder."""
+    return paths.expanded(text)
 
 
 def name_and_path(text: str) -> tuple[str | None, str]:
@@ -140,7 +145,7 @@ def dataset_slug(dataset: str) -> str:
     """
     kind, colon, path = dataset.partition(":")
     if kind in ("folder", "csv", "voc") and path:
-        dataset = f"{kind}{colon}{pathlib.Path(path).expanduser().resolve().name}"
+        dataset = f"{kind}{colon}{paths.path_of(path).resolve().name}"
     return slug(dataset)
 
 

@@ -21,7 +21,7 @@ _LONGEST_TIMEOUT = 1_000_000  # sockets take no more than some hundred years
 def main(argv: list[str]) -> int | None:
     """Parses `argv`, prints what the served model says of the images, and returns the exit code."""
     parser = cli.Parser(prog="python -m keras_vgg.client", description=__doc__.split("\n")[0])
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, globs or folders")
+    parser.add_argument("images", type=cli.path, nargs="+", metavar="IMAGE", help="image files, globs or folders")
     parser.add_argument(
         "--url",
         required=True,
@@ -46,7 +46,9 @@ def main(argv: list[str]) -> int | None:
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print JSON: a line for each image")
-    output.add_argument("--features", metavar="FILE", help="write the images' features instead (.npz with paths and features)")
+    output.add_argument(
+        "--features", type=cli.path, metavar="FILE", help="write the images' features instead (.npz with paths and features)"
+    )
     arguments = parser.parse_args(argv)
     for name in ("batch", "concurrency", "repeat"):
         if getattr(arguments, name) < 1:

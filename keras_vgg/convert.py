@@ -12,10 +12,13 @@ def main(argv: list[str]) -> None:
     parser = cli.Parser(prog="python -m keras_vgg.convert", description=__doc__.split("\n")[0])
     parser.add_argument(
         "input",
+        type=cli.path,
         metavar="IN",
         help="weight file (.keras, .weights.h5, .h5, .pth, .safetensors or .caffemodel, told by its content) or run folder",
     )
-    parser.add_argument("output", metavar="OUT", help="file to write: .keras, .weights.h5, .h5, .pth, .pt or .safetensors")
+    parser.add_argument(
+        "output", type=cli.path, metavar="OUT", help="file to write: .keras, .weights.h5, .h5, .pth, .pt or .safetensors"
+    )
     parser.add_argument("--arch", choices=tuple(configs.CONFIGS), help="the net (default: told from IN; A-LRN looks like A)")
     parser.add_argument(
         "--swap-colors", action="store_true", help="turn round the first convolution's channels: weights for RGB from BGR, or back"

@@ -43,15 +43,19 @@ def _parser() -> cli.Parser:
     from keras_vgg.evaluation.views import PROTOCOLS
 
     parser.add_argument(
-        "--model", action="append", default=[], metavar="[NAME=]PATH",
+        "--model", type=cli.path, action="append", default=[], metavar="[NAME=]PATH",
         help="run folder or weight file; several are tested each and fused. With --recipe, NAME says which of its nets it is",
     )  # fmt: skip
-    parser.add_argument("--dataset", help="digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]; its validation split is tested")
-    parser.add_argument("--recipe", metavar="FILE", help="evaluation recipe (TOML), e.g. recipes/table5.toml")
+    parser.add_argument(
+        "--dataset", type=cli.path, help="digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]; its validation split is tested"
+    )
+    parser.add_argument("--recipe", type=cli.path, metavar="FILE", help="evaluation recipe (TOML), e.g. recipes/table5.toml")
     parser.add_argument("--protocol", nargs="+", choices=tuple(PROTOCOLS), help="one row of the table for each (default: dense)")
     cli.add_net_flags(parser, "scales", "flip")
-    parser.add_argument("--posteriors", nargs="+", metavar="FILE", help="fuse posteriors of earlier evaluations (.npz)")
-    parser.add_argument("--out", metavar="FOLDER", help="where results go (default: evaluations/NAME)")
+    parser.add_argument(
+        "--posteriors", type=cli.path, nargs="+", metavar="FILE", help="fuse posteriors of earlier evaluations (.npz)"
+    )
+    parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="where results go (default: evaluations/NAME)")
     cli.add_net_flags(parser, "average", "pooling", "preprocessing", "batch", "replicas")
     parser.add_argument("--limit-images", type=int, help="test at most so many images")
     return parser
@@ -120,7 +124,7 @@ def _report(folder: pathlib.Path, found) -> None:
     from keras_vgg.evaluation import report
     from keras_vgg.evaluation.results import table_line
 
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     lines = [table_line(result) for result in found]
     slugs = [cli.slug("-".join(filter(None, (line[key] for key in ("net", "protocol", "Q", "settings"))))) for line in lines]
     names = report.file_names(folder, lines, slugs)

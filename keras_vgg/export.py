@@ -14,18 +14,23 @@ _OF_SAVED_MODELS = ("version", "scales", "top_k", "features", "check")  # flags 
 def main(argv: list[str]) -> None:
     """Parses `argv`, exports and prints what was exported."""
     parser = cli.Parser(prog="python -m keras_vgg.export", description=__doc__.split("\n")[0])
-    parser.add_argument("--model", required=True, metavar="PATH", help="run folder or weight file")
+    parser.add_argument("--model", type=cli.path, required=True, metavar="PATH", help="run folder or weight file")
     parser.add_argument(
-        "--out", required=True, metavar="PATH", help="folder of the model, e.g. models/vgg; with --format, the file"
+        "--out", type=cli.path, required=True, metavar="PATH", help="folder of the model, e.g. models/vgg; with --format, the file"
     )
     parser.add_argument("--version", type=int, help="number of the version (default: the next one)")
     cli.add_net_flags(parser, "dense", "scales", "flip")
     parser.add_argument("--top-k", type=int, metavar="K", help="how many classes to name (default: 5)")
-    parser.add_argument("--labels", metavar="FILE", help="class names, one a line (default: the run's, or ImageNet's)")
+    parser.add_argument(
+        "--labels", type=cli.path, metavar="FILE", help="class names, one a line (default: the run's, or ImageNet's)"
+    )
     parser.add_argument("--features", choices=("fc2", "fc1", "block5_pool"), help="layer of the features (default: fc2)")
     cli.add_net_flags(parser, "average", "pooling", "preprocessing")
     parser.add_argument(
-        "--evaluation", metavar="FOLDER", help="folder of keras_vgg.evaluate, whose errors of these weights go on the card"
+        "--evaluation",
+        type=cli.path,
+        metavar="FOLDER",
+        help="folder of keras_vgg.evaluate, whose errors of these weights go on the card",
     )
     parser.add_argument("--licence", metavar="TEXT", help="licence of the weights, for the model card")
     parser.add_argument(

@@ -66,13 +66,13 @@ def main(argv: list[str]) -> None:
 def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m keras_vgg.extract", description=__doc__.split("\n")[0])
     parser.add_argument(
-        "--model", action="append", required=True, metavar="PATH",
+        "--model", type=cli.path, action="append", required=True, metavar="PATH",
         help="run folder or weight file, with or without its top; descriptors of several are stacked",
     )  # fmt: skip
-    parser.add_argument("--dataset", help="digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]")
+    parser.add_argument("--dataset", type=cli.path, help="digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]")
     parser.add_argument("--split", choices=("train", "validation", "all"), help="of the data set (default: all)")
-    parser.add_argument("--images", nargs="+", metavar="IMAGE", help="image files, globs or folders instead")
-    parser.add_argument("--out", required=True, metavar="FILE", help="where to: .npz or .parquet")
+    parser.add_argument("--images", type=cli.path, nargs="+", metavar="IMAGE", help="image files, globs or folders instead")
+    parser.add_argument("--out", type=cli.path, required=True, metavar="FILE", help="where to: .npz or .parquet")
     cli.add_net_flags(parser, *cli.OF_DESCRIPTOR)
     parser.set_defaults(pooling=None)  # what is not given is left to `DescriptorProtocol`, or to a recipe
     parser.add_argument(

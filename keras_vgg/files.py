@@ -1,7 +1,8 @@
-"""Writing files so that a kill at any instant leaves the old one or the new one, whole; reading recipes."""
+"""Writing files so that a kill at any instant leaves the old one or the new one, whole; reading recipes and JSON."""
 
 import contextlib
 import errno
+import json
 import math
 import os
 import pathlib
@@ -11,7 +12,7 @@ import tomllib
 import uuid
 from collections.abc import Iterator
 
-from keras_vgg import leftovers
+from keras_vgg import leftovers, paths
 from keras_vgg.errors import InputError
 
 _BESIDE = ".writing-"
@@ -26,7 +27,7 @@ def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     Raises:
         InputError: if the file system refuses, as when the disk is full; `path` is then what it was before.
     """
-    path = pathlib.Path(path)
+    path = paths.path_of(path)
     beside = path.with_name(f"{_BESIDE}{leftovers.owner()}.{path.name}")  # Keras looks at the suffix
     leftovers.remove_dead(path.parent, _BESIDE)
     try:
@@ -89,6 +90,24 @@ class _TakenError(Exception):
     """A folder's name was taken meanwhile."""
 
 
+@contextlib.contextmanager
+def telling(path: pathlib.Path) -> Iterator[None]:
+    """Makes an `InputError` that names `path` of a refusal of the file system, for what is not written by `replacing`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"Could not write {path}: {error.strerror or error}. What is done is kept; make room, or mend what is in the way or "
+            "the folder's rights, and run the same command again."
+        ) from error
+
+
+def make_folder(folder: pathlib.Path) -> None:
+    """Makes a folder, and those above it, where they are not there yet; raises as `telling`."""
+    with telling(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def check_folder(folder: pathlib.Path) -> None:
     """Raises `InputError` if `folder` is none that can be written or made."""
     try:
@@ -138,13 +157,28 @@ def write_text(path: str | pathlib.Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
+def read_json(path: pathlib.Path, kind: type[list] | type[dict]):
+    """Returns what a JSON file holds: a dict, or a list of dicts.
+
+    Raises:
+        ValueError: if the file cannot be read, is damaged, or holds something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    if not isinstance(found, kind) or (kind is list and not all(isinstance(each, dict) for each in found)):
+        raise ValueError(f"it holds no {'table' if kind is list else 'facts'}")
+    return found
+
+
 def read_recipe_file(path: str | pathlib.Path) -> dict:
     """Returns the contents of a recipe, a TOML file.
 
     Raises:
         InputError: for a file that is missing or not TOML.
     """
-    path = pathlib.Path(path).expanduser()
+    path = paths.path_of(path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # a byte-order mark is an editor's, and no TOML
     except OSError as error:

@@ -18,8 +18,10 @@ from keras_vgg.training.surroundings import many_workers
 def main(argv: list[str]) -> int | None:
     """Parses `argv`, trains, and returns the exit code."""
     parser = cli.Parser(prog="python -m keras_vgg.fit", description=__doc__.split("\n")[0])
-    parser.add_argument("--recipe", metavar="FILE", help="recipe file (TOML), e.g. recipes/quickstart.toml")
-    parser.add_argument("--workdir", metavar="FOLDER", help="run folder (default: runs/<recipe>-<time>, or the unfinished one)")
+    parser.add_argument("--recipe", type=cli.path, metavar="FILE", help="recipe file (TOML), e.g. recipes/quickstart.toml")
+    parser.add_argument(
+        "--workdir", type=cli.path, metavar="FOLDER", help="run folder (default: runs/<recipe>-<time>, or the unfinished one)"
+    )
     cli.add_recipe_flags(parser)
     arguments = parser.parse_args(argv)
     flags = cli.recipe_flags(arguments)

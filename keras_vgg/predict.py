@@ -19,13 +19,15 @@ _HEATMAP_WINDOWS = 16 / 7  # smallest side of the image in windows of the net: 5
 def main(argv: list[str]) -> int | None:
     """Parses `argv`, prints the most probable classes, and returns the exit code."""
     parser = cli.Parser(prog="python -m keras_vgg.predict", description=__doc__.split("\n")[0])
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, globs or folders")
-    parser.add_argument("--model", required=True, metavar="PATH", help="run folder or weight file")
+    parser.add_argument("images", type=cli.path, nargs="+", metavar="IMAGE", help="image files, globs or folders")
+    parser.add_argument("--model", type=cli.path, required=True, metavar="PATH", help="run folder or weight file")
     cli.add_net_flags(parser, "scales", "flip", "average", "pooling")
     parser.add_argument("--top", type=int, default=5, help="how many classes to print (default: %(default)s)")
     cli.add_net_flags(parser, "preprocessing")
     parser.add_argument("--json", action="store_true", help="print JSON: a line for each image")
-    parser.add_argument("--heatmap", metavar="FILE", help="write a picture of where the net sees the class (PNG; one image)")
+    parser.add_argument(
+        "--heatmap", type=cli.path, metavar="FILE", help="write a picture of where the net sees the class (PNG; one image)"
+    )
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="class of the heatmap (default: the most probable one)")
     arguments = parser.parse_args(argv)
     if arguments.heatmap and not arguments.heatmap.endswith(".png"):

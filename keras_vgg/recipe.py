@@ -11,19 +11,21 @@ from collections.abc import Mapping
 
 import tomli_w
 
-from keras_vgg import configs, files
+from keras_vgg import configs, files, paths
 from keras_vgg.errors import InputError
 
 AUTO = "auto"
+MADE_AGAIN = "The command of keras_vgg.fit that began the run makes it again."
+"""What to do about a damaged small file of a run folder: a checkpoint has all that is in them."""
 PREPROCESSINGS = ("caffe", "torch", "caffe_rgb")
 """What weights may want of an image: the names in `preprocessing.BY_NAME`, which imports TensorFlow."""
 JIT_MULTIPLY_ADDS = 10**9
 """Multiply-adds an image from which compiling with XLA is the default: below, on two CPU cores, it gained nothing."""
 
 
-def _field(default, help: str, *, choices=None, machine: bool = False):
+def _field(default, help: str, *, choices=None, machine: bool = False, path: bool = False):
     # `machine` marks what says how the work is done and not what comes out: it may change when a run is resumed.
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "machine": machine})
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "machine": machine, "path": path})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Recipe:
 
     arch: str = _field("A", "net of Table 1", choices=tuple(configs.CONFIGS))
     width: float = _field(1.0, "factor on all filters and FC sizes, for small machines")
-    dataset: str = _field("digits", "digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]")
+    dataset: str = _field("digits", "digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]", path=True)
     scale: int = _field(256, "training scale S: smallest side of the rescaled image, pixels")
     jitter: tuple[int, int] | None = _field(None, "draw S per image from [SMIN; SMAX] (scale jitter)")
     crop: int = _field(configs.TRAINING_SIZE, "side of the square training crop, pixels")
@@ -49,7 +51,9 @@ class Recipe:
     weight_decay: float = _field(5e-4, "L2 multiplier: it is added to the gradient, inside the momentum")
     dropout: float = _field(0.5, "dropout rate after fc1 and fc2")
     init: str = _field("glorot", "initialisation of the kernels", choices=("glorot", "gaussian", "he"))
-    init_from: str | None = _field(None, "run folder or weight file to start from: net A for a deeper net, or the same net")
+    init_from: str | None = _field(
+        None, "run folder or weight file to start from: net A for a deeper net, or the same net", path=True
+    )
     init_preprocessing: str | None = _field(
         None, "what the weights of init_from want of an image, whatever their file says", choices=PREPROCESSINGS
     )
@@ -158,6 +162,21 @@ def read_recipe(path: str | pathlib.Path) -> dict:
     return {key: _typed(path, known[key], value) for key, value in values.items()}
 
 
+def read_run_recipe(path: str | pathlib.Path) -> Recipe:
+    """Returns the recipe that a run left in its folder.
+
+    Raises:
+        InputError: if it is damaged, be it only cut off: the last field of `Recipe` always stands at its end.
+    """
+    try:
+        values = read_recipe(path)
+    except InputError as error:
+        raise InputError(f"{error} {MADE_AGAIN}") from error
+    if (last := dataclasses.fields(Recipe)[-1].name) not in values:
+        raise InputError(f"Recipe {path} must be whole. Received: one that is cut off before its last line, `{last}`. {MADE_AGAIN}")
+    return resolve(values)
+
+
 def check_scales(given: Mapping, where: str) -> None:
     """Raises `InputError` if the fields `given`, of a recipe file or of the command line, hold both `scale` and `jitter`."""
     if {"scale", "jitter"} <= set(given):
@@ -177,6 +196,8 @@ def _typed(path, field: dataclasses.Field, value):
     if type(value) not in types:
         names = " or ".join(dict.fromkeys(type_.__name__ for type_ in types))
         raise InputError(f"Recipe {path}: `{field.name}` must be {names}. Received: {value!r}.")
+    if field.metadata["path"]:
+        return paths.expanded(value)
     return float(value) if types == (int, float) else value
 
 

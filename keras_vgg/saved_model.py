@@ -4,18 +4,19 @@ A folder holds numbered versions; a server that watches it takes up each new one
 0–255 or the bytes of image files, and get probabilities and names.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 import tensorflow as tf
 
-from keras_vgg import files
+from keras_vgg import files, paths
 from keras_vgg.errors import InputError
 from keras_vgg.serving.comparison import largest_difference, with_own_layers
 from keras_vgg.serving.plan import Plan, plan_export
@@ -98,7 +99,7 @@ def export_saved_model(
         >>> export_saved_model("runs/flowers17", "models/vgg", scales=(72, 88, 104), flip=True).path  # doctest: +SKIP
         PosixPath('models/vgg/1')
     """
-    root = pathlib.Path(path).expanduser()
+    root = paths.path_of(path)
     if version is not None and version < 1:
         raise InputError(f"`version` must be a whole number from 1. Received: version={version}.")
     if version is not None and (root / str(version)).exists():
@@ -106,11 +107,9 @@ def export_saved_model(
     files.check_folder(root)
     plan = plan_export(model_or_run, **options)
     _check_disk(root, plan)
-    with tempfile.TemporaryDirectory() as folder:
-        labels = pathlib.Path(folder, LABELS)
-        labels.write_text("".join(f"{name}\n" for name in plan.labels), encoding="utf-8")
+    with _file_of_labels(plan.labels) as labels:
         variables, digest = [variable.value for variable in plan.network.model.variables], plan.card["net"]["sha256"]
-        served = Served(plan.network, variables, str(labels), plan.protocol, digest)
+        served = Served(plan.network, variables, labels, plan.protocol, digest)
         signatures = served.signatures()  # once: to trace them is a good part of the time
         for number in itertools.count(_highest(root) + 1) if version is None else (version,):
             try:
@@ -118,6 +117,19 @@ def export_saved_model(
             except FileExistsError as error:  # somebody else took this number meanwhile
                 if version is not None:
                     raise _exists(root, version) from error
+
+
+@contextlib.contextmanager
+def _file_of_labels(names: Sequence[str]) -> Iterator[str]:
+    with contextlib.ExitStack() as stack:
+        try:
+            path = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()), LABELS)
+            path.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                f"Could not write a temporary file: {error.strerror or error}. Make room, or set TMPDIR to a folder with some."
+            ) from error
+        yield str(path)
 
 
 def versions(root: str | os.PathLike) -> tuple[int, ...]:

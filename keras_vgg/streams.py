@@ -6,6 +6,7 @@ A locale of Latin-1 or ASCII has no `≤`, `–` or `█`; a full disk takes no 
 import codecs
 import os
 import sys
+from collections.abc import Callable
 
 _ERRORS = "keras_vgg.readable"
 _STAND_INS = {
@@ -34,15 +35,17 @@ codecs.register_error(_ERRORS, _readable)
 class Output:
     """A text stream that drops what its file refuses, and remembers why: else as the stream that it is made of.
 
-    A pipe whose reader is gone raises `BrokenPipeError` as ever.
+    A pipe whose reader is gone raises `BrokenPipeError` as ever, unless somebody wants to be told in another way.
 
     Attributes:
         refused: why something was dropped; `None` while nothing was.
+        when_unread: called once the reader is gone, instead of the error; what is written after that is dropped.
     """
 
     def __init__(self, stream):
         self._stream = stream
         self.refused: str | None = None
+        self.when_unread: Callable[[], None] | None = None
 
     def __getattr__(self, name):
         return getattr(self._stream, name)
@@ -60,7 +63,10 @@ class Output:
         try:
             action()
         except BrokenPipeError:
-            raise
+            if self.when_unread is None:
+                raise
+            turn_away(self._stream)
+            self.when_unread()
         except OSError as error:
             self.refused = self.refused or error.strerror or str(error)
             turn_away(self._stream)
@@ -89,7 +95,13 @@ def prepare() -> None:
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors=_ERRORS)
             stream = _Closed(stream) if closed else Output(stream)
+            if name == "stderr":
+                stream.when_unread = _nobody_minds
         setattr(sys, name, stream)
+
+
+def _nobody_minds() -> None:
+    """What is beside the results ends nothing, as with `2>&1 | head`: the standard output tells as much."""
 
 
 def turn_away(stream) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 import keras_vgg
-from keras_vgg import cli, configs, files, picture
+from keras_vgg import cli, configs, files, paths, picture
 from keras_vgg.errors import InputError
 from keras_vgg.features.style_settings import Settings
 from keras_vgg.progress import Progress
@@ -21,6 +21,7 @@ from keras_vgg.training.signals import StopRequest
 
 _SMALLEST, _LARGEST = configs.STRIDE, 2048
 _PLACES = {"content": str, "style": str, "weights": str, "arch": str, "preprocessing": str, "out": str, "size": int}
+_PATHS = ("content", "style", "weights", "out")
 _DEFAULTS = {"weights": "imagenet", "arch": None, "preprocessing": None, "out": "picture.png", "size": 256}
 
 
@@ -62,14 +63,18 @@ def _parser() -> cli.Parser:
     parser = cli.Parser(
         prog="python -m keras_vgg.style", description=__doc__.split("\n")[0], argument_default=cli.argparse_flags.argparse.SUPPRESS
     )
-    parser.add_argument("--content", metavar="IMAGE", help="what the picture shows")
-    parser.add_argument("--style", metavar="IMAGE", help="how it is painted")
-    parser.add_argument("--out", metavar="FILE", help=f"picture to write, PNG (default: {_DEFAULTS['out']})")
+    parser.add_argument("--content", type=cli.path, metavar="IMAGE", help="what the picture shows")
+    parser.add_argument("--style", type=cli.path, metavar="IMAGE", help="how it is painted")
+    parser.add_argument("--out", type=cli.path, metavar="FILE", help=f"picture to write, PNG (default: {_DEFAULTS['out']})")
     parser.add_argument("--size", type=int, metavar="PIXELS", help=f"longer side of both images (default: {_DEFAULTS['size']})")
-    parser.add_argument("--weights", metavar="PATH", help="weight file, run folder or public name (default: imagenet)")
+    parser.add_argument(
+        "--weights", type=cli.path, metavar="PATH", help="weight file, run folder or public name (default: imagenet)"
+    )
     parser.add_argument("--arch", choices=tuple(configs.CONFIGS), help="the net (default: told by the file; E for a public name)")
     parser.add_argument("--preprocessing", choices=cli.PREPROCESSINGS, help="what the weights want, where they do not say")
-    parser.add_argument("--recipe", metavar="FILE", help="TOML file with these flags, e.g. recipes/style.toml; flags override it")
+    parser.add_argument(
+        "--recipe", type=cli.path, metavar="FILE", help="TOML file with these flags, e.g. recipes/style.toml; flags override it"
+    )
     for field in dataclasses.fields(Settings):
         shown = " ".join(field.default) if isinstance(field.default, tuple) else field.default
         options = {"nargs": "+", "metavar": "LAYER"} if isinstance(field.default, tuple) else {"type": field.type}
@@ -93,7 +98,7 @@ def _read_recipe(path: str | None) -> dict:
             fits, expected = isinstance(value, list) and all(isinstance(each, str) for each in value), "a list of names of layers"
         if not fits:
             raise InputError(f"Recipe {path}: `{key}` must be {expected}. Received: {value!r}.")
-    return values
+    return values | {key: paths.expanded(values[key]) for key in _PATHS if key in values}
 
 
 def _check(values: dict) -> pathlib.Path:

@@ -52,17 +52,19 @@ def main(argv: list[str]) -> None:
 def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m keras_vgg.transfer_eval", description=__doc__.split("\n")[0])
     parser.add_argument(
-        "--model", action="append", default=[], metavar="[NAME=]PATH",
+        "--model", type=cli.path, action="append", default=[], metavar="[NAME=]PATH",
         help="run folder or weight file; several are tested each and stacked. With --recipe, NAME says which of its nets it is",
     )  # fmt: skip
     parser.add_argument(
-        "--dataset", action="append", default=[], metavar="[NAME=]DATA",
+        "--dataset", type=cli.path, action="append", default=[], metavar="[NAME=]DATA",
         help="folder:PATH, csv:FILE, tfds:NAME[/CONFIG]; of many labels an image voc:PATH or tfds:voc/YEAR. With --recipe, NAME "
         "says which of its data it is",
     )  # fmt: skip
-    parser.add_argument("--recipe", metavar="FILE", help="recipe of a table (TOML), e.g. recipes/table11.toml")
+    parser.add_argument("--recipe", type=cli.path, metavar="FILE", help="recipe of a table (TOML), e.g. recipes/table11.toml")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="of a recipe, only the rows on these data")
-    parser.add_argument("--features", nargs="+", metavar="FILE", help="descriptors that keras_vgg.extract wrote, in place of nets")
+    parser.add_argument(
+        "--features", type=cli.path, nargs="+", metavar="FILE", help="descriptors that keras_vgg.extract wrote, in place of nets"
+    )
     parser.add_argument(
         "--protocol", choices=("random", "fixed", "multi-label"),
         help="random splits; the data set's own split; VOC's sets (default: multi-label for VOC, else random)",
@@ -82,7 +84,7 @@ def _parser() -> cli.Parser:
     )  # fmt: skip
     cli.add_net_flags(parser, *cli.OF_DESCRIPTOR)
     parser.set_defaults(pooling=None)  # what is not given is left to `DescriptorProtocol`, or to a recipe
-    parser.add_argument("--out", metavar="FOLDER", help="where results go (default: evaluations/transfer-NAME)")
+    parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="where results go (default: evaluations/transfer-NAME)")
     cli.add_net_flags(parser, "preprocessing", "batch", "replicas")
     return parser
 

@@ -13,7 +13,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "keras_vgg"
 
 # Imports run downward. A part is a module or a package of `keras_vgg`; what is in no level is a command, above all of them.
 LEVELS = (
-    ("errors", "randomness", "huge_pages", "xla", "streams", "leftovers"),
+    ("errors", "randomness", "huge_pages", "xla", "streams", "leftovers", "paths"),
     ("configs", "files", "image_files", "input_layers", "progress"),
     ("recipe", "picture"),
     ("layers", "preprocessing", "cli", "remote"),

@@ -19,7 +19,7 @@ import pytest
 from keras.src.legacy.saving import legacy_h5_format
 from PIL import Image
 
-from keras_vgg import fit, preprocessing
+from keras_vgg import fit, preprocessing, streams
 from keras_vgg.data import color, datasets
 from keras_vgg.data.pipeline import View
 from keras_vgg.errors import InputError
@@ -27,7 +27,7 @@ from keras_vgg.evaluation.source import open_source
 from keras_vgg.identity import digest_of_net
 from keras_vgg.models import build_vgg
 from keras_vgg.progress import Progress
-from keras_vgg.recipe import Recipe, to_toml
+from keras_vgg.recipe import Recipe, read_run_recipe, to_toml
 from keras_vgg.training import checkpoint, checks, session
 from keras_vgg.training.cluster import make_cluster
 from keras_vgg.training.run_folder import RunFolder, choose_folder
@@ -37,7 +37,7 @@ TINY = [
     *("--batch-size", "50", "--learning-rate", "0.002"),
 ]  # fmt: skip
 SMALL = [*TINY, "--epochs", "2", "--limit-images", "120"]
-LONG = [*TINY, "--epochs", "3", "--limit-images", "200", "--batch-size", "8"]  # 75 weight updates
+LONG = [*TINY, "--epochs", "2", "--limit-images", "200", "--batch-size", "8"]  # 50 weight updates
 
 
 def command(*arguments):
@@ -102,11 +102,6 @@ def test_logged_accuracy_is_that_of_the_saved_model(finished):
     assert last.val_top5_error == pytest.approx(
         np.mean([label not in row.argsort()[-5:] for row, label in zip(posteriors, labels, strict=True)])
     )
-
-
-def test_says_which_data_it_took(tmp_path, capsys):
-    fit.main([*SMALL, "--epochs", "1", "--workdir", str(tmp_path / "run")])
-    assert "embedded digits" in capsys.readouterr().out.splitlines()[0]
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
@@ -181,20 +176,23 @@ def test_what_a_stock_keras_file_wants_of_an_image_must_be_said(tmp_path, said):
         session._source(wanted)
 
 
-def test_a_frozen_run_goes_on_after_a_kill_and_only_with_what_was_frozen(tmp_path, beside_the_bare_net):
+class KilledError(BaseException):
+    """Leaves on the disk what a SIGKILL would: nobody saves for it."""
+
+
+def killed(self, text):
+    raise KilledError
+
+
+def test_a_frozen_run_goes_on_after_a_kill_and_only_with_what_was_frozen(tmp_path, beside_the_bare_net, monkeypatch):
     uninterrupted, folder = tmp_path / "uninterrupted", tmp_path / "run"
-    arguments = [*TINY, *FREEZE, "--epochs", "2", "--limit-images", "200", "--batch-size", "8"]
+    arguments = [*SMALL, *FREEZE]
     fit.main([*arguments, "--workdir", str(uninterrupted)])
-    process = subprocess.Popen(
-        command(*arguments, "--workdir", str(folder), "--checkpoint-minutes", "1e-9"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    wait_for_updates(folder, process)
-    process.kill()
-    output, _ = process.communicate()
-    assert process.returncode == -signal.SIGKILL, output
+    with monkeypatch.context() as patched:
+        patched.setattr(Progress, "say", killed)  # after the first epoch
+        with pytest.raises(KilledError):
+            fit.main([*arguments, "--workdir", str(folder), "--checkpoint-minutes", "1e-9"])
+    assert (folder / "state.zip").exists()
     with pytest.raises(InputError, match=r"another recipe .*freeze 'block1-block3, block5_conv1' there, 'block1' here"):
         fit.main([*arguments, "--freeze", "block1", "--workdir", str(folder)])
     fit.main([*arguments, "--workdir", str(folder)])
@@ -320,7 +318,9 @@ def test_a_path_that_cannot_be_a_folder(tmp_path):
 def test_a_finished_run_is_not_trained_again(finished, capsys):
     before = (finished / "log.csv").stat().st_mtime_ns
     fit.main([*SMALL, "--workdir", str(finished)])
-    assert "finished" in capsys.readouterr().out
+    data, folder = capsys.readouterr().out.splitlines()
+    assert "no --dataset given: training on the embedded digits" in data
+    assert "holds a finished run" in folder
     assert (finished / "log.csv").stat().st_mtime_ns == before
 
 
@@ -347,29 +347,12 @@ def test_divergence_in_the_last_update_of_an_epoch_spoils_no_checkpoint(tmp_path
         assert all(np.isfinite(weight).all() for weight in keras.saving.load_model(path).get_weights())
 
 
-def test_a_damaged_checkpoint_is_told(tmp_path, finished):
-    folder = tmp_path / "run"
-    shutil.copytree(finished, folder)
-    (folder / "summary.json").unlink()
-    (folder / "state.zip").write_bytes((folder / "state.zip").read_bytes()[:-100])
-    with pytest.raises(InputError, match="must be whole"):
-        fit.main([*SMALL, "--workdir", str(folder)])
-
-
 def test_a_slip_at_the_start_does_not_block_the_folder(tmp_path, finished):
     with pytest.raises(InputError, match="no_such_run"):
         fit.main([*SMALL, "--epochs", "1", "--init-from", "no_such_run", "--workdir", str(tmp_path / "run")])
-    fit.main([*SMALL, "--epochs", "1", "--init-from", str(finished), "--workdir", str(tmp_path / "run")])
-
-
-def test_other_data_are_not_gone_on_with(tmp_path):
-    make_images(tmp_path / "data", broken=0)
-    arguments = [*IMAGES, "--dataset", f"folder:{tmp_path / 'data'}", "--workdir", str(tmp_path / "run")]
-    fit.main(arguments)
-    (tmp_path / "run" / "summary.json").unlink()
-    (tmp_path / "data" / "train" / "a" / "7.jpg").unlink()
-    with pytest.raises(InputError, match=r"other classes or numbers of images \(\[60, 10\] then, \[59, 10\] now\)"):
-        fit.main(arguments)
+    folder, unfinished = choose_folder(str(tmp_path / "run"), Recipe(init_from=str(finished)), "")
+    assert not folder.path.exists()
+    assert not unfinished
 
 
 def test_several_workers_need_a_shared_folder(monkeypatch):
@@ -446,7 +429,7 @@ def test_a_task_that_its_cluster_has_not_is_told(monkeypatch, task):
 
 
 def test_a_stuck_loss_draws_a_warning(tmp_path, capsys):
-    fit.main([*SMALL, "--arch", "E", "--init", "gaussian", "--epochs", "1", "--workdir", str(tmp_path / "run")])
+    fit.main([*SMALL, "--init", "gaussian", "--limit-images", "50", "--epochs", "1", "--workdir", str(tmp_path / "run")])
     assert "stuck at ln(10) = 2.303" in capsys.readouterr().out
 
 
@@ -466,14 +449,13 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, finished):
     checkpoint.save(folder / "state.zip", arrays, values)
     before = (folder / "state.zip").read_bytes()
     room = len(before) // 2
-    process = subprocess.run(
-        command(*SMALL, "--workdir", str(folder)),
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
-    )
-    assert process.returncode == 2, process.stderr
-    assert process.stderr.splitlines()[-1].startswith("Could not write")
+    _, most = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
+    try:
+        with pytest.raises(InputError, match="Could not write"):
+            fit.main([*SMALL, "--workdir", str(folder)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (folder / "state.zip").read_bytes() == before
 
 
@@ -492,14 +474,32 @@ def make_images(folder, broken):
 IMAGES = [*TINY, "--epochs", "1", "--batch-size", "20"]
 
 
-def test_broken_images_are_skipped_counted_and_listed(tmp_path):
-    make_images(tmp_path / "data", broken=2)
-    dataset = f"folder:{tmp_path / 'data'}"
-    fit.main([*IMAGES, "--dataset", dataset, "--max-bad-fraction", "0.05", "--workdir", str(tmp_path / "run")])
-    assert pd.read_csv(tmp_path / "run" / "log.csv").broken_images.tolist() == [2]
-    listed = pd.read_csv(tmp_path / "run" / "broken_images.csv")
+@pytest.fixture(scope="module")
+def of_images(tmp_path_factory):
+    """A folder with images, two of them broken, in `data` and a run on them in `run`."""
+    place = tmp_path_factory.mktemp("of_images")
+    make_images(place / "data", broken=2)
+    fit.main([*IMAGES, *in_folder(place)])
+    return place
+
+
+def in_folder(place):
+    return ["--dataset", f"folder:{place / 'data'}", "--max-bad-fraction", "0.05", "--workdir", str(place / "run")]
+
+
+def test_broken_images_are_skipped_counted_and_listed(of_images):
+    assert pd.read_csv(of_images / "run" / "log.csv").broken_images.tolist() == [2]
+    listed = pd.read_csv(of_images / "run" / "broken_images.csv")
     assert listed.image.str.endswith(("a/0.jpg", "a/1.jpg")).all()
     assert len(listed) == 2
+
+
+def test_other_data_are_not_gone_on_with(of_images, tmp_path):
+    place = shutil.copytree(of_images, tmp_path / "moved")
+    (place / "run" / "summary.json").unlink()
+    (place / "data" / "train" / "a" / "7.jpg").unlink()
+    with pytest.raises(InputError, match=r"other classes or numbers of images \(\[60, 10\] then, \[59, 10\] now\)"):
+        fit.main([*IMAGES, *in_folder(place)])
 
 
 def test_too_many_broken_images_stop_the_run_with_their_names(tmp_path):
@@ -530,12 +530,10 @@ def wait_for_updates(folder, process, seconds=120):
         time.sleep(0.001)
 
 
-def test_killed_and_stopped_at_random_moments_it_ends_the_same(tmp_path):
+def test_killed_and_stopped_at_random_moments_it_ends_the_same(tmp_path, capsys):
     """SIGKILL, also while a checkpoint is written (here after every update), SIGTERM or Ctrl-C; then bit for bit the same."""
     uninterrupted, folder = tmp_path / "uninterrupted", tmp_path / "run"
-    process = start(uninterrupted)
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
+    fit.main([*LONG, "--workdir", str(uninterrupted)])
     seed = int(os.environ.get("KERAS_VGG_TEST_SEED", time.time_ns()))
     rng = random.Random(seed)
     for number in (signal.SIGKILL, rng.choice([signal.SIGTERM, signal.SIGINT])):
@@ -551,33 +549,38 @@ def test_killed_and_stopped_at_random_moments_it_ends_the_same(tmp_path):
             assert f"stopped by {number.name}; saved in" in output
             keras.saving.load_model(folder / "last.keras")
         checkpoint.load(folder / "state.zip")  # whole at any instant
-    process = start(folder)
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
-    assert "going on with" in output
+    fit.main([*LONG, "--workdir", str(folder)])
+    assert "going on with" in capsys.readouterr().out
     assert outcome(folder) == outcome(uninterrupted), f"KERAS_VGG_TEST_SEED={seed}"
+
+
+def test_a_reader_that_goes_away_ends_a_run_as_ctrl_c_does(tmp_path, finished, monkeypatch, capfd):
+    """As `… | head -1` does."""
+    read, write = os.pipe()
+    show = Progress.show
+
+    def go_away(self, text):
+        monkeypatch.setattr(Progress, "show", show)
+        self._every = 0
+        os.close(read)
+        self.show(text)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", streams.Output(os.fdopen(write, "w")))
+        monkeypatch.setattr(Progress, "show", go_away)
+        assert fit.main([*SMALL, "--workdir", str(tmp_path / "run")]) == 128 + signal.SIGPIPE
+    assert "nobody reads the standard output any more: saving" in capfd.readouterr().err
+    _, values = checkpoint.load(tmp_path / "run" / "state.zip")
+    assert (values["position"]["epoch"], values["position"]["step"]) == (0, 1)  # the update that it was in
 
 
 def test_without_workdir_the_same_command_goes_on(tmp_path, monkeypatch, capsys, finished):
     monkeypatch.chdir(tmp_path)
-    fit.main([*SMALL, "--epochs", "1"])
-    (folder,) = (tmp_path / "runs").iterdir()
+    folder = shutil.copytree(finished, tmp_path / "runs" / "net-a-1")
     (folder / "summary.json").unlink()
-    fit.main([*SMALL, "--epochs", "1"])
-    assert f"runs/{folder.name} (unfinished)" in capsys.readouterr().out
-    fit.main([*SMALL, "--epochs", "1"])  # finished: a new one
-    assert len(list((tmp_path / "runs").iterdir())) == 2
-
-
-@pytest.mark.parametrize("name", ["summary.json", "colors.json"])
-@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"\0" * len(data)])
-def test_a_damaged_small_file_is_made_again(name, damage, finished, tmp_path):
-    folder = tmp_path / "run"
-    shutil.copytree(finished, folder)
-    path = folder / name
-    path.write_bytes(damage(path.read_bytes()))
-    (folder / "summary.json").write_bytes(b"")
-    fit.main([*SMALL, "--workdir", str(folder)])
+    fit.main(SMALL)
+    assert "runs/net-a-1 (unfinished)" in capsys.readouterr().out
     assert json.loads((folder / "summary.json").read_text())["finished"]
-    assert (folder / "colors.json").read_bytes() == (finished / "colors.json").read_bytes()
-    assert outcome(folder)[0] == outcome(finished)[0]
+    another, unfinished = choose_folder(None, read_run_recipe(folder / "recipe.toml"), "net-a")  # finished: a new one
+    assert not another.path.exists()
+    assert not unfinished

@@ -22,6 +22,7 @@ PLUMBING = {
         "image_files",
         "input_layers",
         "leftovers",
+        "paths",
         "picture",
         "progress",
         "randomness",

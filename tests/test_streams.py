@@ -89,6 +89,36 @@ def test_a_hang_up_that_nohup_ignores_stays_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
+def unread(name, monkeypatch):
+    """Makes a standard stream one whose reader is gone."""
+    read, write = os.pipe()
+    os.close(read)
+    monkeypatch.setattr(sys, name, os.fdopen(write, "w"))
+    streams.prepare()
+    return getattr(sys, name)
+
+
+def test_an_output_that_nobody_reads_is_a_wish_to_stop(monkeypatch, capfd):
+    stream = unread("stdout", monkeypatch)
+    with StopRequest("saving") as stop:
+        for _ in range(3):
+            print("epoch 1", flush=True)
+        assert stop.signal == signal.SIGPIPE
+    assert capfd.readouterr().err == "\nnobody reads the standard output any more: saving\n"
+    assert stream.refused is None
+    stream = unread("stdout", monkeypatch)
+    with StopRequest():
+        pass
+    with pytest.raises(BrokenPipeError):  # work that nobody wants to save ends there and then
+        print("epoch 1", flush=True)
+    streams.turn_away(stream)
+
+
+def test_an_error_stream_that_nobody_reads_ends_nothing(monkeypatch):
+    unread("stderr", monkeypatch)
+    print("epoch 1", file=sys.stderr, flush=True)
+
+
 def free_addresses(number):
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
     try:

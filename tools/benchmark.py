@@ -60,7 +60,7 @@ def _parser() -> cli.Parser:
     command.add_argument("--rows", type=_positive, default=1281167, help="images listed (default: ImageNet's, %(default)s)")
     command = commands.add_parser("weights", help="loading of weight files", description="Time and memory of loading weights.")
     command.set_defaults(measure=_measure_weights)
-    command.add_argument("--files", nargs="+", metavar="FILE", help="weight files (default: makes one of each kind)")
+    command.add_argument("--files", type=cli.path, nargs="+", metavar="FILE", help="weight files (default: makes one of each kind)")
     command.add_argument("--arch", choices=("A", "B", "D", "E"), default="D", help="net of the files made (default: %(default)s)")
     for name, (work, contestants) in _OVER_IMAGES.items():
         command = commands.add_parser(name, help=work, description=f"Time and memory of {work}, flips on.")
@@ -84,7 +84,9 @@ def _add_arch(parser) -> None:
 
 
 def _add_images(parser) -> None:
-    parser.add_argument("--images", nargs="+", metavar="PATH", help="JPEG files or folders with some (default: makes its own)")
+    parser.add_argument(
+        "--images", type=cli.path, nargs="+", metavar="PATH", help="JPEG files or folders with some (default: makes its own)"
+    )
 
 
 def _add_numbers(parser, numbers: dict[str, tuple[int, str]]) -> None:

@@ -15,8 +15,8 @@ from keras_vgg.errors import InputError
 def main(argv: list[str]) -> None:
     """Parses `argv`, converts and saves."""
     parser = cli.Parser(prog="python tools/dense_to_conv.py", description=__doc__.split("\n")[0])
-    parser.add_argument("input", metavar="IN", help="run folder or weight file, with its top")
-    parser.add_argument("output", metavar="OUT", help=".keras file to write")
+    parser.add_argument("input", type=cli.path, metavar="IN", help="run folder or weight file, with its top")
+    parser.add_argument("output", type=cli.path, metavar="OUT", help=".keras file to write")
     parser.add_argument(
         "--pooling", choices=("floor", "ceil"), default="floor", help="odd sizes: as Keras or as Caffe (default: %(default)s)"
     )

@@ -84,7 +84,7 @@ def _parser() -> cli.Parser:
         tool = tools.add_parser(name, help=work)
         tool.add_argument("--count", type=int, default={"kills": 50, "damage": 5000}.get(name), help=count)
         tool.add_argument("--seed", type=int, default=0, help="of what is drawn (default: %(default)s)")
-        tool.add_argument("--out", metavar="FILE", help=f"CSV file of outcomes (default: stress-{name}.csv)")
+        tool.add_argument("--out", type=cli.path, metavar="FILE", help=f"CSV file of outcomes (default: stress-{name}.csv)")
         if name == "damage":
             tool.add_argument("--what", nargs="+", choices=DAMAGED, default=DAMAGED, help="(default: all)")
             continue

@@ -12,6 +12,7 @@ from keras_vgg.data.set_folders import find_sets, folders_in
 from keras_vgg.data.split import Dataset, Split, files, held_out_note, hold_out
 from keras_vgg.errors import InputError
 from keras_vgg.image_files import files_within, printable
+from keras_vgg.paths import path_of
 
 
 def open_folder(path: str) -> Dataset:
@@ -24,7 +25,7 @@ def open_folder(path: str) -> Dataset:
     Raises:
         InputError: if a folder is missing or empty, two folders mean one class, or a validation class has no training folder.
     """
-    root = pathlib.Path(path).expanduser()
+    root = path_of(path)
     if not root.is_dir():
         raise InputError(f"`folder:` must name a folder of class folders. Received: {path}, which is no folder.")
     found = find_sets(root)

@@ -16,6 +16,7 @@ from keras_vgg.data.class_names import class_name, notes_on
 from keras_vgg.data.split import Dataset, files, held_out_note, hold_out
 from keras_vgg.errors import InputError
 from keras_vgg.image_files import printable
+from keras_vgg.paths import path_of
 
 _PROBED_FILES = 100
 
@@ -31,7 +32,7 @@ def open_csv(path: str) -> Dataset:
         InputError: if the file or a column is missing, a value is empty or one too many, the first files do not exist, or a
             class of another split has no training row.
     """
-    file = pathlib.Path(path).expanduser()
+    file = path_of(path)
     try:
         table, is_longer = _read_csv(file)
     except (OSError, UnicodeDecodeError, csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as error:

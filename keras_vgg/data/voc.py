@@ -17,6 +17,7 @@ from keras_vgg.data import tfds_records
 from keras_vgg.data.split import Split, files
 from keras_vgg.errors import InputError
 from keras_vgg.image_files import is_sidecar
+from keras_vgg.paths import path_of
 
 PRESENT, ABSENT, DIFFICULT = 1, 0, -1
 SETS = ("train", "val", "test")
@@ -66,7 +67,7 @@ def open_multi_label(name: str, sets: Sequence[str] = SETS) -> MultiLabel:
 
 
 def _open_folder(path: str, sets: Sequence[str]) -> MultiLabel:
-    root = pathlib.Path(path).expanduser()
+    root = path_of(path)
     if missing := [name for name in ("JPEGImages", "Annotations", "ImageSets/Main") if not (root / name).is_dir()]:
         inside = sorted(found.parent.name for found in root.glob("*/JPEGImages") if not is_sidecar(found.parent.name))
         told = f"it has {', '.join(inside)}; give one of them" if inside else f"it has no {', no '.join(missing)}"

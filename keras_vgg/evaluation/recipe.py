@@ -16,7 +16,7 @@ paper = { top1_error = 24.8, top5_error = 7.5 }
 import dataclasses
 import pathlib
 
-from keras_vgg import files
+from keras_vgg import files, paths
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.views import PROTOCOLS, Views, passes
 
@@ -82,6 +82,7 @@ def read_recipe(path: str | pathlib.Path) -> EvaluationRecipe:
     flip, dataset = values.get("flip"), values.get("dataset")
     if not isinstance(flip, bool | None) or not isinstance(dataset, str | None):
         raise InputError(f"Recipe {path}: `flip` must be true or false and `dataset` text. Received: {flip!r} and {dataset!r}.")
+    models, dataset = {name: paths.expanded(model) for name, model in models.items()}, dataset and paths.expanded(dataset)
     return EvaluationRecipe(dataset, models, tuple(_row(path, n, row, models, flip) for n, row in enumerate(rows, 1)))
 
 

@@ -3,6 +3,7 @@
 import collections
 import json
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -50,7 +51,7 @@ def read_tables(folder: pathlib.Path) -> list[dict]:
     """
     path = folder / _TABLE
     try:
-        lines = json.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else []
+        lines = files.read_json(path, list) if path.exists() else []
     except ValueError as error:
         raise InputError(f"Expected the table of earlier evaluations. Received: {path} ({error}); mend or remove it.") from error
     return [line for line in lines if {*_IDENTITY_BEFORE, "posteriors"} <= set(line)]  # of other versions there may be others
@@ -68,7 +69,8 @@ def file_names(folder: pathlib.Path, lines: Sequence[dict], slugs: Sequence[str]
     """
     there = read_tables(folder)
     known = {key: line["posteriors"] for key, line in zip(_keys(there), there, strict=True)}
-    number = max((int(name.partition("-")[0]) for name in known.values()), default=0)
+    taken = [*known.values(), *(path.name for path in folder.glob("[0-9]*-*.npz"))]  # of a table that was removed, too
+    number = max((int(found[0]) for found in map(re.compile(r"\d+(?=-)").match, taken) if found), default=0)
     names = []
     for key, slug in zip(_keys(lines), slugs, strict=True):
         if key not in known:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_vgg import files
+from keras_vgg import files, paths
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.classes import same_classes
 from keras_vgg.evaluation.metrics import top_k_error, wilson_interval
@@ -63,7 +63,7 @@ class Posteriors:
             InputError: for another file, or a damaged one.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with np.load(paths.path_of(path), allow_pickle=False) as stored:
                 facts = {name.removeprefix("fact_"): stored[name].item() for name in stored if name.startswith("fact_")}
                 classes, fingerprints = tuple(map(str, stored["classes"])), stored.get("fingerprints")
                 return cls(stored["posteriors"], stored["labels"], stored["images"], classes, facts, fingerprints)

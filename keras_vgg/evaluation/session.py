@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from keras_vgg import files
 from keras_vgg.data.split import Dataset
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.classes import same_classes
@@ -113,7 +114,9 @@ def evaluate(
         "images sha256": digest_of_images(images.survey.fingerprints, images.survey.labels),
         "code sha256": digest_of_code(),
     }
-    if number := unusable.write(folder, {"nets sha256": " + ".join(each.digest for each in tested.values())} | digests):
+    with files.telling(folder / LIST):
+        number = unusable.write(folder, {"nets sha256": " + ".join(each.digest for each in tested.values())} | digests)
+    if number:
         say(f"{number} images could not be tested and count as errors: {folder / LIST}")
     of_all = {"data": dataset.description} | digests
     told = {name: {"settings": settings.told_of(sources[name]), "nets sha256": tested[name].digest} | of_all for name in wanted}

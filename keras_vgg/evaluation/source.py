@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vgg import configs, preprocessing, recipe, transfer
+from keras_vgg import configs, paths, preprocessing, recipe, transfer
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.classes import class_names, labels_of
 from keras_vgg.evaluation.network import Network
@@ -141,13 +141,13 @@ def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str
     Raises:
         InputError: if there is no such net, or it has no top and needs one.
     """
-    path = pathlib.Path(run_or_file).expanduser()
+    path = paths.path_of(run_or_file)
     file = transfer.find_model(path)
     weights = weight_file.open_weights(file)
     if needs_top and not weights.include_top:
         raise InputError(f"Expected a net with its top, to tell classes. Received: {path}, without.")
     folder = file.parent
-    trained = recipe.resolve(recipe.read_recipe(folder / "recipe.toml")) if (folder / "recipe.toml").exists() else None
+    trained = recipe.read_run_recipe(folder / "recipe.toml") if (folder / "recipe.toml").exists() else None
     arch = weights.arch + (" BN" if weights.batch_norm else "")
     smallest_input = configs.STRIDE * min(weights.spatial) if weights.spatial else 1
     return Source(

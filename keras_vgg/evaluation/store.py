@@ -46,7 +46,7 @@ class RowStore:
         self.facts = facts
         kind = _digest(json.dumps([digest_of_code(), *depends_on]).encode())
         self.key = f"{kind}-{_digest(fingerprints.tobytes())}"
-        _make(folder)
+        files.make_folder(folder)
         paths, count = self._paths(folder, self.key), len(fingerprints)
         if is_new := not _is_whole(paths, count, width):
             values = [((count, width), np.float32, np.nan), ((count,), np.uint8, PENDING), ((1,), np.float64, 0)]
@@ -168,13 +168,6 @@ def _is_whole(paths: Sequence[pathlib.Path], count: int, width: int) -> bool:
     wanted = [((count, width), np.float32), ((count,), np.uint8), ((1,), np.float64)]
     found = [_load(path) for path in paths]
     return all(each is not None and (each.shape, each.dtype) == want for each, want in zip(found, wanted, strict=True))
-
-
-def _make(folder: pathlib.Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _refused(folder, error) from error
 
 
 def _map_for_writing(path: pathlib.Path) -> np.ndarray:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_vgg import files
+from keras_vgg import files, paths
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.store import rows_at_once, write_header
 
@@ -78,7 +78,7 @@ class DescriptorFile:
         """
         check_path(path)
         try:
-            content = (_read_npz if str(path).endswith(".npz") else _read_parquet)(path)
+            content = (_read_npz if str(path).endswith(".npz") else _read_parquet)(paths.path_of(path))
         except Exception as error:  # zipfile, NumPy and pyarrow raise whatever damage makes them run into
             reason = str(error).split("\n")[0]
             raise InputError(f"Expected descriptors that keras_vgg.extract wrote. Received: {path} ({reason}).") from error

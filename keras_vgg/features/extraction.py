@@ -4,6 +4,7 @@ Features are kept on the disk as they come, like an evaluation's posteriors: the
 stopped, and comes to the same bits. Only what is told of an image (its name, size, label) is held in memory for all of them.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import pathlib
@@ -53,7 +54,8 @@ class Extracted:
 
     def discard(self) -> None:
         """Removes the file that `values` are mapped from; the features it was made of stay."""
-        pathlib.Path(self.values.filename).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it costs room alone
+            pathlib.Path(self.values.filename).unlink(missing_ok=True)
 
 
 def open_feature_source(run_or_file: str, *, preprocessing: str | None = None) -> Source:
@@ -135,7 +137,9 @@ def extract(
         say(f"features of {len(not_finite)} images are not finite, such as {split.name_of(not_finite[0])}: the net overflowed")
     labels, fingerprints = images.survey.labels.astype(np.int64), images.survey.fingerprints
     told = {"nets sha256": " + ".join(digests), "images sha256": digest_of_images(fingerprints, labels)}
-    if number := unusable.write(folder, told | {"code sha256": digest_of_code()}):
+    with files.telling(folder / LIST):
+        number = unusable.write(folder, told | {"code sha256": digest_of_code()})
+    if number:
         say(f"{number} images could not be used: {folder / LIST}")
     names = np.array([split.name_of(index) for index in range(split.size)])
     return Extracted(values, labels, names, dict(unusable.rows()), number, fingerprints, tuple(digests))
@@ -198,7 +202,7 @@ def _write(folder: pathlib.Path, stores: list[list[RowStore]], protocol: Descrip
     keys = [[store.key for store in by_scale] for by_scale in stores]
     key = hashlib.sha256(f"{keys} {protocol.combine} {protocol.normalize}".encode()).hexdigest()[:16]
     path = folder / "descriptors" / f"{key}.npy"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
 
     def rows(start, stop):
         return descriptors([[store.rows[start:stop] for store in by_scale] for by_scale in stores], protocol)

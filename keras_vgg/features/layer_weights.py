@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
-from keras_vgg import configs, preprocessing
+from keras_vgg import configs, paths, preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Origin, Preprocessing
 from keras_vgg.weights import catalogue, download, loading
@@ -58,7 +58,7 @@ def open_layers(weights: str | os.PathLike | keras.Model | None, *, arch: str | 
         entry = catalogue.find(net, weights, batch_norm)
         found = _of_file(download.fetch(entry.file_without_top or entry.file), net, batch_norm)
         return dataclasses.replace(found, preprocessing=preprocessing.BY_NAME[entry.preprocessing], origin=_OF_PUBLIC)
-    if not os.path.exists(weights):
+    if not paths.path_of(weights).exists():
         raise InputError(
             f"`weights` must be None (random), a Keras model, {''.join(f'{name!r}, ' for name in public)}or the path of a weight "
             f"file or run folder. Received: weights={str(weights)!r}, which does not exist."

@@ -19,7 +19,7 @@ paper = { mean_class_recall = [91.8, 1.0] }   # percent; with its deviation over
 import dataclasses
 import pathlib
 
-from keras_vgg import files
+from keras_vgg import files, paths
 from keras_vgg.errors import InputError
 from keras_vgg.features.descriptors import DescriptorProtocol
 from keras_vgg.linear.classify import MEASURES
@@ -60,6 +60,7 @@ def read_recipe(path: str | pathlib.Path) -> TransferRecipe:
         raise InputError(f"{told}: `data` must be tables by name, [data.NAME].")
     if not isinstance(rows, list) or not rows:
         raise InputError(f"{told}: `rows` must be a list of tables, [[rows]].")
+    models = {name: paths.expanded(model) for name, model in models.items()}
     tasks = {name: _task(f"{told}, data {name}", table) for name, table in data.items()}
     return TransferRecipe(models, tasks, tuple(_row(f"{told}, row {n}", row, models, tasks) for n, row in enumerate(rows, 1)))
 
@@ -87,6 +88,7 @@ def _task(told: str, table: dict) -> Task:
         if not right:
             raise InputError(f"{told}: `{name}` must be {kind}. Received: {value!r}.")
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
+    values["dataset"] = paths.expanded(values["dataset"])
     try:
         descriptor = DescriptorProtocol(**{name: value for name, value in values.items() if name in of_descriptor})
         return Task(**{name: value for name, value in values.items() if name in of_task}, descriptor=descriptor)

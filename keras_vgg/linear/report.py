@@ -112,7 +112,7 @@ def _identity(line: dict) -> tuple:
 
 def _read(path: pathlib.Path) -> list[dict]:
     try:
-        lines = json.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else []
+        lines = files.read_json(path, list) if path.exists() else []
     except ValueError as error:
         raise InputError(f"Expected the table of earlier measurements. Received: {path} ({error}); mend or remove it.") from error
     return [line for line in lines if {*_BEFORE, "by class"} <= set(line)]  # of other versions there may be others

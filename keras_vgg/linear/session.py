@@ -133,7 +133,7 @@ def _told(net: str, data: str, facts: dict, images: str = "") -> dict[str, str]:
 
 def _evaluate(tasks, rows, describe, folder, settings: Settings, say) -> list[dict]:
     lines, left_out = [], {}
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     for row in rows:
         task, found = tasks[row.data], describe(row)
         data = with_descriptors(found.data, found.values, found.names, found.problems)
@@ -163,7 +163,8 @@ def _evaluate(tasks, rows, describe, folder, settings: Settings, say) -> list[di
 
 def _write_left_out(path: pathlib.Path, left_out: Mapping[tuple[str, str, str], dict]) -> None:
     """Lists data, image and reason, with the digests of all nets that it holds for, and of images and code."""
-    path.unlink(missing_ok=True)  # of an earlier evaluation
+    with files.telling(path):
+        path.unlink(missing_ok=True)  # of an earlier evaluation
     if left_out:
         columns = ("data", "image", "reason")
         rows = [dict(zip(columns, key, strict=True)) | told for key, told in left_out.items()]

@@ -1,12 +1,11 @@
 """Features of any number of images, gathered on the disk and written as one file."""
 
 import contextlib
-import pathlib
 import tempfile
 
 import numpy as np
 
-from keras_vgg import files
+from keras_vgg import files, paths
 from keras_vgg.errors import InputError
 from keras_vgg.remote.answers import Answer
 
@@ -21,12 +20,13 @@ class FeaturesFile:
     """
 
     def __init__(self, path: str, model: str, version: int):
-        self._path = pathlib.Path(path)
+        self._path = paths.path_of(path)
         self._source = {"model": np.array(model), "version": np.array(version)}
         self._paths: list[str] = []
         self._images: list[str] = []
         self._net = ""
-        self._rows = tempfile.TemporaryFile(dir=self._path.parent)
+        with self._told():
+            self._rows = tempfile.TemporaryFile(dir=self._path.parent)
         self._width = 0
 
     def add(self, answer: Answer) -> None:

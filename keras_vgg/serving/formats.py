@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
-from keras_vgg import files
+from keras_vgg import files, paths
 from keras_vgg.errors import InputError
 from keras_vgg.fully_convolutional import to_fully_convolutional
 from keras_vgg.preprocessing import Preprocessing
@@ -100,7 +100,7 @@ def export_file(model_or_run: keras.Model | str | os.PathLike, path: str | os.Pa
         >>> export_file("runs/flowers17", "flowers17.onnx", format="onnx").inputs  # doctest: +SKIP
         'images (batch, height, width, 3) float32'
     """
-    path, kind = pathlib.Path(path).expanduser(), _format(format)
+    path, kind = paths.path_of(path), _format(format)
     if path.suffix != kind.suffix:
         raise InputError(f"The name of an {format} file should end in {kind.suffix}. Received: {path}.")
     if missing := [name for name in kind.needs if importlib.util.find_spec(name) is None]:

@@ -9,13 +9,14 @@ import keras
 import tensorflow as tf
 
 import keras_vgg
+from keras_vgg import files, paths
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.code import digest_of_code
 from keras_vgg.evaluation.network import Network
 from keras_vgg.evaluation.source import Source
 from keras_vgg.identity import digest_of_net, short
 from keras_vgg.preprocessing import Preprocessing, origin_of, statement
-from keras_vgg.recipe import read_recipe, resolve
+from keras_vgg.recipe import MADE_AGAIN, read_run_recipe
 from keras_vgg.serving.signatures import Protocol
 from keras_vgg.weights import download
 
@@ -52,7 +53,7 @@ def model_card(
     public = download.recognise(source.file) if source else None
     folder = source.file.parent if source else None
     run = folder if folder and (folder / "recipe.toml").exists() else None
-    recipe = dataclasses.asdict(resolve(read_recipe(run / "recipe.toml"))) if run else None
+    recipe = dataclasses.asdict(read_run_recipe(run / "recipe.toml")) if run else None
     card = {
         "net": {
             "name": network.model.name,
@@ -92,13 +93,13 @@ def read_table(folder: str | pathlib.Path) -> list[dict]:
     Raises:
         InputError: if there are none.
     """
-    path = pathlib.Path(folder) / _EVALUATION_TABLE
+    path = paths.path_of(folder) / _EVALUATION_TABLE
     try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-        if not isinstance(rows, list) or not all(isinstance(row, dict) and "net" in row for row in rows):
+        rows = files.read_json(path, list)
+        if not all("net" in row for row in rows):
             raise ValueError("it holds no rows of nets")
         return rows
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise InputError(
             f"`evaluation` must be a folder of keras_vgg.evaluate with its {path.name}. Received: {folder} ({error})."
         ) from error
@@ -133,9 +134,9 @@ def _summary(run: pathlib.Path, digest: str) -> dict | None:
     if not path.exists():
         return None  # not finished
     try:
-        summary = json.loads(path.read_text(encoding="utf-8-sig"))
+        summary = files.read_json(path, dict)
     except ValueError as error:
-        raise InputError(f"Expected the summary of a run as JSON. Received: {path} ({error}).") from error
+        raise InputError(f"Expected the summary of a run as JSON. Received: {path} ({error}). {MADE_AGAIN}") from error
     if (known := summary.get("best_sha256")) and known != digest:
         return None
     figures = ("best_epoch", "best_val_top1_error", "best_val_top5_error", "best_sha256")

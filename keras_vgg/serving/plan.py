@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_vgg import paths
 from keras_vgg import preprocessing as preprocessing_of
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.batches import MAX_PIXELS
@@ -110,7 +111,7 @@ def _given_labels(labels) -> tuple[str, ...] | None:
         return None
     if isinstance(labels, (str, pathlib.Path)):
         try:
-            labels = pathlib.Path(labels).read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
+            labels = paths.path_of(labels).read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(
                 f"`labels` must be a text file with a class name on each line. Received: {labels} ({error})."

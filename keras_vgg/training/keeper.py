@@ -1,8 +1,10 @@
 """Keeps the run folder: checkpoints, models, what people read. Only the chief worker writes."""
 
 import dataclasses
+import pathlib
 import sys
 import time
+import zipfile
 
 import keras
 import tensorflow as tf
@@ -12,6 +14,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.identity import digest_of_net
 from keras_vgg.training import checkpoint, report
 from keras_vgg.training.cluster import Cluster
+from keras_vgg.training.position import Position
 from keras_vgg.training.run_folder import RunFolder
 
 _CURVES_SECONDS = 30.0
@@ -91,6 +94,30 @@ class Keeper:
         """Returns the digest of the model as it is now, that of the file which `save_models` writes; "" but on the chief."""
         return digest_of_net(self._model) if self._cluster.is_chief else ""
 
+    def mend_models(self, position: Position) -> bool:
+        """Writes again what a resumed run has lost of `last.keras` and `best.keras`, so far as the checkpoint has it.
+
+        Returns:
+            Whether `best.keras` is gone for good, so that the best of the epochs to come must take its place.
+
+        Raises:
+            InputError: if it is damaged, and is of an epoch that is no more.
+        """
+        if not self._cluster.is_chief or not position.history:
+            return False
+        best, has_weights = position.best, position.step == 0  # else they are of a later update already
+        best_is_lost = best is not None and not _is_whole(self._folder.best)
+        best_is_last = best is not None and best["epoch"] == position.epoch
+        if has_weights and (not _is_whole(self._folder.last) or (best_is_lost and best_is_last)):
+            self.save_models(improved=best_is_lost and best_is_last)
+            best_is_lost = best_is_lost and not best_is_last
+        if best_is_lost and self._folder.best.exists():
+            raise InputError(
+                f"Expected {self._folder.best} whole. Received: a damaged file of epoch {best['epoch']}; put back a copy, or "
+                "remove it and run the same command again: the best of the epochs to come takes its place."
+            )
+        return best_is_lost
+
     def write_events(self, prefix: str, step: int, values: dict[str, float]) -> None:
         """Writes figures for TensorBoard."""
         if self._events:
@@ -108,12 +135,12 @@ class Keeper:
         if self._events:
             self._events.close()
 
-    def finish(self, history: list[dict], facts: dict) -> None:
-        """Draws the curves to the end and writes `summary.json`; with it the run is finished."""
+    def finish(self, history: list[dict], best: dict, facts: dict) -> None:
+        """Writes the log, the curves to the end and `summary.json` with the row of the best epoch; with it the run is finished."""
         if not self._cluster.is_chief:
             return
+        report.write_log(self._folder.log, history)  # again: it may be why a finished run was gone on with
         self._draw(history)
-        best = min(history, key=lambda row: row["val_top1_error"])
         summary = {"finished": True, "parameters": self._model.count_params(), "epochs": len(history)}
         summary |= {"best_epoch": best["epoch"]}
         summary |= {f"best_{name}": best[name] for name in ("val_top1_error", "val_top5_error")}
@@ -125,3 +152,12 @@ class Keeper:
     def _draw(self, history):
         report.draw_curves(self._folder.curves, history, self._title)
         self._drawn_at = time.monotonic()
+
+
+def _is_whole(path: pathlib.Path) -> bool:
+    """Whether a `.keras` file is there with all checksums right."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # zipfile raises whatever damage makes it run into
+        return False

@@ -15,6 +15,7 @@ class Position:
         totals: training figures of the epoch so far.
         history: rows of `log.csv`.
         best_accuracy: highest validation accuracy so far.
+        best_from: epochs completed when `best.keras` was last lost: of those, none is the best.
         seconds: time spent so far, over all processes.
     """
 
@@ -23,6 +24,7 @@ class Position:
     totals: Totals = dataclasses.field(default_factory=Totals)
     history: list[dict] = dataclasses.field(default_factory=list)
     best_accuracy: float = -1.0
+    best_from: int = 0
     seconds: float = 0.0
 
     def to_values(self) -> dict:
@@ -33,6 +35,15 @@ class Position:
     def from_values(cls, values: dict) -> "Position":
         """The position that `to_values` told."""
         return cls(**values | {"totals": Totals(**values["totals"])})
+
+    @property
+    def best(self) -> dict | None:
+        """The row of the best epoch, the one of `best.keras`; `None` before there is one."""
+        return min(self.history[self.best_from :], key=lambda row: row["val_top1_error"], default=None)
+
+    def forget_best(self) -> None:
+        """Lets an epoch to come be the best, whatever was before."""
+        self.best_accuracy, self.best_from = -1.0, self.epoch
 
     def finish_epoch(self, validation: Totals, *, step: int, learning_rate: float, digest: str) -> tuple[dict, bool]:
         """Enters the epoch in the history.

@@ -26,7 +26,10 @@ def add_broken(path: pathlib.Path, found: dict[str, list[tuple[str, str]]]) -> N
     """Adds images that could not be read, `(image, reason)` by split, to the CSV file at `path`, each once."""
     table = pd.DataFrame([(split, *row) for split, rows in found.items() for row in rows], columns=["split", "image", "reason"])
     if path.exists():
-        table = pd.concat([pd.read_csv(path), table])
+        try:
+            table = pd.concat([pd.read_csv(path)[table.columns], table])
+        except (OSError, ValueError, KeyError):  # damaged, as by a power failure; pandas' own errors are among these
+            print(f"{path} is damaged: it begins anew with the images found from here on")
     if len(table):
         files.write_text(path, table.drop_duplicates(["split", "image"]).to_csv(index=False))
 

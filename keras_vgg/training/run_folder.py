@@ -6,8 +6,9 @@ import fcntl
 import json
 import pathlib
 
-from keras_vgg import files, recipe
+from keras_vgg import files, paths, recipe
 from keras_vgg.errors import InputError
+from keras_vgg.training import checkpoint
 
 RUNS = pathlib.Path("runs")
 _LOCK = ".lock"
@@ -21,7 +22,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | pathlib.Path):
-        self.path = pathlib.Path(path).expanduser()
+        self.path = paths.path_of(path)
         self.recipe = self.path / "recipe.toml"
         self.state = self.path / "state.zip"
         self.best = self.path / "best.keras"
@@ -41,7 +42,7 @@ class RunFolder:
         A folder without a checkpoint belongs to no experiment yet: whatever was begun there came to nothing.
         """
         if self.state.exists():
-            ours, theirs = wanted.experiment(), self.read_recipe().experiment()
+            ours, theirs = wanted.experiment(), self.experiment()
             if differing := [name for name in ours if ours[name] != theirs[name] and not _may_change(name, ours, theirs)]:
                 told = ", ".join(f"{name} {theirs[name]!r} there, {ours[name]!r} here" for name in differing)
                 raise InputError(f"`workdir` {self.path} holds a run of another recipe ({told}); give another folder.")
@@ -76,30 +77,69 @@ class RunFolder:
         """Unlocks the folder, if it was claimed here; what `claim` made goes again if nothing came into it."""
         if not self._lock:
             return
-        if self.path in self._made and [entry.name for entry in self.path.iterdir()] == [_LOCK]:
-            (self.path / _LOCK).unlink()
-            with contextlib.suppress(OSError):  # somebody else's, as soon as there is something in it
+        with contextlib.suppress(OSError):  # somebody else's, as soon as there is something in it
+            if self.path in self._made and [entry.name for entry in self.path.iterdir()] == [_LOCK]:
+                (self.path / _LOCK).unlink()
                 for path in self._made:
                     path.rmdir()
         self._lock.close()
 
-    def read_recipe(self) -> recipe.Recipe:
-        """Returns the recipe of the run in the folder."""
-        return recipe.resolve(recipe.read_recipe(self.recipe))
+    def experiment(self) -> dict:
+        """Returns what decides the outcome of the run in the folder: as its recipe says or, where that is damaged, its checkpoint.
+
+        Raises:
+            InputError: if neither can be read.
+        """
+        try:
+            return recipe.read_run_recipe(self.recipe).experiment()
+        except InputError as error:
+            with contextlib.suppress(InputError, TypeError):  # damaged, too, or of a version with other fields
+                if kept := checkpoint.read_values(self.state).get("experiment"):
+                    return recipe.Recipe(**kept).experiment()
+            raise InputError(
+                f"Expected a run whose recipe can be read. Received: {self.recipe}, which cannot, and {self.state.name} does "
+                "not tell it either; put back a copy, or give another --workdir."
+            ) from error
 
     def is_finished(self, wanted: recipe.Recipe) -> bool:
-        """Whether the run came to the end that `wanted` has: one that its epochs ended goes on where more are wanted."""
+        """Whether the run came to the end that `wanted` has: one that its epochs ended goes on where more are wanted.
+
+        So does one of whose small files one is damaged, as by a power failure: the checkpoint has what makes it again.
+        """
         if not self.summary.exists():
             return False
         try:
-            summary = json.loads(self.summary.read_text(encoding="utf-8-sig"))
-            return summary["finished"] and (summary["ended_by"] != "epochs" or wanted.epochs <= summary["epochs"])
-        except (ValueError, KeyError, TypeError):  # damaged, as by a power failure: the checkpoint has what makes it again
+            summary = files.read_json(self.summary, dict)
+            is_over = summary["finished"] and (summary["ended_by"] != "epochs" or wanted.epochs <= summary["epochs"])
+        except (ValueError, KeyError, TypeError):
             return False
+        return is_over and not self._is_damaged()
+
+    def _is_damaged(self) -> bool:
+        """Whether a small file is damaged that the checkpoint can make again."""
+        try:
+            values = checkpoint.read_values(self.state)
+        except InputError:  # removed to save room, or damaged itself
+            return False
+        try:
+            recipe.read_run_recipe(self.recipe)
+        except InputError:
+            return True
+        expected = {self.classes: len(values["data"]["classes"]), self.log: 1 + len(values["position"]["history"])}
+        return any(_count_lines(path) != number for path, number in expected.items())
 
     def write_summary(self, summary: dict) -> None:
         """Writes the outcome of the run; with it the run is finished."""
         files.write_text(self.summary, json.dumps(summary, indent=2) + "\n")
+
+
+def _count_lines(path: pathlib.Path) -> int | None:
+    """Returns how many lines a text file has; `None` if it is missing, cut off or no text."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return len(text.splitlines()) if text.endswith("\n") and "\0" not in text else None
 
 
 def _may_change(name: str, ours: dict, theirs: dict) -> bool:
@@ -117,7 +157,7 @@ def _may_change(name: str, ours: dict, theirs: dict) -> bool:
 
 def _is_of(folder: RunFolder, wanted: recipe.Recipe) -> bool:
     try:
-        return folder.read_recipe().experiment() == wanted.experiment()
+        return folder.experiment() == wanted.experiment()
     except InputError as error:  # another version's run, or nobody's, is no reason not to begin one
         print(f"passed over {folder.path}, whose recipe cannot be read: {error}")
         return False

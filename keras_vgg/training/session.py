@@ -104,7 +104,7 @@ def _source(recipe: Recipe) -> tuple[keras.Model, str, tuple[str, ...] | None]:
             f"`init_from` must say what its weights want of an image. Received: {recipe.init_from}, which does not; "
             "give --init-preprocessing caffe or torch."
         )
-    return source, preprocessing.statement(preprocessing.of_weights(source), origin), facts.classes
+    return source, preprocessing.statement(preprocessing.of_weights(source), origin), facts.checked_classes()
 
 
 def _micro_batch(recipe: Recipe, dataset: Dataset, cluster: Cluster, resumed: RunFolder | None) -> int:
@@ -120,5 +120,5 @@ def _colors(recipe: Recipe, dataset: Dataset, folder: RunFolder, resuming: bool)
         return color.IMAGENET
     if resuming and folder.colors.exists():  # the same images give the same, at the cost of reading them
         with contextlib.suppress(ValueError, TypeError):  # damaged, as by a power failure
-            return color.ColorStatistics(**json.loads(folder.colors.read_text(encoding="utf-8-sig")))
+            return color.ColorStatistics(**files.read_json(folder.colors, dict))
     return color.measure(dataset.train, scale=recipe.test_scale, crop=recipe.crop)

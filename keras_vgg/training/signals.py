@@ -1,15 +1,19 @@
-"""SIGTERM, SIGHUP and Ctrl-C as a wish to stop that is granted at the next good moment."""
+"""SIGTERM, SIGHUP, Ctrl-C and an output that nobody reads as a wish to stop that is granted at the next good moment."""
 
 import os
 import signal
 import sys
 import threading
 
+from keras_vgg import streams
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopRequest:
     """While entered, remembers one of `SIGNALS`, and says so at once; a second one ends the process there and then.
+
+    A standard output whose reader is gone, as in `… | head`, is a wish to stop, too: `signal` is then SIGPIPE.
 
     What is ignored, as SIGHUP under nohup, stays so. Only in a program's main thread: elsewhere (Ray Train runs its workers in
     threads) signals belong to the host program.
@@ -21,7 +25,7 @@ class StopRequest:
     def __init__(self, promise: str = "stopping"):
         self.signal: signal.Signals | None = None
         self._promise = promise
-        self._before, self._pipe = {}, None
+        self._before, self._pipe, self._output = {}, None, None
 
     def __bool__(self):
         return self.signal is not None
@@ -32,9 +36,14 @@ class StopRequest:
             for number in SIGNALS:
                 if signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._remember)
+            self._output = sys.stdout if isinstance(sys.stdout, streams.Output) else None
+            if self._output:
+                self._output.when_unread = self._remember_unread
         return self
 
     def __exit__(self, *exception):
+        if self._output:
+            self._output.when_unread = None
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if self._pipe:
@@ -47,6 +56,10 @@ class StopRequest:
         self.signal = signal.Signals(number)
         for handled in self._before:
             signal.signal(handled, signal.SIG_DFL)  # Python's own handlers would wait for TensorFlow to return
+
+    def _remember_unread(self):
+        self.signal = self.signal or signal.SIGPIPE
+        print(f"\nnobody reads the standard output any more: {self._promise}", file=sys.stderr, flush=True)
 
     def _listen(self):
         # Handlers, too, wait for that, which can take a minute; a thread that gets the number through a pipe does not.

@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_vgg.data.color import ColorStatistics
 from keras_vgg.data.order import Layout
 from keras_vgg.data.split import Dataset
+from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.progress import Progress, duration
 from keras_vgg.recipe import Recipe
@@ -95,9 +96,15 @@ class Trainer:
         self._plateau.restore(values["plateau"])
         self._loss_scale = LossScale(**values["loss_scale"])
         self.stop_training = values["stop_training"]
-        self._position = Position.from_values(values["position"])
+        position = self._position = Position.from_values(values["position"])
         self._begun_from = values.get("begun_from")
-        return f"epoch {self._position.epoch + 1}, step {self._position.step} of {self._steps}"
+        place = f"epoch {position.epoch + 1}, step {position.step} of {self._steps}"
+        if self._keeper.mend_models(position):
+            if self.stop_training or position.epoch == self._recipe.epochs:
+                raise InputError(f"{self._folder.best} is gone, and no epoch is left to take its place: put back a copy.")
+            position.forget_best()
+            place += f"; {self._folder.best} is gone: the best of the epochs to come takes its place"
+        return place
 
     def run(self) -> None:
         """Trains to the end of the run.
@@ -220,7 +227,7 @@ class Trainer:
             "replicas": self._cluster.replicas,
             "init_from_sha256": self._begun_from,
         }
-        self._keeper.finish(self._position.history, facts)
+        self._keeper.finish(self._position.history, self._position.best, facts)
         self._progress.say(
             f"done in {duration(self._position.seconds)}: best validation accuracy {self._position.best_accuracy:.2%}; "
             f"everything is in {self._folder.path}"
@@ -236,6 +243,7 @@ class Trainer:
             "micro_batch": self._layout.micro_batch,
             "data": self._data_facts(),
             "begun_from": self._begun_from,
+            "experiment": self._recipe.experiment(),
         }
         self._keeper.save(values, self._position.history)
 

@@ -6,7 +6,7 @@ import pathlib
 
 import pandas as pd
 
-from keras_vgg import files
+from keras_vgg import files, paths
 from keras_vgg import preprocessing as wanted
 from keras_vgg.weights.saving import save_weights, suffix_of, with_swapped_colors
 from keras_vgg.weights.weight_file import WeightFile, open_weights
@@ -61,10 +61,11 @@ def convert(
         >>> from keras_vgg.weights.conversion import convert
         >>> print(convert("vgg16-397923af.pth", "vgg16.keras"))  # doctest: +SKIP
     """
-    target = pathlib.Path(target).expanduser()
+    target = paths.path_of(target)
     suffix_of(target)
     files.check_file(target)
     file = open_weights(source, arch=arch)
+    file.checked_classes()
     if preprocessing:
         file = dataclasses.replace(file, preprocessing=wanted.BY_NAME[preprocessing], origin=wanted.GIVEN)
     if swap_colors:

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import pathlib
 
-from keras_vgg import preprocessing
+from keras_vgg import paths, preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Origin, Preprocessing
 from keras_vgg.weights import first_layer, kinds, names
@@ -15,6 +15,7 @@ from keras_vgg.weights.stored import StoredArray
 from keras_vgg.weights.variable import Variable, as_it_lies, convolution, fc_matrix, fc_of_channels
 
 CLASSES = "classes.txt"
+_RECIPE = "recipe.toml"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,20 @@ class WeightFile:
     origin: Origin | None = preprocessing.KNOWN
     classes: tuple[str, ...] | None = None
 
+    def checked_classes(self) -> tuple[str, ...] | None:
+        """Returns `classes`.
+
+        Raises:
+            InputError: if the net has more or fewer.
+        """
+        number = self.variables["predictions", "bias"].shape[0] if self.include_top else None
+        if self.classes is not None and number is not None and len(self.classes) != number:
+            raise InputError(
+                f"{self.path.parent / CLASSES} must name the net's {number} classes, one each. Received: {len(self.classes)}; "
+                "mend it, or take it away from the weights."
+            )
+        return self.classes
+
     def __str__(self):
         net = names.net_name(self.arch, batch_norm=self.batch_norm, include_top=self.include_top)
         return f"{self.path} ({self.kind}, {net})"
@@ -56,7 +71,7 @@ def find_file(run_or_file: str | pathlib.Path) -> pathlib.Path:
     Raises:
         InputError: if there is no such file.
     """
-    path = pathlib.Path(run_or_file).expanduser()
+    path = paths.path_of(run_or_file)
     if path.is_dir():
         path = path / "best.keras"
     if not path.is_file():
@@ -115,13 +130,24 @@ def read_classes(path: pathlib.Path) -> tuple[str, ...] | None:
     """Returns what `classes.txt` beside a weight file says that its classes are called, in label order; `None` if there is none.
 
     Raises:
-        InputError: if it cannot be read.
+        InputError: if it cannot be read or is damaged, so far as that can be told.
     """
     beside = path.parent / CLASSES
+    if not beside.exists():
+        return None
     try:
-        return tuple(beside.read_text(encoding="utf-8-sig").splitlines()) if beside.exists() else None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Expected class names, one a line. Received: {beside} ({error}).") from error
+        text = beside.read_text(encoding="utf-8-sig")
+        if "\0" in text:
+            raise ValueError("it holds null bytes")
+        is_of_a_run = (path.parent / _RECIPE).exists()  # which `fit` wrote; people's may end as they like
+        if is_of_a_run and text and not text.endswith("\n"):
+            raise ValueError("it is cut off: its last line has no end")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"Expected class names, one a line. Received: {beside} ({error}). For a run the command of keras_vgg.fit that began it "
+            "makes it again; elsewhere mend or remove it."
+        ) from error
+    return tuple(text.splitlines())
 
 
 def _preprocessing(

@@ -1,0 +1,281 @@
+"""Every file that a run and an evaluation leave, damaged as by a power failure: made again, or named in one line."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from keras_vgg.evaluation.identity import digest_of_net
+
+from keras_vgg import evaluate, export, fit, predict, transfer
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.results import Posteriors
+from keras_vgg.evaluation.source import open_source
+from keras_vgg.linear import report as transfer_report
+from keras_vgg.models import build_vgg
+from keras_vgg.preprocessing import CAFFE
+from keras_vgg.recipe import read_run_recipe
+from keras_vgg.serving.model_card import _summary, read_table
+from keras_vgg.training import report
+from keras_vgg.training.cluster import make_cluster
+from keras_vgg.training.keeper import Keeper
+from keras_vgg.training.position import Position
+from keras_vgg.training.run_folder import RunFolder
+
+ARGUMENTS = [
+    *("--width", "0.02", "--crop", "32", "--scale", "36", "--no-jit", "--color"),
+    *("--batch-size", "50", "--limit-images", "50", "--epochs", "1"),
+]  # fmt: skip
+DAMAGES = {
+    "empty": lambda data: b"",
+    "half": lambda data: data[: len(data) // 2],
+    "garbage": lambda data: np.random.default_rng(0).bytes(len(data)),
+    "zeros": lambda data: bytes(len(data)),
+}
+OF_A_RUN = ("recipe.toml", "classes.txt", "colors.json", "log.csv", "summary.json", "curves.png", "best.keras", "last.keras")
+"""Files that are made again; with `state.zip`, TensorBoard's and the lock all that there are."""
+
+every_damage = pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+
+
+every_other = pytest.mark.parametrize("turn", [0, 2])
+"""Where a trial takes seconds: each file is damaged in two ways, other files in others at the same time."""
+
+
+def spoil(path, damage):
+    path.write_bytes(damage(path.read_bytes()))
+
+
+def spoil_each(paths, turn):
+    for number, path in enumerate(paths, start=turn):
+        spoil(path, list(DAMAGES.values())[number % len(DAMAGES)])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    assert fit.main([*ARGUMENTS, "--workdir", str(folder)]) is None
+    assert {path.name for path in folder.iterdir()} == {*OF_A_RUN, "state.zip", "tensorboard", ".lock"}
+    return folder
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+# --- A run that is gone on with -------------------------------------------------------------------------------------------
+
+
+@every_other
+def test_a_run_makes_its_files_again(finished, run, turn, capsys):
+    spoil_each([run / name for name in OF_A_RUN], turn)
+    assert fit.main([*ARGUMENTS, "--workdir", str(run)]) is None
+    assert "(unfinished)" in capsys.readouterr().out
+    for name in ("recipe.toml", "classes.txt", "colors.json", "log.csv"):
+        assert (run / name).read_bytes() == (finished / name).read_bytes(), name
+    was, now = (json.loads((folder / "summary.json").read_text()) for folder in (finished, run))
+    assert {**now, "seconds": 0, "images_per_second": 0} == {**was, "seconds": 0, "images_per_second": 0}
+    for name in ("best.keras", "last.keras"):
+        assert len({digest_of_net(transfer.load_model(folder / name)) for folder in (finished, run)}) == 1
+
+
+@every_damage
+@pytest.mark.parametrize("name", OF_A_RUN)
+def test_a_finished_run_is_gone_on_with_where_a_text_of_it_is_damaged(run, name, damage):
+    folder, wanted = RunFolder(run), read_run_recipe(run / "recipe.toml")
+    assert folder.is_finished(wanted)
+    spoil(run / name, damage)
+    assert folder.is_finished(wanted) == (name in ("curves.png", "colors.json", "best.keras", "last.keras"))
+    folder.check(wanted)
+    (run / "state.zip").unlink()  # without it nothing can be made again, and a finished run stays one
+    assert folder.is_finished(wanted) == (name != "summary.json")
+
+
+@every_damage
+def test_a_checkpoint_must_be_whole(run, damage):
+    (run / "summary.json").unlink()
+    spoil(run / "state.zip", damage)
+    with pytest.raises(InputError, match=r"Checkpoint .*state\.zip must be whole. Received: a damaged file .*remove it"):
+        fit.main([*ARGUMENTS, "--workdir", str(run)])
+    spoil(run / "recipe.toml", damage)
+    with pytest.raises(InputError, match=r"Received: .*recipe\.toml, which cannot, and state\.zip does not tell it either"):
+        fit.main([*ARGUMENTS, "--workdir", str(run)])
+
+
+def keeper_of(folder, errors, step=0):
+    """A keeper of models at a place of a run whose epochs had these errors, and that place."""
+    model = build_vgg("A", input_shape=(32, 32, 3), width=0.02, classes=3)
+    history = [{"epoch": epoch, "val_top1_error": error, "val_top5_error": 0.0} for epoch, error in enumerate(errors, start=1)]
+    position = Position(epoch=len(errors), step=step, history=history, best_accuracy=1 - min(errors))
+    return Keeper(RunFolder(folder), make_cluster("one-device", None), model, [], CAFFE, ""), position
+
+
+@every_damage
+@pytest.mark.parametrize(("errors", "step", "is_made"), [((0.5, 0.4), 0, True), ((0.5, 0.4), 3, False), ((0.4, 0.5), 0, False)])
+def test_the_best_net_is_made_again_where_the_checkpoint_has_it(tmp_path, damage, errors, step, is_made):
+    keeper, position = keeper_of(tmp_path, errors, step)
+    keeper.save_models(improved=True)
+    assert not keeper.mend_models(position)
+    spoil(tmp_path / "best.keras", damage)
+    if is_made:
+        assert not keeper.mend_models(position)
+        assert keras.saving.load_model(tmp_path / "best.keras").count_params()
+        return
+    with pytest.raises(
+        InputError, match=r"Expected .*best\.keras whole. Received: a damaged file of epoch [12]; put back a copy, or"
+    ):
+        keeper.mend_models(position)
+    (tmp_path / "best.keras").unlink()
+    assert keeper.mend_models(position)
+    position.forget_best()
+    assert position.best is None
+    assert not keeper.mend_models(position)
+
+
+def test_after_a_lost_best_net_an_epoch_to_come_is_the_best():
+    position = Position(epoch=1, history=[{"epoch": 1, "val_top1_error": 0.1}], best_accuracy=0.9)
+    position.forget_best()
+    assert position.best_accuracy < 0
+    position.history.append({"epoch": 2, "val_top1_error": 0.3})
+    assert Position.from_values(position.to_values()).best["epoch"] == 2
+
+
+@every_damage
+def test_a_damaged_list_of_broken_images_begins_anew(tmp_path, damage, capsys):
+    path = tmp_path / "broken_images.csv"
+    report.add_broken(path, {"train": [("a.jpg", "why"), ("b.jpg", "why")]})
+    spoil(path, damage)
+    report.add_broken(path, {"train": [("c.jpg", "why")]})
+    listed = path.read_text().splitlines()
+    assert (listed[0], listed[-1]) == ("split,image,reason", "train,c.jpg,why")
+    assert ("begins anew" in capsys.readouterr().out) == (len(listed) == 2)
+
+
+# --- What others read of a run --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def seen(finished):
+    return look(finished)
+
+
+def look(run):
+    """What a test, a prediction and an export take from a run folder."""
+    source = open_source(run)
+    model = source.load_model()
+    names = source.class_names(10)
+    return source.default_scale, source.flip, names, digest_of_net(model), source.preprocessing_text, _summary(run)
+
+
+NAMED = {"recipe.toml", "classes.txt", "summary.json", "best.keras"}
+
+
+@every_damage
+@pytest.mark.parametrize("name", [*OF_A_RUN, "state.zip"])
+def test_a_damaged_file_is_named_or_does_not_matter(seen, run, name, damage):
+    spoil(run / name, damage)
+    if name not in NAMED:
+        assert look(run) == seen
+        return
+    with pytest.raises(InputError, match=name.replace(".", r"\.")) as caught:
+        look(run)
+    told = str(caught.value)
+    assert name == "best.keras" or "command of keras_vgg.fit that began" in told or "must name the net's 10 classes" in told
+
+
+def test_names_of_classes_that_are_cut_off_within_the_last_are_damaged(run):
+    (run / "classes.txt").write_text("\n".join(map(str, range(10))))
+    with pytest.raises(InputError, match=r"classes\.txt .it is cut off: its last line has no end"):
+        open_source(run)
+    (run / "recipe.toml").unlink()  # a list beside others' weights, which people may have written
+    assert open_source(run).classes == tuple(map(str, range(10)))
+
+
+@pytest.mark.parametrize("name", ["recipe.toml", "classes.txt"])
+def test_commands_end_in_one_line(run, name, tmp_path):
+    spoil(run / name, DAMAGES["half"])
+    for main, arguments in (
+        (predict.main, [__file__, "--model", str(run)]),
+        (evaluate.main, ["--model", str(run), "--dataset", "digits", "--out", str(tmp_path / "out")]),
+        (export.main, ["--model", str(run), "--out", str(tmp_path / "out")]),
+        (fit.main, [*ARGUMENTS, "--init-from", str(run), "--workdir", str(tmp_path / "new")]),
+    ):
+        if (main, name) == (fit.main, "recipe.toml"):
+            continue  # which takes nothing from it
+        with pytest.raises(InputError, match=name.replace(".", r"\.")):
+            main(arguments)
+
+
+# --- What an evaluation leaves --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tested(finished, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tested") / "out"
+    test_into(folder, finished)
+    return folder
+
+
+def test_into(folder, run):
+    evaluate.main(
+        ["--model", str(run), "--dataset", "digits", "--limit-images", "20", "--protocol", "center", "--out", str(folder)]
+    )
+
+
+test_into.__test__ = False
+
+
+def lines_of(folder):
+    return [{**line, "images/s": 0} for line in json.loads((folder / "table.json").read_text())]
+
+
+@every_other
+def test_an_evaluation_makes_its_files_again(finished, tested, tmp_path, turn):
+    folder = shutil.copytree(tested, tmp_path / "out")
+    others = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "table.json")
+    assert {path.suffix for path in others} == {".npz", ".npy", ".json", ".csv", ".png"}
+    spoil_each(others, turn)
+    test_into(folder, finished)
+    assert lines_of(folder) == lines_of(tested)
+    (name,) = (path.name for path in tested.glob("*.npz"))
+    np.testing.assert_array_equal(Posteriors.read(folder / name).values, Posteriors.read(tested / name).values)
+
+
+@every_damage
+def test_a_damaged_table_is_named_and_nothing_of_it_is_lost(finished, tested, tmp_path, damage):
+    folder = shutil.copytree(tested, tmp_path / "out")
+    spoil(folder / "table.json", damage)
+    with pytest.raises(InputError, match=r"table of earlier evaluations. Received: .*table\.json .*; mend or remove it"):
+        test_into(folder, finished)
+    with pytest.raises(InputError, match=r"with its table\.json. Received: "):
+        read_table(folder)
+    with pytest.raises(InputError, match=r"table of earlier measurements. Received: .*table\.json .*; mend or remove it"):
+        transfer_report.write(folder, [])
+
+
+@pytest.mark.parametrize("content", ["null", "1", "{}", "[1]", '["net"]', "[" * 100_000])
+def test_a_table_is_a_list_of_lines(tmp_path, content):
+    (tmp_path / "table.json").write_text(content)
+    for read in (read_table, lambda folder: transfer_report.write(folder, [])):
+        with pytest.raises(InputError, match=r"table\.json"):
+            read(tmp_path)
+
+
+def test_posteriors_of_a_table_that_was_removed_are_not_written_over(finished, tested, tmp_path):
+    folder = shutil.copytree(tested, tmp_path / "out")
+    (before,) = folder.glob("*.npz")
+    (folder / "table.json").unlink()
+    content = before.read_bytes()
+    test_into(folder, finished)
+    assert before.read_bytes() == content
+    assert len(list(folder.glob("*.npz"))) == 2
+
+
+@every_damage
+def test_damaged_posteriors_are_named(tested, tmp_path, damage):
+    (path,) = shutil.copytree(tested, tmp_path / "out").glob("*.npz")
+    spoil(path, damage)
+    with pytest.raises(InputError, match=r"Expected posteriors .*Received: .*\.npz"):
+        evaluate.main(["--posteriors", str(path), "--out", str(tmp_path / "fused")])

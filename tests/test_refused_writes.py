@@ -1,0 +1,104 @@
+"""What commands make outside of `files.replacing` is refused in one line, too: a file where a folder should be, or the reverse."""
+
+import contextlib
+import shutil
+import tempfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_vgg import evaluate, extract, preprocessing, saved_model, transfer_eval
+from keras_vgg.errors import InputError
+from keras_vgg.models import build_vgg
+from keras_vgg.remote.features_file import FeaturesFile
+from keras_vgg.training.run_folder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A net, and images of its two classes, of which one is broken."""
+    folder = tmp_path_factory.mktemp("made")
+    build_vgg("A", input_shape=(32, 32, 3), width=0.02, classes=2).save(folder / "net.keras")
+    preprocessing.attach(folder / "net.keras", preprocessing.TORCH)
+    for place in ("train/a", "train/b", "val/a", "val/b"):
+        (folder / place).mkdir(parents=True)
+        for number in range(3):
+            pixels = np.random.default_rng(number).integers(0, 255, (40, 40, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / place / f"{number}.png")
+    for part in ("train", "val"):
+        (folder / part / "b" / "2.png").write_bytes(b"no image")
+    return folder
+
+
+GIVEN = ["--model", "net.keras", "--dataset", "folder:.", "--scales", "32", "--out"]
+COMMANDS = {
+    "evaluate": (evaluate.main, [*GIVEN, "out", "--protocol", "center"]),
+    "extract": (extract.main, [*GIVEN, "out.npz"]),
+    "transfer_eval": (transfer_eval.main, [*GIVEN, "transfer", "--train-images", "1", "--splits", "1", "--costs", "1"]),
+}
+
+
+@pytest.fixture(scope="module")
+def done(made):
+    """The same place after all commands, which have nothing to compute any more."""
+    with contextlib.chdir(made):
+        for main, arguments in COMMANDS.values():
+            main(arguments)
+    return made
+
+
+@pytest.fixture
+def place(done, tmp_path, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(done, tmp_path / "here"))
+    return tmp_path / "here"
+
+
+@pytest.mark.parametrize(
+    ("command", "blocked"),
+    [
+        ("evaluate", "out/passes"),
+        ("evaluate", "out/broken_images.csv"),
+        ("evaluate", "out/table.csv"),
+        ("extract", "out.parts/passes"),
+        ("extract", "out.parts/descriptors"),
+        ("extract", "out.parts/broken_images.csv"),
+        ("transfer_eval", "transfer/features"),
+        ("transfer_eval", "transfer/left_out.csv"),
+    ],
+)
+def test_what_is_in_the_way_is_named(place, command, blocked):
+    path, (main, arguments) = place / blocked, COMMANDS[command]
+    if path.is_dir():
+        shutil.rmtree(path)
+        path.touch()
+    else:
+        path.unlink()
+        path.mkdir()
+    with pytest.raises(InputError, match=rf"Could not write {blocked}.*: (Is a directory|Not a directory|File exists)"):
+        main(arguments)
+
+
+def test_the_folder_of_a_report_may_be_taken_while_nets_are_at_work(tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(InputError, match=r"Could not write .*out: File exists\. What is done is kept; make room"):
+        evaluate._report(tmp_path / "out", [])
+
+
+def test_temporary_files_that_cannot_be_made(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    with pytest.raises(InputError, match=r"Could not write a temporary file: Not a directory\. .* TMPDIR"):
+        contextlib.ExitStack().enter_context(saved_model._file_of_labels(("a", "b")))
+
+
+def test_features_of_what_is_served_in_a_folder_that_went_away(tmp_path):
+    with pytest.raises(InputError, match=r"Could not write .*gone/features\.npz: No such file or directory"):
+        FeaturesFile(str(tmp_path / "gone" / "features.npz"), "vgg", 1)
+
+
+def test_a_run_folder_that_went_away_is_released(tmp_path):
+    folder = RunFolder(tmp_path / "runs" / "a")
+    folder.claim()
+    shutil.rmtree(tmp_path / "runs")
+    folder.release()
