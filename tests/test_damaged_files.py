@@ -6,12 +6,12 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from keras_vgg.evaluation.identity import digest_of_net
 
 from keras_vgg import evaluate, export, fit, predict, transfer
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.results import Posteriors
 from keras_vgg.evaluation.source import open_source
+from keras_vgg.identity import digest_of_net
 from keras_vgg.linear import report as transfer_report
 from keras_vgg.models import build_vgg
 from keras_vgg.preprocessing import CAFFE

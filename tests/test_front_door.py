@@ -19,6 +19,7 @@ PLUMBING = {
         "cli",
         "files",
         "huge_pages",
+        "identity",
         "image_files",
         "input_layers",
         "leftovers",
