@@ -165,8 +165,8 @@ def look(run):
     """What a test, a prediction and an export take from a run folder."""
     source = open_source(run)
     model = source.load_model()
-    names = source.class_names(10)
-    return source.default_scale, source.flip, names, digest_of_net(model), source.preprocessing_text, _summary(run)
+    names, digest = source.class_names(10), digest_of_net(model)
+    return source.default_scale, source.flip, names, digest, source.preprocessing_text, _summary(run, digest)
 
 
 NAMED = {"recipe.toml", "classes.txt", "summary.json", "best.keras"}
