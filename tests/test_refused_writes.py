@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_vgg import evaluate, extract, preprocessing, saved_model, transfer_eval
+from keras_vgg import evaluate, extract, fit, preprocessing, saved_model, transfer_eval
 from keras_vgg.errors import InputError
 from keras_vgg.models import build_vgg
 from keras_vgg.remote.features_file import FeaturesFile
@@ -102,3 +102,16 @@ def test_a_run_folder_that_went_away_is_released(tmp_path):
     folder.claim()
     shutil.rmtree(tmp_path / "runs")
     folder.release()
+
+
+def test_a_run_whose_recipe_cannot_be_written_has_begun_nothing_and_can_be_begun(tmp_path):
+    tiny = "--width 0.02 --crop 32 --scale 36 --no-jit --limit-images 40 --batch-size 20 --epochs 1"
+    run = tmp_path / "run"
+    (run / "recipe.toml").mkdir(parents=True)
+    arguments = [*tiny.split(), "--workdir", str(run)]
+    with pytest.raises(InputError, match=r"recipe\.toml"):
+        fit.main(arguments)
+    assert {path.name for path in run.iterdir()} <= {".lock", "recipe.toml"}
+    (run / "recipe.toml").rmdir()
+    assert not fit.main(arguments)
+    assert any((run / "tensorboard").iterdir())

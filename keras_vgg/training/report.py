@@ -73,27 +73,28 @@ def _draw_curves(figure, table: pd.DataFrame) -> None:
 
 
 class Events:
-    """TensorBoard events of a run: `train/…` by step, `epoch/…` by epoch.
+    """TensorBoard events of a run: `train/…` by step, `epoch/…` by epoch. Nothing is made before the first figure.
 
     Raises:
         InputError: if the file system refuses.
     """
 
     def __init__(self, folder: pathlib.Path):
-        self._folder = folder
-        with self._told():
-            self._writer = tf.summary.create_file_writer(str(folder))
+        self._folder, self._writer = folder, None
 
     def write(self, prefix: str, step: int, values: dict[str, float]) -> None:
         """Writes figures under `prefix`."""
-        with self._told(), self._writer.as_default():
-            for name, value in values.items():
-                tf.summary.scalar(f"{prefix}/{name}", value, step=step)
+        with self._told():
+            self._writer = self._writer or tf.summary.create_file_writer(str(self._folder))
+            with self._writer.as_default():
+                for name, value in values.items():
+                    tf.summary.scalar(f"{prefix}/{name}", value, step=step)
 
     def close(self) -> None:
         """Writes out what is pending."""
-        with self._told():
-            self._writer.close()
+        if self._writer:
+            with self._told():
+                self._writer.close()
 
     @contextlib.contextmanager
     def _told(self):
