@@ -63,9 +63,12 @@ def refusal(encoded):
     reason = tf.switch_case(number + 1, [lambda branch=branch: branch(encoded) for branch in branches])
     is_huge_gif = tf.logical_and(number == FORMATS.index("GIF"), tf.reduce_prod(tf.minimum(size, 2**30)) > MAX_CANVAS)
     return _first_that_applies(
-        (reason != "", reason),
-        (is_huge_gif, f"a GIF of more than {MAX_CANVAS:,} pixels: save it as PNG"),
-        (tf.reduce_min(size) <= 0, "damaged, truncated or in too many parts: no size can be found in it"),
+        [reason != "", is_huge_gif, tf.reduce_min(size) <= 0],
+        [
+            reason,
+            f"a GIF of more than {MAX_CANVAS:,} pixels: save it as PNG",
+            "damaged, truncated or in too many parts: no size can be found in it",
+        ],
     )
 
 
@@ -79,10 +82,10 @@ def _nothing(encoded):
 
 
 def _unknown(encoded):
+    is_that = image_headers.begins_with(encoded, [(at, signature) for at, signature, *_ in NOT_DECODED])
     return _first_that_applies(
-        (tf.strings.length(encoded) == 0, "empty file"),
-        *((_has(encoded, at, signature), f"{what}: {remedy}") for at, signature, what, remedy in NOT_DECODED),
-        (True, NO_IMAGE),
+        tf.concat([[tf.strings.length(encoded) == 0], is_that, [True]], axis=0),
+        ["empty file", *(f"{what}: {remedy}" for *_, what, remedy in NOT_DECODED), NO_IMAGE],
     )
 
 
@@ -90,36 +93,27 @@ def _refused_jpeg(encoded):
     # With the mark inks are stored inverted, without it as they are; TensorFlow takes all for inverted.
     is_cmyk = image_headers.count_channels(encoded) == 4
     has_mark = tf.cond(is_cmyk, lambda: tf.size(tf.strings.split(encoded, b"\xff\xee\0\x0eAdobe")) > 1, lambda: True)
-    return _first_that_applies((tf.logical_not(has_mark), "a CMYK JPEG without Adobe's mark: save it as RGB"))
+    return tf.where(has_mark, "", "a CMYK JPEG without Adobe's mark: save it as RGB")
 
 
 def _refused_bmp(encoded):
     bmp = image_headers.bmp_header(encoded)
     is_masked = tf.logical_and(bmp.compression == 3, bmp.bits == 32)
-    bits = tf.strings.as_string(bmp.bits)
-    return _first_that_applies(
-        (bmp.header < 40, "a BMP of OS/2: save it as PNG"),
+    rules = (
+        (bmp.header < 40, "a BMP of OS/2"),
         # TensorFlow takes the indices for shades of grey.
-        (tf.logical_and(bmp.bits <= 8, tf.logical_not(bmp.is_grey)), "a BMP with a palette: save it as PNG"),
-        (
-            tf.logical_not(tf.reduce_any(bmp.bits == [8, 24, 32])),
-            tf.strings.join(["a BMP of ", bits, " bits a pixel: save it as PNG"]),
-        ),
-        (tf.logical_not(tf.logical_or(bmp.compression == 0, is_masked)), "a compressed BMP: save it as PNG"),
-        (tf.logical_and(is_masked, tf.logical_not(bmp.is_bgr)), "a BMP of another order of colours: save it as PNG"),
+        (tf.logical_and(bmp.bits <= 8, tf.logical_not(bmp.is_grey)), "a BMP with a palette"),
+        (tf.reduce_all(bmp.bits != [8, 24, 32]), tf.strings.join(["a BMP of ", tf.strings.as_string(bmp.bits), " bits a pixel"])),
+        (tf.logical_not(tf.logical_or(bmp.compression == 0, is_masked)), "a compressed BMP"),
+        (tf.logical_and(is_masked, tf.logical_not(bmp.is_bgr)), "a BMP of another order of colours"),
     )
+    what = _first_that_applies(*zip(*rules, strict=True))
+    return tf.where(what == "", "", tf.strings.join([what, ": save it as PNG"]))
 
 
 def _refused_webp(encoded):
-    return _first_that_applies((image_headers.is_animated_webp(encoded), "an animated WebP: save a frame of it"))
+    return tf.where(image_headers.is_animated_webp(encoded), "an animated WebP: save a frame of it", "")
 
 
-def _has(encoded, at, signature):
-    return tf.strings.substr(tf.strings.join([encoded, "\0" * 32]), at, len(signature)) == signature
-
-
-def _first_that_applies(*rules):
-    reason = tf.constant("")
-    for applies, words in reversed(rules):
-        reason = tf.where(applies, words, reason)
-    return reason
+def _first_that_applies(applies, words):
+    return tf.gather(tf.concat([words, [""]], axis=0), tf.argmax(tf.concat([applies, [True]], axis=0)))

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 _HEADER, _DESCRIPTOR = 13, 10  # bytes
 _EXTENSION, _CONTROL, _IMAGE, _TRAILER = 0x21, 0xF9, 0x2C, b"\x3b"
+_TABLE_BYTES = [0] * 128 + [3 * 2 ** (flags % 8 + 1) for flags in range(128, 256)]  # of a table of colours, by the byte before it
 _FULL, _AT_ONCE = 255, 1024  # bytes of a full block, as most are; full blocks that are gone over in one step
 MAX_STEPS = 2**14
 """Most steps that a walk takes, a second's work: each goes over one block, or over many full ones."""
@@ -54,33 +55,30 @@ def _first_frame(encoded):
     content = tf.io.decode_raw(tf.strings.join([encoded, "\0"]), tf.uint8)  # a byte to look at, where there is none
     length = tf.size(content)
 
-    def byte(at):
-        return tf.cast(content[tf.minimum(at, length - 1)], tf.int32)
+    def read(places):  # few operations, however many places
+        return tf.cast(tf.gather(content, tf.minimum(places, length - 1)), tf.int32)
 
-    def number(at):
-        return byte(at) + 256 * byte(at + 1)
-
-    def table(at):  # of colours, after a byte of flags
-        flags = byte(at)
-        return tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
+    def numbers(places):  # of two bytes, the lower one first
+        return tf.reduce_sum(read(tf.expand_dims(places, 1) + [0, 1]) * [1, 256], axis=1)
 
     def step(at, in_blocks, image, transparent):
         """Goes on by blocks of data within an extension or an image, or to the data of the next one."""
-        to_image, to_extension = (tf.logical_and(tf.logical_not(in_blocks), byte(at) == mark) for mark in (_IMAGE, _EXTENSION))
+        here, label, control, index, flags = tf.unstack(read(at + [0, 1, 3, 6, _DESCRIPTOR - 1]))
+        to_image, to_extension = (tf.logical_and(tf.logical_not(in_blocks), here == mark) for mark in (_IMAGE, _EXTENSION))
         is_full = content[at : at + (_FULL + 1) * _AT_ONCE : _FULL + 1] == _FULL
         full = tf.reduce_sum(tf.math.cumprod(tf.cast(is_full, tf.int32)))
         # Whatever else stands where a block should begin, the trailer or damage, ends the search.
-        new_at = tf.where(in_blocks, at + tf.where(full > 0, (_FULL + 1) * full, byte(at) + 1), length)
-        new_at = tf.where(to_image, at + _DESCRIPTOR + table(at + _DESCRIPTOR - 1) + 1, new_at)
+        new_at = tf.where(in_blocks, at + tf.where(full > 0, (_FULL + 1) * full, here + 1), length)
+        new_at = tf.where(to_image, at + _DESCRIPTOR + tf.gather(_TABLE_BYTES, flags) + 1, new_at)
         new_at = tf.where(to_extension, at + 2, new_at)
-        says_transparent = tf.logical_and(tf.logical_and(to_extension, byte(at + 1) == _CONTROL), byte(at + 3) % 2 == 1)
-        goes_on = tf.where(in_blocks, byte(at) != 0, tf.logical_or(to_image, to_extension))
-        return new_at, goes_on, tf.where(to_image, at, image), tf.where(says_transparent, byte(at + 6), transparent)
+        says_transparent = tf.reduce_all([to_extension, label == _CONTROL, control % 2 == 1])
+        goes_on = tf.where(in_blocks, here != 0, tf.logical_or(to_image, to_extension))
+        return new_at, goes_on, tf.where(to_image, at, image), tf.where(says_transparent, index, transparent)
 
     def is_unfinished(at, in_blocks, image, transparent):
         return tf.logical_and(at < length, tf.logical_or(in_blocks, image == 0))
 
-    begin = tf.minimum(_HEADER + table(_HEADER - 3), length)
+    begin = tf.minimum(_HEADER + tf.gather(_TABLE_BYTES, read(_HEADER - 3)), length)
     found = tf.while_loop(
         is_unfinished,
         step,
@@ -91,11 +89,11 @@ def _first_frame(encoded):
     end, in_blocks, image, transparent = found
     # A frame that breaks off, and one whose end was not come to, which could be of any length, are none.
     is_whole = tf.logical_and(image > 0, tf.logical_and(tf.logical_not(in_blocks), end < length))
-    box = tf.stack([number(image + 3), number(image + 1), number(image + 7), number(image + 5)])
-    size = tf.maximum(tf.stack([number(8), number(6)]), box[:2] + box[2:])
+    box = numbers(image + [3, 1, 7, 5])
+    size = tf.maximum(numbers([8, 6]), box[:2] + box[2:])
     size = tf.where(tf.logical_and(is_whole, tf.reduce_min(box[2:]) > 0), size, 0)
-    colors = tf.where(byte(image + _DESCRIPTOR - 1) >= 128, image + _DESCRIPTOR, _HEADER) + 3 * transparent
-    color = tf.gather(content, tf.minimum(colors + tf.range(3), length - 1))
+    colors = tf.where(read(image + _DESCRIPTOR - 1) >= 128, image + _DESCRIPTOR, _HEADER) + 3 * transparent
+    color = tf.cast(read(colors + [0, 1, 2]), tf.uint8)
     # Without extensions, one of which says what is transparent, and at no place, which TensorFlow would move it to.
     descriptor = tf.strings.join(["\x2c\0\0\0\0", tf.strings.substr(encoded, tf.minimum(image + 5, length - 1), end - image - 5)])
     alone = [tf.strings.substr(encoded, 0, begin), descriptor, _TRAILER]

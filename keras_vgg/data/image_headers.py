@@ -13,8 +13,8 @@ from keras_vgg.data.reading import attempt
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
 
+_SIGNATURES = ((0, b"\xff\xd8\xff"), (0, b"\x89PNG\r\n\x1a\n"), (0, b"GIF8"), (0, b"BM"), (0, b"RIFF"), (8, b"WEBP"))
 _HEAD = 66  # bytes, as far as the masks of a BMP; the size of a JPEG and that of a GIF's first frame lie anywhere
-_BIG, _LITTLE = (256**3, 256**2, 256, 1), (1, 256, 256**2, 256**3)
 
 
 def image_format(encoded):
@@ -23,14 +23,17 @@ def image_format(encoded):
     Args:
         encoded: scalar string.
     """
-    head = _head(encoded)
+    *begins, riff, webp = tf.unstack(begins_with(encoded, _SIGNATURES))
+    found = tf.stack([*begins, tf.logical_and(riff, webp)])
+    return tf.where(tf.reduce_any(found), tf.argmax(found, output_type=tf.int32), -1)
 
-    def begins(*signature, at=0):
-        return tf.reduce_all(head[at : at + len(signature)] == tf.constant(signature))
 
-    riff_webp = tf.logical_and(begins(*b"RIFF"), begins(*b"WEBP", at=8))
-    found = tf.stack([begins(0xFF, 0xD8, 0xFF), begins(*b"\x89PNG\r\n\x1a\n"), begins(*b"GIF8"), begins(*b"BM"), riff_webp])
-    return tf.where(tf.reduce_any(found), tf.argmax(tf.cast(found, tf.int32), output_type=tf.int32), -1)
+def begins_with(encoded, signatures):
+    """Returns which of `signatures`, pairs of a place and bytes, an image has, a vector of bools."""
+    places, signatures = zip(*signatures, strict=True)
+    # Few operations, however many signatures: a graph's thousands cost more at its start than the images of a small set.
+    heads = tf.fill([len(places)], tf.strings.join([encoded, "\0" * _HEAD]))
+    return tf.strings.substr(heads, places, [len(signature) for signature in signatures]) == signatures
 
 
 def announced_size(encoded):
@@ -43,24 +46,25 @@ def announced_size(encoded):
     """
     head = tf.cast(_head(encoded), tf.int64)
 
-    def number(at, weights):
-        return tf.reduce_sum(head[at : at + len(weights)] * tf.constant(weights, tf.int64))
-
     def png():  # IHDR comes first
-        return number(20, _BIG), number(16, _BIG)
+        return _numbers(head, (20, 4), (16, 4), highest_first=True)
 
     def bmp():  # a negative height means rows from top to bottom
-        height = number(22, _LITTLE)
-        return tf.minimum(height, 2**32 - height), number(18, _LITTLE)
+        height, width = _numbers(head, (22, 4), (18, 4))
+        return tf.minimum(height, 2**32 - height), width
 
     def webp():
-        simple = number(28, _LITTLE[:2]) % 2**14, number(26, _LITTLE[:2]) % 2**14  # "VP8 ", lossy
-        bits = number(21, _LITTLE)  # "VP8L", lossless: 14 bits each, minus one
-        lossless = bits // 2**14 % 2**14 + 1, bits % 2**14 + 1
-        extended = number(27, _LITTLE[:3]) + 1, number(24, _LITTLE[:3]) + 1  # "VP8X": 24 bits each, minus one
-        kind = tf.reduce_sum(tf.cast(head[15] == tf.constant([*b" LX"], tf.int64), tf.int64) * tf.constant([1, 2, 3], tf.int64))
-        sizes = tf.stack([tf.zeros(2, tf.int64), tf.stack(simple), tf.stack(lossless), tf.stack(extended)])
-        return tf.unstack(sizes[kind])
+        # "VP8 ", lossy: 14 bits each; "VP8L", lossless: 14 bits each, minus one; "VP8X": 24 bits each, minus one
+        kind, *lossy, lossless, height, width = _numbers(head, (15, 1), (28, 2), (26, 2), (21, 4), (27, 3), (24, 3))
+        sizes = tf.stack(
+            [
+                [0, 0],
+                [side % 2**14 for side in lossy],
+                [lossless // 2**14 % 2**14 + 1, lossless % 2**14 + 1],
+                [height + 1, width + 1],
+            ]
+        )
+        return tf.unstack(sizes[tf.reduce_sum(tf.cast(kind == [*b" LX"], tf.int64) * [1, 2, 3])])
 
     def jpeg():
         return _jpeg_shape(encoded)[:2]
@@ -94,7 +98,7 @@ class BmpHeader(NamedTuple):
 def bmp_header(encoded) -> BmpHeader:
     """Reads the header of a BMP."""
     head = _head(encoded)
-    header, bits, compression = head[14] + 256 * head[15], head[28] + 256 * head[29], head[30] + 256 * head[31]
+    header, bits, compression = _numbers(head, (14, 2), (28, 2), (30, 2))
     start = tf.minimum(14 + header, tf.strings.length(encoded))  # behind the file's header and the image's
     padded = tf.strings.join([tf.strings.substr(encoded, start, 4 * 256), "\0" * (4 * 256)])
     palette = tf.reshape(tf.io.decode_raw(padded, tf.uint8)[: 4 * 256], [256, 4])[:, :3]  # blue, green, red, nothing
@@ -131,6 +135,15 @@ def count_scans(encoded):
 def _head(encoded):
     padded = tf.strings.join([tf.strings.substr(encoded, 0, _HEAD), "\0" * _HEAD])
     return tf.cast(tf.io.decode_raw(padded, tf.uint8)[:_HEAD], tf.int32)
+
+
+def _numbers(head, *runs, highest_first=False):
+    """Returns the numbers that stand in runs of up to four bytes, pairs of a place and a length, in the type of `head`."""
+    places = [[at + position for position in range(length)] + [0] * (4 - length) for at, length in runs]
+    weights = [[256**position for position in range(length)] + [0] * (4 - length) for _, length in runs]
+    if highest_first:
+        weights = [row[::-1] for row in weights]
+    return tf.unstack(tf.reduce_sum(tf.gather(head, places) * tf.constant(weights, head.dtype), axis=1))
 
 
 def _jpeg_shape(encoded):
