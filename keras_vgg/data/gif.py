@@ -59,11 +59,11 @@ def _first_frame(encoded):
         return tf.cast(tf.gather(content, tf.minimum(places, length - 1)), tf.int32)
 
     def numbers(places):  # of two bytes, the lower one first
-        return tf.reduce_sum(read(tf.expand_dims(places, 1) + [0, 1]) * [1, 256], axis=1)
+        return tf.reduce_sum(read(tf.expand_dims(places, 1) + tf.range(2)) * [1, 256], axis=1)
 
     def step(at, in_blocks, image, transparent):
         """Goes on by blocks of data within an extension or an image, or to the data of the next one."""
-        here, label, control, index, flags = tf.unstack(read(at + [0, 1, 3, 6, _DESCRIPTOR - 1]))
+        here, label, control, index, flags = tf.unstack(read(at + tf.constant([0, 1, 3, 6, _DESCRIPTOR - 1])))
         to_image, to_extension = (tf.logical_and(tf.logical_not(in_blocks), here == mark) for mark in (_IMAGE, _EXTENSION))
         is_full = content[at : at + (_FULL + 1) * _AT_ONCE : _FULL + 1] == _FULL
         full = tf.reduce_sum(tf.math.cumprod(tf.cast(is_full, tf.int32)))
@@ -89,11 +89,11 @@ def _first_frame(encoded):
     end, in_blocks, image, transparent = found
     # A frame that breaks off, and one whose end was not come to, which could be of any length, are none.
     is_whole = tf.logical_and(image > 0, tf.logical_and(tf.logical_not(in_blocks), end < length))
-    box = numbers(image + [3, 1, 7, 5])
+    box = numbers(image + tf.constant([3, 1, 7, 5]))
     size = tf.maximum(numbers([8, 6]), box[:2] + box[2:])
     size = tf.where(tf.logical_and(is_whole, tf.reduce_min(box[2:]) > 0), size, 0)
     colors = tf.where(read(image + _DESCRIPTOR - 1) >= 128, image + _DESCRIPTOR, _HEADER) + 3 * transparent
-    color = tf.cast(read(colors + [0, 1, 2]), tf.uint8)
+    color = tf.cast(read(colors + tf.range(3)), tf.uint8)
     # Without extensions, one of which says what is transparent, and at no place, which TensorFlow would move it to.
     descriptor = tf.strings.join(["\x2c\0\0\0\0", tf.strings.substr(encoded, tf.minimum(image + 5, length - 1), end - image - 5)])
     alone = [tf.strings.substr(encoded, 0, begin), descriptor, _TRAILER]

@@ -139,10 +139,10 @@ def _head(encoded):
 
 def _numbers(head, *runs, highest_first=False):
     """Returns the numbers that stand in runs of up to four bytes, pairs of a place and a length, in the type of `head`."""
-    places = [[at + position for position in range(length)] + [0] * (4 - length) for at, length in runs]
-    weights = [[256**position for position in range(length)] + [0] * (4 - length) for _, length in runs]
-    if highest_first:
-        weights = [row[::-1] for row in weights]
+    nothing = [[0] * (4 - length) for _, length in runs]
+    places = [[*range(at, at + length), *more] for (at, length), more in zip(runs, nothing, strict=True)]
+    powers = [[256**power for power in range(length)][:: -1 if highest_first else 1] for _, length in runs]
+    weights = [[*row, *more] for row, more in zip(powers, nothing, strict=True)]
     return tf.unstack(tf.reduce_sum(tf.gather(head, places) * tf.constant(weights, head.dtype), axis=1))
 
 

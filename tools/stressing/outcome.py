@@ -8,11 +8,12 @@ import zipfile
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 _CLOCKS = {"seconds", "images_per_second", "images/s", "made_at", "date_saved", "shared_object_id"}  # the last: an address
 _LEFT = (".writing-", ".fetching-", "tmp", ".tmp")
-_UNSTEADY = ("tensorboard/", ".lock", ".seconds.npy", "saved_model.pb", "fingerprint.pb")
-"""Files whose bytes differ between equal runs: clocks, names of events, the order in which graphs are written."""
+_UNSTEADY = ("tensorboard/", ".lock", ".seconds.npy", "saved_model.pb", "fingerprint.pb", "variables.data-")
+"""Files whose bytes differ between equal runs: clocks, names of events, the order in which graphs and variables are written."""
 
 
 def left_beside(folder: pathlib.Path) -> list[str]:
@@ -35,7 +36,8 @@ def of(folder: pathlib.Path) -> dict[str, str]:
 def digest(path: pathlib.Path) -> str:
     """Returns a digest of a file's content without its clocks; `"damaged"` if it cannot be read."""
     try:
-        return hashlib.sha256(_content(path.name, path.read_bytes())).hexdigest()[:16]
+        content = _variables(path) if path.name == "variables.index" else _content(path.name, path.read_bytes())
+        return hashlib.sha256(content).hexdigest()[:16]
     except Exception as error:  # whatever the damage makes its reader run into
         return f"damaged: {type(error).__name__}"
 
@@ -55,6 +57,12 @@ def _content(name: str, data: bytes) -> bytes:
         if array.dtype.kind == "U" and array.ndim == 0 and str(array).startswith("{"):  # facts in JSON
             return _content("facts.json", str(array).encode())
     return data
+
+
+def _variables(index: pathlib.Path) -> bytes:
+    reader = tf.train.load_checkpoint(str(index.with_suffix("")))
+    values = {name: reader.get_tensor(name) for name in sorted(reader.get_variable_to_shape_map())}
+    return b"".join(name.encode() + (value if isinstance(value, bytes) else value.tobytes()) for name, value in values.items())
 
 
 def _without_clocks(value):
