@@ -108,7 +108,8 @@ def export_saved_model(
     plan = plan_export(model_or_run, **options)
     _check_disk(root, plan)
     with _file_of_labels(plan.labels) as labels:
-        variables, digest = [variable.value for variable in plan.network.model.variables], plan.card["net"]["sha256"]
+        # Weights, not all variables: those of dropout are seeds, which differ each time and are of no use here.
+        variables, digest = [variable.value for variable in plan.network.model.weights], plan.card["net"]["sha256"]
         served = Served(plan.network, variables, labels, plan.protocol, digest)
         signatures = served.signatures()  # once: to trace them is a good part of the time
         for number in itertools.count(_highest(root) + 1) if version is None else (version,):
@@ -149,7 +150,7 @@ def _exists(root, version):
 
 
 def _check_disk(root: pathlib.Path, plan: Plan) -> None:
-    needed = sum(variable.value.dtype.size * variable.value.shape.num_elements() for variable in plan.network.model.variables)
+    needed = sum(variable.value.dtype.size * variable.value.shape.num_elements() for variable in plan.network.model.weights)
     if files.free_bytes(root.absolute()) < needed + _GRAPH_BYTES:
         raise InputError(
             f"The disk of {root} must have {(needed + _GRAPH_BYTES) / 1e6:,.0f} MB free; make room or give another folder."

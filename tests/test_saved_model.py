@@ -343,6 +343,16 @@ def test_variables_are_stored_once(exported, run):
     assert 4 * parameters <= stored <= 4 * parameters + 10_000
 
 
+def test_a_net_has_the_same_variables_in_every_export(exported, run, tmp_path):
+    keras.utils.set_random_seed(1)  # the first one's was another
+    again = export_saved_model(run, tmp_path / "again", check=False)
+    first, second = (tf.train.load_checkpoint(str(each.path / "variables" / "variables")) for each in (exported, again))
+    names = {*first.get_variable_to_shape_map()}
+    assert names == {*second.get_variable_to_shape_map()}
+    assert len(names) == len(keras.saving.load_model(run / "best.keras").weights) + 1  # and the graph of objects
+    assert all(np.array_equal(first.get_tensor(name), second.get_tensor(name)) for name in names)
+
+
 def test_what_was_written_is_compared(run, tmp_path, monkeypatch):
     save = tf.saved_model.save
 
