@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_vgg.data import formats, gif
+from keras_vgg.data import formats, gif, image_headers
+from keras_vgg.data.image_headers import FORMATS
 from keras_vgg.data.reading import attempt
 
 _JPEG = {"channels": 3, "dct_method": "INTEGER_ACCURATE", "fancy_upscaling": True, "try_recover_truncated": False}
@@ -29,12 +30,18 @@ def decode_image(encoded):
     Raises:
         tf.errors.InvalidArgumentError: for bytes that are no whole image, or one that `formats.refusal` refuses.
     """
-    # Of PNGs none is refused.
-    is_png = tf.strings.substr(encoded, 0, 4) == b"\x89PNG"
-    reason = tf.cond(is_png, lambda: tf.constant(""), lambda: formats.refusal(encoded))
+    header = image_headers.read_header(encoded)
+    reason = formats.refusal(encoded, header)
     encoded = tf.where(reason == "", encoded, reason)  # the reason is no image, so that decoding it raises
     # `tf.io.decode_image` takes no `dct_method`.
-    return tf.cond(tf.io.is_jpeg(encoded), lambda: decode_jpeg(encoded), lambda: _decode_other(encoded))
+    special = {
+        "JPEG": lambda: decode_jpeg(encoded),
+        "GIF": lambda: _decode_gif(header.frame),
+        "WebP": lambda: _decode_webp(encoded),
+    }
+    kind = tf.reduce_sum(tf.cast(header.number == [FORMATS.index(name) for name in special], tf.int32) * [1, 2, 3])
+    pixels = tf.switch_case(tf.where(reason == "", kind, 0), [lambda: _decode(encoded), *special.values()])
+    return tf.ensure_shape(pixels, [None, None, 3])
 
 
 def by_kind(encoded, of_jpeg: Callable, of_pixels: Callable):
@@ -51,10 +58,16 @@ def by_kind(encoded, of_jpeg: Callable, of_pixels: Callable):
     Raises:
         tf.errors.InvalidArgumentError: as `decode_image`.
     """
-    # A header is read once for each image, and nothing else is looked at in the usual case.
+    # A header is read once for each image, and nothing else is looked at in the usual cases; of PNGs none is refused.
     shape = tf.cond(tf.io.is_jpeg(encoded), lambda: tf.io.extract_jpeg_shape(encoded), lambda: tf.zeros([3], tf.int32))
-    is_usual = tf.reduce_any(shape[2] == [1, 3])
-    return tf.cond(is_usual, lambda: of_jpeg(shape[:2]), lambda: of_pixels(decode_image(encoded)))
+    is_usual_jpeg = tf.reduce_any(shape[2] == [1, 3])
+    is_png = tf.strings.substr(encoded, 0, 4) == b"\x89PNG"
+    kinds = (
+        lambda: of_pixels(decode_image(encoded)),
+        lambda: of_jpeg(shape[:2]),
+        lambda: of_pixels(tf.io.decode_png(encoded, channels=3)),
+    )
+    return tf.switch_case(tf.where(is_usual_jpeg, 1, tf.where(is_png, 2, 0)), kinds)
 
 
 def decode_jpeg(encoded, reduction: int = 1):
@@ -83,22 +96,12 @@ def decode_jpeg_window(encoded, window, image_width, reduction: int = 1):
     return tf.io.decode_and_crop_jpeg(encoded, wider, ratio=reduction, **_JPEG)[:, before : before + width]
 
 
-def _decode_other(encoded):
-    begin = tf.strings.substr(encoded, 0, 4)
-    is_gif, is_webp = (begin == signature for signature in (b"GIF8", b"RIFF"))
-    branch = tf.where(is_gif, 1, tf.where(is_webp, 2, 0))
-    image = tf.switch_case(branch, [lambda: _decode(encoded), lambda: _decode_gif(encoded), lambda: _decode_webp(encoded)])
-    image.set_shape([None, None, 3])
-    return image
-
-
 def _decode(encoded, channels=3):
     # With `channels` unsaid, an animated WebP makes TensorFlow 2.21 write beyond its memory.
     return tf.io.decode_image(encoded, channels=channels, expand_animations=False)
 
 
-def _decode_gif(encoded):
-    frame = gif.first_frame(encoded)
+def _decode_gif(frame):
     return gif.on_canvas(_decode(frame.encoded), frame)
 
 

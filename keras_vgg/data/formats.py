@@ -9,7 +9,7 @@ to do, instead of being decoded wrongly.
 import tensorflow as tf
 
 from keras_vgg.data import image_headers
-from keras_vgg.data.image_headers import FORMATS
+from keras_vgg.data.image_headers import FORMATS, Header
 
 MAX_CANVAS = 2**26
 """Most pixels of a GIF's canvas, which a file of a few bytes can announce: 201 MB."""
@@ -49,27 +49,40 @@ NOT_DECODED = (
 )
 
 
-# Traced and optimized once: it is a rare case of every graph that decodes.
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False, experimental_attributes={"_noinline": True})
-def refusal(encoded):
+def refusal(encoded, header: Header | None = None):
     """Returns why an image is not decoded, as its first bytes tell, a scalar string; empty if it may be.
 
     Args:
         encoded: scalar string, any bytes.
+        header: of the image, where it has been read.
     """
-    number, size = image_headers.image_format(encoded), image_headers.announced_size(encoded)
-    of_format = {"JPEG": _refused_jpeg, "BMP": _refused_bmp, "WebP": _refused_webp}
-    branches = [_unknown, *(of_format.get(name, _nothing) for name in FORMATS)]
-    reason = tf.switch_case(number + 1, [lambda branch=branch: branch(encoded) for branch in branches])
-    is_huge_gif = tf.logical_and(number == FORMATS.index("GIF"), tf.reduce_prod(tf.minimum(size, 2**30)) > MAX_CANVAS)
-    return _first_that_applies(
-        [reason != "", is_huge_gif, tf.reduce_min(size) <= 0],
-        [
-            reason,
-            f"a GIF of more than {MAX_CANVAS:,} pixels: save it as PNG",
-            "damaged, truncated or in too many parts: no size can be found in it",
-        ],
-    )
+    header = header or image_headers.read_header(encoded)
+    is_format = {name: header.number == number for number, name in enumerate(FORMATS)}
+    is_huge = tf.reduce_prod(tf.minimum(header.size, 2**30)) > MAX_CANVAS
+    bmp = image_headers.bmp_header(encoded)
+    rules = [
+        *_of_jpegs(encoded, header),
+        *_of_bmps(bmp),
+        ("WebP", image_headers.is_animated_webp(encoded), "an animated WebP: save a frame of it"),
+        ("GIF", is_huge, f"a GIF of more than {MAX_CANVAS:,} pixels: save it as PNG"),
+    ]
+    applies = [
+        [tf.strings.length(encoded) == 0],
+        tf.logical_and(header.number < 0, image_headers.begins_with(encoded, [rule[:2] for rule in NOT_DECODED])),
+        [header.number < 0],
+        [tf.logical_and(is_format[name], found) for name, found, _ in rules],
+        [tf.reduce_min(header.size) <= 0, True],
+    ]
+    words = [
+        "empty file",
+        *(f"{what}: {remedy}" for *_, what, remedy in NOT_DECODED),
+        NO_IMAGE,
+        *(words for *_, words in rules),
+        "damaged, truncated or in too many parts: no size can be found in it",
+        "",
+    ]
+    first = tf.gather(words, tf.argmax(tf.concat(applies, axis=0)))
+    return tf.strings.regex_replace(first, "BITS", tf.strings.as_string(bmp.bits))
 
 
 def damage(encoded):
@@ -77,43 +90,21 @@ def damage(encoded):
     return tf.strings.join(["damaged or truncated ", tf.gather(FORMATS, tf.maximum(image_headers.image_format(encoded), 0))])
 
 
-def _nothing(encoded):
-    return tf.constant("")
-
-
-def _unknown(encoded):
-    is_that = image_headers.begins_with(encoded, [(at, signature) for at, signature, *_ in NOT_DECODED])
-    return _first_that_applies(
-        tf.concat([[tf.strings.length(encoded) == 0], is_that, [True]], axis=0),
-        ["empty file", *(f"{what}: {remedy}" for *_, what, remedy in NOT_DECODED), NO_IMAGE],
-    )
-
-
-def _refused_jpeg(encoded):
+def _of_jpegs(encoded, header):
     # With the mark inks are stored inverted, without it as they are; TensorFlow takes all for inverted.
-    is_cmyk = image_headers.count_channels(encoded) == 4
-    has_mark = tf.cond(is_cmyk, lambda: tf.size(tf.strings.split(encoded, b"\xff\xee\0\x0eAdobe")) > 1, lambda: True)
-    return tf.where(has_mark, "", "a CMYK JPEG without Adobe's mark: save it as RGB")
+    is_cmyk = header.channels == 4
+    parts = tf.raw_ops.StringSplitV2(input=[tf.where(is_cmyk, encoded, "")], sep=b"\xff\xee\0\x0eAdobe").values
+    yield "JPEG", tf.logical_and(is_cmyk, tf.size(parts) < 2), "a CMYK JPEG without Adobe's mark: save it as RGB"
 
 
-def _refused_bmp(encoded):
-    bmp = image_headers.bmp_header(encoded)
+def _of_bmps(bmp):
     is_masked = tf.logical_and(bmp.compression == 3, bmp.bits == 32)
-    rules = (
+    for applies, what in (
         (bmp.header < 40, "a BMP of OS/2"),
         # TensorFlow takes the indices for shades of grey.
         (tf.logical_and(bmp.bits <= 8, tf.logical_not(bmp.is_grey)), "a BMP with a palette"),
-        (tf.reduce_all(bmp.bits != [8, 24, 32]), tf.strings.join(["a BMP of ", tf.strings.as_string(bmp.bits), " bits a pixel"])),
+        (tf.reduce_all(bmp.bits != [8, 24, 32]), "a BMP of BITS bits a pixel"),
         (tf.logical_not(tf.logical_or(bmp.compression == 0, is_masked)), "a compressed BMP"),
         (tf.logical_and(is_masked, tf.logical_not(bmp.is_bgr)), "a BMP of another order of colours"),
-    )
-    what = _first_that_applies(*zip(*rules, strict=True))
-    return tf.where(what == "", "", tf.strings.join([what, ": save it as PNG"]))
-
-
-def _refused_webp(encoded):
-    return tf.where(image_headers.is_animated_webp(encoded), "an animated WebP: save a frame of it", "")
-
-
-def _first_that_applies(applies, words):
-    return tf.gather(tf.concat([words, [""]], axis=0), tf.argmax(tf.concat([applies, [True]], axis=0)))
+    ):
+        yield "BMP", applies, f"{what}: save it as PNG"

@@ -49,8 +49,8 @@ def on_canvas(pixels, frame: FirstFrame):
     return tf.pad(pixels - frame.color, paddings) + frame.color  # bytes go round from 0 to 255, there and back
 
 
-# Traced and optimized once; a loop of a thousand steps is not one to take eagerly.
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False, experimental_attributes={"_noinline": True})
+# A loop of a thousand steps is not one to take eagerly.
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 def _first_frame(encoded):
     content = tf.io.decode_raw(tf.strings.join([encoded, "\0"]), tf.uint8)  # a byte to look at, where there is none
     length = tf.size(content)

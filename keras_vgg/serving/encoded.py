@@ -29,8 +29,8 @@ def rescaled_images(encoded, scales: tuple[int, ...], *, crop: int | None, most_
         `(rescaled, error)`: for each scale `(height, width, 3)` uint8, RGB; and why the image cannot be used, a scalar string,
         empty if it can. What is rescaled of a refused image has no meaning.
     """
-    size = image_headers.announced_size(encoded)
-    error = refusal(encoded, size, max(scales), most_pixels if crop is None else None)
+    header = image_headers.read_header(encoded)
+    size, error = header.size, refusal(encoded, header, max(scales), most_pixels if crop is None else None)
     nothing = tuple(tf.zeros([0, 0, 3], tf.uint8) for _ in scales)
 
     def decode():
@@ -49,17 +49,17 @@ def rescaled_images(encoded, scales: tuple[int, ...], *, crop: int | None, most_
     return rescaled, tf.where(is_broken, formats.damage(encoded), error)
 
 
-def refusal(encoded, size, scale: int, most_pixels: int | None):
+def refusal(encoded, header: image_headers.Header, scale: int, most_pixels: int | None):
     """Returns why an image is not decoded at all, a scalar string; empty if it may be.
 
     Args:
         encoded: scalar string.
-        size: `[height, width]`, int64, that it announces.
+        header: of the image.
         scale: the largest Q.
         most_pixels: of an image rescaled to it, if that matters.
     """
-    text, scans = tf.strings.as_string, image_headers.count_scans(encoded)
-    not_decoded = formats.refusal(encoded)
+    text, size, scans = tf.strings.as_string, header.size, image_headers.count_scans(encoded)
+    not_decoded = formats.refusal(encoded, header)
     shown = tf.strings.join([text(size[0]), "x", text(size[1]), " pixels"])
     # Sides that can be announced are too long for a product of 64 bits.
     pixels = tf.reduce_prod(tf.minimum(size, 2**30))
