@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_vgg import randomness
 from keras_vgg.data import decoding
 
+_ENCODED, _WHOLE, _FRACTION = (tf.TensorSpec([], dtype) for dtype in (tf.string, tf.int32, tf.float32))
 _REDUCTIONS = (1, 2, 4, 8)  # what a JPEG decoder can do by leaving out frequencies
 
 
@@ -44,7 +45,7 @@ def window(height, width, scale, top, left, crop: int):
         int32 `[top, left, height, width]` in pixels of the original image, rounded to whole ones, at least one pixel high and
         wide and within the image.
     """
-    original = tf.cast(tf.stack([height, width]), tf.float32)
+    original, crop = tf.cast(tf.stack([height, width]), tf.float32), tf.cast(crop, tf.float32)
     zoom = tf.cast(scale, tf.float32) / tf.reduce_min(original)
     rescaled = tf.cast(rescaled_size(height, width, scale), tf.float32)
     # The crop starts at a whole pixel of the rescaled image, uniform over all places it can take.
@@ -79,13 +80,18 @@ def decode_view(encoded, scale, top, left, mirrored, crop: int):
         tf.errors.InvalidArgumentError: for bytes that are no whole image, or one that `formats.refusal` refuses. A JPEG that
             breaks off below the crop is not noticed: decoding ends there, and the pixels are right.
     """
+    return tf.ensure_shape(_decode_view(encoded, scale, top, left, mirrored, crop), [crop, crop, 3])
+
+
+# Traced once for all data sets, of which a run has many, as are the two below: a third of a second each.
+@tf.function(input_signature=[_ENCODED, _WHOLE, _FRACTION, _FRACTION, tf.TensorSpec([], tf.bool), _WHOLE], autograph=False)
+def _decode_view(encoded, scale, top, left, mirrored, crop):
     pixels = decoding.by_kind(
         encoded,
         lambda size: _window_of_jpeg(encoded, size, window(size[0], size[1], scale, top, left, crop), crop),
         lambda pixels: _window_of_pixels(pixels, scale, top, left, crop),
     )
-    pixels = tf.cond(mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels)
-    return tf.ensure_shape(pixels, [crop, crop, 3])
+    return tf.cond(mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels)
 
 
 def _window_of_jpeg(encoded, size, box, crop):
@@ -106,6 +112,7 @@ def _window_of_pixels(pixels, scale, top, left, crop):
     return _resize(tf.slice(pixels, tf.concat([box[:2], [0]], 0), tf.concat([box[2:], [3]], 0)), [crop, crop])
 
 
+@tf.function(input_signature=[_ENCODED], autograph=False)
 def encoded_size(encoded):
     """Returns `[height, width]` of an encoded image, int32; of a JPEG from its header alone.
 
@@ -115,6 +122,7 @@ def encoded_size(encoded):
     return decoding.by_kind(encoded, lambda size: size, lambda pixels: tf.shape(pixels)[:2])
 
 
+@tf.function(input_signature=[_ENCODED, tf.TensorSpec([2], tf.int32)], autograph=False)
 def decode_whole(encoded, size):
     """Decodes a whole image and resizes it, with the same operations as `decode_view`.
 
