@@ -208,7 +208,8 @@ def attach(path: str | pathlib.Path, preprocessing: Preprocessing) -> None:
 
 def attach_note(path: str | pathlib.Path, note: str) -> None:
     """Writes what `weights.kinds.note` says of a net into the `.keras` file at `path`."""
-    with zipfile.ZipFile(path, "a") as archive:
+    # By its name, zipfile would make a new archive of a file that cannot be opened, and empty it.
+    with open(path, "r+b") as file, zipfile.ZipFile(file, "a") as archive:
         archive.writestr(_MEMBER, note)
 
 

@@ -1,6 +1,10 @@
 """What commands make outside of `files.replacing` is refused in one line, too: a file where a folder should be, or the reverse."""
 
+import builtins
 import contextlib
+import errno
+import io
+import os
 import shutil
 import tempfile
 
@@ -115,3 +119,20 @@ def test_a_run_whose_recipe_cannot_be_written_has_begun_nothing_and_can_be_begun
     (run / "recipe.toml").rmdir()
     assert not fit.main(arguments)
     assert any((run / "tensorboard").iterdir())
+
+
+def test_a_file_that_cannot_be_opened_a_second_time_is_not_emptied(tmp_path, monkeypatch):
+    path = tmp_path / "net.keras"
+    build_vgg("A", input_shape=(32, 32, 3), classes=2, width=0.02).save(path)
+    before, opened = path.read_bytes(), io.open
+
+    def refused(file, mode="r", *args, **options):
+        if mode == "r+b":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+        return opened(file, mode, *args, **options)
+
+    for place in (io, builtins):  # zipfile opens with the one, the package with the other
+        monkeypatch.setattr(place, "open", refused)
+    with pytest.raises(OSError, match="No space left on device"):
+        preprocessing.attach(path, preprocessing.Preprocessing((1.0, 2.0, 3.0)))
+    assert path.read_bytes() == before
