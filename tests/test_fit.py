@@ -111,6 +111,7 @@ def test_mixed_precision_trains(tmp_path, precision):
     assert np.isfinite(log[["loss", "val_loss"]]).all(axis=None)
     arrays, _ = checkpoint.load(tmp_path / "run" / "state.zip")
     assert all(array.dtype == np.float32 for array in arrays if array.ndim > 1)  # weights stay in full precision
+    assert keras.config.dtype_policy().name == "float32"  # what is made after the run is not the run's
 
 
 def test_goes_from_net_a_to_a_deeper_net(tmp_path, finished, capsys):

@@ -34,6 +34,22 @@ def train(wanted: Recipe, folder: RunFolder) -> None:
         InputError: for whatever the user can mend.
         keras_vgg.training.trainer.Stopped: after SIGTERM or Ctrl-C, with everything saved.
     """
+    with _precision(wanted.precision):
+        _train(wanted, folder)
+
+
+@contextlib.contextmanager
+def _precision(policy: str):
+    """Lets layers be made in a precision; afterwards, those of the caller are as before."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _train(wanted: Recipe, folder: RunFolder) -> None:
     recipe, frozen = wanted, freezing.frozen_layers(wanted.arch, wanted.freeze)
     cluster = make_cluster(recipe.strategy, recipe.replicas)
     say = print if cluster.is_chief else lambda *args: None
@@ -42,7 +58,6 @@ def train(wanted: Recipe, folder: RunFolder) -> None:
     resuming = folder.state.exists()
     if recipe.init_from and not resuming:
         transfer.find_model(recipe.init_from)  # a slip is told before data are opened
-    keras.config.set_dtype_policy(recipe.precision)
     keras.utils.set_random_seed(recipe.seed % 2**32)
     dataset = datasets.open_dataset(recipe.dataset, limit_images=recipe.limit_images)
     checks.check_classes(dataset.classes, recipe)
