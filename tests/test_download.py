@@ -1,3 +1,4 @@
+import errno
 import functools
 import hashlib
 import http.server
@@ -318,6 +319,15 @@ def test_new_file_goes_elsewhere_if_the_folder_is_read_only(server, tmp_path, mo
     assert path == tmp_path / "fallback" / "models" / NAME
     server.stop()
     assert download.fetch(server.file("whole")) == path
+
+
+def test_a_full_disk_is_told_and_sends_the_file_nowhere_else(server, folder, tmp_path, monkeypatch):
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(download.pathlib.Path, "mkdir", full)
+    assert f"(could not write to {folder}: No space left on device)" in failure(server.file("whole"))
+    assert not (tmp_path / "fallback").exists()
 
 
 def test_nowhere_to_write(server, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ hand is as good as one that was fetched. What is shown meanwhile goes to standar
 """
 
 import contextlib
+import errno
 import hashlib
 import http.client
 import os
@@ -75,8 +76,10 @@ class _FetchError(Exception):
 
 
 def _writable(home):
-    with contextlib.suppress(OSError):
+    try:
         home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # a full disk is no lack of rights: it is told once the file is to be written
+        return home if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else _FALLBACK
     return home if os.access(home, os.W_OK) else _FALLBACK
 
 
