@@ -57,7 +57,7 @@ static int hit_fd(const char *call, int fd) {
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t size = flags < 0 ? -1 : readlink(link, path, sizeof path - 1);
     errno = before;
-    if (size < 0) return 0;
+    if (size < 0 || path[0] != '/') return 0; /* pipes and sockets are on no disk */
     path[size] = 0;
     if ((flags & O_ACCMODE) == O_RDONLY && strcmp(call, "fsync")) return 0; /* folders are synchronised though only read */
     return hit(call, path);
