@@ -1,62 +1,135 @@
 """Table 1 of the paper as data, and what follows from it by arithmetic alone. Imports no TensorFlow.
 
-Every convolution has stride 1, "same" padding and ReLU; every block ends in 2x2 max-pooling with stride 2; then come
-`fc1` 4096, `fc2` 4096 and `predictions`. A net is therefore told by the kernel sizes of its convolutions.
+A net is a row of `CONFIGS`: the builder, the counts, the matching of weight files, the names of layers and the choices of every
+command follow from it, so that another net is another row.
 """
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from keras_vgg.errors import InputError
 
-FILTERS = (64, 128, 256, 512, 512)
-STRIDE = 2 ** len(FILTERS)
-"""Pixels from one place of block5_pool's map to the next; so many a side must have, or five poolings leave nothing of it."""
-
-FC_UNITS = 4096
 TRAINING_SIZE = 224
 """Side of the square crop the paper trains on, in pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """One column of Table 1.
+class Convolution:
+    """A convolution with "same" padding, followed by ReLU.
 
     Attributes:
-        arch: the net's letter.
-        kernels: for each of the five blocks the kernel sizes of its convolutions.
-        lrn: whether local response normalisation follows the first convolution (Sec. 2.3: of no use).
+        filters: channels that it puts out.
+        kernel: side of its square kernel.
+        stride: in both directions.
+        lrn: whether local response normalisation follows (Sec. 2.3: of no use).
+    """
+
+    filters: int
+    kernel: int = 3
+    stride: int = 1
+    lrn: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A net: blocks of convolutions, each ending in 2x2 max-pooling with stride 2, then fully connected layers and `predictions`.
+
+    Attributes:
+        arch: its name, for the paper's nets a column's letter in Table 1.
+        blocks: for each block its convolutions.
+        fc_units: sizes of `fc1`, `fc2`, …, each followed by ReLU.
     """
 
     arch: str
-    kernels: tuple[tuple[int, ...], ...]
-    lrn: bool = False
+    blocks: tuple[tuple[Convolution, ...], ...]
+    fc_units: tuple[int, ...] = (4096, 4096)
 
     @property
     def depth(self) -> int:
         """Number of weight layers, by which the nets are commonly named (VGG11 … VGG19)."""
-        return sum(map(len, self.kernels)) + 3
+        return sum(map(len, self.blocks)) + len(self.top)
 
     @property
-    def convolutions(self) -> Iterator[tuple[int, int, int]]:
-        """Block, number within the block (both from 1) and kernel size of every convolution, in order."""
-        for block, kernels in enumerate(self.kernels, start=1):
-            for conv, kernel in enumerate(kernels, start=1):
-                yield block, conv, kernel
+    def stride(self) -> int:
+        """Pixels from one place of the last pooling's map to the next; so many a side must have, or nothing of it is left."""
+        return math.prod(convolution.stride for convolution in self.convolutions.values()) * 2 ** len(self.blocks)
+
+    @property
+    def halvings(self) -> str:
+        """What makes the map smaller than the image, in words."""
+        words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+        poolings = f"{words[len(self.blocks)] if len(self.blocks) < len(words) else len(self.blocks)} poolings"
+        return poolings if self.stride == 2 ** len(self.blocks) else f"{poolings} and strides"
+
+    @property
+    def convolutions(self) -> dict[str, Convolution]:
+        """`{name of the layer: convolution}`, in order."""
+        return {f"block{block}_conv{conv}": convolution for block, conv, convolution in self.places()}
+
+    @property
+    def lrn_layers(self) -> tuple[str, ...]:
+        """Names of the layers of local response normalisation, in order."""
+        return tuple(lrn_name(block, conv) for block, conv, convolution in self.places() if convolution.lrn)
+
+    @property
+    def fully_connected(self) -> dict[str, int]:
+        """`{name of the layer: units}` before `predictions`, in order."""
+        return {f"fc{number}": units for number, units in enumerate(self.fc_units, start=1)}
+
+    @property
+    def top(self) -> tuple[str, ...]:
+        """Names of the layers behind the last pooling that have weights."""
+        return (*self.fully_connected, "predictions")
+
+    def places(self) -> Iterator[tuple[int, int, Convolution]]:
+        """Yields block, number within the block (both from 1) and convolution, in order."""
+        for block, convolutions in enumerate(self.blocks, start=1):
+            for conv, convolution in enumerate(convolutions, start=1):
+                yield block, conv, convolution
+
+    def looks_like(self, other: "Config") -> bool:
+        """Whether weights of the two cannot be told apart, whatever their width: by the names of layers and kernels."""
+        kernels = [{name: each.kernel for name, each in config.convolutions.items()} for config in (self, other)]
+        return kernels[0] == kernels[1] and self.top == other.top
+
+
+def _table_1(*kernels: tuple[int, ...], lrn: bool = False) -> tuple[tuple[Convolution, ...], ...]:
+    """Returns the blocks of a net of Table 1, told by its kernel sizes; normalisation follows the first convolution alone."""
+    return tuple(
+        tuple(Convolution(filters, kernel, lrn=lrn and block == conv == 0) for conv, kernel in enumerate(sizes))
+        for block, (filters, sizes) in enumerate(zip((64, 128, 256, 512, 512), kernels, strict=True))
+    )
 
 
 CONFIGS = {
     config.arch: config
     for config in (
-        Config("A", ((3,), (3,), (3, 3), (3, 3), (3, 3))),
-        Config("A-LRN", ((3,), (3,), (3, 3), (3, 3), (3, 3)), lrn=True),
-        Config("B", ((3, 3), (3, 3), (3, 3), (3, 3), (3, 3))),
-        Config("C", ((3, 3), (3, 3), (3, 3, 1), (3, 3, 1), (3, 3, 1))),
-        Config("D", ((3, 3), (3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3))),
-        Config("E", ((3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3))),
+        Config("A", _table_1((3,), (3,), (3, 3), (3, 3), (3, 3))),
+        Config("A-LRN", _table_1((3,), (3,), (3, 3), (3, 3), (3, 3), lrn=True)),
+        Config("B", _table_1((3, 3), (3, 3), (3, 3), (3, 3), (3, 3))),
+        Config("C", _table_1((3, 3), (3, 3), (3, 3, 1), (3, 3, 1), (3, 3, 1))),
+        Config("D", _table_1((3, 3), (3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3))),
+        Config("E", _table_1((3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3))),
     )
 }
+
+STRIDE = CONFIGS["A"].stride
+"""Stride of the nets of Table 1."""
+
+
+def with_lrn(layers: Collection[str]) -> tuple[str, ...] | None:
+    """Returns the nets that have these layers of normalisation, which weigh nothing; `None`, for any net, if there are none."""
+    return tuple(arch for arch, config in CONFIGS.items() if config.lrn_layers == tuple(layers)) or None if layers else None
+
+
+def distinct() -> tuple[str, ...]:
+    """Returns the nets that can be told by their weights; of those that look alike the first: A-LRN's look like A's."""
+    kept: list[Config] = []
+    for config in CONFIGS.values():
+        if not any(config.looks_like(other) for other in kept):
+            kept.append(config)
+    return tuple(config.arch for config in kept)
 
 
 def get_config(arch: str) -> Config:
@@ -110,26 +183,32 @@ def layer_facts(
     rows, columns, channels = input_shape
     field, stride = 1, 1
     facts = []
-    for block, (kernels, filters) in enumerate(zip(config.kernels, FILTERS, strict=True), start=1):
-        filters = scaled_width(filters, width)
-        for conv, kernel in enumerate(kernels, start=1):
-            weights = kernel * kernel * channels * filters
-            field += (kernel - 1) * stride
-            name = f"block{block}_conv{conv}"
+    for block, convolutions in enumerate(config.blocks, start=1):
+        for conv, convolution in enumerate(convolutions, start=1):
+            filters = scaled_width(convolution.filters, width)
+            weights = convolution.kernel**2 * channels * filters
+            field += (convolution.kernel - 1) * stride
+            stride *= convolution.stride
+            rows, columns = -(-rows // convolution.stride), -(-columns // convolution.stride)
             shape = (rows, columns, filters)
-            facts.append(LayerFacts(name, shape, field, weights + filters, weights * rows * columns))
+            facts.append(LayerFacts(f"block{block}_conv{conv}", shape, field, weights + filters, weights * rows * columns))
             channels = filters
-            if config.lrn and block == conv == 1:
-                facts.append(LayerFacts("block1_lrn", shape, field))
+            if convolution.lrn:
+                facts.append(LayerFacts(lrn_name(block, conv), shape, field))
         field, stride = field + stride, stride * 2
         rows, columns = rows // 2, columns // 2
         facts.append(LayerFacts(f"block{block}_pool", (rows, columns, channels), field))
     inputs = rows * columns * channels
-    fc = scaled_width(FC_UNITS, width)
-    for name, units in (("fc1", fc), ("fc2", fc), ("predictions", classes)):
+    fully_connected = {name: scaled_width(units, width) for name, units in config.fully_connected.items()}
+    for name, units in (fully_connected | {"predictions": classes}).items():
         facts.append(LayerFacts(name, (units,), None, inputs * units + units, inputs * units))
         inputs = units
     return facts
+
+
+def lrn_name(block: int, conv: int) -> str:
+    """Name of the normalisation that follows a convolution: `block1_lrn` after the first of a block, else `block1_lrn2`."""
+    return f"block{block}_lrn{'' if conv == 1 else conv}"
 
 
 def parameter_count(arch: str, **kwargs) -> int:

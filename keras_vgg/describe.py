@@ -11,7 +11,7 @@ from keras_vgg.weights import catalogue
 def main(argv: list[str]) -> None:
     """Parses `argv` and prints."""
     parser = cli.Parser(prog="python -m keras_vgg.describe", description=__doc__.split("\n")[0])
-    parser.add_argument("--arch", choices=tuple(configs.CONFIGS), help="net to print layer by layer (default: compare all six)")
+    parser.add_argument("--arch", choices=configs.CONFIGS, help="net to print layer by layer (default: compare all six)")
     parser.add_argument(
         "--size", type=int, default=configs.TRAINING_SIZE, help="side of the input in pixels (default: %(default)s)"
     )
@@ -22,8 +22,10 @@ def main(argv: list[str]) -> None:
     if arguments.weights:
         print(_public_weights(arguments.arch))
         return
-    if arguments.size < configs.STRIDE:
-        parser.error(f"argument --size: must be at least {configs.STRIDE}, five poolings halve it (received {arguments.size})")
+    largest = max(configs.CONFIGS.values(), key=lambda config: config.stride)
+    config = configs.CONFIGS.get(arguments.arch, largest)
+    if arguments.size < config.stride:
+        parser.error(f"argument --size: must be at least {config.stride}, {config.halvings} halve it (received {arguments.size})")
     if arguments.classes < 1 or not 0 < arguments.width < math.inf:
         parser.error(f"--classes and --width must be positive (received {arguments.classes}, {arguments.width})")
     shape = (arguments.size, arguments.size, 3)
@@ -54,9 +56,10 @@ def _comparison(options: dict) -> str:
     for arch, config in configs.CONFIGS.items():
         facts = configs.layer_facts(arch, **options)
         columns[arch] = {"weight layers": config.depth}
-        for block, (kernels, filters) in enumerate(zip(config.kernels, configs.FILTERS, strict=True), start=1):
-            name = f"block {block}, {configs.scaled_width(filters, options['width'])} filters"
-            columns[arch][name] = " ".join(map(str, kernels)) + (" LRN" if config.lrn and block == 1 else "")
+        for block, convolutions in enumerate(config.blocks, start=1):
+            filters = dict.fromkeys(configs.scaled_width(each.filters, options["width"]) for each in convolutions)
+            name = f"block {block}, {'/'.join(map(str, filters))} filters"
+            columns[arch][name] = " ".join(f"{each.kernel}{' LRN' if each.lrn else ''}" for each in convolutions)
         columns[arch]["receptive field"] = max(layer.receptive_field or 0 for layer in facts)
         columns[arch]["parameters (M)"] = f"{sum(layer.parameters for layer in facts) / 1e6:.1f}"
         columns[arch]["multiply-adds (G)"] = f"{sum(layer.multiply_adds for layer in facts) / 1e9:.2f}"

@@ -5,6 +5,8 @@ become 1x1. At the training size the map has one position and equals the net; a 
 says of the image 32 pixels further, but that it looks beyond the edges of its window, where the net sees zeros.
 """
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -85,6 +87,12 @@ def to_fully_convolutional(
     if preprocessing.is_known(model):
         preprocessing.remember(result, preprocessing.of_weights(model), preprocessing.origin_of(model))
     return result
+
+
+def stride_of(model: keras.Model) -> int:
+    """Returns how many pixels lie between two places of the map that a net's convolutions and poolings make of an image."""
+    strided = [layer for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.MaxPooling2D))]
+    return math.prod(layer.strides[0] for layer in strided)
 
 
 def _keeps(activation) -> bool:

@@ -51,8 +51,7 @@ def build_vgg(
         >>> build_vgg("D").count_params()
         138357544
     """
-    configs.get_config(arch)
-    _check_shape(input_shape, options.get("include_top", True))
+    _check_shape(input_shape, configs.get_config(arch), options.get("include_top", True))
     inputs = keras.Input(input_shape, name="images")
     outputs = apply_vgg(inputs, arch, **options)
     return keras.Model(inputs, outputs, name=name or default_name(arch, batch_norm=options.get("batch_norm", False)))
@@ -106,8 +105,8 @@ def apply_vgg(
     if not include_top:
         return POOLINGS[pooling](name=f"{pooling}_pool")(outputs) if pooling else outputs
     outputs = keras.layers.Flatten(name="flatten")(outputs)
-    for fc in ("fc1", "fc2"):
-        units = configs.scaled_width(configs.FC_UNITS, width)
+    for fc, full in config.fully_connected.items():
+        units = configs.scaled_width(full, width)
         outputs = keras.layers.Dense(units, activation="relu", kernel_initializer=new_initializer(), name=fc)(outputs)
         if dropout:
             outputs = keras.layers.Dropout(dropout, name=f"dropout_{fc}")(outputs)
@@ -122,11 +121,12 @@ def apply_vgg(
 
 def _convolutions(outputs, config, width, batch_norm, new_initializer):
     channel_axis = -1 if keras.config.image_data_format() == "channels_last" else 1
-    for block, (kernels, filters) in enumerate(zip(config.kernels, configs.FILTERS, strict=True), start=1):
-        for conv, kernel in enumerate(kernels, start=1):
+    for block, convolutions in enumerate(config.blocks, start=1):
+        for conv, convolution in enumerate(convolutions, start=1):
             outputs = keras.layers.Conv2D(
-                configs.scaled_width(filters, width),
-                kernel,
+                configs.scaled_width(convolution.filters, width),
+                convolution.kernel,
+                convolution.stride,
                 padding="same",
                 activation=None if batch_norm else "relu",
                 kernel_initializer=new_initializer(),
@@ -137,8 +137,8 @@ def _convolutions(outputs, config, width, batch_norm, new_initializer):
                     axis=channel_axis, epsilon=1e-5, momentum=0.9, name=f"block{block}_bn{conv}"
                 )
                 outputs = keras.layers.ReLU(name=f"block{block}_relu{conv}")(normalization(outputs))
-            if config.lrn and block == conv == 1:
-                outputs = LocalResponseNormalization(name="block1_lrn")(outputs)
+            if convolution.lrn:
+                outputs = LocalResponseNormalization(name=configs.lrn_name(block, conv))(outputs)
         outputs = keras.layers.MaxPooling2D(2, strides=2, name=f"block{block}_pool")(outputs)
     return outputs
 
@@ -149,12 +149,12 @@ def _fresh(initializer):
     return initializer.clone() if isinstance(initializer, keras.initializers.Initializer) else initializer
 
 
-def _check_shape(input_shape, include_top):
+def _check_shape(input_shape, config, include_top):
     if len(input_shape) != 3 or input_shape[-1] is None:
         raise InputError(f"`input_shape` must be (height, width, channels). Received: input_shape={input_shape}.")
     sides = input_shape[:2]
-    if any(side is not None and side < configs.STRIDE for side in sides):
-        limit = f"at least {configs.STRIDE}: five poolings halve them"
+    if any(side is not None and side < config.stride for side in sides):
+        limit = f"at least {config.stride}: {config.halvings} halve them"
         raise InputError(f"The sides of `input_shape` must be {limit}. Received: {input_shape}.")
     if include_top and None in sides:
         raise InputError(f"With `include_top=True`, `input_shape` must give both sides: fc1 needs them. Received: {input_shape}.")

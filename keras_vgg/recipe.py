@@ -32,7 +32,7 @@ def _field(default, help: str, *, choices=None, machine: bool = False, path: boo
 class Recipe:
     """One training run. Defaults are the paper's (Sec. 3.1); each field's help is in its metadata."""
 
-    arch: str = _field("A", "net of Table 1", choices=tuple(configs.CONFIGS))
+    arch: str = _field("A", "net of Table 1", choices=configs.CONFIGS)
     width: float = _field(1.0, "factor on all filters and FC sizes, for small machines")
     dataset: str = _field("digits", "digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]", path=True)
     scale: int = _field(256, "training scale S: smallest side of the rescaled image, pixels")
@@ -109,10 +109,11 @@ class Recipe:
 
 
 def _bounds(recipe: Recipe) -> dict[str, tuple[bool, str]]:
+    config = configs.get_config(recipe.arch)
     smallest, largest = recipe.scales if len(recipe.scales) == 2 else (1, 0)
     return {
         "width": (0 < recipe.width < math.inf, "positive"),
-        "crop": (recipe.crop >= configs.STRIDE, f"at least {configs.STRIDE} pixels: five poolings halve it"),
+        "crop": (recipe.crop >= config.stride, f"at least {config.stride} pixels: {config.halvings} halve it"),
         "jitter": (
             recipe.jitter is None or recipe.crop <= smallest <= largest,
             f"SMIN SMAX with crop {recipe.crop} <= SMIN <= SMAX",

@@ -206,7 +206,7 @@ def _recognise(model: keras.Model) -> Preprocessing | None:
     return first_layer.recognise(*convolutions[0].get_weights()[:2]) if convolutions else None
 
 
-_NET_A = [(f"block{block}_conv{conv}", (kernel, kernel)) for block, conv, kernel in CONFIGS["A"].convolutions]
+_NET_A = [(name, (each.kernel, each.kernel)) for name, each in CONFIGS["A"].convolutions.items()]
 
 
 def _convolutions(model):

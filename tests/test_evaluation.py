@@ -783,7 +783,7 @@ def test_pictures_of_whatever_name(tmp_path):
     result = some_posteriors(40, classes, net="$x_", settings="scores averaged")
     report.write_confusion(tmp_path, "01", result)
     Image.open(tmp_path / "01-confusion.png").verify()
-    seen = Heatmap(np.zeros((40, 50, 3), np.uint8), np.random.default_rng(0).random((2, 3, 7)), 32, "00")
+    seen = Heatmap(np.zeros((40, 50, 3), np.uint8), np.random.default_rng(0).random((2, 3, 7)), 32, 32, "00")
     heatmap.draw(tmp_path / "map.png", seen, 1, classes[1], title="$^.jpg, 花", facts={"image": "$^.jpg, 花"})
     Image.open(tmp_path / "map.png").verify()
 

@@ -24,7 +24,7 @@ def test_model_is_the_row_of_table_1(arch):
         assert layers[fact.name].count_params() == fact.parameters, fact.name
     assert model.count_params() == sum(fact.parameters for fact in facts)
     kernels = [layer.kernel_size[0] for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
-    assert kernels == [kernel for block in configs.CONFIGS[arch].kernels for kernel in block]
+    assert kernels == [each.kernel for each in configs.CONFIGS[arch].convolutions.values()]
 
 
 def test_full_net_d_has_the_papers_parameters():

@@ -13,8 +13,8 @@ A_LAYERS = ["block1_conv1", "block2_conv1", *(f"block{block}_conv{conv}" for blo
 
 def shapes_of(scheme, arch, batch_norm=False, include_top=True, side=2):
     """Names and shapes of a narrow net's arrays, worked out from Table 1."""
-    outputs = {f"block{block}": filters // 16 for block, filters in enumerate(configs.FILTERS, start=1)}
-    kernels = {f"block{block}_conv{conv}": kernel for block, conv, kernel in configs.CONFIGS[arch].convolutions}
+    outputs = {f"block{block}": each.filters // 16 for block, _, each in configs.CONFIGS[arch].places()}
+    kernels = {name: each.kernel for name, each in configs.CONFIGS[arch].convolutions.items()}
     shapes, channels = {}, 3
     for (layer, variable), array in scheme.arrays(arch, batch_norm=batch_norm, include_top=include_top).items():
         units = outputs.get(layer.split("_")[0], 10)
@@ -119,7 +119,7 @@ def test_net_is_found_by_its_names_and_kernels(scheme, arch, batch_norm, include
     assert match.scheme is scheme or (match.scheme, scheme, include_top) == (TORCHVISION, TIMM, False)
     assert (match.distance, match.problem, match.is_hopeless) == (0, "nothing", False)
     assert names.closest(shapes, (arch,), (batch_norm,)).distance == 0  # A-LRN if asked for
-    for other in set(names.DISTINCT) - {match.arch}:
+    for other in set(configs.distinct()) - {match.arch}:
         assert names.closest(shapes, (other,)).distance > 0
     assert names.closest(shapes, (arch,), (not batch_norm,)).distance > 0
 
@@ -145,7 +145,7 @@ def test_kernel_that_is_no_square_is_told(scheme, axis):
     assert match.problem == f"has another kernel size in block2_conv1 ({array})"
 
 
-@pytest.mark.parametrize("arch", names.DISTINCT)
+@pytest.mark.parametrize("arch", configs.distinct())
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
 def test_missing_and_extra_arrays_are_named(scheme, arch):
     shapes = shapes_of(scheme, arch)

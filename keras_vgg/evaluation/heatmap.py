@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_vgg import configs, picture
+from keras_vgg import picture
 from keras_vgg.evaluation.prediction import Heatmap
 
 _WIDTH, _SCALE_WIDTH, _TITLE_HEIGHT = 8.0, 1.2, 0.4  # inches
@@ -34,7 +34,7 @@ def draw(path: pathlib.Path, heatmap: Heatmap, label: int, class_name: str, *, t
         axes = figure.subplots()
         axes.imshow(heatmap.image)
         overlay = axes.imshow(
-            _upsampled(values, height, width, heatmap.crop), cmap="inferno", alpha=0.55, vmin=0, vmax=max(values.max(), 1e-3)
+            _upsampled(values, height, width, heatmap), cmap="inferno", alpha=0.55, vmin=0, vmax=max(values.max(), 1e-3)
         )
         figure.colorbar(overlay, label=f"posterior of {class_name}", fraction=0.05, pad=0.02)
         rows, columns = values.shape
@@ -42,10 +42,10 @@ def draw(path: pathlib.Path, heatmap: Heatmap, label: int, class_name: str, *, t
         axes.set_axis_off()
 
 
-def _upsampled(values: np.ndarray, height: int, width: int, crop: int) -> np.ndarray:
+def _upsampled(values: np.ndarray, height: int, width: int, heatmap: Heatmap) -> np.ndarray:
     """Bilinear between the centres of windows; beyond the outermost, their values."""
     for axis, size in enumerate((height, width)):
-        centres = crop / 2 + configs.STRIDE * np.arange(values.shape[axis])
+        centres = heatmap.crop / 2 + heatmap.stride * np.arange(values.shape[axis])
         values = np.apply_along_axis(
             lambda line, size=size, centres=centres: np.interp(np.arange(size) + 0.5, centres, line), axis, values
         )

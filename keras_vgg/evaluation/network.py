@@ -9,7 +9,7 @@ from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.tracing import mean_over_places, over_flips, up_to_layer
 from keras_vgg.evaluation.views import CENTER, DENSE, GRID, MULTI_CROP, Views
-from keras_vgg.fully_convolutional import to_fully_convolutional
+from keras_vgg.fully_convolutional import stride_of, to_fully_convolutional
 
 AVERAGES = ("posteriors", "scores")
 PIXELS = tf.TensorSpec([None, None, None, 3], tf.uint8)
@@ -44,7 +44,7 @@ class Network:
         if height is None or height != width:
             raise InputError(f"Expected a net for square inputs with its top. Received: {model.name!r} for {height}x{width}.")
         self.model, self.crop, self.classes = model, height, model.output_shape[-1]
-        self.smallest_input = self.crop
+        self.smallest_input, self.stride = self.crop, stride_of(model)
         self.average, self.pooling, self._device = average, pooling, device
         self._preprocess = preprocessing.for_model(model)
         # Both without the classifier's own activation; the soft-max is ours.

@@ -95,13 +95,15 @@ class Heatmap:
     Attributes:
         image: `(height, width, 3)` uint8, rescaled to Q.
         posteriors: `(rows, columns, classes)` float32.
-        crop: side of the window in `image` that a position looks at; positions are 32 pixels apart.
+        crop: side of the window in `image` that a position looks at.
+        stride: pixels from one position to the next.
         digest: SHA-256 of the image file's content.
     """
 
     image: np.ndarray
     posteriors: np.ndarray
     crop: int
+    stride: int
     digest: str
 
 
@@ -121,4 +123,4 @@ def see(network: Network, path: str, scale: int) -> Heatmap:
     except tf.errors.OpError as error:
         raise InputError(f"Expected an image. Received: {path} ({error.message.splitlines()[0][:200]}).") from error
     posteriors = network.score_map(image[tf.newaxis])[0].numpy()
-    return Heatmap(image.numpy(), posteriors, network.crop, digest_of_image(encoded.numpy()))
+    return Heatmap(image.numpy(), posteriors, network.crop, network.stride, digest_of_image(encoded.numpy()))

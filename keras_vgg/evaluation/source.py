@@ -149,7 +149,7 @@ def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str
     folder = file.parent
     trained = recipe.read_run_recipe(folder / "recipe.toml") if (folder / "recipe.toml").exists() else None
     arch = weights.arch + (" BN" if weights.batch_norm else "")
-    smallest_input = configs.STRIDE * min(weights.spatial) if weights.spatial else 1
+    smallest_input = configs.get_config(weights.arch).stride * min(weights.spatial) if weights.spatial else 1
     return Source(
         name=name or arch,
         path=path,

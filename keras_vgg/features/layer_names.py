@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 from collections.abc import Iterator, Sequence
 
-from keras_vgg.configs import get_config
+from keras_vgg.configs import get_config, lrn_name
 from keras_vgg.errors import InputError
 
 
@@ -36,15 +36,16 @@ class Step:
 def steps(arch: str, *, batch_norm: bool = False) -> Iterator[Step]:
     """Yields the steps of a net before its top, in order."""
     config = get_config(arch)
-    for block, kernels in enumerate(config.kernels, start=1):
-        for conv in range(1, len(kernels) + 1):
+    for block, convolutions in enumerate(config.blocks, start=1):
+        for conv, each in enumerate(convolutions, start=1):
             place, convolution = f"{block}_{conv}", f"block{block}_conv{conv}"
             yield Step(f"conv{place}", "conv", convolution, block, is_output=batch_norm)
             if batch_norm:
                 yield Step(f"bn{place}", "bn", f"block{block}_bn{conv}", block)
             yield Step(f"relu{place}", "relu", f"block{block}_relu{conv}" if batch_norm else convolution, block)
-            if config.lrn and block == conv == 1:
-                yield Step("lrn1", "lrn", "block1_lrn", block)
+            if each.lrn:
+                layer = lrn_name(block, conv)
+                yield Step(layer.replace("block", "lrn").replace("_lrn", ""), "lrn", layer, block)
         yield Step(f"pool{block}", "pool", f"block{block}_pool", block)
 
 
@@ -69,7 +70,7 @@ def resolve(layers: Sequence[str], arch: str, *, batch_norm: bool = False) -> di
         if name not in known:
             net = f"net {arch}{' with batch norm' if batch_norm else ''} before its top"
             near = difflib.get_close_matches(str(name), known, 3, cutoff=0.7)
-            told = f"near it are {', '.join(near)}" if near else "there are block1_conv1 … block5_pool, relu1_1 … pool5"
+            told = f"near it are {', '.join(near)}" if near else f"there are block1_conv1 … {step.layer}, relu1_1 … {step.name}"
             raise InputError(f"`layers` must be layers of {net}. Received: {name!r}; {told}.")
     return {name: known[name] for name in layers}
 

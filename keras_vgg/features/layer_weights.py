@@ -88,7 +88,7 @@ def _of_model(model: keras.Model, arch: str | None, batch_norm: bool) -> LayerWe
     layers = {layer.name: layer for layer in _flat(model)}
     if batch_norm != ("block1_bn1" in layers):
         raise InputError(f"Expected a net {'with' if batch_norm else 'without'} batch norm. Received: {model.name!r}.")
-    kernels = {f"block{block}_conv{conv}": kernel for block, conv, kernel in configs.get_config(arch).convolutions}
+    kernels = {name: each.kernel for name, each in configs.get_config(arch).convolutions.items()}
 
     def read(name: str) -> list[np.ndarray]:
         if name not in layers:

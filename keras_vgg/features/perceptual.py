@@ -125,7 +125,7 @@ def _preprocessed(inputs, wants: Preprocessing, low: float, high: float):
 
 
 def _activations(outputs, source: LayerWeights, layers, wanted_steps: set[str], pooling) -> dict:
-    kernels = {f"block{b}_conv{c}": kernel for b, c, kernel in configs.get_config(source.arch).convolutions}
+    convolutions = configs.get_config(source.arch).convolutions
     steps = layer_names.up_to(layers, source.arch, batch_norm=source.batch_norm)
     values = {step.layer: source.read(step.layer) for step in steps if step.kind in ("conv", "bn")}  # all, before any is built
     found = {}
@@ -135,9 +135,11 @@ def _activations(outputs, source: LayerWeights, layers, wanted_steps: set[str], 
         match step.kind:
             case "conv":
                 weights = values[step.layer]
-                filters = configs.FILTERS[step.block - 1] if weights is None else weights[0].shape[-1]
-                activation = "relu" if is_fused else None
-                layer = keras.layers.Conv2D(filters, kernels[step.layer], padding="same", activation=activation, name=step.layer)
+                config, activation = convolutions[step.layer], "relu" if is_fused else None
+                filters = config.filters if weights is None else weights[0].shape[-1]
+                layer = keras.layers.Conv2D(
+                    filters, config.kernel, config.stride, padding="same", activation=activation, name=step.layer
+                )
             case "bn":  # torchvision's epsilon, as in `models`
                 layer = keras.layers.BatchNormalization(axis=_channel_axis(), epsilon=1e-5, name=step.layer)
             case "relu":

@@ -38,7 +38,7 @@ class Content:
         arrays: the arrays by their names in the file.
         preprocessing: what its maker noted that the weights want, as JSON, or `NOT_KNOWN`; `None` if it has no note.
         origin: how its maker knew that.
-        arch: the net, where the file says it beyond its arrays.
+        archs: the nets that it may be, where the file says something of it beyond its arrays.
         classes: what its classes are called, in label order, where its maker noted it.
         schemes: the ways in which its arrays may be named.
         channels_first: whether arrays in Keras' layout have fc1's inputs as C x H x W; `None` if nothing tells it.
@@ -47,7 +47,7 @@ class Content:
     arrays: Mapping[str, StoredArray]
     preprocessing: str | bytes | None = None
     origin: Origin = KNOWN
-    arch: str | None = None
+    archs: Sequence[str] | None = None
     classes: tuple[str, ...] | None = None
     schemes: tuple[names.Scheme, ...] = names.SCHEMES
     channels_first: bool | None = False
@@ -68,18 +68,18 @@ class Kind:
     preprocessing: str | None = None
 
 
-def note(wants: Preprocessing | None, origin: Origin | None, arch: str, classes: Sequence[str] | None = None) -> str:
+def note(wants: Preprocessing | None, origin: Origin | None, arch: str | None, classes: Sequence[str] | None = None) -> str:
     """Returns what is kept beside arrays: what they want of an image, how that is known, and further facts.
 
     Args:
         wants: it; `None` if it is not known.
         origin: how it is known; is told where a file does not simply say it.
-        arch: which net they are, which is told where they do not tell it.
+        arch: which net they are, which is told where they do not tell it; `None` where something else does.
         classes: what its classes are called, in label order.
     """
     facts = json.loads(wants.to_json()) if wants else {}
     facts |= {"origin": origin.name} if wants and origin.name != KNOWN.name else {}
-    facts |= {} if arch in names.DISTINCT else {"arch": arch}
+    facts |= {} if arch in (None, *configs.distinct()) else {"arch": arch}
     facts |= {"classes": list(classes)} if classes else {}
     return json.dumps(facts) if facts else NOT_KNOWN
 
@@ -102,7 +102,7 @@ def _noted(arrays: Mapping[str, StoredArray], text: str | bytes | None) -> Conte
         arrays,
         preprocessing=NOT_KNOWN if is_silent else text,
         origin=preprocessing.noted_origin(facts.get("origin")),
-        arch=facts.get("arch"),
+        archs=(facts["arch"],) if "arch" in facts else None,
         classes=tuple(classes) if classes else None,
     )
 
@@ -111,11 +111,12 @@ def _read_keras(path) -> Content:
     arrays, config = keras_files.read_keras(path)
     noted = _noted(arrays, preprocessing.read_note(path))
     try:
-        lrn = any(layer["class_name"] == "LocalResponseNormalization" for layer in config["config"]["layers"])
+        layers = config["config"]["layers"]
+        lrn = [layer["config"]["name"] for layer in layers if layer["class_name"] == "LocalResponseNormalization"]
     except (LookupError, TypeError):  # no functional model
-        lrn = False
+        lrn = []
     channels_first = bool(keras_makers.flattens_first(path, config))
-    return dataclasses.replace(noted, arch="A-LRN" if lrn else None, channels_first=channels_first)
+    return dataclasses.replace(noted, archs=configs.with_lrn(lrn), channels_first=channels_first)
 
 
 def _read_legacy_keras(path) -> Content:

@@ -60,9 +60,9 @@ def build_net(file: WeightFile, *, dropout: float = 0.5) -> keras.Model:
 
 def _load(model: keras.Model, net: names.Match, file: WeightFile) -> None:
     if net.include_top and not file.include_top:
+        top = ", ".join(configs.get_config(file.arch).top)
         raise InputError(
-            f"{file.path} was saved without the top ({', '.join(names.TOP)}), which model {model.name!r} has; "
-            "build it with include_top=False."
+            f"{file.path} was saved without the top ({top}), which model {model.name!r} has; build it with include_top=False."
         )
     targets = {
         (layer, variable): model.get_layer(layer).weights[int(array.split("/")[1])]
@@ -86,8 +86,9 @@ def build_arguments(file: WeightFile) -> dict:
         InputError: if `build_vgg` has no such net: a width for each block, or an fc1 on a map that is no square.
     """
     kernels = {layer: variable.shape for (layer, name), variable in file.variables.items() if name == "kernel"}
-    units = {f"block{block}_conv1": filters for block, filters in enumerate(configs.FILTERS, start=1)}
-    units |= dict.fromkeys(("fc1", "fc2") if file.include_top else (), configs.FC_UNITS)
+    config = configs.get_config(file.arch)
+    units = {name: each.filters for name, each in config.convolutions.items()}
+    units |= config.fully_connected if file.include_top else {}
     found = {layer: kernels[layer][-1] for layer in units}
     arguments = {
         "arch": file.arch,
@@ -100,7 +101,7 @@ def build_arguments(file: WeightFile) -> dict:
         return arguments
     if file.spatial is None:
         raise InputError(f"{file.path}: fc1 sees a map that is no square; build the model and load the weights into it.")
-    height, width = (configs.STRIDE * places for places in file.spatial)
+    height, width = (config.stride * places for places in file.spatial)
     return arguments | {"classes": kernels["predictions"][1], "input_shape": (height, width, kernels["block1_conv1"][2])}
 
 
@@ -149,8 +150,8 @@ def arch_of(model: keras.Model) -> names.Match:
         InputError: if it is none.
     """
     shapes = {f"{layer.name}/{number}": tuple(w.shape) for layer in model.layers for number, w in enumerate(layer.weights)}
-    lrn = any(isinstance(layer, LocalResponseNormalization) for layer in model.layers)
-    match = names.closest(shapes, ("A-LRN",) if lrn else names.DISTINCT)
+    lrn = [layer.name for layer in model.layers if isinstance(layer, LocalResponseNormalization)]
+    match = names.closest(shapes, configs.with_lrn(lrn))
     if match.distance:
         raise InputError(
             f"Expected a model that is one of the VGG nets. Received: {model.name!r}, which {match.problem} of {match}."
@@ -159,7 +160,7 @@ def arch_of(model: keras.Model) -> names.Match:
 
 
 def _spatial(model: keras.Model) -> tuple[int, int] | None:
-    pool = model.get_layer("block5_pool")
+    pool = next(layer for layer in reversed(model.layers) if isinstance(layer, keras.layers.MaxPooling2D))
     height, width = pool.output.shape[1:3] if pool.data_format == "channels_last" else pool.output.shape[2:]
     return (height, width) if height and width else None
 

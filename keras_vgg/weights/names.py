@@ -9,12 +9,7 @@
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from keras_vgg.configs import CONFIGS, get_config
-
-TOP = ("fc1", "fc2", "predictions")
-
-DISTINCT = ("A", "B", "C", "D", "E")
-"""Nets that can be told by their weights: A-LRN's look like A's."""
+from keras_vgg.configs import distinct, get_config
 
 VARIABLES = {"conv": ("kernel", "bias"), "bn": ("gamma", "beta", "moving_mean", "moving_variance"), "fc": ("kernel", "bias")}
 """Variables of each kind of layer, in the order in which Keras keeps them."""
@@ -31,13 +26,19 @@ _TORCH_VARIABLES = {
 
 def weight_layers(arch: str, *, batch_norm: bool = False, include_top: bool = True) -> Iterator[tuple[str, str]]:
     """Yields name and kind (a key of `VARIABLES`) of the layers of a net that have weights, in order."""
-    for block, conv, _ in get_config(arch).convolutions:
+    config = get_config(arch)
+    for block, conv, _ in config.places():
         yield f"block{block}_conv{conv}", "conv"
         if batch_norm:
             yield f"block{block}_bn{conv}", "bn"
     if include_top:
-        for name in TOP:
+        for name in config.top:
             yield name, "fc"
+
+
+def is_fc(layer: str) -> bool:
+    """Whether a layer with weights is fully connected, by its name: one of the top's."""
+    return not layer.startswith("block")
 
 
 def _keras_layers(arch, batch_norm):
@@ -63,7 +64,7 @@ def _numbered_layers(arch, batch_norm):
 def _torch_features(arch, batch_norm):
     # torch.nn.Sequential counts every module: convolution, batch norm, ReLU and, at a block's end, pooling.
     names, index, last_block = {}, 0, 1
-    for block, conv, _ in get_config(arch).convolutions:
+    for block, conv, _ in get_config(arch).places():
         index += block != last_block
         last_block = block
         names[f"block{block}_conv{conv}"] = f"features.{index}"
@@ -74,16 +75,19 @@ def _torch_features(arch, batch_norm):
 
 
 def _torchvision_layers(arch, batch_norm):
-    return _torch_features(arch, batch_norm) | dict(zip(TOP, ("classifier.0", "classifier.3", "classifier.6"), strict=True))
+    # Behind each layer but the last come ReLU and dropout.
+    return _torch_features(arch, batch_norm) | {name: f"classifier.{3 * i}" for i, name in enumerate(get_config(arch).top)}
 
 
 def _timm_layers(arch, batch_norm):
-    return _torch_features(arch, batch_norm) | dict(zip(TOP, ("pre_logits.fc1", "pre_logits.fc2", "head.fc"), strict=True))
+    names = {name: f"pre_logits.{name}" for name in get_config(arch).fully_connected} | {"predictions": "head.fc"}
+    return _torch_features(arch, batch_norm) | names
 
 
 def _caffe_layers(arch, batch_norm):
-    convolutions = {f"block{block}_conv{conv}": f"conv{block}_{conv}" for block, conv, _ in get_config(arch).convolutions}
-    return convolutions | dict(zip(TOP, ("fc6", "fc7", "fc8"), strict=True))
+    config = get_config(arch)  # whose layers are counted on after the blocks
+    convolutions = {f"block{block}_conv{conv}": f"conv{block}_{conv}" for block, conv, _ in config.places()}
+    return convolutions | {name: f"fc{number}" for number, name in enumerate(config.top, start=len(config.blocks) + 1)}
 
 
 def _by_position(layer, variables):
@@ -205,15 +209,18 @@ def net_name(arch: str, *, batch_norm: bool = False, include_top: bool = True) -
 
 def closest(
     shapes: Mapping[str, tuple[int, ...]],
-    archs: Sequence[str] = DISTINCT,
+    archs: Sequence[str] | None = None,
     batch_norm: Sequence[bool] = (False, True),
     schemes: Sequence[Scheme] = SCHEMES,
 ) -> Match:
-    """Returns the net that the arrays of a file are, or come closest to, among `archs` with or without `batch_norm`."""
+    """Returns the net that the arrays of a file are, or come closest to, among `archs` with or without `batch_norm`.
+
+    `None` stands for all nets that can be told by their weights.
+    """
     candidates = (
         _match(shapes, Match(scheme, arch, with_batch_norm, include_top))
         for scheme in schemes
-        for arch in archs
+        for arch in archs or distinct()
         for with_batch_norm in batch_norm
         if scheme.with_batch_norm or not with_batch_norm
         for include_top in (True, False)
@@ -224,7 +231,7 @@ def closest(
 def _match(shapes, match: Match) -> Match:
     arrays = match.arrays
     kernel_axes = slice(0, 2) if match.scheme.keras_layout else slice(2, 4)
-    kernels = {arrays[f"block{b}_conv{c}", "kernel"]: kernel for b, c, kernel in CONFIGS[match.arch].convolutions}
+    kernels = {arrays[name, "kernel"]: each.kernel for name, each in get_config(match.arch).convolutions.items()}
     wanted = set(arrays.values())
     return dataclasses.replace(
         match,

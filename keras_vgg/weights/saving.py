@@ -60,7 +60,7 @@ def save_model(model: keras.Model, path: str | pathlib.Path, *, classes: Sequenc
         if suffix == ".keras":
             model.save(beside)
             if known or classes:
-                note = kinds.note(known, origin, names.DISTINCT[0], classes)  # the model itself says which net
+                note = kinds.note(known, origin, None, classes)  # the model itself says which net
                 preprocessing.attach_note(beside, note)
         else:
             keras_files.write_weights_h5(beside, model)
@@ -89,7 +89,7 @@ def _torch_array(key, variable: Variable, places: int):
     layer, name = key
     if name != "kernel":
         return variable.shape, variable.read
-    if layer in names.TOP:
+    if names.is_fc(layer):
         return variable.shape[::-1], lambda: layouts.fc_from_keras(variable.read(), places if layer == "fc1" else 1)
     height, width, channels, filters = variable.shape
     return (filters, channels, height, width), lambda: np.ascontiguousarray(layouts.conv_from_keras(variable.read()))

@@ -167,7 +167,7 @@ def _preprocessing(
 
 def _identify(path, content: kinds.Content, arch, batch_norm) -> names.Match:
     shapes = {name: array.shape for name, array in content.arrays.items()}
-    found = names.closest(shapes, (content.arch,) if content.arch else names.DISTINCT, schemes=content.schemes)
+    found = names.closest(shapes, content.archs, schemes=content.schemes)
     if not shapes or found.is_hopeless:
         told = f"its arrays are named {', '.join(list(shapes)[:3])}, …" if shapes else "it has no arrays of floats"
         raise InputError(f"Expected weights of a VGG net. Received: {path}, which holds something else: {told}.")
@@ -184,13 +184,13 @@ def _keras_shapes(path, match: names.Match, content: kinds.Content) -> dict[tupl
     shapes = {}
     for (layer, variable), array in match.arrays.items():
         shape = content.arrays[array].shape
-        axes = (1,) if variable != "kernel" else (4,) if layer not in names.TOP else (2,) if match.scheme.keras_layout else (2, 4)
+        axes = (1,) if variable != "kernel" else (4,) if not names.is_fc(layer) else (2,) if match.scheme.keras_layout else (2, 4)
         if len(shape) not in axes:
             raise InputError(f"{path}: {layer} ({array}) should have {' or '.join(map(str, axes))} axes. Received: shape {shape}.")
-        if 0 in shape or (len(shape) == 4 and layer in names.TOP[1:] and shape[2:] != (1, 1)):
+        if 0 in shape or (len(shape) == 4 and names.is_fc(layer) and layer != "fc1" and shape[2:] != (1, 1)):
             raise InputError(f"{path}: {layer} ({array}) has a shape that it cannot have: {shape}.")
         if not match.scheme.keras_layout and variable == "kernel":
-            shape = (math.prod(shape[1:]), shape[0]) if layer in names.TOP else (*shape[2:], shape[1], shape[0])
+            shape = (math.prod(shape[1:]), shape[0]) if names.is_fc(layer) else (*shape[2:], shape[1], shape[0])
         shapes[layer, variable] = shape
     return shapes
 
@@ -214,7 +214,7 @@ def _spatial(path, match: names.Match, content: kinds.Content, shapes, supposed)
     stored, filters = content.arrays[array].shape, _last_filters(shapes)
     if len(stored) == 4:
         if stored[1] != filters:
-            raise InputError(f"{path}: fc1 ({array}) should take the {filters} channels of block 5. Received: shape {stored}.")
+            raise InputError(f"{path}: fc1 ({array}) should take the {filters} channels before it. Received: shape {stored}.")
         return stored[2:]
     return supposed
 
@@ -225,7 +225,7 @@ def _square(places: int) -> tuple[int, int] | None:
 
 
 def _last_filters(shapes) -> int:
-    return next(shape[-1] for (layer, variable), shape in reversed(shapes.items()) if layer.startswith("block5_conv"))
+    return next(shape[-1] for (layer, variable), shape in reversed(shapes.items()) if "_conv" in layer)
 
 
 def _check_order(path, match: names.Match, content: kinds.Content, places: int) -> None:
@@ -243,6 +243,6 @@ def _variable(key, array: str, stored: StoredArray, content: kinds.Content, kera
         return fc_of_channels(array, stored, places)
     if keras_layout or variable != "kernel":
         return as_it_lies(array, stored)
-    if layer in names.TOP:
+    if names.is_fc(layer):
         return fc_matrix(array, stored, places if layer == "fc1" else 1)
     return convolution(array, stored)

@@ -1,0 +1,88 @@
+"""A net that is no column of Table 1, as one row of `CONFIGS`, is trained, tested, converted, served and described like the six."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_vgg import configs, convert, describe, evaluate, export, extract, fit
+from keras_vgg.configs import Config, Convolution
+from keras_vgg.evaluation.source import open_source
+from keras_vgg.identity import digest_of_net
+from keras_vgg.models import build_vgg
+from keras_vgg.weights.weight_file import open_weights
+
+SMALL = "--width 0.05 --crop 32 --jitter 32 40 --no-jit --batch-size 25 --learning-rate 0.002 --epochs 1 --limit-images 50"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def row():
+    """VGG-M of Chatfield et al. 2014, the paper's [24]: large kernels, strides, two normalisations, three poolings."""
+    blocks = ((Convolution(96, 7, 2, lrn=True),), (Convolution(256, 5, 2, lrn=True),), (Convolution(512),) * 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(configs.CONFIGS, "M", Config("M", blocks))
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(row, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "medium"
+    fit.main(["--arch", "M", *SMALL.split(), "--workdir", str(folder)])
+    return folder
+
+
+def test_counts_follow_from_the_row():
+    model = build_vgg("M", width=0.05, classes=10)
+    facts = configs.layer_facts("M", width=0.05, classes=10)
+    assert model.count_params() == sum(layer.parameters for layer in facts)
+    shapes = {layer.name: layer.shape for layer in facts}
+    for layer in model.layers:
+        if layer.name in shapes:
+            assert layer.output.shape[1:] == shapes[layer.name], layer.name
+    assert configs.CONFIGS["M"].stride == 32
+    assert [layer.receptive_field for layer in facts if layer.name.endswith("_pool")] == [9, 33, 145]
+
+
+def test_what_a_place_sees_is_its_receptive_field():
+    model = build_vgg("M", input_shape=(288, 288, 3), width=0.05, include_top=False, initializer="he")
+    field = max(layer.receptive_field for layer in configs.layer_facts("M") if layer.receptive_field)
+    image = tf.Variable(tf.random.stateless_normal([1, 288, 288, 3], (1, 2)))
+    with tf.GradientTape() as tape:
+        seen = tf.reduce_sum(model(image)[0, 4, 4])
+    rows = np.flatnonzero(np.abs(tape.gradient(seen, image)[0]).sum(axis=(1, 2)))
+    assert field - 32 <= rows[-1] - rows[0] + 1 <= field  # a maximum may lie within its window
+
+
+def test_a_run_is_tested_and_described(run, tmp_path, capsys):
+    arguments = ["--model", str(run), "--dataset", "digits", "--limit-images", "40", "--protocol", "center", "dense"]
+    evaluate.main([*arguments, "--out", str(tmp_path / "tested")])
+    describe.main(["--arch", "M", "--size", "64"])
+    output = capsys.readouterr().out
+    rows = json.loads((tmp_path / "tested" / "table.json").read_text())
+    assert {row["protocol"] for row in rows} == {"center", "dense"}
+    assert "Net M: 8 weight layers" in output
+    assert "block2_lrn" in output
+
+
+@pytest.mark.parametrize("name", ["out.keras", "out.weights.h5", "out.pth", "out.safetensors"])
+def test_every_kind_of_file_holds_it(run, tmp_path, name):
+    convert.main([str(run), str(tmp_path / name)])
+    file = open_weights(tmp_path / name)
+    assert file.arch == "M"
+    assert digest_of_net(open_source(str(tmp_path / name)).load_model()) == digest_of_net(open_source(str(run)).load_model())
+
+
+def test_it_is_served_extracted_and_looked_into(run, tmp_path, capsys):
+    export.main(["--model", str(run), "--out", str(tmp_path / "served")])
+    assert "net M, 10 classes" in capsys.readouterr().out
+    for layer in ("fc2", "block3_pool"):
+        out = tmp_path / f"{layer}.npz"
+        extract.main(["--model", str(run), "--dataset", "digits", "--limit-images", "20", "--layer", layer, "--out", str(out)])
+        assert np.isfinite(np.load(out)["features"]).all()
+
+
+def test_it_begins_from_another_run_of_its_kind(run, tmp_path, capsys):
+    arguments = [*SMALL.split(), "--init-from", str(run), "--freeze", "block1-block2", "--workdir", str(tmp_path / "run")]
+    fit.main(["--arch", "M", *arguments])
+    assert "block3_conv3" in capsys.readouterr().out
