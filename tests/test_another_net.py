@@ -60,7 +60,7 @@ def test_a_run_is_tested_and_described(run, tmp_path, capsys):
     describe.main(["--arch", "M", "--size", "64"])
     output = capsys.readouterr().out
     rows = json.loads((tmp_path / "tested" / "table.json").read_text())
-    assert {row["protocol"] for row in rows} == {"center", "dense"}
+    assert {row["protocol"] for row in rows} == {"center, no flip", "dense, no flip"}
     assert "Net M: 8 weight layers" in output
     assert "block2_lrn" in output
 
