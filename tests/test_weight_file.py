@@ -500,7 +500,7 @@ SPOILT = {
     ),
     "fc1 of 1 x 1": (
         {"classifier.0.weight": lambda a: a[..., None, None]},
-        r"fc1 \(classifier\.0\.weight\) should take the 26 channels of block 5.*\(205, 104, 1, 1\)",
+        r"fc1 \(classifier\.0\.weight\) should take the 26 channels of the last block.*\(205, 104, 1, 1\)",
     ),
     "all of a layer empty": (
         {"classifier.6.weight": lambda a: a[:0], "classifier.6.bias": lambda a: a[:0]},

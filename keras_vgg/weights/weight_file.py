@@ -214,7 +214,9 @@ def _spatial(path, match: names.Match, content: kinds.Content, shapes, supposed)
     stored, filters = content.arrays[array].shape, _last_filters(shapes)
     if len(stored) == 4:
         if stored[1] != filters:
-            raise InputError(f"{path}: fc1 ({array}) should take the {filters} channels before it. Received: shape {stored}.")
+            raise InputError(
+                f"{path}: fc1 ({array}) should take the {filters} channels of the last block. Received: shape {stored}."
+            )
         return stored[2:]
     return supposed
 
