@@ -76,7 +76,7 @@ def parsers_of(command, monkeypatch):
     found = list(caught.value.args)
     for parser in found:  # grows
         choices = [action.choices for action in parser._actions if isinstance(action.choices, dict)]
-        found += [inner for each in choices for inner in each.values()]
+        found += [inner for each in choices for inner in each.values() if isinstance(inner, cli.Parser)]
     return found
 
 

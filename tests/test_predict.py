@@ -253,7 +253,7 @@ def test_heatmap_of_a_class_of_choice(here, run, capsys):
 
 def test_a_position_is_drawn_at_the_centre_of_its_window():
     values = np.arange(12.0).reshape(3, 4)
-    drawn = heatmap._upsampled(values, 96, 128, 32)
+    drawn = heatmap._upsampled(values, 96, 128, 32, 32)
     assert drawn.shape == (96, 128)
     for row, column in np.ndindex(3, 4):
         # Pixel centres lie half a pixel beside those of windows.
@@ -263,7 +263,7 @@ def test_a_position_is_drawn_at_the_centre_of_its_window():
     assert drawn[0, 0] == 0
     assert drawn[-1, -1] == 11
     assert drawn[48, 64] == pytest.approx((values[1, 1] + values[1, 2]) / 2, abs=0.1)
-    np.testing.assert_array_equal(heatmap._upsampled(np.full((1, 2), 0.3), 40, 70, 32), np.full((40, 70), 0.3))
+    np.testing.assert_array_equal(heatmap._upsampled(np.full((1, 2), 0.3), 40, 70, 32, 32), np.full((40, 70), 0.3))
 
 
 def test_what_is_seen_for_a_heatmap(here):

@@ -34,7 +34,11 @@ def draw(path: pathlib.Path, heatmap: Heatmap, label: int, class_name: str, *, t
         axes = figure.subplots()
         axes.imshow(heatmap.image)
         overlay = axes.imshow(
-            _upsampled(values, height, width, heatmap), cmap="inferno", alpha=0.55, vmin=0, vmax=max(values.max(), 1e-3)
+            _upsampled(values, height, width, heatmap.crop, heatmap.stride),
+            cmap="inferno",
+            alpha=0.55,
+            vmin=0,
+            vmax=max(values.max(), 1e-3),
         )
         figure.colorbar(overlay, label=f"posterior of {class_name}", fraction=0.05, pad=0.02)
         rows, columns = values.shape
@@ -42,10 +46,10 @@ def draw(path: pathlib.Path, heatmap: Heatmap, label: int, class_name: str, *, t
         axes.set_axis_off()
 
 
-def _upsampled(values: np.ndarray, height: int, width: int, heatmap: Heatmap) -> np.ndarray:
+def _upsampled(values: np.ndarray, height: int, width: int, crop: int, stride: int) -> np.ndarray:
     """Bilinear between the centres of windows; beyond the outermost, their values."""
     for axis, size in enumerate((height, width)):
-        centres = heatmap.crop / 2 + heatmap.stride * np.arange(values.shape[axis])
+        centres = crop / 2 + stride * np.arange(values.shape[axis])
         values = np.apply_along_axis(
             lambda line, size=size, centres=centres: np.interp(np.arange(size) + 0.5, centres, line), axis, values
         )
