@@ -16,6 +16,7 @@ import keras_vgg
 PACKAGE = pathlib.Path(keras_vgg.__file__).parent
 PLUMBING = {
     *(
+        "__main__",
         "cli",
         "files",
         "huge_pages",

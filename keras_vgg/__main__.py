@@ -1,0 +1,43 @@
+"""All commands under one name: `keras-vgg fit --arch D`, and `python -m keras_vgg fit`, are `python -m keras_vgg.fit --arch D`."""
+
+import difflib
+import runpy
+import sys
+
+import keras_vgg
+
+COMMANDS = {
+    "fit": "trains a net",
+    "evaluate": "tests nets as in Sec. 3.2",
+    "predict": "says what images show",
+    "extract": "writes descriptors of images (Appendix B)",
+    "transfer_eval": "tests nets on other data sets (Table 11)",
+    "style": "paints one image in the style of another",
+    "export": "writes a net for TensorFlow Serving and other engines",
+    "client": "asks a served model what images show",
+    "convert": "converts weights between kinds of files",
+    "describe": "prints nets and their public weights",
+}
+
+
+def main() -> None:
+    """Runs the command that the first argument names on the others, and ends the process as the command does."""
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help"):
+        lines = [f"  {command:<15}{what}" for command, what in COMMANDS.items()]
+        print("\n".join(["usage: keras-vgg COMMAND …", "", *lines, "", "keras-vgg COMMAND --help shows the flags of a command."]))
+    elif name == "--version":
+        print(f"keras_vgg {keras_vgg.__version__}")
+    elif name.replace("-", "_") in COMMANDS:
+        module = f"keras_vgg.{name.replace('-', '_')}"
+        sys.argv[1:] = arguments
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    else:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        told = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(COMMANDS)}."
+        print(f"There is no command {name!r}; {told}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
