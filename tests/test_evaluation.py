@@ -764,6 +764,28 @@ def test_rows_of_other_evaluations_into_the_folder_stay(tmp_path):
     assert list(write_rows(tmp_path, of_e | {"Q": "512"}, of_e | {"data": "other"}))[3:] == ["04-E.npz", "05-E.npz"]
 
 
+def test_a_row_that_came_into_no_table_has_its_file_again(tmp_path):
+    digests = {"nets sha256": "ab", "images sha256": "cd"}
+    result, other = some_posteriors(**digests), some_posteriors(**digests | {"nets sha256": "ef"})
+    for _ in range(2):  # the second time with the file of the first, as where the disk was full at the table
+        assert report.file_names(tmp_path, [table_line(result)], ["D"]) == ["01-D.npz"]
+        result.save(tmp_path / "01-D.npz")
+    assert report.file_names(tmp_path, [table_line(other)], ["D"]) == ["02-D.npz"]
+    (tmp_path / "01-D.npz").write_bytes(b"damaged")
+    assert report.file_names(tmp_path, [table_line(result)], ["D"]) == ["02-D.npz"]
+
+
+def test_a_pass_that_was_begun_without_its_list_of_images_gets_it(tmp_path):
+    fingerprints, wanted = np.arange(5), ["net", "protocol"]
+    for damage in (pathlib.Path.unlink, lambda path: path.write_bytes(b"damaged")):
+        store = PassStore(tmp_path, wanted, fingerprints, 3, {})
+        (images,) = tmp_path.glob("*.images.npy")
+        damage(images)
+        store = PassStore(tmp_path, wanted, fingerprints, 3, {})
+        np.testing.assert_array_equal(np.load(images), fingerprints)
+        assert store.pending.all()
+
+
 def test_two_nets_of_one_name_have_two_rows(tmp_path):
     for _ in range(2):
         assert list(write_rows(tmp_path, {"net": "D"}, {"net": "D"})) == ["01-D.npz", "02-D.npz"]

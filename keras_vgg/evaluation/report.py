@@ -12,7 +12,7 @@ import pandas as pd
 from keras_vgg import files, picture
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.metrics import confusion, most_confused
-from keras_vgg.evaluation.results import Posteriors, digests_of
+from keras_vgg.evaluation.results import Posteriors, digests_of, read_facts
 from keras_vgg.identity import short
 from keras_vgg.progress import speed
 
@@ -68,9 +68,10 @@ def file_names(folder: pathlib.Path, lines: Sequence[dict], slugs: Sequence[str]
         slugs: what is tested in each, for names of files.
     """
     there = read_tables(folder)
+    taken = sorted({path.name for path in folder.glob("[0-9]*-*.npz")} - {line["posteriors"] for line in there})
+    there += [_line_of(folder / name) for name in taken]  # of a table that could not be written, or was removed
     known = {key: line["posteriors"] for key, line in zip(_keys(there), there, strict=True)}
-    taken = [*known.values(), *(path.name for path in folder.glob("[0-9]*-*.npz"))]  # of a table that was removed, too
-    number = max((int(found[0]) for found in map(re.compile(r"\d+(?=-)").match, taken) if found), default=0)
+    number = max((int(found[0]) for found in map(re.compile(r"\d+(?=-)").match, known.values()) if found), default=0)
     names = []
     for key, slug in zip(_keys(lines), slugs, strict=True):
         if key not in known:
@@ -78,6 +79,16 @@ def file_names(folder: pathlib.Path, lines: Sequence[dict], slugs: Sequence[str]
             known[key] = f"{number:02}-{slug}.npz"
         names.append(known[key])
     return names
+
+
+def _line_of(path: pathlib.Path) -> dict:
+    """Returns what tells the row of a file of posteriors from others, as lines of the table have it."""
+    try:
+        facts = read_facts(path)
+    except InputError:  # another's file, or a damaged one, whose number is taken all the same
+        facts = {}
+    names = {*_IDENTITY, *_IDENTITY_BEFORE}
+    return {name: facts.get(name, "") for name in names} | {"posteriors": path.name}
 
 
 def _keys(lines: Sequence[dict]) -> Iterator[tuple]:

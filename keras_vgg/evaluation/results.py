@@ -1,5 +1,6 @@
 """Posteriors of a row and what comes of them: the mean over passes and nets, its file, its line in the table."""
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -62,15 +63,30 @@ class Posteriors:
         Raises:
             InputError: for another file, or a damaged one.
         """
-        try:
-            with np.load(paths.path_of(path), allow_pickle=False) as stored:
-                facts = {name.removeprefix("fact_"): stored[name].item() for name in stored if name.startswith("fact_")}
-                classes, fingerprints = tuple(map(str, stored["classes"])), stored.get("fingerprints")
-                return cls(stored["posteriors"], stored["labels"], stored["images"], classes, facts, fingerprints)
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise InputError(f"Expected posteriors that keras_vgg.evaluate wrote (.npz). Received: {path} ({error}).") from error
-        except Exception as error:
-            raise InputError(f"Expected posteriors (.npz). Received: {path}, which is damaged ({error}).") from error
+        with _opened(path) as stored:
+            classes, fingerprints = tuple(map(str, stored["classes"])), stored.get("fingerprints")
+            return cls(stored["posteriors"], stored["labels"], stored["images"], classes, _facts(stored), fingerprints)
+
+
+def read_facts(path: str | pathlib.Path) -> dict:
+    """Returns the facts alone of posteriors in a file; raises as `Posteriors.read`."""
+    with _opened(path) as stored:
+        return _facts(stored)
+
+
+@contextlib.contextmanager
+def _opened(path):
+    try:
+        with np.load(paths.path_of(path), allow_pickle=False) as stored:
+            yield stored
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"Expected posteriors that keras_vgg.evaluate wrote (.npz). Received: {path} ({error}).") from error
+    except Exception as error:
+        raise InputError(f"Expected posteriors (.npz). Received: {path}, which is damaged ({error}).") from error
+
+
+def _facts(stored) -> dict:
+    return {name.removeprefix("fact_"): stored[name].item() for name in stored if name.startswith("fact_")}
 
 
 def mean_over(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -47,14 +47,16 @@ class RowStore:
         kind = _digest(json.dumps([digest_of_code(), *depends_on]).encode())
         self.key = f"{kind}-{_digest(fingerprints.tobytes())}"
         files.make_folder(folder)
+        if not np.array_equal(
+            _load(folder / f"{self.key}{_IMAGES}"), fingerprints
+        ):  # also where an earlier start did not get so far
+            _save(folder / f"{self.key}{_IMAGES}", fingerprints)
         paths, count = self._paths(folder, self.key), len(fingerprints)
         if is_new := not _is_whole(paths, count, width):
             values = [((count, width), np.float32, np.nan), ((count,), np.uint8, PENDING), ((1,), np.float64, 0)]
             for path, value in zip(paths, values, strict=True):
                 with files.replacing(path) as beside:
                     _write_full(beside, *value)
-            with files.replacing(folder / f"{self.key}{_IMAGES}") as beside, open(beside, "wb") as file:
-                np.save(file, fingerprints)
         told = facts | {"code sha256": digest_of_code()}
         files.write_text(folder / f"{self.key}.json", json.dumps(told, indent=2) + "\n")
         self._map(paths)
@@ -190,6 +192,12 @@ def _load(path: pathlib.Path) -> np.ndarray | None:
         return np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):
         return None
+
+
+def _save(path: pathlib.Path, array: np.ndarray) -> None:
+    with files.replacing(path) as beside, open(beside, "wb") as file:
+        write_header(file, array.shape, array.dtype)
+        file.write(array.data)  # NumPy's own writing into files does not say why the system refuses
 
 
 def _write_full(path: pathlib.Path, shape: tuple[int, ...], type_, value) -> None:
