@@ -1,5 +1,6 @@
 """Every file that a run and an evaluation leave, damaged as by a power failure: made again, or named in one line."""
 
+import dataclasses
 import json
 import shutil
 
@@ -263,13 +264,19 @@ def test_a_table_is_a_list_of_lines(tmp_path, content):
             read(tmp_path)
 
 
-def test_posteriors_of_a_table_that_was_removed_are_not_written_over(finished, tested, tmp_path):
+def test_posteriors_of_a_table_that_was_removed_are_written_over_by_their_like_alone(finished, tested, tmp_path):
     folder = shutil.copytree(tested, tmp_path / "out")
-    (before,) = folder.glob("*.npz")
+    (path,) = folder.glob("*.npz")
     (folder / "table.json").unlink()
-    content = before.read_bytes()
+    before = Posteriors.read(path)
     test_into(folder, finished)
-    assert before.read_bytes() == content
+    assert [each.name for each in folder.glob("*.npz")] == [path.name]
+    np.testing.assert_array_equal(Posteriors.read(path).values, before.values)
+    (folder / "table.json").unlink()
+    dataclasses.replace(before, facts=before.facts | {"nets sha256": "another's"}).save(path)
+    content = path.read_bytes()
+    test_into(folder, finished)
+    assert path.read_bytes() == content
     assert len(list(folder.glob("*.npz"))) == 2
 
 
