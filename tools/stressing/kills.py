@@ -49,7 +49,7 @@ def _chain(command: Command, work: pathlib.Path, wanted: dict, seconds: float, g
         kills += 1
     else:
         ended = zygote.run(command.main, command.argv, work, timeout=300)
-    if ended.code:
+    if ended.code != 0:  # `None` after a hang
         return f"fault: ended with {ended.code}", ended.errors[-300:], kills
     if command.name == "export":  # each start that comes to its end makes a version, a killed one perhaps the one before
         wanted = {**wanted, **{name: digest for name, digest in outcome.of(work).items() if not name.startswith("served/1/")}}

@@ -121,7 +121,7 @@ def _trial(command: Command, work: pathlib.Path, usual: Undisturbed, number: int
     if lost := [path for path in before if found.get(path) not in (before[path], wanted[path])]:
         return "fault: lost", f"{lost} {told}"
     again = zygote.run(command.main, command.argv, work, timeout=longest)
-    if again.code:
+    if again.code != 0:  # `None` after a hang
         return "fault: cannot be run again", again.errors[-300:]
     if (after := outcome.of(work)) != wanted or outcome.left_beside(work):
         return "fault: run again, it ends otherwise", _difference(after, wanted)
