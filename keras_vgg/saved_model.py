@@ -6,6 +6,7 @@ A folder holds numbered versions; a server that watches it takes up each new one
 
 import contextlib
 import dataclasses
+import errno
 import itertools
 import json
 import os
@@ -24,6 +25,9 @@ from keras_vgg.serving.signatures import Served
 from keras_vgg.serving.warm_up import example_inputs, write_requests
 
 CARD, LABELS = "model_card.json", "labels.txt"
+_OF_FILE_SYSTEMS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS)
+"""Why a file system refuses; TensorFlow makes an error of its own of each, which ends in these words."""
+
 _GRAPH_BYTES = 2**23  # the signatures' graphs and the card, roughly
 
 
@@ -163,8 +167,11 @@ def _write(served: Served, signatures: dict, plan: Plan, folder: pathlib.Path, c
         try:
             tf.saved_model.save(served, str(beside), signatures=signatures)
             write_requests(beside, inputs)
-        except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:  # a full disk, for TensorFlow
-            raise InputError(f"Could not write {folder}: {error.message.partition(chr(10))[0]}.") from error
+        except tf.errors.OpError as error:
+            if reason := next((told for told in map(os.strerror, _OF_FILE_SYSTEMS) if told in error.message), None):
+                remedy = "make room or mend the folder's rights and run the same command again"
+                raise InputError(f"Could not write {folder}: {reason}; {remedy}.") from error
+            raise
         (beside / CARD).write_text(json.dumps(plan.card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         pairs = itertools.chain(with_own_layers(plan.network), _outputs(beside, signatures, inputs))
         difference = largest_difference(pairs) if check else None

@@ -330,6 +330,19 @@ def test_a_version_appears_whole_or_not_at_all(run, tmp_path, monkeypatch):
     assert list(root.iterdir()) == []
 
 
+@pytest.mark.parametrize("error", [tf.errors.ResourceExhaustedError, tf.errors.UnknownError])
+def test_a_refusal_that_tensorflow_meets_is_one_line(run, tmp_path, monkeypatch, error):
+    reason = "No space left on device" if error is tf.errors.ResourceExhaustedError else "Input/output error"
+
+    def refused(*args, **options):
+        raise error(None, None, f"{{{{function_node __wrapped__SaveV2}}}} a/variables.index; {reason} [Op:SaveV2]")
+
+    monkeypatch.setattr(tf.saved_model, "save", refused)
+    with pytest.raises(InputError, match=rf"^Could not write .*/out/1: {reason}; make room or mend .* again\.$"):
+        export_saved_model(run, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*"))
+
+
 def test_a_full_disk_is_told_before_anything_is_written(run, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "free_bytes", lambda path: 1000)
     with pytest.raises(InputError, match=r"must have \d+ MB free"):
