@@ -1,7 +1,7 @@
 """Table 1 of the paper as data, and what follows from it by arithmetic alone. Imports no TensorFlow.
 
-A net is a row of `CONFIGS`: the builder, the counts, the matching of weight files, the names of layers and the choices of every
-command follow from it, so that another net is another row.
+A net is a row of `CONFIGS`: the builder, the counts, the matching of weight files, the names of layers and the choices of `--arch`
+follow from it, so that another net is another row.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ class Config:
     Attributes:
         arch: its name, for the paper's nets a column's letter in Table 1.
         blocks: for each block its convolutions.
-        fc_units: sizes of `fc1`, `fc2`, …, each followed by ReLU.
+        fc_units: sizes of `fc1`, `fc2`, …, at least one, each followed by ReLU.
     """
 
     arch: str
@@ -88,10 +88,10 @@ class Config:
             for conv, convolution in enumerate(convolutions, start=1):
                 yield block, conv, convolution
 
-    def looks_like(self, other: "Config") -> bool:
-        """Whether weights of the two cannot be told apart, whatever their width: by the names of layers and kernels."""
-        kernels = [{name: each.kernel for name, each in config.convolutions.items()} for config in (self, other)]
-        return kernels[0] == kernels[1] and self.top == other.top
+    @property
+    def told_by(self) -> tuple:
+        """What weights tell of the net, whatever their width: the names of their layers, and kernel sizes."""
+        return tuple((name, each.kernel) for name, each in self.convolutions.items()), self.top
 
 
 def _table_1(*kernels: tuple[int, ...], lrn: bool = False) -> tuple[tuple[Convolution, ...], ...]:
@@ -119,17 +119,18 @@ STRIDE = CONFIGS["A"].stride
 
 
 def with_lrn(layers: Collection[str]) -> tuple[str, ...] | None:
-    """Returns the nets that have these layers of normalisation, which weigh nothing; `None`, for any net, if there are none."""
-    return tuple(arch for arch, config in CONFIGS.items() if config.lrn_layers == tuple(layers)) or None if layers else None
+    """Returns the nets that have these layers of normalisation, which weigh nothing; `None`, for any net, if none."""
+    if not layers:
+        return None
+    return tuple(arch for arch, config in CONFIGS.items() if config.lrn_layers == tuple(layers)) or None
 
 
 def distinct() -> tuple[str, ...]:
     """Returns the nets that can be told by their weights; of those that look alike the first: A-LRN's look like A's."""
-    kept: list[Config] = []
-    for config in CONFIGS.values():
-        if not any(config.looks_like(other) for other in kept):
-            kept.append(config)
-    return tuple(config.arch for config in kept)
+    first: dict[tuple, str] = {}
+    for arch, config in CONFIGS.items():
+        first.setdefault(config.told_by, arch)
+    return tuple(first.values())
 
 
 def get_config(arch: str) -> Config:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_vgg import configs, convert, describe, evaluate, export, extract, fit
 from keras_vgg.configs import Config, Convolution
 from keras_vgg.evaluation.source import open_source
+from keras_vgg.features import layer_names, perceptual_model
 from keras_vgg.identity import digest_of_net
 from keras_vgg.models import build_vgg
 from keras_vgg.weights.weight_file import open_weights
@@ -86,3 +87,18 @@ def test_it_begins_from_another_run_of_its_kind(run, tmp_path, capsys):
     arguments = [*SMALL.split(), "--init-from", str(run), "--freeze", "block1-block2", "--workdir", str(tmp_path / "run")]
     fit.main(["--arch", "M", *arguments])
     assert "block3_conv3" in capsys.readouterr().out
+
+
+def test_normalisations_have_names_of_their_own(run):
+    names = [step.name for step in layer_names.steps("M") if step.kind == "lrn"]
+    assert names == ["lrn1", "lrn2"]
+    found = perceptual_model("M", ["lrn2", "block3_pool"], weights=run / "best.keras")(np.zeros((1, 64, 64, 3), np.float32))
+    assert [tuple(each.shape[1:3]) for each in found.values()] == [(4, 4), (2, 2)]
+
+
+def test_two_normalisations_of_a_block_are_told_apart(monkeypatch):
+    monkeypatch.setitem(configs.CONFIGS, "N", Config("N", ((Convolution(8, lrn=True), Convolution(8, lrn=True)),)))
+    assert [(step.name, step.layer) for step in layer_names.steps("N") if step.kind == "lrn"] == [
+        ("lrn1", "block1_lrn"),
+        ("lrn1_2", "block1_lrn2"),
+    ]

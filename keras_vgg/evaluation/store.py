@@ -47,10 +47,9 @@ class RowStore:
         kind = _digest(json.dumps([digest_of_code(), *depends_on]).encode())
         self.key = f"{kind}-{_digest(fingerprints.tobytes())}"
         files.make_folder(folder)
-        if not np.array_equal(
-            _load(folder / f"{self.key}{_IMAGES}"), fingerprints
-        ):  # also where an earlier start did not get so far
-            _save(folder / f"{self.key}{_IMAGES}", fingerprints)
+        images = folder / f"{self.key}{_IMAGES}"
+        if not np.array_equal(_load(images), fingerprints):  # also where an earlier start did not get so far
+            _save(images, fingerprints)
         paths, count = self._paths(folder, self.key), len(fingerprints)
         if is_new := not _is_whole(paths, count, width):
             values = [((count, width), np.float32, np.nan), ((count,), np.uint8, PENDING), ((1,), np.float64, 0)]

@@ -44,8 +44,7 @@ def steps(arch: str, *, batch_norm: bool = False) -> Iterator[Step]:
                 yield Step(f"bn{place}", "bn", f"block{block}_bn{conv}", block)
             yield Step(f"relu{place}", "relu", f"block{block}_relu{conv}" if batch_norm else convolution, block)
             if each.lrn:
-                layer = lrn_name(block, conv)
-                yield Step(layer.replace("block", "lrn").replace("_lrn", ""), "lrn", layer, block)
+                yield Step(f"lrn{block}" if conv == 1 else f"lrn{place}", "lrn", lrn_name(block, conv), block)
         yield Step(f"pool{block}", "pool", f"block{block}_pool", block)
 
 

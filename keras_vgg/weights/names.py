@@ -217,10 +217,11 @@ def closest(
 
     `None` stands for all nets that can be told by their weights.
     """
+    archs = archs or distinct()
     candidates = (
         _match(shapes, Match(scheme, arch, with_batch_norm, include_top))
         for scheme in schemes
-        for arch in archs or distinct()
+        for arch in archs
         for with_batch_norm in batch_norm
         if scheme.with_batch_norm or not with_batch_norm
         for include_top in (True, False)
