@@ -93,7 +93,7 @@ def test_normalisations_have_names_of_their_own(run):
     names = [step.name for step in layer_names.steps("M") if step.kind == "lrn"]
     assert names == ["lrn1", "lrn2"]
     found = perceptual_model("M", ["lrn2", "block3_pool"], weights=run / "best.keras")(np.zeros((1, 64, 64, 3), np.float32))
-    assert [tuple(each.shape[1:3]) for each in found.values()] == [(4, 4), (2, 2)]
+    assert [tuple(each.shape[1:3]) for each in found.values()] == [(8, 8), (2, 2)]  # normalised before the second pooling
 
 
 def test_two_normalisations_of_a_block_are_told_apart(monkeypatch):
