@@ -11,8 +11,8 @@ import json
 import pathlib
 import sys
 
-from keras_vgg import cli, files
-from keras_vgg.image_files import find_images, printable
+from keras_vgg.support import cli, entry, files
+from keras_vgg.support.image_files import find_images, printable
 
 _BAR = 30
 _LONGEST_TIMEOUT = 1_000_000  # sockets take no more than some hundred years
@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int | None:
 def _open(arguments):
     """Gives a session with a model that was seen to be there, its version, and the file for features or `None`."""
     if not arguments.url.startswith(("http://", "https://")):
-        cli.import_tensorflow()  # without its noise
+        entry.import_tensorflow()  # without its noise
     from keras_vgg.remote.connection import connect, look
     from keras_vgg.remote.features_file import FeaturesFile
     from keras_vgg.remote.protocol import Model
@@ -140,4 +140,4 @@ def _print(answer, version, arguments) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

@@ -4,7 +4,8 @@ Reads .keras, .weights.h5, legacy .h5, .pth, .safetensors, .caffemodel and run f
 .weights.h5, legacy .h5, .pth and .safetensors, told by the name.
 """
 
-from keras_vgg import cli, configs
+from keras_vgg import configs
+from keras_vgg.support import cli, entry
 
 
 def main(argv: list[str]) -> None:
@@ -25,7 +26,7 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--preprocessing", choices=cli.PREPROCESSINGS, help="what IN wants of an image, where it does not say so")
     arguments = parser.parse_args(argv)
-    cli.import_tensorflow()
+    entry.import_tensorflow()
     from keras_vgg.weights.conversion import convert
 
     print(
@@ -40,4 +41,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

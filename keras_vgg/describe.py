@@ -4,7 +4,8 @@ import math
 
 import pandas as pd
 
-from keras_vgg import cli, configs
+from keras_vgg import configs
+from keras_vgg.support import cli, entry
 from keras_vgg.weights import catalogue
 
 
@@ -90,4 +91,4 @@ def _public_weights(arch: str | None) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

@@ -7,8 +7,8 @@ one stopped. `--recipe recipes/table5.toml` is a whole table of the paper; `--po
 import pathlib
 import sys
 
-from keras_vgg import cli, files
 from keras_vgg.errors import InputError
+from keras_vgg.support import cli, entry, files, naming
 
 _OF_FUSING = ("posteriors", "out")  # flags that go with posteriors in files
 
@@ -20,27 +20,27 @@ def main(argv: list[str]) -> None:
         _fuse(arguments)
         return
     rows, models, dataset = _wanted(arguments)
-    cli.import_tensorflow()
+    entry.import_tensorflow()
     from keras_vgg.data.datasets import open_dataset
-    from keras_vgg.evaluation import session
-    from keras_vgg.evaluation.source import open_source
+    from keras_vgg.evaluation import run
+    from keras_vgg.inference.net_files import open_net_file
 
-    sources = {name: open_source(path, name=name, preprocessing=arguments.preprocessing) for name, path in models.items()}
-    devices = session.devices_for(arguments.replicas)
+    sources = {name: open_net_file(path, name=name, preprocessing=arguments.preprocessing) for name, path in models.items()}
+    devices = run.devices_for(arguments.replicas)
     name = pathlib.Path(arguments.recipe).stem if arguments.recipe else "-".join(models)
-    folder = pathlib.Path(arguments.out or f"evaluations/{cli.slug(f'{name}-{cli.dataset_slug(dataset)}')}")
+    folder = pathlib.Path(arguments.out or f"evaluations/{naming.slug(f'{name}-{naming.dataset_slug(dataset)}')}")
     _check(folder)
     print(f"folder: {folder}", flush=True)
     for name, source in sources.items():
         print(f"{name}: {source.preprocessing_text}", flush=True)
-    settings = session.Settings(arguments.average, arguments.pooling, arguments.batch, devices)
+    settings = run.EvaluationSettings(arguments.average, arguments.pooling, arguments.batch, devices)
     opened = open_dataset(dataset, limit_images=arguments.limit_images)
-    _report(folder, session.evaluate(opened, sources, rows, folder, settings, stream=sys.stdout))
+    _report(folder, run.evaluate(opened, sources, rows, folder, settings, stream=sys.stdout))
 
 
 def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m keras_vgg.evaluate", description=__doc__.split("\n")[0])
-    from keras_vgg.evaluation.views import PROTOCOLS
+    from keras_vgg.inference.views import PROTOCOLS
 
     parser.add_argument(
         "--model", type=cli.path, action="append", default=[], metavar="[NAME=]PATH",
@@ -89,13 +89,13 @@ def _check(folder: pathlib.Path) -> None:
 
 
 def _wanted(arguments):
-    from keras_vgg.evaluation.recipe import Row, read_recipe
+    from keras_vgg.evaluation.recipe import Row, read_evaluation
 
-    given = [cli.name_and_path(model) for model in arguments.model]
+    given = [naming.name_and_path(model) for model in arguments.model]
     if arguments.recipe:
         if arguments.protocol or arguments.scales or arguments.flip is not None:
             raise InputError("`--protocol`, `--scales` and `--flip` are what a recipe says; they go without --recipe.")
-        recipe = read_recipe(arguments.recipe)
+        recipe = read_evaluation(arguments.recipe)
         models = dict(recipe.models)
         for name, path in given:
             if name not in models:
@@ -107,7 +107,7 @@ def _wanted(arguments):
     else:
         if not given:
             raise InputError("Give --model RUN_OR_FILE (or --recipe, or --posteriors).")
-        models = cli.named_models(arguments.model)
+        models = naming.named_models(arguments.model)
         scales = tuple(arguments.scales) if arguments.scales else None
         groups = [(name,) for name in models] + ([tuple(models)] if len(models) > 1 else [])
         protocols = arguments.protocol or ["dense"]
@@ -126,7 +126,7 @@ def _report(folder: pathlib.Path, found) -> None:
 
     files.make_folder(folder)
     lines = [table_line(result) for result in found]
-    slugs = [cli.slug("-".join(filter(None, (line[key] for key in ("net", "protocol", "Q", "settings"))))) for line in lines]
+    slugs = [naming.slug("-".join(filter(None, (line[key] for key in ("net", "protocol", "Q", "settings"))))) for line in lines]
     names = report.file_names(folder, lines, slugs)
     for result, line, name in zip(found, lines, names, strict=True):
         result.save(folder / name)
@@ -137,4 +137,4 @@ def _report(folder: pathlib.Path, found) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

@@ -6,7 +6,7 @@ file for pixels instead.
 
 import pathlib
 
-from keras_vgg import cli
+from keras_vgg.support import cli, entry
 
 _OF_SAVED_MODELS = ("version", "scales", "top_k", "features", "check")  # flags that say nothing of a file for pixels
 
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
     if format_ != "saved_model" and (of_saved_models := [name for name in _OF_SAVED_MODELS if name in given]):
         flag = of_saved_models[0].replace("_", "-")
         parser.error(f"argument --{flag}: goes with SavedModels alone (received --format {format_})")
-    cli.import_tensorflow()
+    entry.import_tensorflow()
     if format_ == "saved_model":
         from keras_vgg.saved_model import export_saved_model
 
@@ -73,4 +73,4 @@ def _told(card: dict) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

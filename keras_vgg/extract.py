@@ -7,9 +7,9 @@ nets and scales; that folder may be removed.
 import pathlib
 import sys
 
-from keras_vgg import cli, files
 from keras_vgg.errors import InputError
-from keras_vgg.image_files import find_images
+from keras_vgg.support import cli, entry, files
+from keras_vgg.support.image_files import find_images
 
 
 def main(argv: list[str]) -> None:
@@ -21,11 +21,11 @@ def main(argv: list[str]) -> None:
         raise InputError("`--split` and `--limit-images` are of a data set; they go without --images.")
     if arguments.batch < 1:
         raise InputError(f"`--batch` must be at least 1. Received: {arguments.batch}.")
-    cli.import_tensorflow()
+    entry.import_tensorflow()
     from keras_vgg.data.datasets import open_dataset
-    from keras_vgg.evaluation.session import devices_for
-    from keras_vgg.features import descriptor_file, extraction, inputs
-    from keras_vgg.features.descriptors import DescriptorProtocol
+    from keras_vgg.descriptors import descriptor_file, extraction, inputs
+    from keras_vgg.descriptors.descriptor import DescriptorProtocol
+    from keras_vgg.evaluation.run import devices_for
     from keras_vgg.identity import digest_of_images
 
     out = pathlib.Path(arguments.out)
@@ -86,4 +86,4 @@ def _parser() -> cli.Parser:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

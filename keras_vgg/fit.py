@@ -7,12 +7,13 @@ stopped run left off.
 import pathlib
 import signal
 
-from keras_vgg import cli, recipe
+from keras_vgg import recipe
 from keras_vgg.errors import InputError
-from keras_vgg.huge_pages import restart_with_huge_pages
+from keras_vgg.support import cli, entry
+from keras_vgg.support.huge_pages import restart_with_huge_pages
 from keras_vgg.training.freezing import frozen_layers
 from keras_vgg.training.run_folder import choose_folder
-from keras_vgg.training.surroundings import many_workers
+from keras_vgg.training.workers import many_workers
 
 
 def main(argv: list[str]) -> int | None:
@@ -22,9 +23,9 @@ def main(argv: list[str]) -> int | None:
     parser.add_argument(
         "--workdir", type=cli.path, metavar="FOLDER", help="run folder (default: runs/<recipe>-<time>, or the unfinished one)"
     )
-    cli.add_recipe_flags(parser)
+    cli.add_field_flags(parser, recipe.Recipe)
     arguments = parser.parse_args(argv)
-    flags = cli.recipe_flags(arguments)
+    flags = cli.field_values(arguments, recipe.Recipe)
     from_file = recipe.read_recipe(arguments.recipe) if arguments.recipe else {}
     recipe.check_scales(from_file, f"Recipe {arguments.recipe}")
     recipe.check_scales(flags, "The command line")
@@ -44,11 +45,11 @@ def main(argv: list[str]) -> int | None:
 
 
 def _train(wanted: recipe.Recipe, folder) -> int | None:
-    cli.import_tensorflow()  # only once everything that can be checked without it is
-    from keras_vgg.training import session, trainer
+    entry.import_tensorflow()  # only once everything that can be checked without it is
+    from keras_vgg.training import run, trainer
 
     try:
-        session.train(wanted, folder)
+        run.train(wanted, folder)
     except trainer.Stopped as stopped:
         by = stopped.signal.name if stopped.signal else "another worker"
         print(f"\nstopped by {by}; saved in {folder.path}. The same command goes on from here.")
@@ -60,4 +61,4 @@ def _train(wanted: recipe.Recipe, folder) -> int | None:
 
 if __name__ == "__main__":
     restart_with_huge_pages()
-    cli.run(main)
+    entry.run(main)

@@ -14,7 +14,7 @@ from keras_vgg import layers, preprocessing
 from keras_vgg.errors import InputError
 
 KEEP = "keep"
-POOLINGS = {"floor": "valid", "ceil": "same"}
+ROUNDINGS = {"floor": "valid", "ceil": "same"}
 """What becomes of the last row or column of an odd size: Keras drops it, Caffe pools it alone."""
 
 
@@ -52,7 +52,7 @@ def to_fully_convolutional(
         >>> dense(np.zeros((1, 384, 512, 3), np.float32)).shape
         TensorShape([1, 6, 10, 1000])
     """
-    if pooling not in POOLINGS:
+    if pooling not in ROUNDINGS:
         raise InputError(f"`pooling` must be 'floor' or 'ceil'. Received: pooling={pooling!r}.")
     if len(model.outputs) > 1:
         raise InputError(f"Expected a net with one output. Received: {model.name!r} with {len(model.outputs)}.")
@@ -68,7 +68,7 @@ def to_fully_convolutional(
             field = _sides(layer.input.shape[1:])
             continue
         is_classifier = layer is dense[-1]
-        new = _rewritten(layer, field, activation if is_classifier else KEEP, POOLINGS[pooling], share_weights)
+        new = _rewritten(layer, field, activation if is_classifier else KEEP, ROUNDINGS[pooling], share_weights)
         if softmax := is_classifier and _is_softmax_along_rows(new):
             new.activation = keras.activations.linear
         outputs = new(outputs)

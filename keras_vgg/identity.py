@@ -6,7 +6,8 @@ lists, pictures, answers, model cards. Names and paths beside them are for peopl
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,6 +17,9 @@ from keras_vgg.errors import InputError
 
 SHORT = 8
 """How many digits of a digest are shown to people."""
+
+DIGESTS = ("nets sha256", "images sha256", "code sha256")
+"""What tells results apart, among the facts of a table's row; of several nets between ` + `."""
 
 _NOT_COMPUTED = {"name", "trainable", "dtype", "data_format"}
 _FOR_TRAINING = ("initializer", "regularizer", "constraint", "momentum", "lora", "quantization")
@@ -73,6 +77,11 @@ def digest_of_image(encoded: bytes) -> str:
 def short(digests: str) -> str:
     """Returns the first digits of a digest, or of several between ` + `, for people."""
     return " + ".join(digest[:SHORT] for digest in digests.split(" + "))
+
+
+def digests_of(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Returns what facts tell of which weights, images and code they are, for tables, lists and pictures; "" where they do not."""
+    return {name: facts.get(name, "") for name in DIGESTS}
 
 
 def _computed(layer: keras.layers.Layer) -> dict:

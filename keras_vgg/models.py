@@ -21,7 +21,7 @@ INITIALIZERS = {
 }
 """Initialisations of the kernels (Sec. 3.1); biases start at zero."""
 
-POOLINGS = {None: None, "avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+GLOBAL_POOLINGS = {None: None, "avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 
 
 def build_vgg(
@@ -103,7 +103,7 @@ def apply_vgg(
 
     outputs = _convolutions(inputs, config, width, batch_norm, new_initializer)
     if not include_top:
-        return POOLINGS[pooling](name=f"{pooling}_pool")(outputs) if pooling else outputs
+        return GLOBAL_POOLINGS[pooling](name=f"{pooling}_pool")(outputs) if pooling else outputs
     outputs = keras.layers.Flatten(name="flatten")(outputs)
     for fc, full in config.fully_connected.items():
         units = configs.scaled_width(full, width)
@@ -169,7 +169,7 @@ def _check_options(classes, include_top, dropout, width, initializer, pooling):
         raise InputError(f"`width` must be positive. Received: width={width}.")
     if isinstance(initializer, str) and initializer not in INITIALIZERS:
         raise InputError(f"`initializer` must be one of {', '.join(INITIALIZERS)}. Received: initializer={initializer!r}.")
-    if pooling not in POOLINGS:
+    if pooling not in GLOBAL_POOLINGS:
         raise InputError(f"`pooling` must be None, 'avg' or 'max'. Received: pooling={pooling!r}.")
     if pooling and include_top:
         raise InputError("`pooling` goes with `include_top=False`: with the top, fc1 takes the whole feature map.")

@@ -8,9 +8,9 @@ import json
 import pathlib
 import sys
 
-from keras_vgg import cli, files
 from keras_vgg.errors import InputError
-from keras_vgg.image_files import find_images, printable
+from keras_vgg.support import cli, entry, files
+from keras_vgg.support.image_files import find_images, printable
 
 _BAR = 30
 _HEATMAP_WINDOWS = 16 / 7  # smallest side of the image in windows of the net: 512 pixels for 224
@@ -41,14 +41,14 @@ def main(argv: list[str]) -> int | None:
         raise InputError(f"`--heatmap` takes one image. Received: {len(paths)}.")
     if arguments.heatmap:
         files.check_file(pathlib.Path(arguments.heatmap))
-    cli.import_tensorflow()
+    entry.import_tensorflow()
     from keras_vgg.evaluation import prediction
-    from keras_vgg.evaluation.code import digest_of_code
-    from keras_vgg.evaluation.source import open_source
-    from keras_vgg.evaluation.views import passes
     from keras_vgg.identity import digest_of_net, short
+    from keras_vgg.inference.code_digest import digest_of_code
+    from keras_vgg.inference.net_files import open_net_file
+    from keras_vgg.inference.views import passes
 
-    source = open_source(arguments.model, preprocessing=arguments.preprocessing)
+    source = open_net_file(arguments.model, preprocessing=arguments.preprocessing)
     network = source.load(average=arguments.average, pooling=arguments.pooling)
     digest = digest_of_net(network.model)
     print(f"{source.name} ({short(digest)}): {source.preprocessing_text}", file=sys.stderr)
@@ -88,8 +88,8 @@ def _print(path: str, posteriors, names, told, arguments) -> None:
 
 def _draw(network, path: str, posteriors, names, source, made_by, arguments) -> None:
     from keras_vgg.evaluation import heatmap, prediction
-    from keras_vgg.evaluation.views import passes
     from keras_vgg.identity import short
+    from keras_vgg.inference.views import passes
 
     scale = max(arguments.scales) if arguments.scales else round(_HEATMAP_WINDOWS * network.crop)
     label = names.index(arguments.class_name) if arguments.class_name else int(posteriors.argmax())
@@ -103,4 +103,4 @@ def _draw(network, path: str, posteriors, names, source, made_by, arguments) -> 
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

@@ -11,21 +11,21 @@ from collections.abc import Mapping
 
 import tomli_w
 
-from keras_vgg import configs, files, paths
+from keras_vgg import configs
 from keras_vgg.errors import InputError
+from keras_vgg.support import cli, files, paths
 
 AUTO = "auto"
 MADE_AGAIN = "The command of keras_vgg.fit that began the run makes it again."
 """What to do about a damaged small file of a run folder: a checkpoint has all that is in them."""
-PREPROCESSINGS = ("caffe", "torch", "caffe_rgb")
-"""What weights may want of an image: the names in `preprocessing.BY_NAME`, which imports TensorFlow."""
 JIT_MULTIPLY_ADDS = 10**9
 """Multiply-adds an image from which compiling with XLA is the default: below, on two CPU cores, it gained nothing."""
 
 
-def _field(default, help: str, *, choices=None, machine: bool = False, path: bool = False):
+def _field(default, help: str, *, choices=None, machine: bool = False, path: bool = False, **flag):
     # `machine` marks what says how the work is done and not what comes out: it may change when a run is resumed.
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "machine": machine, "path": path})
+    metadata = {"help": help, "choices": choices, "machine": machine, "path": path, **flag}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Recipe:
     width: float = _field(1.0, "factor on all filters and FC sizes, for small machines")
     dataset: str = _field("digits", "digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]", path=True)
     scale: int = _field(256, "training scale S: smallest side of the rescaled image, pixels")
-    jitter: tuple[int, int] | None = _field(None, "draw S per image from [SMIN; SMAX] (scale jitter)")
+    jitter: tuple[int, int] | None = _field(None, "draw S per image from [SMIN; SMAX] (scale jitter)", metavar=("SMIN", "SMAX"))
     crop: int = _field(configs.TRAINING_SIZE, "side of the square training crop, pixels")
     flip: bool = _field(True, "random horizontal flip (off for the embedded digits)")
     color: bool = _field(True, "random RGB colour shift along the principal components (off for the embedded digits)")
@@ -55,7 +55,7 @@ class Recipe:
         None, "run folder or weight file to start from: net A for a deeper net, or the same net", path=True
     )
     init_preprocessing: str | None = _field(
-        None, "what the weights of init_from want of an image, whatever their file says", choices=PREPROCESSINGS
+        None, "what the weights of init_from want of an image, whatever their file says", choices=cli.PREPROCESSINGS
     )
     freeze: str | None = _field(
         None, "layers kept as init_from gives them: layers, blocks and ranges, e.g. block1-block4 or block1,block2_conv1"
@@ -66,7 +66,9 @@ class Recipe:
     max_bad_fraction: float = _field(
         0.01, "share of the training images, or of the validation images, that stops the run if they cannot be read", machine=True
     )
-    micro_batch: str | int = _field(AUTO, "images that one replica takes at a time: a number, or auto for what fits", machine=True)
+    micro_batch: str | int = _field(
+        AUTO, "images that one replica takes at a time: a number, or auto for what fits", machine=True, parse=cli.number_or_auto
+    )
     strategy: str = _field(
         AUTO, "how replicas are laid out", choices=(AUTO, "one-device", "mirrored", "multi-worker"), machine=True
     )

@@ -17,12 +17,12 @@ from collections.abc import Iterator, Sequence
 import keras
 import tensorflow as tf
 
-from keras_vgg import files, paths
 from keras_vgg.errors import InputError
 from keras_vgg.serving.comparison import largest_difference, with_own_layers
 from keras_vgg.serving.plan import Plan, plan_export
 from keras_vgg.serving.signatures import Served
 from keras_vgg.serving.warm_up import example_inputs, write_requests
+from keras_vgg.support import files, paths
 
 CARD, LABELS = "model_card.json", "labels.txt"
 _OF_FILE_SYSTEMS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS)

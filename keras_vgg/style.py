@@ -13,10 +13,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 import keras_vgg
-from keras_vgg import cli, configs, files, paths, picture
+from keras_vgg import configs
 from keras_vgg.errors import InputError
 from keras_vgg.features.style_settings import Settings
-from keras_vgg.progress import Progress
+from keras_vgg.support import cli, entry, files, paths, picture
+from keras_vgg.support.progress import Progress
 from keras_vgg.training.signals import StopRequest
 
 _SMALLEST, _LARGEST = configs.STRIDE, 2048
@@ -32,7 +33,7 @@ def main(argv: list[str]) -> int | None:
     settings = Settings(**{name: value for name, value in values.items() if name not in _PLACES})
     out = _check(values)
     (content, of_content), (style, of_style) = (_read_image(values[name], values["size"]) for name in ("content", "style"))
-    cli.import_tensorflow()
+    entry.import_tensorflow()
     from keras_vgg.features import style_transfer as painting
     from keras_vgg.identity import digest_of_image, digest_of_net
 
@@ -155,4 +156,4 @@ def _paint(painting, content, style, net, settings):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

@@ -6,10 +6,7 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_vgg import (
-    layers,  # noqa: F401  (registers the layers that a file may hold)
-    preprocessing,
-)
+from keras_vgg import preprocessing
 from keras_vgg.configs import CONFIGS
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing

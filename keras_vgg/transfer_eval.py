@@ -11,8 +11,8 @@ import re
 import sys
 from collections.abc import Iterable
 
-from keras_vgg import cli, files
 from keras_vgg.errors import InputError
+from keras_vgg.support import cli, entry, files, naming
 
 _OF_TASK = ("train_images", "test_images", "splits", "leave_out", "test_set")
 
@@ -26,26 +26,28 @@ def main(argv: list[str]) -> None:
         raise InputError(f"`--seed` must not be negative. Received: {arguments.seed}.")
     if sum(map(bool, (arguments.recipe, arguments.features, arguments.model and not arguments.recipe))) != 1:
         raise InputError("Give either --model RUN_OR_FILE with --dataset, or --features FILE, or --recipe FILE.")
-    cli.import_tensorflow()
-    from keras_vgg.evaluation.session import devices_for
-    from keras_vgg.features.extraction import open_feature_source
-    from keras_vgg.linear import report, session, svm
+    entry.import_tensorflow()
+    from keras_vgg.descriptors.extraction import open_feature_source
+    from keras_vgg.evaluation.run import devices_for
+    from keras_vgg.linear import report, run, svm
 
     costs = tuple(arguments.costs or svm.COSTS)
     svm.check_costs(costs)
-    settings = session.Settings(costs, arguments.seed, arguments.batch)
+    settings = run.TransferSettings(costs, arguments.seed, arguments.batch)
     if arguments.features:
         folder = _folder(arguments, pathlib.Path(arguments.features[0]).stem)
-        lines = session.evaluate_files(arguments.features, _task_of_file(arguments), folder, settings)
+        lines = run.evaluate_files(arguments.features, _task_of_file(arguments), folder, settings)
     else:
-        models, tasks, rows = _of_recipe(arguments) if arguments.recipe else _of_flags(arguments)
+        models, benchmarks, rows = _of_recipe(arguments) if arguments.recipe else _of_flags(arguments)
         sources = {name: open_feature_source(path, preprocessing=arguments.preprocessing) for name, path in models.items()}
         for name, source in sources.items():
             print(f"{name}: {source.preprocessing_text}", flush=True)
         settings = dataclasses.replace(settings, devices=devices_for(arguments.replicas))
-        name = pathlib.Path(arguments.recipe).stem if arguments.recipe else f"{'-'.join(models)}-{cli.dataset_slug(rows[0].data)}"
+        name = (
+            pathlib.Path(arguments.recipe).stem if arguments.recipe else f"{'-'.join(models)}-{naming.dataset_slug(rows[0].data)}"
+        )
         folder = _folder(arguments, name)
-        lines = session.evaluate(tasks, sources, rows, folder, settings, stream=sys.stdout)
+        lines = run.evaluate(benchmarks, sources, rows, folder, settings, stream=sys.stdout)
     print(f"\n{report.format_table(lines)}\n\nfolder: {folder}")
 
 
@@ -90,54 +92,54 @@ def _parser() -> cli.Parser:
 
 
 def _of_recipe(arguments):
-    from keras_vgg.linear.recipe import read_recipe
+    from keras_vgg.linear.recipe import read_transfer
 
     if given := cli.given(arguments, "protocol", *_OF_TASK, *cli.OF_DESCRIPTOR):
         raise InputError(f"{_flags(given)} is what a recipe says; it goes without --recipe.")
-    recipe = read_recipe(arguments.recipe)
+    recipe = read_transfer(arguments.recipe)
     models = recipe.models | _renamed("model", arguments.model, recipe.models)
     datasets = _renamed("dataset", arguments.dataset, recipe.data)
-    tasks = recipe.data | {name: dataclasses.replace(recipe.data[name], dataset=dataset) for name, dataset in datasets.items()}
-    if unknown := set(arguments.only or ()) - set(tasks):
-        raise InputError(f"`--only` must name data out of {', '.join(tasks)}. Received: {', '.join(sorted(unknown))}.")
+    benchmarks = recipe.data | {name: dataclasses.replace(recipe.data[name], dataset=dataset) for name, dataset in datasets.items()}
+    if unknown := set(arguments.only or ()) - set(benchmarks):
+        raise InputError(f"`--only` must name data out of {', '.join(benchmarks)}. Received: {', '.join(sorted(unknown))}.")
     rows = [row for row in recipe.rows if not arguments.only or row.data in arguments.only]
     if not rows:
         raise InputError(f"Recipe {arguments.recipe} must have rows on {', '.join(arguments.only)}. Received: none.")
     used = {name for row in rows for name in row.models}
-    return {name: path for name, path in models.items() if name in used}, tasks, rows
+    return {name: path for name, path in models.items() if name in used}, benchmarks, rows
 
 
 def _of_flags(arguments):
-    from keras_vgg.linear.tasks import Row
+    from keras_vgg.linear.benchmarks import Row
 
     if len(arguments.dataset) != 1:
         raise InputError("Give one --dataset: folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or voc:PATH.")
     if arguments.only:
         raise InputError("`--only` chooses among the data of a recipe; it goes with --recipe.")
-    models = cli.named_models(arguments.model)
+    models = naming.named_models(arguments.model)
     dataset = arguments.dataset[0]
     of_voc = dataset.startswith("voc:") or re.match(r"tfds:voc\b", dataset)
-    task = _task(arguments, dataset, "multi-label" if of_voc else "random")
+    benchmark = _benchmark(arguments, dataset, "multi-label" if of_voc else "random")
     groups = [(name,) for name in models] + ([tuple(models)] if len(models) > 1 else [])
-    return models, {dataset: task}, [Row(dataset, group) for group in groups]
+    return models, {dataset: benchmark}, [Row(dataset, group) for group in groups]
 
 
 def _task_of_file(arguments):
     if given := cli.given(arguments, "dataset", "only", "preprocessing", "replicas", *cli.OF_DESCRIPTOR):
         raise InputError(f"{_flags(given)} goes with nets; descriptors in a file are what they are.")
-    return _task(arguments, "", "random")
+    return _benchmark(arguments, "", "random")
 
 
-def _task(arguments, dataset: str, usual_protocol: str):
-    from keras_vgg.features.descriptors import DescriptorProtocol
-    from keras_vgg.linear.tasks import Task
+def _benchmark(arguments, dataset: str, usual_protocol: str):
+    from keras_vgg.descriptors.descriptor import DescriptorProtocol
+    from keras_vgg.linear.benchmarks import Benchmark
 
     protocol = arguments.protocol or usual_protocol
     apart = {"train_images": "random", "test_images": "random", "splits": "random", "test_set": "multi-label"}
     if wrong := [name for name in cli.given(arguments, *apart) if apart[name] != protocol]:
         raise InputError(f"{_flags(wrong)} is of the protocol {apart[wrong[0]]}. Received: --protocol {protocol}.")
     descriptor = DescriptorProtocol(**cli.given(arguments, *cli.OF_DESCRIPTOR))
-    return Task(dataset, protocol, **cli.given(arguments, *_OF_TASK), descriptor=descriptor)
+    return Benchmark(dataset, protocol, **cli.given(arguments, *_OF_TASK), descriptor=descriptor)
 
 
 def _renamed(flag: str, given: list[str], known: dict) -> dict[str, str]:
@@ -154,11 +156,11 @@ def _flags(names: Iterable[str]) -> str:
 
 
 def _folder(arguments, name: str) -> pathlib.Path:
-    folder = pathlib.Path(arguments.out or f"evaluations/transfer-{cli.slug(name)}")
+    folder = pathlib.Path(arguments.out or f"evaluations/transfer-{naming.slug(name)}")
     files.check_folder(folder)
     print(f"folder: {folder}", flush=True)
     return folder
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

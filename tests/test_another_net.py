@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from keras_vgg import configs, convert, describe, evaluate, export, extract, fit
 from keras_vgg.configs import Config, Convolution
-from keras_vgg.evaluation.source import open_source
 from keras_vgg.features import layer_names, perceptual_model
 from keras_vgg.identity import digest_of_net
+from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.models import build_vgg
 from keras_vgg.weights.weight_file import open_weights
 
@@ -71,7 +71,7 @@ def test_every_kind_of_file_holds_it(run, tmp_path, name):
     convert.main([str(run), str(tmp_path / name)])
     file = open_weights(tmp_path / name)
     assert file.arch == "M"
-    assert digest_of_net(open_source(str(tmp_path / name)).load_model()) == digest_of_net(open_source(str(run)).load_model())
+    assert digest_of_net(open_net_file(str(tmp_path / name)).load_model()) == digest_of_net(open_net_file(str(run)).load_model())
 
 
 def test_it_is_served_extracted_and_looked_into(run, tmp_path, capsys):

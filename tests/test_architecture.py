@@ -13,32 +13,35 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "keras_vgg"
 
 # Imports run downward. A part is a module or a package of `keras_vgg`; what is in no level is a command, above all of them.
 LEVELS = (
-    ("errors", "randomness", "huge_pages", "xla", "streams", "leftovers", "paths"),
-    ("configs", "files", "image_files", "input_layers", "progress"),
-    ("recipe", "picture"),
-    ("layers", "preprocessing", "cli", "remote"),
+    ("errors", "randomness"),
+    ("support",),
+    ("configs", "input_layers"),
+    ("recipe",),
+    ("layers", "preprocessing", "remote"),
     ("models", "data", "identity"),
     ("weights",),
     ("transfer", "fully_convolutional"),
-    ("training", "evaluation", "applications"),
-    ("features", "serving"),
+    ("training", "inference", "applications"),
+    ("evaluation", "descriptors", "features", "serving"),
     ("linear", "saved_model"),
 )
 STRANGERS = {
-    "data": {"layers", "models", "transfer", "preprocessing", "recipe", "cli"},
-    "models": {"data", "recipe", "cli"},
-    "weights": {"data", "recipe", "cli"},
-    "transfer": {"data", "models", "recipe", "cli"},
-    "layers": {"data", "models", "cli"},
-    "training": {"cli", "weights", "fully_convolutional"},
-    "fully_convolutional": {"data", "models", "weights", "recipe", "cli"},
-    "evaluation": {"models", "cli"},
-    "remote": {"cli", "recipe", "configs"},
-    "features": {"training", "cli", "saved_model"},
-    "linear": {"models", "layers", "preprocessing", "recipe", "cli", "weights", "transfer", "training", "applications", "serving"},
-    "serving": {"training", "applications", "cli"},
-    "saved_model": {"training", "applications", "cli"},
-    "applications": {"data", "recipe", "cli", "transfer"},
+    "data": {"layers", "models", "transfer", "preprocessing", "recipe"},
+    "models": {"data", "recipe"},
+    "weights": {"data", "recipe"},
+    "transfer": {"data", "models", "recipe"},
+    "layers": {"data", "models"},
+    "training": {"weights", "fully_convolutional"},
+    "fully_convolutional": {"data", "models", "weights", "recipe"},
+    "inference": {"models"},
+    "evaluation": {"models", "training"},
+    "remote": {"recipe", "configs"},
+    "descriptors": {"training"},
+    "features": {"training", "inference"},
+    "linear": {"models", "layers", "preprocessing", "recipe", "weights", "transfer", "training", "applications", "evaluation"},
+    "serving": {"training", "applications"},
+    "saved_model": {"training", "applications", "evaluation"},
+    "applications": {"data", "recipe", "transfer"},
 }
 """Parts that do not know each other although their levels would let them."""
 
@@ -130,7 +133,8 @@ def test_the_map_names_every_module_and_no_other():
 def test_what_must_answer_at_once_imports_no_tensorflow():
     program = """if True:
         import sys
-        import keras_vgg, keras_vgg.configs, keras_vgg.recipe, keras_vgg.cli, keras_vgg.describe, keras_vgg.files, keras_vgg.fit
+        import keras_vgg, keras_vgg.configs, keras_vgg.recipe, keras_vgg.describe, keras_vgg.fit
+        import keras_vgg.support.cli, keras_vgg.support.files
         import keras_vgg.convert, keras_vgg.weights.catalogue, keras_vgg.export, keras_vgg.client
         import keras_vgg.extract, keras_vgg.transfer_eval, keras_vgg.style
         import keras_vgg.remote.session, keras_vgg.remote.rest_transport

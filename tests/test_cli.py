@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from keras_vgg import cli
+from keras_vgg.support import cli, naming
 
 PROGRAM = """
 import os, signal
-from keras_vgg import cli
+from keras_vgg.support import entry
 from keras_vgg.errors import InputError
 
 def command(arguments):
@@ -21,7 +21,7 @@ def command(arguments):
     finally:
         print("tidied up")
 
-cli.run(command)
+entry.run(command)
 """
 TERMINATE = "os.kill(os.getpid(), signal.SIGTERM)"
 MADE_ANOTHER = f"""
@@ -74,21 +74,21 @@ def test_a_bug_is_a_traceback():
 
 
 def test_computes_on_tensorflow_whatever_keras_was_told():
-    program = "from keras_vgg import cli; cli.import_tensorflow(); import keras; print(keras.config.backend())"
+    program = "from keras_vgg.support import entry; entry.import_tensorflow(); import keras; print(keras.config.backend())"
     told = {"KERAS_BACKEND": "torch"}
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=os.environ | told)
     assert finished.stdout == "tensorflow\n", finished.stderr
 
 
 def test_slugs_are_names_of_files():
-    assert cli.slug("runs/a & b, Q=256!") == "runs-a-b-Q-256"
-    long = [cli.slug("é" * 200 + end) for end in ("a", "b")]
+    assert naming.slug("runs/a & b, Q=256!") == "runs-a-b-Q-256"
+    long = [naming.slug("é" * 200 + end) for end in ("a", "b")]
     assert long[0] != long[1]
     assert all(len(name.encode()) <= 120 for name in long)
 
 
-def test_a_number_or_auto():
-    assert cli._number_or_auto("auto") == "auto"
-    assert cli._number_or_auto("8") == 8
+def test_anumber_or_auto():
+    assert cli.number_or_auto("auto") == "auto"
+    assert cli.number_or_auto("8") == 8
     with pytest.raises(argparse.ArgumentTypeError, match="must be a number or auto"):
-        cli._number_or_auto("most")
+        cli.number_or_auto("most")

@@ -21,7 +21,7 @@ from small_served_model import FEATURES, NO_IMAGE, mean_color
 
 from keras_vgg import client
 from keras_vgg.errors import InputError
-from keras_vgg.image_files import find_images
+from keras_vgg.support.image_files import find_images
 
 TRUNCATED = "truncated.jpg"
 BROKEN = {"empty.jpg": "empty file", "notes.txt": NO_IMAGE, TRUNCATED: NO_IMAGE}

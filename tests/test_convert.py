@@ -17,12 +17,13 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch_forward import caffe_blobs, random_state_dict
 
-from keras_vgg import cli, preprocessing
 from keras_vgg import convert as command
+from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.source import open_source
+from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.models import build_vgg
 from keras_vgg.preprocessing import CAFFE, TORCH, Preprocessing
+from keras_vgg.support import entry
 from keras_vgg.transfer import load_model
 from keras_vgg.weights import first_layer, loading
 from keras_vgg.weights.conversion import convert, describe
@@ -253,7 +254,7 @@ def test_how_preprocessing_is_known_goes_with_the_weights(origin, output, by_ori
     assert f"to {again}, preprocessing: {wants}, {ORIGINS[origin]}" in str(convert(target, again))
     for path in (target, again):
         assert (open_weights(path).preprocessing, str(open_weights(path).origin)) == (wants, ORIGINS[origin])
-    assert open_source(str(target), needs_top=False).preprocessing_text == f"preprocessing: {wants}, {ORIGINS[origin]}"
+    assert open_net_file(str(target), needs_top=False).preprocessing_text == f"preprocessing: {wants}, {ORIGINS[origin]}"
     model = load_model(target)
     assert (preprocessing.of_weights(model), str(preprocessing.origin_of(model))) == (wants, ORIGINS[origin])
     save_model(model, tmp_path / "of_model.keras")
@@ -537,7 +538,7 @@ def test_command_tells_a_mistake_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["convert", "page.pth", "net.keras"])
     with pytest.raises(SystemExit) as ended:
-        cli.run(command.main)
+        entry.run(command.main)
     said = capsys.readouterr()
     assert (ended.value.code, said.out) == (2, "")
     assert len(said.err.splitlines()) == 1

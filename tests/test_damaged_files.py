@@ -11,8 +11,8 @@ import pytest
 from keras_vgg import evaluate, export, fit, predict, transfer
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.results import Posteriors
-from keras_vgg.evaluation.source import open_source
 from keras_vgg.identity import digest_of_net
+from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.linear import report as transfer_report
 from keras_vgg.models import build_vgg
 from keras_vgg.preprocessing import CAFFE
@@ -20,9 +20,9 @@ from keras_vgg.recipe import read_run_recipe
 from keras_vgg.serving.model_card import _summary, read_table
 from keras_vgg.training import report
 from keras_vgg.training.cluster import make_cluster
-from keras_vgg.training.keeper import Keeper
-from keras_vgg.training.position import Position
 from keras_vgg.training.run_folder import RunFolder
+from keras_vgg.training.run_state import RunState
+from keras_vgg.training.run_writer import RunWriter
 
 ARGUMENTS = [
     *("--width", "0.02", "--crop", "32", "--scale", "36", "--no-jit", "--color"),
@@ -109,8 +109,8 @@ def keeper_of(folder, errors, step=0):
     """A keeper of models at a place of a run whose epochs had these errors, and that place."""
     model = build_vgg("A", input_shape=(32, 32, 3), width=0.02, classes=3)
     history = [{"epoch": epoch, "val_top1_error": error, "val_top5_error": 0.0} for epoch, error in enumerate(errors, start=1)]
-    position = Position(epoch=len(errors), step=step, history=history, best_accuracy=1 - min(errors))
-    return Keeper(RunFolder(folder), make_cluster("one-device", None), model, [], CAFFE, ""), position
+    position = RunState(epoch=len(errors), step=step, history=history, best_accuracy=1 - min(errors))
+    return RunWriter(RunFolder(folder), make_cluster("one-device", None), model, [], CAFFE, ""), position
 
 
 @every_damage
@@ -136,11 +136,11 @@ def test_the_best_net_is_made_again_where_the_checkpoint_has_it(tmp_path, damage
 
 
 def test_after_a_lost_best_net_an_epoch_to_come_is_the_best():
-    position = Position(epoch=1, history=[{"epoch": 1, "val_top1_error": 0.1}], best_accuracy=0.9)
+    position = RunState(epoch=1, history=[{"epoch": 1, "val_top1_error": 0.1}], best_accuracy=0.9)
     position.forget_best()
     assert position.best_accuracy < 0
     position.history.append({"epoch": 2, "val_top1_error": 0.3})
-    assert Position.from_values(position.to_values()).best["epoch"] == 2
+    assert RunState.from_values(position.to_values()).best["epoch"] == 2
 
 
 @every_damage
@@ -164,7 +164,7 @@ def seen(finished):
 
 def look(run):
     """What a test, a prediction and an export take from a run folder."""
-    source = open_source(run)
+    source = open_net_file(run)
     model = source.load_model()
     names, digest = source.class_names(10), digest_of_net(model)
     return source.default_scale, source.flip, names, digest, source.preprocessing_text, _summary(run, digest)
@@ -189,9 +189,9 @@ def test_a_damaged_file_is_named_or_does_not_matter(seen, run, name, damage):
 def test_names_of_classes_that_are_cut_off_within_the_last_are_damaged(run):
     (run / "classes.txt").write_text("\n".join(map(str, range(10))))
     with pytest.raises(InputError, match=r"classes\.txt .it is cut off: its last line has no end"):
-        open_source(run)
+        open_net_file(run)
     (run / "recipe.toml").unlink()  # a list beside others' weights, which people may have written
-    assert open_source(run).classes == tuple(map(str, range(10)))
+    assert open_net_file(run).classes == tuple(map(str, range(10)))
 
 
 @pytest.mark.parametrize("name", ["recipe.toml", "classes.txt"])

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from test_evaluation_views import WANTS, images, mirrored, net
 
+from keras_vgg.descriptors.descriptor import DescriptorProtocol, descriptors
+from keras_vgg.descriptors.network import FeatureNetwork
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.views import Views
-from keras_vgg.features.descriptors import DescriptorProtocol, descriptors
-from keras_vgg.features.network import FeatureNetwork
 from keras_vgg.fully_convolutional import to_fully_convolutional
+from keras_vgg.inference.views import Views
 
 BOTH, ONE = Views("dense", 50), Views("dense", 50, flip=False)
 

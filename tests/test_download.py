@@ -15,8 +15,8 @@ import time
 import keras
 import pytest
 
-from keras_vgg import leftovers
 from keras_vgg.errors import InputError
+from keras_vgg.support import leftovers
 from keras_vgg.weights import download
 from keras_vgg.weights.catalogue import File
 

@@ -24,12 +24,13 @@ from test_evaluation import (
 )
 from test_evaluation_views import WANTS, net
 
-from keras_vgg import cli, evaluate, preprocessing
+from keras_vgg import evaluate, preprocessing
 from keras_vgg.data.pipeline import View
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.network import Network
 from keras_vgg.evaluation.results import Posteriors
 from keras_vgg.fully_convolutional import to_fully_convolutional
+from keras_vgg.inference.network import Network
+from keras_vgg.support import entry
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -293,7 +294,7 @@ def test_nets_that_cannot_be_tested(here, tmp_path):
 def test_a_mistake_is_one_line_and_exit_code_2(here, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["evaluate", "--model", "missing", "--dataset", "folder:data"])
     with pytest.raises(SystemExit) as ended:
-        cli.run(evaluate.main)
+        entry.run(evaluate.main)
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "missing" in line

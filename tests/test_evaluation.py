@@ -23,17 +23,19 @@ from keras_vgg.data import split as splits
 from keras_vgg.data.datasets import open_dataset
 from keras_vgg.data.pipeline import View
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation import batches, classes, evaluator, heatmap, metrics, report, results, session, source
-from keras_vgg.evaluation import store as store_module
-from keras_vgg.evaluation.evaluator import run_pass
-from keras_vgg.evaluation.images import look_through
-from keras_vgg.evaluation.network import Network
+from keras_vgg.evaluation import heatmap, metrics, report, results
+from keras_vgg.evaluation import run as evaluation_run
 from keras_vgg.evaluation.prediction import Heatmap
-from keras_vgg.evaluation.recipe import Row, read_recipe
+from keras_vgg.evaluation.recipe import Row, read_evaluation
 from keras_vgg.evaluation.results import Posteriors, fuse, mean_over, table_line
-from keras_vgg.evaluation.source import Source, open_source
-from keras_vgg.evaluation.store import BROKEN, DONE, PassStore
-from keras_vgg.evaluation.views import Views
+from keras_vgg.inference import batches, class_labels, net_files, passes
+from keras_vgg.inference import row_cache as store_module
+from keras_vgg.inference.images import look_through
+from keras_vgg.inference.net_files import NetFile, open_net_file
+from keras_vgg.inference.network import Network
+from keras_vgg.inference.passes import run_pass
+from keras_vgg.inference.row_cache import BROKEN, DONE, PassStore
+from keras_vgg.inference.views import Views
 from keras_vgg.recipe import Recipe, to_toml
 
 RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
@@ -93,7 +95,7 @@ def dataset(encoded=ENCODED, labels=LABELS):
 @pytest.fixture(scope="module", autouse=True)
 def loaded_once():
     """Loads a net of the same file once: making graphs of it takes most of the time of small evaluations."""
-    load, loaded = Source.load, {}
+    load, loaded = NetFile.load, {}
 
     def load_once(self, **options):
         key = hashlib.sha256(self.file.read_bytes()).hexdigest(), self.preprocessing, *sorted(options.items())
@@ -102,7 +104,7 @@ def loaded_once():
         return loaded[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Source, "load", load_once)
+        patch.setattr(NetFile, "load", load_once)
         yield
 
 
@@ -119,7 +121,7 @@ def other_run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def networks(run):
     """The net on each of three devices."""
-    return [open_source(run).load(device=f"CPU:{number}") for number in range(3)]
+    return [open_net_file(run).load(device=f"CPU:{number}") for number in range(3)]
 
 
 @pytest.fixture
@@ -205,10 +207,10 @@ def test_pixels_done_are_the_pixels_foreseen(networks):
     images, _, _ = images_of(split)
     for views in (Views("dense", 40), Views("multi-crop", 36)):
         store, done = PassStore.in_memory(len(ENCODED), 7), []
-        foreseen = evaluator.pixels_of_pass(images, views, 32, store.pending)
+        foreseen = passes.pixels_of_pass(images, views, 32, store.pending)
         run_pass(networks[:1], images, views, store, on_done=done.append)
         assert sum(done) == foreseen > 0
-        assert evaluator.pixels_of_pass(images, views, 32, store.pending) == 0
+        assert passes.pixels_of_pass(images, views, 32, store.pending) == 0
 
 
 def test_what_ends_one_replica_ends_the_others(networks, monkeypatch):
@@ -259,7 +261,7 @@ def test_broken_images_cost_nothing_but_themselves(networks, tmp_path, kind):
 
 
 def test_images_too_large_at_a_scale_are_refused(networks, monkeypatch):
-    monkeypatch.setattr(evaluator, "MAX_PIXELS", 5000)
+    monkeypatch.setattr(passes, "MAX_PIXELS", 5000)
     split = splits.in_memory(ENCODED, LABELS, "test")
     images, broken, refused = images_of(split)
     store = PassStore.in_memory(len(ENCODED), 7)
@@ -279,9 +281,9 @@ def test_images_too_large_at_a_scale_are_refused(networks, monkeypatch):
 
 
 def evaluate(folder, runs, rows, data=None, **options):
-    sources = {name: open_source(path, name=name) for name, path in runs.items()}
-    settings = session.Settings(**options)
-    return session.evaluate(data or dataset(), sources, rows, folder, settings, say=lambda line: None)
+    sources = {name: open_net_file(path, name=name) for name, path in runs.items()}
+    settings = evaluation_run.EvaluationSettings(**options)
+    return evaluation_run.evaluate(data or dataset(), sources, rows, folder, settings, say=lambda line: None)
 
 
 def row(models="a", protocol="dense", scales=(40,), **options):
@@ -373,18 +375,18 @@ def test_averaging_scores_and_ceil_are_other_passes(tmp_path, run, seen):
         assert sum(seen) == len(ENCODED)
         assert np.abs(found.values - plain.values).max() > 1e-3
         assert found.facts["settings"] == told
-    both = session.Settings("scores", "ceil")
-    assert both.told_of(open_source(run, preprocessing="caffe")) == "scores averaged, ceil pooling, preprocessing caffe"
+    both = evaluation_run.EvaluationSettings("scores", "ceil")
+    assert both.told_of(open_net_file(run, preprocessing="caffe")) == "scores averaged, ceil pooling, preprocessing caffe"
 
 
 def test_what_could_not_be_tested_is_an_error_and_listed_at_every_start(tmp_path, run, monkeypatch):
     encoded = [*ENCODED, b"text", TRUNCATED]
     data = dataset(encoded, [*LABELS, 0, 1])
-    monkeypatch.setattr(evaluator, "MAX_PIXELS", 7000)
+    monkeypatch.setattr(passes, "MAX_PIXELS", 7000)
     for _ in range(2):  # the second finds all passes done
         said = []
-        sources = {"a": open_source(run)}
-        (result,) = session.evaluate(data, sources, [row()], tmp_path, say=said.append)
+        sources = {"a": open_net_file(run)}
+        (result,) = evaluation_run.evaluate(data, sources, [row()], tmp_path, say=said.append)
         listed = pd.read_csv(tmp_path / "broken_images.csv")
         assert listed.image.tolist() == ["test[12]", "test[13]", "test[3]"]
         assert listed.reason[2] == "40x182 pixels at Q=40, more than 7,000"
@@ -488,7 +490,7 @@ def test_a_data_set_that_was_moved_is_the_same(tmp_path, run, seen):
 
 def test_progress_says_what_is_done_already(tmp_path, run, monkeypatch):
     stream = io.StringIO()
-    sources = {"a": open_source(run)}
+    sources = {"a": open_net_file(run)}
     original = Network.posteriors
 
     def once(*arguments, **options):
@@ -496,11 +498,11 @@ def test_progress_says_what_is_done_already(tmp_path, run, monkeypatch):
         return original(*arguments, **options)
 
     monkeypatch.setattr(Network, "posteriors", once)
-    settings = session.Settings(batch=1)
+    settings = evaluation_run.EvaluationSettings(batch=1)
     with pytest.raises(KeyboardInterrupt):
-        session.evaluate(dataset(), sources, [row()], tmp_path, settings, say=lambda line: None, stream=stream)
+        evaluation_run.evaluate(dataset(), sources, [row()], tmp_path, settings, say=lambda line: None, stream=stream)
     monkeypatch.setattr(Network, "posteriors", original)
-    session.evaluate(dataset(), sources, [row()], tmp_path, settings, say=lambda line: None, stream=stream)
+    evaluation_run.evaluate(dataset(), sources, [row()], tmp_path, settings, say=lambda line: None, stream=stream)
     assert stream.getvalue() == "net a, dense at 40: 1 images are done already\n"
 
 
@@ -836,7 +838,7 @@ TABLES = {  # typed from the paper: nets, protocol, scales, top-1 and top-5 erro
 
 @pytest.mark.parametrize("number", TABLES)
 def test_rows_of_the_papers_tables(number):
-    recipe = read_recipe(RECIPES / f"table{number}.toml")
+    recipe = read_evaluation(RECIPES / f"table{number}.toml")
     assert recipe.dataset == "tfds:imagenet2012"
     found = []
     for row in recipe.rows:
@@ -856,7 +858,7 @@ def test_rows_of_the_papers_tables(number):
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("evaluate*.toml")), ids=lambda path: path.stem)
 def test_recipes_for_small_machines(path):
-    recipe = read_recipe(path)
+    recipe = read_evaluation(path)
     for name, run in recipe.models.items():
         training = RECIPES / f"{pathlib.Path(run).name}.toml"
         assert training.exists(), name
@@ -874,11 +876,11 @@ def write_recipe(tmp_path, text):
 
 
 def test_defaults_of_a_row(tmp_path):
-    recipe = read_recipe(write_recipe(tmp_path, f'flip = false\n{GOOD}[[rows]]\nprotocol = "both"\n'))
+    recipe = read_evaluation(write_recipe(tmp_path, f'flip = false\n{GOOD}[[rows]]\nprotocol = "both"\n'))
     assert recipe.rows == (Row(("a", "b"), "both", (None, None), flip=False),)
     assert recipe.models == {"a": "runs/a", "b": "runs/b"}
     assert recipe.rows[0].passes_of("b", 256) == (Views("dense", 256, False), Views("multi-crop", 256, False))
-    (row,) = read_recipe(write_recipe(tmp_path, f'{GOOD}[[rows]]\nprotocol = "dense"\n')).rows
+    (row,) = read_evaluation(write_recipe(tmp_path, f'{GOOD}[[rows]]\nprotocol = "dense"\n')).rows
     assert row.flip is None
     for flip in (True, False):  # as the net was trained
         assert row.passes_of("b", 256, flip) == (Views("dense", 256, flip),)
@@ -886,7 +888,7 @@ def test_defaults_of_a_row(tmp_path):
 
 def test_scales_by_model(tmp_path):
     text = f'{GOOD}[[rows]]\nprotocol = "dense"\nscales = {{ b = [224, 256], a = [384] }}\n'
-    (row,) = read_recipe(write_recipe(tmp_path, text)).rows
+    (row,) = read_evaluation(write_recipe(tmp_path, text)).rows
     assert row.scales == ((384,), (224, 256))
     assert [views.scale for views in row.passes_of("b", 1)] == [224, 256]
 
@@ -927,46 +929,46 @@ DENSE_ROW = '[[rows]]\nprotocol = "dense"\n'
 )
 def test_mistakes_in_a_recipe_are_one_line(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as error:
-        read_recipe(write_recipe(tmp_path, text))
+        read_evaluation(write_recipe(tmp_path, text))
     assert "\n" not in str(error.value).strip()
     assert "test.toml" in str(error.value)
 
 
 def test_a_recipe_that_is_missing(tmp_path):
     with pytest.raises(InputError, match=r"no\.toml \(No such file"):
-        read_recipe(tmp_path / "no.toml")
+        read_evaluation(tmp_path / "no.toml")
 
 
 # --- Nets before they are loaded ------------------------------------------------------------------------------------------
 
 
 def test_what_a_run_folder_tells(run, other_run, tmp_path):
-    jitter, fixed = open_source(run), open_source(other_run, name="mine")
+    jitter, fixed = open_net_file(run), open_net_file(other_run, name="mine")
     assert (jitter.name, jitter.arch, jitter.classes, jitter.training_scales) == ("A", "A", CLASSES, (36, 44))
     assert (jitter.default_scale, jitter.training_text) == (40, "[36;44]")
     assert (fixed.name, fixed.default_scale, fixed.training_text) == ("mine", 36, "36")
     assert (jitter.num_classes, fixed.num_classes) == (7, 7)
-    assert open_source(run / "best.keras").classes == CLASSES
+    assert open_net_file(run / "best.keras").classes == CLASSES
     assert jitter.flip
-    assert not open_source(without_flips(run, tmp_path / "unflipped")).flip
+    assert not open_net_file(without_flips(run, tmp_path / "unflipped")).flip
 
 
 def test_a_file_alone_tells_less(run, tmp_path):
     shutil.copy(run / "best.keras", tmp_path)
-    found = open_source(tmp_path / "best.keras")
+    found = open_net_file(tmp_path / "best.keras")
     assert (found.classes, found.training_scales, found.training_text, found.default_scale) == (None, None, "", 256)
     assert found.flip
     assert dataclasses.replace(found, smallest_input=288).default_scale == 288  # a scale that nobody gave is not refused
-    assert classes.class_names(found.classes, 3) == ("class 0", "class 1", "class 2")
+    assert class_labels.class_names(found.classes, 3) == ("class 0", "class 1", "class 2")
 
 
 def test_labels_by_name_and_by_position(run, tmp_path):
-    named = open_source(run)
+    named = open_net_file(run)
     assert named.labels_of(("c", "a"), 7).tolist() == [2, 0]
     assert named.labels_of(CLASSES, 7).tolist() == list(range(7))
     assert named.labels_of(CLASSES[::-1], 7).tolist() == list(range(7))[::-1]
     shutil.copy(run / "best.keras", tmp_path)
-    unnamed, said = open_source(tmp_path), []
+    unnamed, said = open_net_file(tmp_path), []
     assert unnamed.labels_of(("x", "y", "z"), 3, say=said.append).tolist() == [0, 1, 2]
     assert said.pop().endswith("among the sorted names of the data: x is 0, z is 2")
     with pytest.raises(InputError, match=r"knows 7 classes; the data set has 2, of which it does not know a, c"):
@@ -979,20 +981,20 @@ def test_labels_by_name_and_by_position(run, tmp_path):
 
 def test_labels_are_known_however_names_are_stored(run):
     """A net trained where é was stored as e and an accent, and the blank behind a name was part of it."""
-    trained = dataclasses.replace(open_source(run), classes=("tea ", "cafe\u0301"))
+    trained = dataclasses.replace(open_net_file(run), classes=("tea ", "cafe\u0301"))
     assert trained.labels_of(("caf\u00e9", "tea"), 2, say=None).tolist() == [1, 0]
 
 
 def test_the_data_line_says_what_is_tested_and_what_is_not(run, tmp_path):
     data = dataset(ENCODED[:2], LABELS[:2])
     data, said = dataclasses.replace(data, test=splits.in_memory([b"no image"] * 3, np.zeros(3), "x"), notes=("A note.",)), []
-    session.evaluate(data, {"a": open_source(run, name="a")}, [row()], tmp_path, say=said.append)
+    evaluation_run.evaluate(data, {"a": open_net_file(run, name="a")}, [row()], tmp_path, say=said.append)
     assert said[:2] == ["data: a test, 2 images for validation, 7 classes; its test split of 3 images is not tested", "A note."]
 
 
 def test_labels_that_are_numbers(run, tmp_path):
     shutil.copy(run / "best.keras", tmp_path)
-    unnamed, said = open_source(tmp_path), []
+    unnamed, said = open_net_file(tmp_path), []
     for names, number in ((("0", "1", "10", "100", "2"), 1000), (tuple(sorted(map(str, range(12)))), 12), (("007", "5"), 8)):
         assert unnamed.labels_of(names, number, say=said.append).tolist() == list(map(int, names))
         assert said.pop().endswith("has no class names: those of the data, which are numbers, are taken as its labels")
@@ -1003,14 +1005,14 @@ def test_labels_that_are_numbers(run, tmp_path):
     assert unnamed.labels_of(from_one, 11, say=said.append).tolist() == [int(name) - 1 for name in from_one]
     assert said.pop().endswith("by position among the sorted names of the data: 1 is 0, 11 is 10")
     assert unnamed.labels_of(("9" * 30, "a"), 2, say=said.append).tolist() == [0, 1]
-    assert open_source(run).labels_of(("c", "a"), 7, say=None).tolist() == [2, 0]  # by name, without a word
+    assert open_net_file(run).labels_of(("c", "a"), 7, say=None).tolist() == [2, 0]  # by name, without a word
 
 
 def test_class_names_are_counted(tmp_path):
     folder = write_run(tmp_path / "run")
-    assert open_source(folder).class_names(7) == CLASSES
+    assert open_net_file(folder).class_names(7) == CLASSES
     with pytest.raises(InputError, match=r"run/classes\.txt must name the net's 5 classes, one each. Received: 7; mend it"):
-        open_source(folder).class_names(5)
+        open_net_file(folder).class_names(5)
     (folder / "classes.txt").write_text("")
     with pytest.raises(InputError, match=r"must name the net's 7 classes, one each. Received: 0; mend it"):
         evaluate(tmp_path / "out", {"a": folder}, [row()])
@@ -1018,11 +1020,11 @@ def test_class_names_are_counted(tmp_path):
 
 def test_labels_of_imagenet_by_wordnet_id(run, tmp_path, monkeypatch):
     ids = tuple((f"n{label:08}", f"name {label}") for label in range(1000))
-    monkeypatch.setattr(classes, "imagenet_classes", lambda: ids)
+    monkeypatch.setattr(class_labels, "imagenet_classes", lambda: ids)
     shutil.copy(run / "best.keras", tmp_path)
-    unnamed = open_source(tmp_path)
+    unnamed = open_net_file(tmp_path)
     assert unnamed.labels_of(("n00000005", "n00000002"), 1000).tolist() == [5, 2]
-    assert classes.class_names(unnamed.classes, 1000)[7] == "name 7"
+    assert class_labels.class_names(unnamed.classes, 1000)[7] == "name 7"
     with pytest.raises(InputError, match=r"does not know n5"):
         unnamed.labels_of(("n5", "n00000002"), 1000)
 
@@ -1035,9 +1037,9 @@ def test_classes_are_asked_once(run, tmp_path, monkeypatch):
         asked.append(num_classes)
         return CLASSES
 
-    monkeypatch.setattr(source, "class_names", answer)
+    monkeypatch.setattr(net_files, "class_names", answer)
     rows = [row(), dataclasses.replace(row(), protocol="center")]
-    found = session.evaluate(dataset(ENCODED[:2], LABELS[:2]), {"a": open_source(run, name="a")}, rows, tmp_path)
+    found = evaluation_run.evaluate(dataset(ENCODED[:2], LABELS[:2]), {"a": open_net_file(run, name="a")}, rows, tmp_path)
     assert [each.classes for each in found] == [CLASSES] * 2
     assert asked == [7]
 
@@ -1046,31 +1048,31 @@ def test_without_imagenets_names_there_are_numbers(run, tmp_path, monkeypatch):
     def offline():
         raise InputError("no network")
 
-    monkeypatch.setattr(classes, "imagenet_classes", offline)
+    monkeypatch.setattr(class_labels, "imagenet_classes", offline)
     shutil.copy(run / "best.keras", tmp_path)
-    assert classes.class_names(open_source(tmp_path).classes, 1000)[999] == "class 999"
+    assert class_labels.class_names(open_net_file(tmp_path).classes, 1000)[999] == "class 999"
 
 
 def test_preprocessing_that_is_not_known_must_be_told(tmp_path):
     net().save(tmp_path / "best.keras")
     with pytest.raises(InputError, match=r"does not say what its weights want of an image; give --preprocessing caffe or torch"):
-        open_source(tmp_path).load()
-    network = open_source(tmp_path, preprocessing="torch").load()
+        open_net_file(tmp_path).load()
+    network = open_net_file(tmp_path, preprocessing="torch").load()
     assert network._preprocess is preprocessing.TORCH
-    assert open_source(tmp_path, preprocessing="torch").load(device="CPU:1").crop == 32
+    assert open_net_file(tmp_path, preprocessing="torch").load(device="CPU:1").crop == 32
 
 
 def test_a_net_without_its_top_and_no_net(tmp_path):
     net(include_top=False).save(tmp_path / "top.keras")
     with pytest.raises(InputError, match=r"net with its top, to tell classes. Received: .*top\.keras, without"):
-        open_source(tmp_path / "top.keras")
+        open_net_file(tmp_path / "top.keras")
     with pytest.raises(InputError, match=r"no_run"):
-        open_source(tmp_path / "no_run")
+        open_net_file(tmp_path / "no_run")
 
 
 def test_devices():
-    assert session.devices_for(None) == (None,)
-    assert session.devices_for(3) == ("CPU:0", "CPU:1", "CPU:2")
+    assert evaluation_run.devices_for(None) == (None,)
+    assert evaluation_run.devices_for(3) == ("CPU:0", "CPU:1", "CPU:2")
     for replicas in (0, 5):
         with pytest.raises(InputError, match=f"`replicas` must be between 1 .* Received: {replicas} for CPU:0, CPU:1"):
-            session.devices_for(replicas)
+            evaluation_run.devices_for(replicas)

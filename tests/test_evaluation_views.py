@@ -12,11 +12,11 @@ from keras_vgg import preprocessing
 from keras_vgg.data import images as image_ops
 from keras_vgg.data.split import in_memory
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation import batches
-from keras_vgg.evaluation.batches import Survey
-from keras_vgg.evaluation.network import Network, grid_offsets
-from keras_vgg.evaluation.views import CENTER, DENSE, GRID, MULTI_CROP, Views, passes
 from keras_vgg.fully_convolutional import to_fully_convolutional
+from keras_vgg.inference import batches
+from keras_vgg.inference.batches import Survey
+from keras_vgg.inference.network import Network, grid_offsets
+from keras_vgg.inference.views import CENTER, DENSE, GRID, MULTI_CROP, Views, passes
 from keras_vgg.models import build_vgg
 
 WANTS = preprocessing.Preprocessing(mean=(120, 110, 100), std=(60, 60, 60), bgr=True)

@@ -19,18 +19,19 @@ import tensorflow as tf
 from test_evaluation import CLASSES, ENCODED, LABELS, TRUNCATED, encode, without_flips, write_images, write_run
 from test_evaluation_views import WANTS, net
 
-from keras_vgg import cli, extract, preprocessing
+from keras_vgg import extract, preprocessing
 from keras_vgg.data import images as image_ops
 from keras_vgg.data import split as splits
+from keras_vgg.descriptors import extraction, inputs, network
+from keras_vgg.descriptors.descriptor import DescriptorProtocol
+from keras_vgg.descriptors.descriptor_file import DescriptorFile
+from keras_vgg.descriptors.extraction import open_feature_source
+from keras_vgg.descriptors.network import FeatureNetwork
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation import evaluator, store
-from keras_vgg.features import extraction, inputs, network
-from keras_vgg.features.descriptor_file import DescriptorFile
-from keras_vgg.features.descriptors import DescriptorProtocol
-from keras_vgg.features.extraction import open_feature_source
-from keras_vgg.features.network import FeatureNetwork
 from keras_vgg.fully_convolutional import to_fully_convolutional
 from keras_vgg.identity import digest_of_net
+from keras_vgg.inference import passes, row_cache
+from keras_vgg.support import entry
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 BROKEN = [*ENCODED[:3], TRUNCATED, *ENCODED[3:9], b"no image", *ENCODED[9:]]  # the truncated one is in a batch with others
@@ -233,7 +234,7 @@ def test_killed_and_started_again_the_bits_are_the_same(tmp_path, run, seen):
 def test_progress_goes_over_all_nets_and_scales(tmp_path, run, monkeypatch):
     stream = io.StringIO()
     interrupt(1, tmp_path, [run], scales=(36, 40), batch=1)
-    monkeypatch.setattr("keras_vgg.progress._FILE_SECONDS", 0.0)
+    monkeypatch.setattr("keras_vgg.support.progress._FILE_SECONDS", 0.0)
     source = open_feature_source(str(run))
     protocol = DescriptorProtocol(scales=(36, 40))
     extraction.extract(split_of(), [source], protocol, tmp_path, batch=1, say=lambda line: None, stream=stream)
@@ -247,7 +248,7 @@ def test_progress_goes_over_all_nets_and_scales(tmp_path, run, monkeypatch):
 
 
 def test_images_that_cannot_be_used(tmp_path, run, monkeypatch):
-    monkeypatch.setattr(evaluator, "MAX_PIXELS", 7000)
+    monkeypatch.setattr(passes, "MAX_PIXELS", 7000)
     for _ in range(2):  # the second finds all passes done
         said = []
         found = extracted(tmp_path, [run], BROKEN, scales=(40,), say=said.append)
@@ -267,7 +268,7 @@ def test_a_net_that_overflows_is_told(tmp_path, run, monkeypatch):
     model.get_layer("fc2").kernel.assign(model.get_layer("fc2").kernel * 1e38)
     model.save(folder / "best.keras")
     preprocessing.attach(folder / "best.keras", WANTS)
-    monkeypatch.setattr(store, "_BYTES", 2 * 4 * 205)  # two rows at a time
+    monkeypatch.setattr(row_cache, "_BYTES", 2 * 4 * 205)  # two rows at a time
     said = []
     found = extracted(tmp_path / "out", [folder], ENCODED[:3], scales=(40,), say=said.append)
     assert np.isnan(found.values).all()
@@ -295,7 +296,7 @@ def test_large_files_are_written_some_rows_at_a_time(tmp_path, run, monkeypatch)
         return found.values.tobytes()
 
     whole = written("whole")
-    monkeypatch.setattr(store, "_BYTES", 3 * 4 * 205)  # three rows
+    monkeypatch.setattr(row_cache, "_BYTES", 3 * 4 * 205)  # three rows
     assert written("parts") == whole
     for kind in kinds:
         in_one, in_parts = (DescriptorFile.read(tmp_path / f"{name}{kind}").features for name in ("whole", "parts"))
@@ -304,8 +305,8 @@ def test_large_files_are_written_some_rows_at_a_time(tmp_path, run, monkeypatch)
 
 
 def test_a_store_begins_as_numpy_would_write_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_BYTES", 3 * 4 * 5)  # three rows at a time
-    made = store.RowStore(tmp_path, ["net"], np.arange(1, 11), 5, {"net": "a"})
+    monkeypatch.setattr(row_cache, "_BYTES", 3 * 4 * 5)  # three rows at a time
+    made = row_cache.RowCache(tmp_path, ["net"], np.arange(1, 11), 5, {"net": "a"})
     np.save(tmp_path / "expected.npy", np.full((10, 5), np.nan, np.float32))
     assert (tmp_path / f"{made.key}.rows.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
 
@@ -426,7 +427,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(here, monkeypatch, capsys, argume
     pathlib.Path("data.npz").mkdir(exist_ok=True)
     pathlib.Path("blocked.parts").touch()
     with pytest.raises(SystemExit) as ended:
-        cli.run(extract.main)
+        entry.run(extract.main)
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(told, line), line

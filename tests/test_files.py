@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from keras_vgg import files, leftovers
 from keras_vgg.errors import InputError
+from keras_vgg.support import files, leftovers
 
 
 def names(folder):

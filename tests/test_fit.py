@@ -19,16 +19,17 @@ import pytest
 from keras.src.legacy.saving import legacy_h5_format
 from PIL import Image
 
-from keras_vgg import fit, preprocessing, streams
+from keras_vgg import fit, preprocessing
 from keras_vgg.data import color, datasets
 from keras_vgg.data.pipeline import View
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.source import open_source
 from keras_vgg.identity import digest_of_net
+from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.models import build_vgg
-from keras_vgg.progress import Progress
 from keras_vgg.recipe import Recipe, read_run_recipe, to_toml
-from keras_vgg.training import checkpoint, checks, session
+from keras_vgg.support import streams
+from keras_vgg.support.progress import Progress
+from keras_vgg.training import checkpoint, checks, run
 from keras_vgg.training.cluster import make_cluster
 from keras_vgg.training.run_folder import RunFolder, choose_folder
 
@@ -78,7 +79,7 @@ def test_leaves_a_whole_run_folder(finished):
 
 
 def test_every_row_says_of_which_net_it_is(finished):
-    digests = {name: digest_of_net(open_source(str(finished / f"{name}.keras")).load_model()) for name in ("best", "last")}
+    digests = {name: digest_of_net(open_net_file(str(finished / f"{name}.keras")).load_model()) for name in ("best", "last")}
     log, summary = pd.read_csv(finished / "log.csv"), json.loads((finished / "summary.json").read_text())
     assert log["net sha256"].iloc[-1] == digests["last"] == summary["last_sha256"]
     assert log["net sha256"][log.val_top1_error.argmin()] == digests["best"] == summary["best_sha256"]
@@ -171,10 +172,10 @@ def test_what_a_stock_keras_file_wants_of_an_image_must_be_said(tmp_path, said):
     build_vgg("A", input_shape=(32, 32, 3), width=0.02, classes=5).save(tmp_path / "stock.keras")
     wanted = Recipe(init_from=str(tmp_path / "stock.keras"), init_preprocessing=said)
     if said:
-        assert preprocessing.for_model(session._source(wanted)[0]) == preprocessing.BY_NAME[said]
+        assert preprocessing.for_model(run._source(wanted)[0]) == preprocessing.BY_NAME[said]
         return
     with pytest.raises(InputError, match=r"Received: .*stock\.keras, which does not; give --init-preprocessing caffe or torch"):
-        session._source(wanted)
+        run._source(wanted)
 
 
 class KilledError(BaseException):
@@ -414,10 +415,10 @@ def test_colours_that_are_gone_are_measured_again(tmp_path):
     wanted = Recipe(crop=32, scale=32, limit_images=20)
     dataset = datasets.open_dataset("digits", limit_images=20)
     folder = begun(tmp_path / "run")
-    first = session._colors(wanted, dataset, folder, resuming=False)
-    assert session._colors(wanted, dataset, folder, resuming=True) == first
+    first = run._colors(wanted, dataset, folder, resuming=False)
+    assert run._colors(wanted, dataset, folder, resuming=True) == first
     folder.colors.write_text(json.dumps(dataclasses.asdict(color.IMAGENET)))
-    kept = session._colors(wanted, dataset, folder, resuming=True)
+    kept = run._colors(wanted, dataset, folder, resuming=True)
     np.testing.assert_array_equal(kept.mean, color.IMAGENET.mean)
 
 

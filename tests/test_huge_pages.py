@@ -6,7 +6,7 @@ import pytest
 
 PROGRAM = """
 import os, sys
-from keras_vgg.huge_pages import restart_with_huge_pages
+from keras_vgg.support.huge_pages import restart_with_huge_pages
 print(os.getpid(), sys.argv[1:], os.environ.get("GLIBC_TUNABLES"), flush=True)
 restart_with_huge_pages()
 print("went on", flush=True)

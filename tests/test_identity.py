@@ -11,20 +11,23 @@ import tensorflow as tf
 from test_evaluation import CLASSES, ENCODED, LABELS, dataset, write_images, write_run
 from test_evaluation_views import net
 
-from keras_vgg import cli, evaluate, extract, transfer
+from keras_vgg import evaluate, extract, transfer
 from keras_vgg.data import split as splits
+from keras_vgg.descriptors.descriptor_file import DescriptorFile
+from keras_vgg.descriptors.network import FeatureNetwork
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation import classes, code, metrics, prediction, session, source
+from keras_vgg.evaluation import metrics, prediction
+from keras_vgg.evaluation import run as evaluation_run
 from keras_vgg.evaluation.recipe import Row
 from keras_vgg.evaluation.results import Posteriors, fuse
-from keras_vgg.evaluation.source import open_source
-from keras_vgg.evaluation.store import RowStore
-from keras_vgg.evaluation.views import passes
-from keras_vgg.features.descriptor_file import DescriptorFile
-from keras_vgg.features.network import FeatureNetwork
 from keras_vgg.identity import digest_of_images, digest_of_net
+from keras_vgg.inference import class_labels, code_digest, net_files
+from keras_vgg.inference.net_files import open_net_file
+from keras_vgg.inference.row_cache import RowCache
+from keras_vgg.inference.views import passes
 from keras_vgg.serving.plan import plan_export
 from keras_vgg.serving.signatures import Served
+from keras_vgg.support import naming
 from keras_vgg.weights.conversion import convert
 
 
@@ -55,7 +58,7 @@ def tested(place):
 
 
 def digest(run):
-    return digest_of_net(open_source(str(run)).load_model())
+    return digest_of_net(open_net_file(str(run)).load_model())
 
 
 # --- Nets and code --------------------------------------------------------------------------------------------------------
@@ -69,9 +72,9 @@ def test_the_same_net_in_every_kind_of_file_has_one_digest(place, tmp_path):
 
 
 def test_whatever_changes_the_answer_changes_the_digest(place):
-    run = open_source(str(place / "a"))
+    run = open_net_file(str(place / "a"))
     known = digest_of_net(run.load_model())
-    assert digest_of_net(open_source(str(place / "a"), preprocessing="caffe").load_model()) != known
+    assert digest_of_net(open_net_file(str(place / "a"), preprocessing="caffe").load_model()) != known
     model = run.load_model()
     model.get_layer("block3_conv1").activation = tf.keras.activations.linear
     assert digest_of_net(model) != known
@@ -83,19 +86,19 @@ def test_whatever_changes_the_answer_changes_the_digest(place):
 
 def test_the_code_that_counts():
     names = ("data.images", "evaluation.batches", "evaluation.tracing", "features.network", "fully_convolutional", "preprocessing")
-    assert {f"keras_vgg.{name}" for name in names} <= set(code.modules())
-    one = code.without_docstrings(ast.parse('"""Doc."""\ndef f():\n    """Doc."""\n    return 1  # a\n'))
-    two = code.without_docstrings(ast.parse("def f():\n\n    return 1\n"))
+    assert {f"keras_vgg.{name}" for name in names} <= set(code_digest.modules())
+    one = code_digest.without_docstrings(ast.parse('"""Doc."""\ndef f():\n    """Doc."""\n    return 1  # a\n'))
+    two = code_digest.without_docstrings(ast.parse("def f():\n\n    return 1\n"))
     assert ast.dump(one) == ast.dump(two) != ast.dump(ast.parse("def f():\n    return 2\n"))
 
 
 def test_rows_of_other_code_are_not_taken_over(tmp_path, monkeypatch):
     def store():
-        return RowStore(tmp_path, ["net"], np.arange(1, 4), 2, {})
+        return RowCache(tmp_path, ["net"], np.arange(1, 4), 2, {})
 
     store().put(np.arange(3), np.ones((3, 2), np.float32), 1)
     assert not store().pending.any()
-    monkeypatch.setattr("keras_vgg.evaluation.store.digest_of_code", lambda: "other")
+    monkeypatch.setattr("keras_vgg.inference.row_cache.digest_of_code", lambda: "other")
     assert store().pending.all()
 
 
@@ -135,20 +138,22 @@ def test_rows_of_earlier_versions_stay_and_are_nobodys(tested, here, tmp_path, c
 
 
 def test_names_that_tell_nets_apart():
-    assert cli.named_models(["x/a/best.keras", "x/b/best.keras", "N=c"]) == {
+    assert naming.named_models(["x/a/best.keras", "x/b/best.keras", "N=c"]) == {
         "a/best.keras": "x/a/best.keras", "b/best.keras": "x/b/best.keras", "N": "c",
     }  # fmt: skip
     with pytest.raises(InputError, match="Several models of one name"):
-        cli.named_models(["a", "a"])
+        naming.named_models(["a", "a"])
 
 
 def test_images_are_the_same_by_whatever_path(tested, here, monkeypatch):
     (here / "link").symlink_to("data")
-    monkeypatch.setattr("keras_vgg.evaluation.network.Network.posteriors", None)  # cannot be called: nothing is computed again
+    monkeypatch.setattr("keras_vgg.inference.network.Network.posteriors", None)  # cannot be called: nothing is computed again
     for path in (here / "data", "link"):
         evaluate.main(["--model", "a/best.keras", "--dataset", f"folder:{path}", "--protocol", "center", "--out", "out"])
     assert len(pd.read_csv("out/table.csv")) == 2
-    assert cli.dataset_slug("folder:data") == cli.dataset_slug(f"folder:{here / 'data'}") == cli.dataset_slug("folder:link")
+    assert (
+        naming.dataset_slug("folder:data") == naming.dataset_slug(f"folder:{here / 'data'}") == naming.dataset_slug("folder:link")
+    )
 
 
 def some(names, fingerprints, **facts):
@@ -172,7 +177,7 @@ def test_rows_are_of_the_net_that_was_loaded(tmp_path, monkeypatch):
     """`fit` puts another best net in its place just after it was loaded."""
     write_run(tmp_path / "run")
     write_run(tmp_path / "new", seed=5)
-    load = source.Source.load
+    load = net_files.NetFile.load
 
     def load_and_replace(self, **options):
         network = load(self, **options)
@@ -181,12 +186,12 @@ def test_rows_are_of_the_net_that_was_loaded(tmp_path, monkeypatch):
         return network
 
     def values(folder):
-        sources = {"n": open_source(str(tmp_path / "run"))}
+        sources = {"n": open_net_file(str(tmp_path / "run"))}
         rows = [Row(("n",), "center", (None,))]
-        return session.evaluate(dataset(), sources, rows, folder, say=lambda line: None)[0].values
+        return evaluation_run.evaluate(dataset(), sources, rows, folder, say=lambda line: None)[0].values
 
     with monkeypatch.context() as patch:
-        patch.setattr(source.Source, "load", load_and_replace)
+        patch.setattr(net_files.NetFile, "load", load_and_replace)
         values(tmp_path / "kept")
     np.testing.assert_array_equal(values(tmp_path / "kept"), values(tmp_path / "fresh"))
 
@@ -203,7 +208,7 @@ def test_a_file_replaced_while_it_is_loaded_is_loaded_again(tmp_path, monkeypatc
             (tmp_path / "new/best.keras").replace(path)
         return model
 
-    run = open_source(str(tmp_path / "run"))
+    run = open_net_file(str(tmp_path / "run"))
     monkeypatch.setattr(transfer, "load_model", load_and_replace)
     model = run.load_model()
     assert len(times) == 2
@@ -219,16 +224,16 @@ def test_an_image_replaced_after_the_survey_is_refused(tmp_path, monkeypatch):
         paths[-1].write_bytes(encoded)
     split = splits.files(list(map(str, paths)), np.zeros(3, np.int32))
     data = splits.Dataset(split, split, CLASSES, "x")
-    look = session.look_through
+    look = evaluation_run.look_through
 
     def look_and_replace(*args, **options):
         found = look(*args, **options)
         paths[1].write_bytes(ENCODED[4])
         return found
 
-    monkeypatch.setattr(session, "look_through", look_and_replace)
-    lines, sources = [], {"n": open_source(str(tmp_path / "run"))}
-    result = session.evaluate(data, sources, [Row(("n",), "center", (None,))], tmp_path / "out", say=lines.append)[0]
+    monkeypatch.setattr(evaluation_run, "look_through", look_and_replace)
+    lines, sources = [], {"n": open_net_file(str(tmp_path / "run"))}
+    result = evaluation_run.evaluate(data, sources, [Row(("n",), "center", (None,))], tmp_path / "out", say=lines.append)[0]
     assert np.isnan(result.values).any(axis=1).tolist() == [False, True, False]
     assert any("1.jpg, it was changed after it was looked through" in line for line in lines)
 
@@ -260,7 +265,7 @@ def test_served_by_default_is_what_is_tested_predicted_and_extracted(tmp_path, m
     signatures = served.signatures()
     np.testing.assert_allclose(signatures["classify"](encoded)["probabilities"], tested.values, atol=1e-5)
     np.testing.assert_allclose(signatures["features"](encoded)["features"], described.features, atol=1e-5)
-    run = open_source("run")
+    run = open_net_file("run")
     views = passes("dense" if dense else "center", (run.default_scale,), flip=run.flip)
     said = prediction.predict(run.load(pooling=pooling), [str(tmp_path / name) for name in tested.images], views)
     np.testing.assert_allclose(said.posteriors, tested.values, atol=1e-5)
@@ -269,7 +274,7 @@ def test_served_by_default_is_what_is_tested_predicted_and_extracted(tmp_path, m
 def test_a_net_that_does_not_say_how_it_was_trained_is_served_as_it_is_tested(place, tmp_path):
     shutil.copy(place / "a/best.keras", tmp_path / "alone.keras")
     protocol = plan_export(tmp_path / "alone.keras", labels=CLASSES).protocol
-    assert protocol.flip is open_source(str(tmp_path / "alone.keras")).flip is True
+    assert protocol.flip is open_net_file(str(tmp_path / "alone.keras")).flip is True
     assert plan_export(tmp_path / "alone.keras", labels=CLASSES, flip=False).protocol.flip is False
 
 
@@ -290,13 +295,13 @@ IDS = ("n01440764", *(f"n{2000000 + label:08}" for label in range(998)), "n15075
 
 def test_imagenet_by_id_name_and_number(monkeypatch):
     names = tuple(f"name {label}" for label in range(1000))
-    monkeypatch.setattr(classes, "imagenet_classes", lambda: tuple(zip(IDS, names, strict=True)))
+    monkeypatch.setattr(class_labels, "imagenet_classes", lambda: tuple(zip(IDS, names, strict=True)))
     numbers = tuple(f"class {label}" for label in range(1000))
     for other in (names, numbers):
-        assert classes.same_classes(IDS, other)
-    assert not classes.same_classes(IDS[::-1], names)
-    assert not classes.same_classes(IDS, tuple(f"{name}!" for name in names))
-    assert not classes.same_classes(CLASSES, CLASSES[::-1])
+        assert class_labels.same_classes(IDS, other)
+    assert not class_labels.same_classes(IDS[::-1], names)
+    assert not class_labels.same_classes(IDS, tuple(f"{name}!" for name in names))
+    assert not class_labels.same_classes(CLASSES, CLASSES[::-1])
 
 
 def test_own_imagenet_runs_are_fused_with_public_weights(monkeypatch):
@@ -310,10 +315,10 @@ def test_own_imagenet_runs_are_fused_with_public_weights(monkeypatch):
 
 def test_other_classes_are_told_before_any_pass(place, tmp_path, monkeypatch):
     shutil.copy(place / "b/best.keras", tmp_path / "unnamed.keras")  # its classes have no names
-    sources = {"a": open_source(str(place / "a")), "b": open_source(str(tmp_path / "unnamed.keras"))}
-    monkeypatch.setattr(source.Source, "load", None)  # nothing is to be loaded
+    sources = {"a": open_net_file(str(place / "a")), "b": open_net_file(str(tmp_path / "unnamed.keras"))}
+    monkeypatch.setattr(net_files.NetFile, "load", None)  # nothing is to be loaded
     with pytest.raises(InputError, match="must know the same classes"):
-        session.evaluate(dataset(), sources, [Row(("a", "b"), "center", (None, None))], tmp_path, say=lambda line: None)
+        evaluation_run.evaluate(dataset(), sources, [Row(("a", "b"), "center", (None, None))], tmp_path, say=lambda line: None)
 
 
 def test_one_rule_for_ties():

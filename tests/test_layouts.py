@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_vgg.weights import layouts, variable
-from keras_vgg.weights.stored import StoredArray
+from keras_vgg.weights.stored_array import StoredArray
 
 
 def numbers(*shape, dtype="float32"):

@@ -8,13 +8,13 @@ import pytest
 import sklearn.metrics
 import sklearn.svm
 
+from keras_vgg.descriptors.descriptor import DescriptorProtocol
+from keras_vgg.descriptors.descriptor_file import DescriptorFile
 from keras_vgg.errors import InputError
-from keras_vgg.features.descriptor_file import DescriptorFile
-from keras_vgg.features.descriptors import DescriptorProtocol
-from keras_vgg.linear import average_precision, classify, joining, measures, protocols, report, session, splits, squared_hinge, svm
+from keras_vgg.linear import average_precision, classify, joining, measures, protocols, report, run, splits, squared_hinge, svm
+from keras_vgg.linear.benchmarks import Benchmark
 from keras_vgg.linear.data import Data
-from keras_vgg.linear.recipe import read_recipe
-from keras_vgg.linear.tasks import Task
+from keras_vgg.linear.recipe import read_transfer
 
 RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
 CLASSES = ("ant", "bee", "cat")
@@ -311,8 +311,8 @@ def clusters(counts, distance, width=2, seed=0):
 
 def test_accuracy_of_two_normal_clusters_is_that_of_the_best_rule():
     values, labels = clusters([12000, 12000], 1.0)
-    task = Task("", "random", train_images=2000, test_images=10000, splits=3)
-    outcomes = protocols.run(of(labels, ("a", "b")), values, task, costs=(0.01, 1.0))
+    benchmark = Benchmark("", "random", train_images=2000, test_images=10000, splits=3)
+    outcomes = protocols.run(of(labels, ("a", "b")), values, benchmark, costs=(0.01, 1.0))
     best = 100 * (1 + math.erf(1 / math.sqrt(2))) / 2  # 84.13%: the distribution function at the distance from centre to middle
     for outcome in outcomes:
         assert outcome.measures["accuracy"] == pytest.approx(best, abs=1.0)
@@ -322,11 +322,11 @@ def test_accuracy_of_two_normal_clusters_is_that_of_the_best_rule():
 
 
 def test_what_is_far_apart_is_told_apart_and_what_is_not_is_not():
-    task = Task("", "random", train_images=15, test_images=50, splits=1)
+    benchmark = Benchmark("", "random", train_images=15, test_images=50, splits=1)
     values, labels = clusters([40] * 8, 30.0, width=100)
-    assert protocols.run(of(labels, list("abcdefgh")), values, task)[0].measures["accuracy"] == 100
+    assert protocols.run(of(labels, list("abcdefgh")), values, benchmark)[0].measures["accuracy"] == 100
     shuffled = np.random.default_rng(0).permutation(labels)
-    assert protocols.run(of(shuffled, list("abcdefgh")), values, task)[0].measures["accuracy"] < 30  # chance is 12.5
+    assert protocols.run(of(shuffled, list("abcdefgh")), values, benchmark)[0].measures["accuracy"] < 30  # chance is 12.5
 
 
 def of(labels, classes, parts=None, usable=None):
@@ -340,7 +340,7 @@ def test_fixed_tests_on_the_test_split_if_there_is_one(third, numbers):
     labels = np.arange(50) % 2
     values = np.stack([labels - 0.5, np.ones(50)], axis=1)
     parts = np.repeat(["train", "validation", third], [30, 10, 10])
-    (outcome,) = protocols.run(of(labels, ("a", "b"), parts), values, Task("", "fixed"))
+    (outcome,) = protocols.run(of(labels, ("a", "b"), parts), values, Benchmark("", "fixed"))
     assert (outcome.train_images, outcome.test_images) == numbers
     assert outcome.measures["accuracy"] == 100
 
@@ -348,12 +348,12 @@ def test_fixed_tests_on_the_test_split_if_there_is_one(third, numbers):
 def test_fixed_trains_on_train_and_tests_on_validation():
     values, labels = clusters([30, 30, 30], 20.0, width=5)
     parts = np.where(np.arange(90) % 3 == 0, "validation", "train")
-    task = Task("", "fixed")
-    (outcome,) = protocols.run(of(labels, CLASSES, parts), values, task)
+    benchmark = Benchmark("", "fixed")
+    (outcome,) = protocols.run(of(labels, CLASSES, parts), values, benchmark)
     assert outcome.measures == {"mean_class_recall": 100, "accuracy": 100}
     assert (outcome.train_images, outcome.test_images) == (60, 30)
     wrong = np.where((parts == "validation") & (labels == 0), 1, labels)  # ants among the tested are called bees
-    (outcome,) = protocols.run(of(wrong, CLASSES, parts), values, task)
+    (outcome,) = protocols.run(of(wrong, CLASSES, parts), values, benchmark)
     np.testing.assert_allclose(outcome.by_class["mean_class_recall"], [np.nan, 50, 100])
     assert outcome.measures["accuracy"] == pytest.approx(100 * 20 / 30)
     assert outcome.measures["mean_class_recall"] == 75
@@ -370,29 +370,29 @@ def test_c_is_chosen_without_the_test_images():
 
 
 @pytest.mark.parametrize(
-    ("task", "told"),
+    ("benchmark", "told"),
     [
-        (Task("", "random"), r"31 images that can be used, 30 to train on .* Received: ant with 2, bee with 2, cat with 2\."),
-        (Task("", "fixed"), r"Each class must have images for training that can be used. Received: none for cat\."),
+        (Benchmark("", "random"), r"31 images that can be used, 30 to train on .* Received: ant with 2, bee with 2, cat with 2\."),
+        (Benchmark("", "fixed"), r"Each class must have images for training that can be used. Received: none for cat\."),
     ],
 )
-def test_mistakes_are_told_before_nets_are_at_work(task, told):
+def test_mistakes_are_told_before_nets_are_at_work(benchmark, told):
     data = of(np.array([0, 0, 1, 1, 2, 2]), CLASSES, np.array(["train"] * 4 + ["validation"] * 2))
     with pytest.raises(InputError, match=told):
-        protocols.check(data, task)
+        protocols.check(data, benchmark)
 
 
 def test_fixed_without_images_to_test_on():
     data = of(np.array([0, 0, 1, 1]), "ab", np.array(["train"] * 4), np.ones(4, bool))
     with pytest.raises(InputError, match=r"There must be images to test on"):
-        protocols.check(data, Task("", "fixed"))
+        protocols.check(data, Benchmark("", "fixed"))
 
 
 def test_too_few_to_choose_c_is_told_before_too():
     data = of(np.array([0, 0, 1, 1]), "ab", np.array(["train", "train", "train", "validation"]))
     with pytest.raises(InputError, match=r"takes two. Received: 1 of b"):
-        protocols.check(data, Task("", "fixed"))
-    protocols.check(data, Task("", "fixed"), costs=(1.0,))
+        protocols.check(data, Benchmark("", "fixed"))
+    protocols.check(data, Benchmark("", "fixed"), costs=(1.0,))
 
 
 # --- Many labels ----------------------------------------------------------------------------------------------------------
@@ -408,7 +408,7 @@ def many():
 
 
 def run_many(values, labels, parts, test_set="test", **options):
-    (outcome,) = protocols.run(of(labels, "ab", parts), values, Task("", "multi-label", test_set=test_set), **options)
+    (outcome,) = protocols.run(of(labels, "ab", parts), values, Benchmark("", "multi-label", test_set=test_set), **options)
     return outcome
 
 
@@ -503,7 +503,7 @@ def test_mean_and_deviation_over_splits():
 
 def told_of_flips(*flips, **facts):
     nets = [{"net": name, "scales": [256], "flip": flip} for name, flip in zip("DE", flips, strict=False)]
-    return session._told("D & E", "x", {"nets": nets} | facts)["descriptor"]
+    return run._told("D & E", "x", {"nets": nets} | facts)["descriptor"]
 
 
 def test_nets_without_mirror_images_are_told():
@@ -511,7 +511,7 @@ def test_nets_without_mirror_images_are_told():
     assert told_of_flips(False, False, normalize=False) == "no flip, not of length one"
     assert told_of_flips(True, False) == "no flip of E"
     of_old_files = {"nets": [{"net": "D", "scales": [256]}], "flip": False}
-    assert session._told("D", "x", of_old_files)["descriptor"] == "no flip"
+    assert run._told("D", "x", of_old_files)["descriptor"] == "no flip"
 
 
 def test_descriptors_made_with_mirror_images_and_without_are_made_otherwise():
@@ -527,7 +527,7 @@ def test_descriptors_made_with_mirror_images_and_without_are_made_otherwise():
 
 
 def test_the_papers_table():
-    recipe = read_recipe(RECIPES / "table11.toml")
+    recipe = read_transfer(RECIPES / "table11.toml")
     assert [row.models for row in recipe.rows] == [("D",), ("E",), ("D", "E")] * 4
     found = {(row.data, "".join(row.models)): next(iter(row.paper.items())) for row in recipe.rows}
     assert found["voc2007", "DE"] == ("mean_ap_11_point", (89.7, None))
@@ -544,7 +544,7 @@ def test_the_papers_table():
 def test_flip_of_a_recipe(tmp_path):
     for told, flip in (("", None), ("flip = true\n", True), ("flip = false\n", False)):
         (tmp_path / "r.toml").write_text(GOOD.format(data=told, row=""))
-        assert read_recipe(tmp_path / "r.toml").data["x"].descriptor.flip is flip
+        assert read_transfer(tmp_path / "r.toml").data["x"].descriptor.flip is flip
 
 
 GOOD = '[models]\nD = "d"\n[data.x]\ndataset = "folder:x"\nprotocol = "random"\n{data}[[rows]]\ndata = "x"\n{row}'
@@ -585,6 +585,6 @@ GOOD = '[models]\nD = "d"\n[data.x]\ndataset = "folder:x"\nprotocol = "random"\n
 def test_mistakes_in_a_recipe(tmp_path, text, told):
     (tmp_path / "r.toml").write_text(text)
     with pytest.raises(InputError, match=told) as error:
-        read_recipe(tmp_path / "r.toml")
+        read_transfer(tmp_path / "r.toml")
     assert "r.toml" in str(error.value)
     assert "\n" not in str(error.value)

@@ -8,7 +8,7 @@ from keras_vgg.data.class_folders import open_folder
 from keras_vgg.data.csv_listing import open_csv
 from keras_vgg.data.split import hold_out
 from keras_vgg.errors import InputError
-from keras_vgg.image_files import files_within, find_images
+from keras_vgg.support.image_files import files_within, find_images
 
 
 def write(root, *names):

@@ -7,14 +7,15 @@ import sys
 import numpy as np
 import pytest
 
-from keras_vgg import cli, files, paths, recipe, style
+from keras_vgg import recipe, style
+from keras_vgg.descriptors.descriptor_file import DescriptorFile
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.recipe import read_recipe as read_evaluation
+from keras_vgg.evaluation.recipe import read_evaluation
 from keras_vgg.evaluation.results import Posteriors
-from keras_vgg.features.descriptor_file import DescriptorFile
 from keras_vgg.features.layer_weights import open_layers
-from keras_vgg.linear.recipe import read_recipe as read_transfer
+from keras_vgg.linear.recipe import read_transfer
 from keras_vgg.serving.plan import _given_labels
+from keras_vgg.support import cli, files, paths
 from keras_vgg.training.run_folder import RunFolder
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tools"))

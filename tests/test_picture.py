@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from keras_vgg import picture
+from keras_vgg.support import picture
 from keras_vgg.training import report
 
 HISTORY = [dict.fromkeys(report.COLUMNS, 0.5) | {"epoch": epoch, "learning_rate": 0.005 / epoch**2} for epoch in (1, 2, 3)]

@@ -21,17 +21,19 @@ from test_evaluation import (
 )
 from test_evaluation_views import WANTS, net
 
-from keras_vgg import predict, progress
+from keras_vgg import predict
 from keras_vgg.data import images as image_ops
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation import batches, evaluator, heatmap, prediction
-from keras_vgg.evaluation.code import digest_of_code
-from keras_vgg.evaluation.network import Network
-from keras_vgg.evaluation.source import open_source
-from keras_vgg.evaluation.views import Views
+from keras_vgg.evaluation import heatmap, prediction
 from keras_vgg.fully_convolutional import to_fully_convolutional
 from keras_vgg.identity import digest_of_net
-from keras_vgg.image_files import find_images
+from keras_vgg.inference import batches, passes
+from keras_vgg.inference.code_digest import digest_of_code
+from keras_vgg.inference.net_files import open_net_file
+from keras_vgg.inference.network import Network
+from keras_vgg.inference.views import Views
+from keras_vgg.support import progress
+from keras_vgg.support.image_files import find_images
 
 NAMES = ["photo.jpg", "other.png", "grey.png", "wide.jpg"]
 FLOWERS = ("daisy", "crocus", "iris", "lily", "rose", "tulip", "violet")
@@ -93,7 +95,7 @@ def test_answers_carry_what_they_are_of(here, run, capsys):
     predict.main(["photo.jpg", "--model", str(run), "--json", "--scales", "36", "40", "--no-flip", "--pooling", "ceil"])
     told = json.loads(capsys.readouterr().out)
     assert told["image sha256"] == hashlib.sha256(ENCODED[0]).hexdigest()
-    assert told["net sha256"] == digest_of_net(open_source(run).load_model())
+    assert told["net sha256"] == digest_of_net(open_net_file(run).load_model())
     assert told["code sha256"] == digest_of_code()
     wants = json.loads(WANTS.to_json())
     looked = {"kind": "dense", "scales": [36, 40], "flip": False, "average": "posteriors", "pooling": "ceil"}
@@ -109,7 +111,7 @@ def test_an_image_replaced_after_it_was_looked_at_is_told(here, run, monkeypatch
         (here / "grey.png").unlink()
 
     monkeypatch.setattr(prediction, "run_passes", run_and_replace)
-    found = prediction.predict(open_source(run).load(), NAMES, [Views("dense", 40)])
+    found = prediction.predict(open_net_file(run).load(), NAMES, [Views("dense", 40)])
     assert found.problems == {0: batches.CHANGED, 2: batches.CHANGED}
     assert set(found.digests) == {1, 3}
 
@@ -184,13 +186,13 @@ def test_progress_is_shown_on_a_terminal(here, run):
     stream.isatty = lambda: True
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(progress, "_TERMINAL_SECONDS", 0)
-        prediction.predict(open_source(run).load(), NAMES, [Views("dense", 40)], stream=stream)
+        prediction.predict(open_net_file(run).load(), NAMES, [Views("dense", 40)], stream=stream)
     for text in ("looking through images", "vgg_a, dense at 40"):
         assert text in stream.getvalue()
 
 
 def test_a_large_image_is_refused(here, run, capsys, monkeypatch):
-    monkeypatch.setattr(evaluator, "MAX_PIXELS", 5000)
+    monkeypatch.setattr(passes, "MAX_PIXELS", 5000)
     assert predict.main(["wide.jpg", "photo.jpg", "--model", str(run)]) == 2
     captured = capsys.readouterr()
     assert "wide.jpg (40x182 pixels at Q=40, more than 5,000)" in captured.err
@@ -199,7 +201,7 @@ def test_a_large_image_is_refused(here, run, capsys, monkeypatch):
 
 
 def test_images_are_grouped(here, run, by_hand):
-    network = open_source(run).load()
+    network = open_net_file(run).load()
     paths = [str(here / f"{number}.jpg") for number in range(len(ENCODED))]
     for path, content in zip(paths, ENCODED, strict=True):
         (here / path).write_bytes(content)
@@ -234,7 +236,7 @@ def test_heatmap_carries_what_it_is_of(here, run):
     assert told["class"] == "rose"
     assert told["image"] == "photo.jpg"
     assert told["image sha256"] == hashlib.sha256(ENCODED[0]).hexdigest()
-    assert told["net sha256"] == digest_of_net(open_source(run).load_model())
+    assert told["net sha256"] == digest_of_net(open_net_file(run).load_model())
     assert told["code sha256"] == digest_of_code()
     settings = json.loads(told["settings"])
     assert (settings["scales"], settings["flip"]) == ([48], False)

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from keras_vgg import progress
 from keras_vgg.errors import InputError
-from keras_vgg.progress import Progress
+from keras_vgg.support import progress
+from keras_vgg.support.progress import Progress
 
 
 class Terminal(io.StringIO):

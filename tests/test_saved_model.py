@@ -19,22 +19,22 @@ from tensorflow_serving.apis import prediction_log_pb2
 from test_evaluation import CLASSES, ENCODED, write_run
 from test_evaluation_views import WANTS, net
 
-from keras_vgg import files
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation import classes
-from keras_vgg.evaluation import source as sources
-from keras_vgg.evaluation.network import Network
 from keras_vgg.evaluation.prediction import predict, see
-from keras_vgg.evaluation.source import open_source
-from keras_vgg.evaluation.views import passes
 from keras_vgg.fully_convolutional import to_fully_convolutional
 from keras_vgg.identity import digest_of_net
+from keras_vgg.inference import class_labels
+from keras_vgg.inference import net_files as sources
+from keras_vgg.inference.net_files import open_net_file
+from keras_vgg.inference.network import Network
+from keras_vgg.inference.views import passes
 from keras_vgg.models import build_vgg
 from keras_vgg.saved_model import CARD, export_saved_model, versions
 from keras_vgg.serving import comparison, plan, warm_up
 from keras_vgg.serving.encoded import MAX_ANNOUNCED_PIXELS
 from keras_vgg.serving.plan import plan_export
 from keras_vgg.serving.signatures import Served
+from keras_vgg.support import files
 from keras_vgg.weights import catalogue, download
 
 SHARED = pathlib.Path(__file__).parents[1].parent / "shared"
@@ -44,7 +44,7 @@ SUMMARY = {"finished": True, "best_epoch": 3, "best_val_top1_error": 0.25, "best
 
 def table_of(run):
     """A row of an evaluation of a run's net."""
-    digest = digest_of_net(open_source(str(run)).load_model())
+    digest = digest_of_net(open_net_file(str(run)).load_model())
     return [{"net": "letters", "protocol": "dense", "top-1 error": 12.5, "nets sha256": digest}]
 
 
@@ -116,7 +116,7 @@ def jpeg_of_scans(height, width, scans):
 
 
 def test_classify_says_what_predict_says(served, run, paths):
-    by_predict = predict(open_source(str(run)).load(), paths, passes("dense", SCALES, flip=True)).posteriors
+    by_predict = predict(open_net_file(str(run)).load(), paths, passes("dense", SCALES, flip=True)).posteriors
     found = classify(served, ENCODED)
     np.testing.assert_allclose(found["probabilities"], by_predict, atol=1e-6)
     assert not any(found["error"])
@@ -131,7 +131,7 @@ def test_every_answer_says_of_which_net_it_is(served, exported, signature):
 
 def test_without_dense_it_looks_at_the_centre_crop(run, paths, tmp_path):
     served = in_memory(run, tmp_path, dense=False, scales=(40,))
-    by_predict = predict(open_source(str(run)).load(), paths, passes("center", (40,), flip=True)).posteriors
+    by_predict = predict(open_net_file(str(run)).load(), paths, passes("center", (40,), flip=True)).posteriors
     np.testing.assert_allclose(classify(served, ENCODED)["probabilities"], by_predict, atol=1e-6)
     assert "score_map" not in served
     assert served["serving_default"].input_signature[0].shape.as_list() == [None, 32, 32, 3]
@@ -168,7 +168,7 @@ def test_features_are_means_over_places_of_length_one(run, tmp_path, layer):
 
 
 def test_score_maps_of_unlike_size_are_filled_up(served, run, paths):
-    network = open_source(str(run)).load()
+    network = open_net_file(str(run)).load()
     found = served["score_map"](images=tf.constant([*ENCODED[:4], b"no image"]))
     sizes = found["size"].numpy()
     assert sizes[-1].tolist() == [0, 0]
@@ -397,7 +397,7 @@ def test_the_card_says_what_is_known(run, exported):
     card = json.loads((exported.path / CARD).read_text())
     assert card == exported.card
     assert card["net"]["configuration"] == "A"
-    assert card["net"]["sha256"] == digest_of_net(open_source(str(run)).load_model())
+    assert card["net"]["sha256"] == digest_of_net(open_net_file(str(run)).load_model())
     assert card["recipe"]["jitter"] == [36, 44]
     assert card["protocol"]["scales"] == list(SCALES)
     assert card["errors"]["evaluation"] == table_of(run)
@@ -409,7 +409,7 @@ def test_the_card_says_what_is_known(run, exported):
 
 def test_the_cards_figures_in_training_are_of_this_very_net(run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
-    known = digest_of_net(open_source(str(run)).load_model())
+    known = digest_of_net(open_net_file(str(run)).load_model())
     for digest, expected in ((known, SUMMARY["best_val_top1_error"]), ("0" * 64, None)):
         (tmp_path / "run/summary.json").write_text(json.dumps(SUMMARY | {"best_sha256": digest}))
         figures = plan_export(tmp_path / "run").card["errors"]["in_training"]
@@ -457,7 +457,7 @@ def test_labels_from_a_list_a_file_and_nowhere(run, tmp_path, monkeypatch):
     def offline():
         raise InputError("no network")
 
-    monkeypatch.setattr(classes, "imagenet_classes", offline)
+    monkeypatch.setattr(class_labels, "imagenet_classes", offline)
     (tmp_path / "names.txt").write_text("\n".join("ABCDEFG") + "\n")
     for labels in (tuple("ABCDEFG"), tmp_path / "names.txt", str(tmp_path / "names.txt")):
         assert plan_export(run, labels=labels).labels == tuple("ABCDEFG")
@@ -480,7 +480,7 @@ def test_a_net_larger_than_the_default_scale(tmp_path, monkeypatch):
 
 
 def test_what_is_wrong_is_told_before_the_net_is_loaded(run, monkeypatch):
-    monkeypatch.setattr(sources.Source, "load", None)  # cannot be called
+    monkeypatch.setattr(sources.NetFile, "load", None)  # cannot be called
     with pytest.raises(InputError, match=r"`evaluation` must be a folder of keras_vgg.evaluate"):
         plan_export(run, evaluation="nowhere")
 

@@ -17,7 +17,7 @@ from tensorflow_serving.apis import model_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from keras_vgg import client
-from keras_vgg.evaluation.batches import MAX_PIXELS
+from keras_vgg.inference.batches import MAX_PIXELS
 from keras_vgg.serving.encoded import MAX_ANNOUNCED_PIXELS
 
 ROOT = pathlib.Path(__file__).parents[1]

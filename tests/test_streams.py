@@ -10,20 +10,20 @@ import sys
 
 import pytest
 
-from keras_vgg import streams
 from keras_vgg.errors import InputError
-from keras_vgg.progress import Progress
+from keras_vgg.support import streams
+from keras_vgg.support.progress import Progress
 from keras_vgg.training import waiting
 from keras_vgg.training.run_folder import RunFolder
 from keras_vgg.training.signals import StopRequest
 
 WORK = """
 import pathlib, sys
-from keras_vgg import cli
+from keras_vgg.support import entry
 def command(arguments):
     print("≤ – █ 向 \\udcff")
     pathlib.Path(sys.argv[1]).write_text("whole")
-cli.run(command)
+entry.run(command)
 """
 
 
@@ -63,7 +63,7 @@ def test_a_live_line_in_ascii(monkeypatch):
             return True
 
     stream = Terminal(io.BytesIO(), "ascii", errors="keras_vgg.readable")
-    monkeypatch.setattr("keras_vgg.progress._TERMINAL_SECONDS", 0.0)
+    monkeypatch.setattr("keras_vgg.support.progress._TERMINAL_SECONDS", 0.0)
     with Progress(3, stream=stream, may_end_early=True) as progress:
         progress.count(1)
         progress.show("step")

@@ -360,7 +360,8 @@ def test_both_images_are_needed():
 
 
 def test_one_line_and_exit_code_2_without_tensorflow(here):
-    program = "import sys; sys.modules['tensorflow'] = None; from keras_vgg import cli, style; cli.run(style.main)"
+    imports = "import sys; sys.modules['tensorflow'] = None; from keras_vgg import style; from keras_vgg.support import entry"
+    program = f"{imports}; entry.run(style.main)"
     command = [sys.executable, "-c", program, "--content", "photo.jpg", "--style", "missing.jpg"]
     finished = subprocess.run(command, capture_output=True, text=True, cwd=here, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert finished.returncode == 2

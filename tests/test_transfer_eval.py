@@ -17,12 +17,13 @@ from test_evaluation_views import WANTS, net
 from test_extract import loaded_once  # noqa: F401  (a fixture)
 from test_voc import write_voc
 
-from keras_vgg import cli, extract, preprocessing, transfer_eval
+from keras_vgg import extract, preprocessing, transfer_eval
 from keras_vgg.data.datasets import open_dataset
+from keras_vgg.descriptors import extraction, network
+from keras_vgg.descriptors.descriptor_file import DescriptorFile
 from keras_vgg.errors import InputError
-from keras_vgg.features import extraction, network
-from keras_vgg.features.descriptor_file import DescriptorFile
-from keras_vgg.linear import session
+from keras_vgg.linear import run as linear_run
+from keras_vgg.support import entry
 
 COLORS = {"ant": (0, 1, 1), "bee": (1, 0, 1), "cat": (1, 1, 0)}
 COUNTS = {"ant": 9, "bee": 7, "cat": 12}
@@ -124,7 +125,7 @@ def test_the_same_command_again_computes_no_feature(here, tested, monkeypatch, c
 
 
 def test_images_are_read_through_once_and_without_a_class_still_meet_their_features(here, tested, tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_vgg.evaluation.images.survey", None)  # neither can be called
+    monkeypatch.setattr("keras_vgg.inference.images.survey", None)  # neither can be called
     monkeypatch.setattr(network.FeatureNetwork, "see", None)
     shutil.copytree(tested / "features", tmp_path / "features")
     run("--model", "first", "--dataset", "folder:flat", *RANDOM, "--leave-out", "bee", "--out", str(tmp_path))
@@ -137,7 +138,7 @@ def test_images_are_read_through_once_and_without_a_class_still_meet_their_featu
 
 def test_another_seed_is_another_split(here, tested, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(session.protocols.splits, "random_split", record(drawn, session.protocols.splits.random_split))
+    monkeypatch.setattr(linear_run.protocols.splits, "random_split", record(drawn, linear_run.protocols.splits.random_split))
     for seed in ("0", "0", "1"):
         shutil.copytree(tested / "features", tmp_path / "features", dirs_exist_ok=True)
         run("--model", "first", "--dataset", "folder:flat", *RANDOM, "--seed", seed, "--splits", "2", "--out", str(tmp_path))
@@ -424,10 +425,10 @@ def test_files_of_features_that_do_not_do(features, tmp_path):
 
 
 def test_what_is_wrong_is_told_before_it_takes_long(here, monkeypatch, tmp_path):
-    monkeypatch.setattr(session, "extract", None)  # cannot be called
+    monkeypatch.setattr(linear_run, "extract", None)  # cannot be called
     with pytest.raises(InputError, match=r"at least 31 images"):
         run("--model", "first", "--dataset", "folder:flat", "--out", str(tmp_path))
-    monkeypatch.setattr(session, "open_data", None)  # nor are images looked through for a mistake with a net
+    monkeypatch.setattr(linear_run, "open_data", None)  # nor are images looked through for a mistake with a net
     with pytest.raises(InputError, match=r"No layer 'fc3' in the net first"):
         run("--model", "first", "--dataset", "folder:flat", "--layer", "fc3", "--out", str(tmp_path))
     with pytest.raises(InputError, match=r"`scales` must be at least the net's input"):
@@ -437,7 +438,7 @@ def test_what_is_wrong_is_told_before_it_takes_long(here, monkeypatch, tmp_path)
 def test_the_choice_of_c_on_images_that_show_nothing_is_told_too(here, voc, monkeypatch, tmp_path):
     for image in (voc / "ImageSets" / "Main" / "val.txt").read_text().split():
         (voc / "Annotations" / f"{image}.xml").write_text("<annotation/>")
-    monkeypatch.setattr(session, "extract", None)
+    monkeypatch.setattr(linear_run, "extract", None)
     with pytest.raises(InputError, match=r"C is chosen on images held out, which must show some class"):
         run("--model", "first", "--dataset", f"voc:{voc}", "--out", str(tmp_path / "out"), "--costs", "1", "10")
 
@@ -453,7 +454,7 @@ def test_a_net_that_overflows_is_told(here, tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_told_first(here, monkeypatch):
-    monkeypatch.setattr(session, "open_data", None)
+    monkeypatch.setattr(linear_run, "open_data", None)
     with pytest.raises(InputError, match=r"Expected a folder that can be written. Received: first/recipe.toml/out"):
         run("--model", "first", "--dataset", "folder:flat", "--out", "first/recipe.toml/out")
 
@@ -470,7 +471,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(here, tmp_path, monkeypatch, caps
     flags = ["--model", "first", "--dataset", "folder:flat", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["transfer_eval", *flags])
     with pytest.raises(SystemExit) as ended:
-        cli.run(transfer_eval.main)
+        entry.run(transfer_eval.main)
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "ant with 9" in line

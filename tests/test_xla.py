@@ -1,8 +1,8 @@
 import pytest
 import tensorflow as tf
 
-from keras_vgg import xla
 from keras_vgg.recipe import Recipe
+from keras_vgg.support import xla
 
 
 @pytest.mark.parametrize(

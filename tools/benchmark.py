@@ -14,8 +14,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout is m
 
 from benchmarking import alone, contest, machine, over_images, pictures
 
-from keras_vgg import cli, configs
+from keras_vgg import configs
 from keras_vgg.errors import InputError
+from keras_vgg.support import cli, entry
 
 IMAGES = 1000
 _WARM_UP_IMAGES, _WARM_UP_BATCHES = 256, 8  # at the least, so that no buffer still holds what was made before the clock starts
@@ -193,4 +194,4 @@ def _measure_over_images(arguments) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

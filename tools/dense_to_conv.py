@@ -8,8 +8,8 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout, whatever is installed
 
-from keras_vgg import cli, files
 from keras_vgg.errors import InputError
+from keras_vgg.support import cli, entry, files
 
 
 def main(argv: list[str]) -> None:
@@ -25,7 +25,7 @@ def main(argv: list[str]) -> None:
     if not arguments.output.endswith(".keras"):
         raise InputError(f"The output's name should end in .keras. Received: {arguments.output}.")
     files.check_file(pathlib.Path(arguments.output))
-    cli.import_tensorflow()
+    entry.import_tensorflow()
     from keras_vgg import transfer
     from keras_vgg.fully_convolutional import KEEP, to_fully_convolutional
     from keras_vgg.weights.saving import save_model
@@ -37,4 +37,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

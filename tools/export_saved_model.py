@@ -5,7 +5,8 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout, whatever is installed
 
-from keras_vgg import cli, export
+from keras_vgg import export
+from keras_vgg.support import entry
 
 if __name__ == "__main__":
-    cli.run(export.main)
+    entry.run(export.main)

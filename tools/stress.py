@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout, wha
 
 from stressing import shim, zygote
 
-from keras_vgg import cli
+from keras_vgg.support import cli, entry
 
 
 def main(argv: list[str]) -> int:
@@ -95,4 +95,4 @@ def _parser() -> cli.Parser:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

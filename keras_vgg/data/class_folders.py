@@ -11,8 +11,8 @@ from keras_vgg.data.class_names import class_name, notes_on
 from keras_vgg.data.set_folders import find_sets, folders_in
 from keras_vgg.data.split import Dataset, Split, files, held_out_note, hold_out
 from keras_vgg.errors import InputError
-from keras_vgg.image_files import files_within, printable
-from keras_vgg.paths import path_of
+from keras_vgg.support.image_files import files_within, printable
+from keras_vgg.support.paths import path_of
 
 
 def open_folder(path: str) -> Dataset:

@@ -15,8 +15,8 @@ from keras_vgg.data import sets
 from keras_vgg.data.class_names import class_name, notes_on
 from keras_vgg.data.split import Dataset, files, held_out_note, hold_out
 from keras_vgg.errors import InputError
-from keras_vgg.image_files import printable
-from keras_vgg.paths import path_of
+from keras_vgg.support.image_files import printable
+from keras_vgg.support.paths import path_of
 
 _PROBED_FILES = 100
 

@@ -10,7 +10,7 @@ import pathlib
 
 from keras_vgg.data import sets
 from keras_vgg.errors import InputError
-from keras_vgg.image_files import is_sidecar, printable
+from keras_vgg.support.image_files import is_sidecar, printable
 
 _CLASSES_BESIDE = 4
 """A folder of images that is called as a set is, is a class beside so many others that are not; beside fewer, who knows."""

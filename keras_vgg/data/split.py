@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_vgg import randomness
 from keras_vgg.errors import InputError
-from keras_vgg.image_files import printable
+from keras_vgg.support.image_files import printable
 
 HELD_OUT_FRACTION = 0.1
 """Share of the examples held out for validation where a data set has no such split."""

@@ -16,8 +16,8 @@ import tensorflow as tf
 from keras_vgg.data import tfds_records
 from keras_vgg.data.split import Split, files
 from keras_vgg.errors import InputError
-from keras_vgg.image_files import is_sidecar
-from keras_vgg.paths import path_of
+from keras_vgg.support.image_files import is_sidecar
+from keras_vgg.support.paths import path_of
 
 PRESENT, ABSENT, DIFFICULT = 1, 0, -1
 SETS = ("train", "val", "test")

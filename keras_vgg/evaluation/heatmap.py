@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_vgg import picture
 from keras_vgg.evaluation.prediction import Heatmap
+from keras_vgg.support import picture
 
 _WIDTH, _SCALE_WIDTH, _TITLE_HEIGHT = 8.0, 1.2, 0.4  # inches
 

@@ -13,14 +13,14 @@ from keras_vgg import preprocessing
 from keras_vgg.data import images as image_ops
 from keras_vgg.data.split import files
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.batches import CHANGED, MAX_PIXELS, fingerprint
-from keras_vgg.evaluation.evaluator import BATCH, Pass, run_passes
-from keras_vgg.evaluation.images import look_through
-from keras_vgg.evaluation.network import Network
 from keras_vgg.evaluation.results import mean_over
-from keras_vgg.evaluation.store import PassStore
-from keras_vgg.evaluation.views import Views
 from keras_vgg.identity import digest_of_image
+from keras_vgg.inference.batches import CHANGED, MAX_PIXELS, fingerprint
+from keras_vgg.inference.images import look_through
+from keras_vgg.inference.network import Network
+from keras_vgg.inference.passes import BATCH, Pass, run_passes
+from keras_vgg.inference.row_cache import PassStore
+from keras_vgg.inference.views import Views
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,9 +16,9 @@ paper = { top1_error = 24.8, top5_error = 7.5 }
 import dataclasses
 import pathlib
 
-from keras_vgg import files, paths
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.views import PROTOCOLS, Views, passes
+from keras_vgg.inference.views import PROTOCOLS, Views, passes
+from keras_vgg.support import files, paths
 
 _KEYS = {"dataset", "models", "rows", "flip"}
 _ROW_KEYS = {"models", "protocol", "scales", "paper"}
@@ -64,7 +64,7 @@ class EvaluationRecipe:
     rows: tuple[Row, ...]
 
 
-def read_recipe(path: str | pathlib.Path) -> EvaluationRecipe:
+def read_evaluation(path: str | pathlib.Path) -> EvaluationRecipe:
     """Returns the evaluation that a TOML file describes.
 
     Raises:

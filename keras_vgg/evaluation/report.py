@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from keras_vgg import files, picture
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.metrics import confusion, most_confused
-from keras_vgg.evaluation.results import Posteriors, digests_of, read_facts
-from keras_vgg.identity import short
-from keras_vgg.progress import speed
+from keras_vgg.evaluation.results import Posteriors, read_facts
+from keras_vgg.identity import digests_of, short
+from keras_vgg.support import files, picture
+from keras_vgg.support.progress import speed
 
 NAMED = 40
 """Most classes whose names stand at the axes of the picture."""

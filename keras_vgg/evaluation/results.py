@@ -3,19 +3,15 @@
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from keras_vgg import files, paths
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.classes import same_classes
 from keras_vgg.evaluation.metrics import top_k_error, wilson_interval
-from keras_vgg.identity import short
-
-DIGESTS = ("nets sha256", "images sha256", "code sha256")
-"""The digests of `identity` and `code` among facts; of several nets between ` + `."""
+from keras_vgg.identity import DIGESTS, digests_of, short
+from keras_vgg.inference.class_labels import same_classes
+from keras_vgg.support import files, paths
 
 _ROWS = 4096
 
@@ -153,8 +149,3 @@ def table_line(result: Posteriors) -> dict:
     line["broken"] = int(np.sum(~np.isfinite(result.values).all(axis=1)))
     line["images/s"] = result.facts.get("images/s", "")
     return line | digests_of(result.facts)
-
-
-def digests_of(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Returns what facts tell of which weights, images and code they are, for tables, lists and pictures; "" where they do not."""
-    return {name: facts.get(name, "") for name in DIGESTS}

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
-from keras_vgg import configs, paths, preprocessing
+from keras_vgg import configs, preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Origin, Preprocessing
+from keras_vgg.support import paths
 from keras_vgg.weights import catalogue, download, loading
 from keras_vgg.weights.weight_file import open_weights
 

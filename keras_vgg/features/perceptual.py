@@ -20,7 +20,7 @@ from keras_vgg.preprocessing import Preprocessing
 DEFAULT_LAYERS = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")
 """Those of Johnson et al. 2016 (relu1_2, relu2_2, relu3_3, relu4_3 of net D), which net E has too."""
 
-POOLINGS = {"max": keras.layers.MaxPooling2D, "avg": keras.layers.AveragePooling2D}
+POOLING_LAYERS = {"max": keras.layers.MaxPooling2D, "avg": keras.layers.AveragePooling2D}
 
 
 def perceptual_model(
@@ -66,7 +66,7 @@ def perceptual_model(
         >>> model(np.zeros((1, 256, 256, 3), np.float32))["relu3_3"].shape
         TensorShape([1, 64, 64, 256])
     """
-    if pooling not in POOLINGS:
+    if pooling not in POOLING_LAYERS:
         raise InputError(f"`pooling` must be 'max' or 'avg'. Received: pooling={pooling!r}.")
     low, high = _limits(value_range)
     given = _preprocessing(preprocessing)
@@ -78,7 +78,7 @@ def perceptual_model(
     if wants is None:
         raise InputError("These weights do not say what they want of an image; give preprocessing='caffe' or 'torch'.")
     inputs = keras.Input((None, None, 3) if _channel_axis() == -1 else (3, None, None), name="images")
-    found = _activations(_preprocessed(inputs, wants, low, high), source, layers, set(names.values()), POOLINGS[pooling])
+    found = _activations(_preprocessed(inputs, wants, low, high), source, layers, set(names.values()), POOLING_LAYERS[pooling])
     outputs = {layer: found[step] for layer, step in names.items()}
     model = keras.Model(inputs, outputs, name=name or f"perceptual_{source.arch.lower().replace('-', '_')}")
     model.trainable = False

@@ -10,12 +10,12 @@ import numpy as np
 from keras_vgg.data import voc
 from keras_vgg.data.datasets import open_dataset
 from keras_vgg.data.split import Split
+from keras_vgg.descriptors.descriptor_file import DescriptorFile
+from keras_vgg.descriptors.inputs import of_dataset
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.batches import Survey, survey
-from keras_vgg.features.descriptor_file import DescriptorFile
-from keras_vgg.features.inputs import of_dataset
+from keras_vgg.inference.batches import Survey, survey
+from keras_vgg.linear.benchmarks import Benchmark
 from keras_vgg.linear.joining import join
-from keras_vgg.linear.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Data:
     """Images and what they show.
 
     Attributes:
-        labels: `(N,)` int64; of a `multi-label` task `(N, classes)` int8, 1, 0 or -1 (difficult).
+        labels: `(N,)` int64; of a `multi-label` benchmark `(N, classes)` int8, 1, 0 or -1 (difficult).
         parts: `(N,)` str, the split or set that each is of.
         usable: `(N,)` bool; images that cannot be read, or that a net made nothing of, are not.
         classes: class names in label order.
@@ -47,30 +47,32 @@ class Data:
         return np.flatnonzero(self.usable & np.isin(self.parts, parts))
 
 
-def open_data(task: Task, *, stream=None) -> Data:
-    """Opens a task's images and finds out what they show.
+def open_data(benchmark: Benchmark, *, stream=None) -> Data:
+    """Opens a benchmark's images and finds out what they show.
 
     Args:
-        task: the task.
+        benchmark: the benchmark.
         stream: where progress is shown, if anywhere.
 
     Raises:
         InputError: if there is no such data set, or it has no class that is to be left out.
     """
-    if task.protocol == "multi-label":
-        found = voc.open_multi_label(task.dataset, ("train", "val") if task.test_set == "val" else voc.SETS)
-        kept = _classes_kept(found.classes, task.leave_out)
+    if benchmark.protocol == "multi-label":
+        found = voc.open_multi_label(benchmark.dataset, ("train", "val") if benchmark.test_set == "val" else voc.SETS)
+        kept = _classes_kept(found.classes, benchmark.leave_out)
         classes, surveyed = tuple(found.classes[label] for label in kept), survey(found.split, stream=stream)
         readable = surveyed.labels >= 0
         return Data(found.labels[:, kept], found.parts, readable, classes, found.description, found.split, surveyed)
-    opened = of_dataset(open_dataset(task.dataset))
+    opened = of_dataset(open_dataset(benchmark.dataset))
     surveyed = survey(opened.split, stream=stream)
     labels = surveyed.labels.astype(np.int64)
     data = Data(labels, opened.parts, labels >= 0, opened.classes, opened.description, opened.split, surveyed)
-    return dataclasses.replace(_without(data, task.leave_out)[0], notes=opened.notes)
+    return dataclasses.replace(_without(data, benchmark.leave_out)[0], notes=opened.notes)
 
 
-def open_files(paths: Sequence[str | pathlib.Path], task: Task) -> tuple[Data, np.ndarray, np.ndarray, np.ndarray | None, dict]:
+def open_files(
+    paths: Sequence[str | pathlib.Path], benchmark: Benchmark
+) -> tuple[Data, np.ndarray, np.ndarray, np.ndarray | None, dict]:
     """Reads descriptors that `keras_vgg.extract` wrote.
 
     Returns:
@@ -79,18 +81,18 @@ def open_files(paths: Sequence[str | pathlib.Path], task: Task) -> tuple[Data, n
         of it joined by `joining.join`.
 
     Raises:
-        InputError: if a file is none of these, they do not fit each other or the task.
+        InputError: if a file is none of these, they do not fit each other or the benchmark.
     """
-    if task.protocol == "multi-label":
+    if benchmark.protocol == "multi-label":
         raise InputError("`--features` have one label an image, which does not do for the protocol multi-label; give --model.")
     read = [DescriptorFile.read(path) for path in paths]
     told = ", ".join(pathlib.Path(path).name for path in paths)
     for path, each in zip(paths, read, strict=True):
-        if task.protocol == "fixed" and each.split is None:
+        if benchmark.protocol == "fixed" and each.split is None:
             raise InputError(f"The protocol fixed needs to know which images are for training. Received: {path}, without `split`.")
     whole = join(read, told)
     data = Data(whole.labels, whole.split, whole.labels >= 0, whole.classes, told)
-    data, kept = _without(data, task.leave_out)
+    data, kept = _without(data, benchmark.leave_out)
     fingerprints = whole.fingerprints if whole.fingerprints is None else whole.fingerprints[kept]
     return data, whole.features[kept], whole.images[kept], fingerprints, whole.facts
 

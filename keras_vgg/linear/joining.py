@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_vgg.descriptors.descriptor_file import DescriptorFile
 from keras_vgg.errors import InputError
-from keras_vgg.features.descriptor_file import DescriptorFile
 
 
 def join(read: Sequence[DescriptorFile], told: str) -> DescriptorFile:

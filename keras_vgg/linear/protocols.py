@@ -7,60 +7,62 @@ import numpy as np
 from keras_vgg.data.sets import TEST, TRAIN, VALIDATION
 from keras_vgg.errors import InputError
 from keras_vgg.linear import splits, svm
+from keras_vgg.linear.benchmarks import Benchmark
 from keras_vgg.linear.classify import Outcome, check_many, classes_to_choose_by, many_labels, one_label
 from keras_vgg.linear.data import Data
-from keras_vgg.linear.tasks import Task
 
 
-def check(data: Data, task: Task, costs: Sequence[float] = svm.COSTS, seed: int = 0) -> None:
+def check(data: Data, benchmark: Benchmark, costs: Sequence[float] = svm.COSTS, seed: int = 0) -> None:
     """Finds out whether the images suffice; before they are described, so that nobody waits for a net in vain.
 
     Raises:
         InputError: for a single class, an empty one, or fewer images than a split, or the choice of C, needs.
     """
-    if task.protocol == "random":
-        splits.check_counts(_labels(data), data.classes, task.train_images)
-        labels = np.repeat(np.arange(len(data.classes)), task.train_images)
-    elif task.protocol == "fixed":
+    if benchmark.protocol == "random":
+        splits.check_counts(_labels(data), data.classes, benchmark.train_images)
+        labels = np.repeat(np.arange(len(data.classes)), benchmark.train_images)
+    elif benchmark.protocol == "fixed":
         train, test = _own_split(data)
         labels = data.labels[train]
         splits.check_classes(labels, data.classes, " for training")
         if not len(test):
             raise InputError("There must be images to test on. Received: none that can be used.")
     else:
-        check_many(data.labels, data.indices(*_training_sets(task)), data.indices(task.test_set), data.classes)
+        check_many(data.labels, data.indices(*_training_sets(benchmark)), data.indices(benchmark.test_set), data.classes)
         if len(costs) > 1:
-            classes_to_choose_by(data.labels, *_choosing(data, task, seed))
+            classes_to_choose_by(data.labels, *_choosing(data, benchmark, seed))
         return
     if len(costs) > 1:
         splits.hold_out(labels, data.classes, seed=0, number=1)
 
 
-def run(data: Data, values: np.ndarray, task: Task, *, costs: Sequence[float] = svm.COSTS, seed: int = 0) -> list[Outcome]:
+def run(
+    data: Data, values: np.ndarray, benchmark: Benchmark, *, costs: Sequence[float] = svm.COSTS, seed: int = 0
+) -> list[Outcome]:
     """Returns what came of each split: of `random` as many as it has, else one.
 
     Args:
         data: what the images show.
         values: `(N, D)` float, descriptors.
-        task: the protocol.
+        benchmark: the protocol.
         costs: among which C is chosen.
         seed: of all that is drawn.
 
     Raises:
         InputError: as `check`.
     """
-    check(data, task, costs, seed)
+    check(data, benchmark, costs, seed)
     options = {"costs": costs}
-    if task.protocol == "multi-label":
-        train, test = data.indices(*_training_sets(task)), data.indices(task.test_set)
-        choosing = _choosing(data, task, seed)
+    if benchmark.protocol == "multi-label":
+        train, test = data.indices(*_training_sets(benchmark)), data.indices(benchmark.test_set)
+        choosing = _choosing(data, benchmark, seed)
         return [many_labels(values, data.labels, train, test, data.classes, choosing=choosing, **options)]
     labels, options = _labels(data), options | {"seed": seed}
-    if task.protocol == "fixed":
+    if benchmark.protocol == "fixed":
         return [one_label(values, labels, *_own_split(data), data.classes, **options)]
     outcomes = []
-    for number in range(1, task.splits + 1):
-        drawn = {"train_images": task.train_images, "test_images": task.test_images, "seed": seed, "number": number}
+    for number in range(1, benchmark.splits + 1):
+        drawn = {"train_images": benchmark.train_images, "test_images": benchmark.test_images, "seed": seed, "number": number}
         train, test = splits.random_split(labels, data.classes, **drawn)
         outcomes.append(one_label(values, labels, train, test, data.classes, number=number, **options))
     return outcomes
@@ -71,7 +73,7 @@ def _labels(data: Data) -> np.ndarray:
 
 
 def _own_split(data: Data) -> tuple[np.ndarray, np.ndarray]:
-    """Images to train on and to test on of a `fixed` task: on the test split, or that for validation if there is no other.
+    """Images to train on and to test on of a `fixed` benchmark: on the test split, or that for validation if there is no other.
 
     As with VOC, what is not for tests is for training: C is chosen on images held out of it.
     """
@@ -80,14 +82,14 @@ def _own_split(data: Data) -> tuple[np.ndarray, np.ndarray]:
     return data.indices(TRAIN), data.indices(VALIDATION)
 
 
-def _choosing(data: Data, task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images to train on and to test on for choosing C, of a `multi-label` task."""
-    if task.test_set == "test":
+def _choosing(data: Data, benchmark: Benchmark, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images to train on and to test on for choosing C, of a `multi-label` benchmark."""
+    if benchmark.test_set == "test":
         return data.indices("train"), data.indices("val")
     train = data.indices("train")
     fit, on = splits.hold_out_of_any(len(train), seed=seed, number=1)
     return train[fit], train[on]
 
 
-def _training_sets(task: Task) -> tuple[str, ...]:
-    return ("train",) if task.test_set == "val" else ("train", "val")
+def _training_sets(benchmark: Benchmark) -> tuple[str, ...]:
+    return ("train",) if benchmark.test_set == "val" else ("train", "val")

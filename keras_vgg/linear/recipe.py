@@ -19,11 +19,11 @@ paper = { mean_class_recall = [91.8, 1.0] }   # percent; with its deviation over
 import dataclasses
 import pathlib
 
-from keras_vgg import files, paths
+from keras_vgg.descriptors.descriptor import DescriptorProtocol
 from keras_vgg.errors import InputError
-from keras_vgg.features.descriptors import DescriptorProtocol
+from keras_vgg.linear.benchmarks import Benchmark, Row
 from keras_vgg.linear.classify import MEASURES
-from keras_vgg.linear.tasks import Row, Task
+from keras_vgg.support import files, paths
 
 _KEYS = {"models", "data", "rows"}
 _ROW_KEYS = {"data", "models", "paper"}
@@ -36,16 +36,16 @@ class TransferRecipe:
 
     Attributes:
         models: paths of nets by name.
-        data: tasks by name.
+        data: benchmarks by name.
         rows: the table's rows.
     """
 
     models: dict[str, str]
-    data: dict[str, Task]
+    data: dict[str, Benchmark]
     rows: tuple[Row, ...]
 
 
-def read_recipe(path: str | pathlib.Path) -> TransferRecipe:
+def read_transfer(path: str | pathlib.Path) -> TransferRecipe:
     """Returns what a TOML file describes.
 
     Raises:
@@ -61,8 +61,10 @@ def read_recipe(path: str | pathlib.Path) -> TransferRecipe:
     if not isinstance(rows, list) or not rows:
         raise InputError(f"{told}: `rows` must be a list of tables, [[rows]].")
     models = {name: paths.expanded(model) for name, model in models.items()}
-    tasks = {name: _task(f"{told}, data {name}", table) for name, table in data.items()}
-    return TransferRecipe(models, tasks, tuple(_row(f"{told}, row {n}", row, models, tasks) for n, row in enumerate(rows, 1)))
+    benchmarks = {name: _benchmark(f"{told}, data {name}", table) for name, table in data.items()}
+    return TransferRecipe(
+        models, benchmarks, tuple(_row(f"{told}, row {n}", row, models, benchmarks) for n, row in enumerate(rows, 1))
+    )
 
 
 def _check_keys(told: str, table, known) -> None:
@@ -72,8 +74,8 @@ def _check_keys(told: str, table, known) -> None:
         raise InputError(f"{told} has unknown keys: {', '.join(sorted(unknown))}. Known: {', '.join(sorted(known))}.")
 
 
-def _task(told: str, table: dict) -> Task:
-    of_task = {field.name: field.type for field in dataclasses.fields(Task) if field.name != "descriptor"}
+def _benchmark(told: str, table: dict) -> Benchmark:
+    of_task = {field.name: field.type for field in dataclasses.fields(Benchmark) if field.name != "descriptor"}
     of_descriptor = {field.name: field.type for field in dataclasses.fields(DescriptorProtocol)}
     kinds = of_task | of_descriptor | {"flip": bool}  # `None`, unsaid, has no word in TOML
     _check_keys(told, table, kinds)
@@ -91,18 +93,18 @@ def _task(told: str, table: dict) -> Task:
     values["dataset"] = paths.expanded(values["dataset"])
     try:
         descriptor = DescriptorProtocol(**{name: value for name, value in values.items() if name in of_descriptor})
-        return Task(**{name: value for name, value in values.items() if name in of_task}, descriptor=descriptor)
+        return Benchmark(**{name: value for name, value in values.items() if name in of_task}, descriptor=descriptor)
     except InputError as error:
         raise InputError(f"{told}: {error}") from error
 
 
-def _row(told: str, row: dict, models: dict, tasks: dict) -> Row:
+def _row(told: str, row: dict, models: dict, benchmarks: dict) -> Row:
     _check_keys(told, row, _ROW_KEYS)
     names, data, paper = row.get("models", list(models)), row.get("data"), row.get("paper", {})
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name in models for name in names):
         raise InputError(f"{told}: `models` must be names out of {', '.join(models)}. Received: {names!r}.")
-    if not isinstance(data, str) or data not in tasks:
-        raise InputError(f"{told}: `data` must be one of {', '.join(tasks)}. Received: {data!r}.")
+    if not isinstance(data, str) or data not in benchmarks:
+        raise InputError(f"{told}: `data` must be one of {', '.join(benchmarks)}. Received: {data!r}.")
     figures = {}
     for measure, figure in paper.items() if isinstance(paper, dict) else [(paper, None)]:
         pair = figure if isinstance(figure, list) else [figure, None]

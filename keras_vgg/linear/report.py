@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from keras_vgg import files
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.results import digests_of
+from keras_vgg.identity import digests_of
 from keras_vgg.linear.classify import Outcome
+from keras_vgg.support import files
 
 TITLES = {
     "mean_class_recall": "mean class recall",

@@ -5,9 +5,9 @@ import tempfile
 
 import numpy as np
 
-from keras_vgg import files, paths
 from keras_vgg.errors import InputError
 from keras_vgg.remote.answers import Answer
+from keras_vgg.support import files, paths
 
 
 class FeaturesFile:

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from keras_vgg.progress import speed
+from keras_vgg.support.progress import speed
 
 PERCENTILES = (50, 95, 99)
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.network import Network
-from keras_vgg.evaluation.views import CENTER
+from keras_vgg.inference.network import Network
+from keras_vgg.inference.views import CENTER
 
 TOLERANCE = 1e-4
 """Most that a probability, a score or a feature may differ: beyond any rounding, far below what another net would give."""

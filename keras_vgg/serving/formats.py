@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
-from keras_vgg import files, paths
 from keras_vgg.errors import InputError
 from keras_vgg.fully_convolutional import to_fully_convolutional
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.serving.comparison import largest_difference, with_own_layers
 from keras_vgg.serving.plan import Plan, plan_export
+from keras_vgg.support import files, paths
 
 
 @dataclasses.dataclass(frozen=True)

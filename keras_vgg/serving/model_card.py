@@ -9,15 +9,15 @@ import keras
 import tensorflow as tf
 
 import keras_vgg
-from keras_vgg import files, paths
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.code import digest_of_code
-from keras_vgg.evaluation.network import Network
-from keras_vgg.evaluation.source import Source
 from keras_vgg.identity import digest_of_net, short
+from keras_vgg.inference.code_digest import digest_of_code
+from keras_vgg.inference.net_files import NetFile
+from keras_vgg.inference.network import Network
 from keras_vgg.preprocessing import Preprocessing, origin_of, statement
 from keras_vgg.recipe import MADE_AGAIN, read_run_recipe
 from keras_vgg.serving.signatures import Protocol
+from keras_vgg.support import files, paths
 from keras_vgg.weights import download
 
 NOT_STATED = "not stated"
@@ -31,7 +31,7 @@ def model_card(
     preprocessing: Preprocessing,
     labels: tuple[str, ...],
     *,
-    source: Source | None = None,
+    source: NetFile | None = None,
     evaluation: str | pathlib.Path | None = None,
     licence: str | None = None,
 ) -> dict:

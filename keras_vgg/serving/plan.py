@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_vgg import paths
 from keras_vgg import preprocessing as preprocessing_of
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.batches import MAX_PIXELS
-from keras_vgg.evaluation.classes import class_names
-from keras_vgg.evaluation.evaluator import check_scale
-from keras_vgg.evaluation.network import Network
-from keras_vgg.evaluation.source import DEFAULT_SCALE, Source, open_source
-from keras_vgg.evaluation.views import Views
+from keras_vgg.inference.batches import MAX_PIXELS
+from keras_vgg.inference.class_labels import class_names
+from keras_vgg.inference.net_files import DEFAULT_SCALE, NetFile, open_net_file
+from keras_vgg.inference.network import Network
+from keras_vgg.inference.passes import check_scale
+from keras_vgg.inference.views import Views
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.serving import warm_up
 from keras_vgg.serving.model_card import model_card, read_table
 from keras_vgg.serving.signatures import FEATURES, Protocol
+from keras_vgg.support import paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ def plan_export(
     if isinstance(model_or_run, keras.Model):
         source, network = None, Network(model_or_run, average=average, pooling=pooling)
     else:
-        source = open_source(str(model_or_run), preprocessing=preprocessing)
+        source = open_net_file(str(model_or_run), preprocessing=preprocessing)
         _check_scales(scales or (source.default_scale,), dense, source.smallest_input)
         network = source.load(average=average, pooling=pooling)
     scales = tuple(dict.fromkeys(scales or (_default_scale(source, network),)))
@@ -82,11 +82,11 @@ def plan_export(
     return Plan(network, wants, protocol, names, card)
 
 
-def _own_labels(source: Source | None, network: Network) -> tuple[str, ...]:
+def _own_labels(source: NetFile | None, network: Network) -> tuple[str, ...]:
     return source.class_names(network.classes) if source else class_names(None, network.classes)
 
 
-def _default_scale(source: Source | None, network: Network) -> int:
+def _default_scale(source: NetFile | None, network: Network) -> int:
     return max(source.default_scale if source else DEFAULT_SCALE, network.crop)
 
 

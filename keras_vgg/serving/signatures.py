@@ -7,9 +7,9 @@ import dataclasses
 
 import tensorflow as tf
 
-from keras_vgg.evaluation.batches import MAX_PIXELS
-from keras_vgg.evaluation.network import Network
-from keras_vgg.evaluation.views import CENTER, DENSE
+from keras_vgg.inference.batches import MAX_PIXELS
+from keras_vgg.inference.network import Network
+from keras_vgg.inference.views import CENTER, DENSE
 from keras_vgg.serving.encoded import rescaled_images
 
 _NAN = float("nan")

@@ -7,8 +7,8 @@ import zipfile
 
 import numpy as np
 
-from keras_vgg import files
 from keras_vgg.errors import InputError
+from keras_vgg.support import files
 
 _VALUES = "values.json"
 

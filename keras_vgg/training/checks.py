@@ -2,10 +2,10 @@
 
 import math
 
-from keras_vgg import files
 from keras_vgg.data.class_names import class_name
 from keras_vgg.errors import InputError
 from keras_vgg.recipe import Recipe
+from keras_vgg.support import files
 from keras_vgg.training.run_folder import RunFolder
 
 _STUCK = 0.01  # a loss within this share of ln(classes) has learnt nothing

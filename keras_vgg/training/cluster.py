@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_vgg.errors import InputError
 from keras_vgg.training import slurm, waiting
-from keras_vgg.training.surroundings import scheduler
+from keras_vgg.training.workers import scheduler
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,8 @@ import pathlib
 import pandas as pd
 import tensorflow as tf
 
-from keras_vgg import files, picture
 from keras_vgg.errors import InputError
+from keras_vgg.support import files, picture
 
 COLUMNS = (
     "epoch", "step", "learning_rate", "loss", "top1_error", "top5_error",

@@ -6,8 +6,9 @@ import fcntl
 import json
 import pathlib
 
-from keras_vgg import files, paths, recipe
+from keras_vgg import recipe
 from keras_vgg.errors import InputError
+from keras_vgg.support import files, paths
 from keras_vgg.training import checkpoint
 
 RUNS = pathlib.Path("runs")

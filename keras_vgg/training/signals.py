@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 
-from keras_vgg import streams
+from keras_vgg.support import streams
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

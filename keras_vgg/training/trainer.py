@@ -1,6 +1,6 @@
 """The loop of a run: epochs of weight updates and validation, checkpoints, and stopping well.
 
-Everything that the rest of a run depends on is in its `Position`, the schedule, the weights and the velocities; all of it is
+Everything that the rest of a run depends on is in its `RunState`, the schedule, the weights and the velocities; all of it is
 in every checkpoint. Data and dropout are functions of the position alone, so that a resumed run is the run that was never
 stopped.
 """
@@ -16,16 +16,16 @@ from keras_vgg.data.order import Layout
 from keras_vgg.data.split import Dataset
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
-from keras_vgg.progress import Progress, duration
 from keras_vgg.recipe import Recipe
+from keras_vgg.support.progress import Progress, duration
 from keras_vgg.training import checks
 from keras_vgg.training.cluster import Cluster
 from keras_vgg.training.feed import training_feed, validation_feed
-from keras_vgg.training.keeper import Keeper
 from keras_vgg.training.loss_scale import LossScale
 from keras_vgg.training.plateau import PlateauSchedule, learning_rate_of
-from keras_vgg.training.position import Position
 from keras_vgg.training.run_folder import RunFolder
+from keras_vgg.training.run_state import RunState
+from keras_vgg.training.run_writer import RunWriter
 from keras_vgg.training.signals import StopRequest
 from keras_vgg.training.step import Totals, TrainingStep
 
@@ -81,25 +81,25 @@ class Trainer:
             jit=recipe.jit,
         )
         title = f"net {recipe.arch}, {dataset.description}"
-        self._keeper = Keeper(folder, cluster, model, [*model.variables, *optimizer.variables], preprocessing, title)
+        self._writer = RunWriter(folder, cluster, model, [*model.variables, *optimizer.variables], preprocessing, title)
         if cluster.is_chief:
             checks.check_disk(folder, model.count_params())
         self._plateau = PlateauSchedule(recipe.patience)
         self._plateau.set_model(self)
         self._loss_scale = LossScale.for_precision(recipe.precision)
-        self._position = Position()
+        self._position = RunState()
 
     def restore(self) -> str:
         """Takes up the run where its last checkpoint left it; returns the place in words."""
-        values = self._keeper.restore()
+        values = self._writer.restore()
         checks.check_data(values["data"], self._data_facts(), self._folder)
         self._plateau.restore(values["plateau"])
         self._loss_scale = LossScale(**values["loss_scale"])
         self.stop_training = values["stop_training"]
-        position = self._position = Position.from_values(values["position"])
+        position = self._position = RunState.from_values(values["position"])
         self._begun_from = values.get("begun_from")
         place = f"epoch {position.epoch + 1}, step {position.step} of {self._steps}"
-        if self._keeper.mend_models(position):
+        if self._writer.mend_models(position):
             if self.stop_training or position.epoch == self._recipe.epochs:
                 raise InputError(f"{self._folder.best} is gone, and no epoch is left to take its place: put back a copy.")
             position.forget_best()
@@ -115,7 +115,7 @@ class Trainer:
         """
         position, size = self._position, self._dataset.train.size
         done = position.epoch * size + min(position.step * self._recipe.batch_size, size)
-        self._progress = Progress(self._recipe.epochs * size, done, self._keeper.stream, may_end_early=True)
+        self._progress = Progress(self._recipe.epochs * size, done, self._writer.stream, may_end_early=True)
         self._began = time.monotonic() - position.seconds
         self._plateau.on_train_begin()
         self._training = training_feed(
@@ -134,12 +134,12 @@ class Trainer:
                     self._finish_epoch(self._validate())
         except Stopped:
             self._save()
-            self._keeper.save_models(improved=False)
+            self._writer.save_models(improved=False)
             raise
         finally:
             self._write_broken()
             self._training = self._validation = None  # ends their threads now, not whenever a traceback is forgotten
-            self._keeper.close()
+            self._writer.close()
 
     def _train_epoch(self):
         position = self._position
@@ -148,11 +148,11 @@ class Trainer:
             position.totals += totals
             position.step += 1
             figures = totals.means() | {"learning_rate": self._learning_rate}
-            self._keeper.write_events("train", self._iterations, figures)
+            self._writer.write_events("train", self._iterations, figures)
             self._check_broken("train", position.totals.broken, self._training)
             if totals.stop:  # all workers learn of it at the same step
                 raise Stopped(self._stop.signal)
-            if position.step < self._steps and self._keeper.seconds_since_save > 60 * self._recipe.checkpoint_minutes:
+            if position.step < self._steps and self._writer.seconds_since_save > 60 * self._recipe.checkpoint_minutes:
                 self._save()
 
     def _train_step(self) -> Totals:
@@ -200,10 +200,10 @@ class Trainer:
     def _finish_epoch(self, validation: Totals):
         position = self._position
         row, improved = position.finish_epoch(
-            validation, step=self._iterations, learning_rate=self._learning_rate, digest=self._keeper.digest()
+            validation, step=self._iterations, learning_rate=self._learning_rate, digest=self._writer.digest()
         )
         figures = {name: value for name, value in row.items() if name not in ("epoch", "step", "net sha256")}
-        self._keeper.write_events("epoch", row["epoch"], figures)
+        self._writer.write_events("epoch", row["epoch"], figures)
         self._progress.say(
             f"epoch {row['epoch']:>3}  loss {row['loss']:.4f}  top-1 error {row['top1_error']:.2%}  "
             f"val loss {row['val_loss']:.4f}  val top-1 {row['val_top1_error']:.2%}  top-5 {row['val_top5_error']:.2%}  "
@@ -213,7 +213,7 @@ class Trainer:
         if warning := checks.stuck_warning(*losses, classes, self._recipe.init, row["learning_rate"]):
             self._progress.say(warning)
         self._plateau.on_epoch_end(row["epoch"] - 1, {"val_accuracy": validation.means()["accuracy"]})
-        self._keeper.save_models(improved)
+        self._writer.save_models(improved)
         self._save()
         self._write_broken()
 
@@ -227,7 +227,7 @@ class Trainer:
             "replicas": self._cluster.replicas,
             "init_from_sha256": self._begun_from,
         }
-        self._keeper.finish(self._position.history, self._position.best, facts)
+        self._writer.finish(self._position.history, self._position.best, facts)
         self._progress.say(
             f"done in {duration(self._position.seconds)}: best validation accuracy {self._position.best_accuracy:.2%}; "
             f"everything is in {self._folder.path}"
@@ -245,14 +245,14 @@ class Trainer:
             "begun_from": self._begun_from,
             "experiment": self._recipe.experiment(),
         }
-        self._keeper.save(values, self._position.history)
+        self._writer.save(values, self._position.history)
 
     def _data_facts(self) -> dict:
         dataset = self._dataset
         return {"sizes": [dataset.train.size, dataset.validation.size], "classes": list(dataset.classes)}
 
     def _write_broken(self):
-        self._keeper.write_broken({"train": self._training.broken.rows(), "validation": self._validation.broken.rows()})
+        self._writer.write_broken({"train": self._training.broken.rows(), "validation": self._validation.broken.rows()})
 
     def _stop_if_alone(self):
         # A lone worker need not finish the update or validation it is in: it will do it again from the last one completed.

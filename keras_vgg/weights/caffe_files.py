@@ -16,7 +16,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.weights import caffe_proto
 from keras_vgg.weights.caffe_proto import BlobProto
 from keras_vgg.weights.protobuf_wire import BYTES, VARINT, DamagedError, Wire
-from keras_vgg.weights.stored import StoredArray, raw_array
+from keras_vgg.weights.stored_array import StoredArray, raw_array
 
 _NET = caffe_proto.field_numbers(caffe_proto.NetParameter)
 _BLOB = caffe_proto.field_numbers(BlobProto)

@@ -6,8 +6,8 @@ import pathlib
 
 import pandas as pd
 
-from keras_vgg import files, paths
 from keras_vgg import preprocessing as wanted
+from keras_vgg.support import files, paths
 from keras_vgg.weights.saving import save_weights, suffix_of, with_swapped_colors
 from keras_vgg.weights.weight_file import WeightFile, open_weights
 

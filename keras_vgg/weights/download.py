@@ -18,8 +18,8 @@ import urllib.error
 
 import keras
 
-from keras_vgg import leftovers
 from keras_vgg.errors import InputError
+from keras_vgg.support import leftovers
 from keras_vgg.weights.catalogue import CATALOGUE, CLASS_INDEX, Entry, File
 
 _TIMEOUT_SECONDS = 30.0  # without a byte

@@ -18,10 +18,10 @@ from collections.abc import Callable
 import h5py
 import numpy as np
 
-from keras_vgg import files
 from keras_vgg.errors import InputError
+from keras_vgg.support import files
 from keras_vgg.weights.hdf5_guard import check_hdf5
-from keras_vgg.weights.stored import StoredArray
+from keras_vgg.weights.stored_array import StoredArray
 from keras_vgg.weights.zip_members import Window, member_offset
 
 NOTE = "keras_vgg"

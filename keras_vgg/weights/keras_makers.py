@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_vgg.errors import InputError
 from keras_vgg.weights import first_layer, layouts
-from keras_vgg.weights.stored import StoredArray
+from keras_vgg.weights.stored_array import StoredArray
 
 _FIRST, _LAST = ("channels_first", "th"), ("channels_last", "tf")
 _LARGEST_KERNEL = 3

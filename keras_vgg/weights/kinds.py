@@ -12,7 +12,7 @@ from keras_vgg import configs, preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import KNOWN, Origin, Preprocessing
 from keras_vgg.weights import caffe_files, catalogue, keras_files, keras_makers, legacy_keras, names, safetensors_files, torch_files
-from keras_vgg.weights.stored import StoredArray
+from keras_vgg.weights.stored_array import StoredArray
 
 NOT_KNOWN = "null"
 """Noted where what weights want is not known, so that no reader takes them for those its kind mostly holds."""

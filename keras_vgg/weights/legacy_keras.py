@@ -14,7 +14,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.weights import keras_files
 from keras_vgg.weights.hdf5_guard import check_hdf5
 from keras_vgg.weights.keras_makers import Maker
-from keras_vgg.weights.stored import StoredArray
+from keras_vgg.weights.stored_array import StoredArray
 
 
 def is_legacy(path: str | pathlib.Path) -> bool:

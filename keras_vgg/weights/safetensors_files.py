@@ -8,9 +8,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from keras_vgg import files
 from keras_vgg.errors import InputError
-from keras_vgg.weights.stored import StoredArray, raw_array
+from keras_vgg.support import files
+from keras_vgg.weights.stored_array import StoredArray, raw_array
 
 _KEY = "keras_vgg"
 _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from keras_vgg import files, preprocessing
+from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
+from keras_vgg.support import files
 from keras_vgg.weights import keras_files, kinds, layouts, loading, names, safetensors_files, torch_write
 from keras_vgg.weights.variable import Part, Variable
 from keras_vgg.weights.weight_file import WeightFile

@@ -21,7 +21,7 @@ import numpy as np
 
 from keras_vgg.errors import InputError
 from keras_vgg.weights import torch_pickle
-from keras_vgg.weights.stored import StoredArray, raw_array
+from keras_vgg.weights.stored_array import StoredArray, raw_array
 from keras_vgg.weights.torch_tensors import ITEM_SIZE, Storage, Tensor
 from keras_vgg.weights.torch_write import NOTE
 from keras_vgg.weights.zip_members import member_offset

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from keras_vgg import files
+from keras_vgg.support import files
 
 NOTE = "extra/keras_vgg.json"  # where torch keeps extra files; `torch.load` does not look at them
 _ALIGNMENT = 64

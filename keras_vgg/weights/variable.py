@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from keras_vgg.weights import layouts
-from keras_vgg.weights.stored import StoredArray
+from keras_vgg.weights.stored_array import StoredArray
 
 PART_BYTES = 16 * 2**20
 

@@ -7,11 +7,12 @@ import dataclasses
 import math
 import pathlib
 
-from keras_vgg import paths, preprocessing
+from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Origin, Preprocessing
+from keras_vgg.support import paths
 from keras_vgg.weights import first_layer, kinds, names
-from keras_vgg.weights.stored import StoredArray
+from keras_vgg.weights.stored_array import StoredArray
 from keras_vgg.weights.variable import Variable, as_it_lies, convolution, fc_matrix, fc_of_channels
 
 CLASSES = "classes.txt"

@@ -20,8 +20,8 @@ from typing import Protocol
 
 import pandas as pd
 
-from keras_vgg import cli, huge_pages
 from keras_vgg.errors import InputError
+from keras_vgg.support import huge_pages
 
 _GB = 1e9
 
@@ -138,7 +138,7 @@ def _serve(entry: Entry, connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the contest closes the pipe, which ends this process
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or the first contestant would take the whole GPU
     if "tensorflow" in entry.packages:
-        cli.import_tensorflow()
+        entry.import_tensorflow()
     module, _, name = entry.target.partition(":")
     contestant = getattr(importlib.import_module(module), name)(entry.settings)
     contestant.run(1)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarking.contest import peak_bytes
 from benchmarking.pictures import CLASSES
-from keras_vgg import cli
+from keras_vgg.support import entry
 
 _BATCH, _MICRO_BATCH, _CROP = 256, 16, 224
 
@@ -32,7 +32,7 @@ def measure(path: str) -> dict[str, float]:
     The images of the first micro-batch are written on the way, which is not timed.
     """
     began = time.perf_counter()
-    cli.import_tensorflow()
+    entry.import_tensorflow()
     from keras_vgg.data import datasets, order, pipeline
 
     imported = time.perf_counter()

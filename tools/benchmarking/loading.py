@@ -4,14 +4,14 @@ import pathlib
 import time
 
 from benchmarking.contest import peak_bytes
-from keras_vgg import cli
+from keras_vgg.support import entry
 
 KINDS = (".keras", ".weights.h5", ".h5", ".pth", ".safetensors")
 
 
 def write(folder: str, arch: str, suffix: str) -> str:
     """Writes a whole net `arch` of random weights, 224x224 and 1,000 classes, as a file of that kind, and returns its path."""
-    cli.import_tensorflow()
+    entry.import_tensorflow()
     from keras_vgg.models import build_vgg
     from keras_vgg.weights import saving, weight_file
 
@@ -25,7 +25,7 @@ def write(folder: str, arch: str, suffix: str) -> str:
 
 def arch_of(path: str) -> str:
     """Returns which net a weight file holds."""
-    cli.import_tensorflow()
+    entry.import_tensorflow()
     from keras_vgg.weights import weight_file
 
     return weight_file.open_weights(path).arch
@@ -33,7 +33,7 @@ def arch_of(path: str) -> str:
 
 def ours(path: str) -> dict[str, float]:
     """Builds the net of the file with its weights in this process, to be started for it."""
-    cli.import_tensorflow()
+    entry.import_tensorflow()
     import tensorflow as tf
 
     from keras_vgg.weights import loading
@@ -44,7 +44,7 @@ def ours(path: str) -> dict[str, float]:
 
 def keras(path: str) -> dict[str, float]:
     """Builds Keras' own VGG16 or VGG19 with the weights of a Keras file in this process."""
-    cli.import_tensorflow()
+    entry.import_tensorflow()
     import keras
     import tensorflow as tf
 

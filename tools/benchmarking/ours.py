@@ -14,11 +14,11 @@ from keras_vgg.models import build_vgg
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.randomness import example_key
 from keras_vgg.recipe import Recipe
+from keras_vgg.support.xla import convolutions_prefer_xla
 from keras_vgg.training.cluster import make_cluster
 from keras_vgg.training.feed import training_feed
 from keras_vgg.training.optimizer import SGD
 from keras_vgg.training.step import TrainingStep
-from keras_vgg.xla import convolutions_prefer_xla
 
 _PREPROCESSING = Preprocessing(mean=IMAGENET.mean)
 

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from benchmarking.contest import peak_bytes
-from keras_vgg import cli
+from keras_vgg.support import entry
 
 POSTERIORS = "predictions"
 
@@ -37,9 +37,9 @@ class Settings:
 def evaluate(settings: Settings, protocol: str) -> dict:
     """Tests the images by a protocol of ours with flips, from files to posteriors, reading of sizes and tracing included."""
     model = _model(settings)
-    from keras_vgg.evaluation.network import Network
     from keras_vgg.evaluation.prediction import predict
-    from keras_vgg.evaluation.views import passes
+    from keras_vgg.inference.network import Network
+    from keras_vgg.inference.views import passes
 
     network = Network(model)
     views = passes(protocol, settings.scales)
@@ -51,8 +51,8 @@ def extract(settings: Settings) -> dict:
     model = _model(settings)
 
     from keras_vgg.data.split import files
-    from keras_vgg.features import extraction
-    from keras_vgg.features.descriptors import DescriptorProtocol
+    from keras_vgg.descriptors import extraction
+    from keras_vgg.descriptors.descriptor import DescriptorProtocol
 
     protocol = DescriptorProtocol(settings.layer, settings.scales, flip=True, normalize=False)
     split = files(list(settings.paths), np.zeros(len(settings.paths), np.int32))
@@ -86,8 +86,8 @@ def _loop(settings: Settings, callable_of) -> dict:
 
     from keras_vgg import preprocessing
     from keras_vgg.data import images
-    from keras_vgg.evaluation.tracing import up_to_layer
     from keras_vgg.fully_convolutional import to_fully_convolutional
+    from keras_vgg.inference.tracing import up_to_layer
 
     see, preprocess = callable_of(up_to_layer(to_fully_convolutional(model), settings.layer)), preprocessing.for_model(model)
 
@@ -103,7 +103,7 @@ def _loop(settings: Settings, callable_of) -> dict:
 
 
 def _model(settings: Settings):
-    cli.import_tensorflow()
+    entry.import_tensorflow()
     import keras
 
     from keras_vgg import preprocessing

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from keras_vgg import cli
+from keras_vgg.support import entry
 
 _MODULES = (
     "fit", "evaluate", "extract", "transfer_eval", "export", "convert", "style", "predict", "saved_model",
@@ -46,7 +46,7 @@ class Ended:
 
 def load() -> None:
     """Imports what commands import."""
-    cli.import_tensorflow()
+    entry.import_tensorflow()
     for name in _MODULES:
         importlib.import_module(f"keras_vgg.{name}")
     for name in ("matplotlib.pyplot", "sklearn.svm", "tensorflow_serving.apis.prediction_log_pb2"):
@@ -62,7 +62,7 @@ def run(
     timeout: float = 30.0,
     kill_after: float | None = None,
 ) -> Ended:
-    """Runs a command's main function in a child, as `cli.run` does, in the folder `work`.
+    """Runs a command's main function in a child, as `entry.run` does, in the folder `work`.
 
     Args:
         main: the function.
@@ -102,7 +102,7 @@ def _become(main, argv, work, said, prepare) -> None:
         os.chdir(work)
         sys.argv = [getattr(main, "__module__", "command"), *argv]
         prepare()
-        cli.run(main)
+        entry.run(main)
     except SystemExit as end:
         _flush_and_end(end.code if isinstance(end.code, int) else int(end.code is not None))
     except BaseException:

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.views import CENTER, DENSE, Views, passes
+from keras_vgg.inference.views import CENTER, DENSE, Views, passes
 
 COMBINATIONS = ("average", "stack")
-POOLINGS = ("floor", "ceil")
+ROUNDINGS = ("floor", "ceil")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +47,8 @@ class DescriptorProtocol:
     def __post_init__(self):
         if self.combine not in COMBINATIONS:
             raise InputError(f"`combine` must be one of {', '.join(COMBINATIONS)}. Received: combine={self.combine!r}.")
-        if self.pooling not in POOLINGS:
-            raise InputError(f"`pooling` must be one of {', '.join(POOLINGS)}. Received: pooling={self.pooling!r}.")
+        if self.pooling not in ROUNDINGS:
+            raise InputError(f"`pooling` must be one of {', '.join(ROUNDINGS)}. Received: pooling={self.pooling!r}.")
         if self.scales is not None:
             self.views(0)
 
@@ -71,7 +71,7 @@ def descriptors(features: Sequence[Sequence[np.ndarray]], protocol: DescriptorPr
 
     Example:
         >>> import numpy as np
-        >>> from keras_vgg.features.descriptors import DescriptorProtocol, descriptors
+        >>> from keras_vgg.descriptors.descriptor import DescriptorProtocol, descriptors
         >>> descriptors([[np.array([[3.0, 0.0]]), np.array([[3.0, 8.0]])]], DescriptorProtocol())
         array([[0.6, 0.8]], dtype=float32)
     """

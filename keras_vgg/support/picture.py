@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_vgg import files
+from keras_vgg.support import files
 
 
 @contextlib.contextmanager

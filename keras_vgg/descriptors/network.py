@@ -9,11 +9,11 @@ import tensorflow as tf
 
 from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.network import PIXELS
-from keras_vgg.evaluation.source import Source
-from keras_vgg.evaluation.tracing import mean_over_places, over_flips, up_to_layer
-from keras_vgg.evaluation.views import Views
 from keras_vgg.fully_convolutional import stride_of, to_fully_convolutional
+from keras_vgg.inference.net_files import NetFile
+from keras_vgg.inference.network import PIXELS
+from keras_vgg.inference.tracing import mean_over_places, over_flips, up_to_layer
+from keras_vgg.inference.views import Views
 
 WITHOUT_TOP = 224
 """Side of the images that batches are measured by, where a net has none of its own."""
@@ -81,7 +81,7 @@ class FeatureNetwork:
         return over_flips(functools.partial(mean_over_places, self._net, self._preprocess), images, flip)
 
 
-def load(source: Source, layer: str, *, device: str | None = None, **options) -> FeatureNetwork:
+def load(source: NetFile, layer: str, *, device: str | None = None, **options) -> FeatureNetwork:
     """Loads a net onto a device for the features of one of its layers; options as for `FeatureNetwork`.
 
     Raises:

@@ -10,16 +10,16 @@ from typing import BinaryIO
 
 import numpy as np
 
-from keras_vgg import files
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.code import digest_of_code
+from keras_vgg.inference.code_digest import digest_of_code
+from keras_vgg.support import files
 
 PENDING, DONE, BROKEN = 0, 1, 2
 _BYTES = 2**22
 _IMAGES = ".images.npy"
 
 
-class RowStore:
+class RowCache:
     """A row of floats for each image of a split, from one pass of a net over them.
 
     Rows are written straight into mapped files: what a killed process had written is there. Rows of images that an earlier pass of
@@ -125,8 +125,8 @@ class RowStore:
         self.state[indices] = BROKEN
 
 
-class PassStore(RowStore):
-    """Posteriors of all images of a split in one pass: a `RowStore` as long as there are classes."""
+class PassStore(RowCache):
+    """Posteriors of all images of a split in one pass: a `RowCache` as long as there are classes."""
 
     name = "posteriors"
 

@@ -10,12 +10,12 @@ from typing import Protocol
 import numpy as np
 
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation import batches
-from keras_vgg.evaluation.batches import MAX_PIXELS
-from keras_vgg.evaluation.images import Images
-from keras_vgg.evaluation.store import RowStore
-from keras_vgg.evaluation.views import CENTER, DENSE, Views
-from keras_vgg.progress import Progress
+from keras_vgg.inference import batches
+from keras_vgg.inference.batches import MAX_PIXELS
+from keras_vgg.inference.images import Images
+from keras_vgg.inference.row_cache import RowCache
+from keras_vgg.inference.views import CENTER, DENSE, Views
+from keras_vgg.support.progress import Progress
 
 BATCH = 32
 """Images of the net's own size whose pixels go through the net at a time, by default."""
@@ -24,7 +24,7 @@ BATCH = 32
 _MEGA = 1e6
 
 
-class Seer(Protocol):
+class RowNetwork(Protocol):
     """What `run_pass` wants of a net, such as `network.Network`.
 
     Attributes:
@@ -51,9 +51,9 @@ class Pass:
     """
 
     name: str
-    networks: Sequence[Seer]
+    networks: Sequence[RowNetwork]
     views: Views
-    store: RowStore
+    store: RowCache
 
 
 def run_passes(passes: Sequence[Pass], images: Images, *, batch: int, stream=None) -> None:
@@ -99,10 +99,10 @@ def pixels_of_pass(images: Images, views: Views, crop: int, pending: np.ndarray)
 
 
 def run_pass(
-    networks: Sequence[Seer],
+    networks: Sequence[RowNetwork],
     images: Images,
     views: Views,
-    store: RowStore,
+    store: RowCache,
     *,
     batch: int = BATCH,
     on_done: Callable[[int], None] = lambda pixels: None,
@@ -156,7 +156,7 @@ def run_pass(
             stop.set()  # what ends one, an error or Ctrl-C, ends the others after their batch
 
 
-def _refuse_large(images: Images, views: Views, store: RowStore) -> None:
+def _refuse_large(images: Images, views: Views, store: RowCache) -> None:
     if views.kind == CENTER:
         return  # nothing but the crop is decoded
     sizes = batches.rescaled_sizes(images.survey.sizes, views.scale).astype(np.int64)

@@ -7,19 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from keras_vgg import files
-from keras_vgg.evaluation.evaluator import BATCH
-from keras_vgg.evaluation.results import digests_of
-from keras_vgg.evaluation.source import Source
-from keras_vgg.features.extraction import extract, facts_of, load_networks
-from keras_vgg.identity import digest_of_images, short
+from keras_vgg.descriptors.extraction import extract, facts_of, load_networks
+from keras_vgg.identity import digest_of_images, digests_of, short
+from keras_vgg.inference.net_files import NetFile
+from keras_vgg.inference.passes import BATCH
 from keras_vgg.linear import protocols, report, squared_hinge, svm
+from keras_vgg.linear.benchmarks import Benchmark, Row
 from keras_vgg.linear.data import Data, open_data, open_files, with_descriptors
-from keras_vgg.linear.tasks import Row, Task
+from keras_vgg.support import files
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class TransferSettings:
     """How it is done.
 
     Attributes:
@@ -35,11 +34,11 @@ class Settings:
 
 
 def evaluate(
-    tasks: Mapping[str, Task],
-    sources: Mapping[str, Source],
+    benchmarks: Mapping[str, Benchmark],
+    sources: Mapping[str, NetFile],
     rows: Sequence[Row],
     folder: pathlib.Path,
-    settings: Settings = Settings(),
+    settings: TransferSettings = TransferSettings(),
     *,
     say: Callable[[str], None] = print,
     stream=None,
@@ -49,9 +48,9 @@ def evaluate(
     Features that `folder` has already are not computed again, be it for another row or in another process.
 
     Args:
-        tasks: by name.
+        benchmarks: by name.
         sources: nets by name, of `open_feature_source`.
-        rows: which net on which task.
+        rows: which net on which benchmark.
         folder: takes `table.csv`, `table.json`, `classes.csv`, `left_out.csv`, and `features/`.
         settings: how.
         say: called with lines for people.
@@ -60,16 +59,16 @@ def evaluate(
     Raises:
         InputError: for whatever the user can mend: what is wrong with a net or with the data, before any net is at work.
     """
-    for name, descriptor in dict.fromkeys((name, tasks[row.data].descriptor) for row in rows for name in row.models):
+    for name, descriptor in dict.fromkeys((name, benchmarks[row.data].descriptor) for row in rows for name in row.models):
         load_networks(sources[name], descriptor)  # let go at once: only for mistakes, before data of hours are looked through
     opened = {}
     for name in dict.fromkeys(row.data for row in rows):
-        data = opened[name] = open_data(tasks[name], stream=stream)
+        data = opened[name] = open_data(benchmarks[name], stream=stream)
         say("\n".join([f"data: {data.description}, {len(data.parts)} images, {len(data.classes)} classes", *data.notes]))
-        protocols.check(data, tasks[name], settings.costs, settings.seed)
+        protocols.check(data, benchmarks[name], settings.costs, settings.seed)
 
     def describe(row: Row) -> _Described:
-        data, nets, descriptor = opened[row.data], [sources[name] for name in row.models], tasks[row.data].descriptor
+        data, nets, descriptor = opened[row.data], [sources[name] for name in row.models], benchmarks[row.data].descriptor
         say(f"net {' & '.join(row.models)} on {row.data}")
         # What `extract` would say of images that cannot be used is said below, of all data in one list.
         options = {"batch": settings.batch, "devices": settings.devices, "say": lambda line: None, "stream": stream}
@@ -78,14 +77,19 @@ def evaluate(
         told = _told(" & ".join(row.models), row.data, facts_of(nets, found.digests, descriptor), images)
         return _Described(data, found.values, found.names, found.problems, told, found.discard)
 
-    return _evaluate(tasks, rows, describe, folder, settings, say)
+    return _evaluate(benchmarks, rows, describe, folder, settings, say)
 
 
 def evaluate_files(
-    paths: Sequence[str], task: Task, folder: pathlib.Path, settings: Settings = Settings(), *, say: Callable[[str], None] = print
+    paths: Sequence[str],
+    benchmark: Benchmark,
+    folder: pathlib.Path,
+    settings: TransferSettings = TransferSettings(),
+    *,
+    say: Callable[[str], None] = print,
 ) -> list[dict]:
-    """`evaluate` for descriptors that `keras_vgg.extract` wrote, one task's."""
-    data, values, names, fingerprints, facts = open_files(paths, task)
+    """`evaluate` for descriptors that `keras_vgg.extract` wrote, one benchmark's."""
+    data, values, names, fingerprints, facts = open_files(paths, benchmark)
     if fingerprints is None:
         say("descriptors of an earlier version do not say of which images they are: they are compared by name")
     say(f"data: {data.description}, {len(values)} images, {len(data.classes)} classes")
@@ -93,7 +97,7 @@ def evaluate_files(
     images = "" if fingerprints is None else digest_of_images(fingerprints, data.labels)
     told = _told(net, data.description, facts, images)
     described = _Described(data, values, names, facts.get("problems", {}), told)
-    return _evaluate({data.description: task}, [Row(data.description, ())], lambda row: described, folder, settings, say)
+    return _evaluate({data.description: benchmark}, [Row(data.description, ())], lambda row: described, folder, settings, say)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,11 +135,11 @@ def _told(net: str, data: str, facts: dict, images: str = "") -> dict[str, str]:
     return told | {"descriptor": ", ".join(descriptor)} | identity
 
 
-def _evaluate(tasks, rows, describe, folder, settings: Settings, say) -> list[dict]:
+def _evaluate(benchmarks, rows, describe, folder, settings: TransferSettings, say) -> list[dict]:
     lines, left_out = [], {}
     files.make_folder(folder)
     for row in rows:
-        task, found = tasks[row.data], describe(row)
+        benchmark, found = benchmarks[row.data], describe(row)
         data = with_descriptors(found.data, found.values, found.names, found.problems)
         lost = np.flatnonzero(~data.usable)
         # A file of descriptors tells the names of images that it has no rows of among its problems alone.
@@ -146,7 +150,7 @@ def _evaluate(tasks, rows, describe, folder, settings: Settings, say) -> list[di
         _write_left_out(folder / "left_out.csv", left_out)
         if lost.size:
             say(f"{lost.size} images of {row.data} cannot be used and are left out: {folder / 'left_out.csv'}")
-        outcomes = protocols.run(data, found.values, task, costs=settings.costs, seed=settings.seed)
+        outcomes = protocols.run(data, found.values, benchmark, costs=settings.costs, seed=settings.seed)
         found.discard()
         if (gap := max(outcome.gap for outcome in outcomes)) > squared_hinge.GAP:
             say(
@@ -155,7 +159,12 @@ def _evaluate(tasks, rows, describe, folder, settings: Settings, say) -> list[di
             )
         if untested := sum(np.isnan(each).sum() for each in outcomes[0].by_class.values()):
             say(f"{untested} classes of {row.data} have no images for testing and do not count in means over classes")
-        facts = found.told | {"protocol": task.protocol, "classes": len(data.classes), "left out": lost.size, "seed": settings.seed}
+        facts = found.told | {
+            "protocol": benchmark.protocol,
+            "classes": len(data.classes),
+            "left out": lost.size,
+            "seed": settings.seed,
+        }
         lines += report.lines_of(outcomes, facts, row.paper, data.classes)
         report.write(folder, lines)  # after each row: a table may take days
     return lines

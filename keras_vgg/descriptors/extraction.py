@@ -13,19 +13,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 import keras_vgg
-from keras_vgg import files
 from keras_vgg.data.split import Split
+from keras_vgg.descriptors import network
+from keras_vgg.descriptors.descriptor import DescriptorProtocol, descriptors
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.batches import Survey
-from keras_vgg.evaluation.code import digest_of_code
-from keras_vgg.evaluation.evaluator import BATCH, Pass, check_scale, run_passes
-from keras_vgg.evaluation.images import LIST, look_through
-from keras_vgg.evaluation.source import Source, open_source
-from keras_vgg.evaluation.store import DONE, RowStore, rows_at_once, write_header
-from keras_vgg.evaluation.views import Views
-from keras_vgg.features import network
-from keras_vgg.features.descriptors import DescriptorProtocol, descriptors
 from keras_vgg.identity import digest_of_copies, digest_of_images
+from keras_vgg.inference.batches import Survey
+from keras_vgg.inference.code_digest import digest_of_code
+from keras_vgg.inference.images import LIST, look_through
+from keras_vgg.inference.net_files import NetFile, open_net_file
+from keras_vgg.inference.passes import BATCH, Pass, check_scale, run_passes
+from keras_vgg.inference.row_cache import DONE, RowCache, rows_at_once, write_header
+from keras_vgg.inference.views import Views
+from keras_vgg.support import files
 
 NOT_FINITE = "the net's features are not finite: it overflowed"
 
@@ -58,7 +58,7 @@ class Extracted:
             pathlib.Path(self.values.filename).unlink(missing_ok=True)
 
 
-def open_feature_source(run_or_file: str, *, preprocessing: str | None = None) -> Source:
+def open_feature_source(run_or_file: str, *, preprocessing: str | None = None) -> NetFile:
     """Finds a net, with or without its top, and what is known of it, without loading it.
 
     Args:
@@ -68,12 +68,12 @@ def open_feature_source(run_or_file: str, *, preprocessing: str | None = None) -
     Raises:
         InputError: if there is no such net.
     """
-    return open_source(run_or_file, preprocessing=preprocessing, needs_top=False)
+    return open_net_file(run_or_file, preprocessing=preprocessing, needs_top=False)
 
 
 def extract(
     split: Split,
-    sources: Sequence[Source],
+    sources: Sequence[NetFile],
     protocol: DescriptorProtocol,
     folder: pathlib.Path,
     *,
@@ -103,8 +103,8 @@ def extract(
     Example:
         >>> import pathlib
         >>> from keras_vgg.data.datasets import open_dataset
-        >>> from keras_vgg.features.descriptors import DescriptorProtocol
-        >>> from keras_vgg.features.extraction import extract, open_feature_source
+        >>> from keras_vgg.descriptors.descriptor import DescriptorProtocol
+        >>> from keras_vgg.descriptors.extraction import extract, open_feature_source
         >>> dataset = open_dataset("folder:flowers17")  # doctest: +SKIP
         >>> source = open_feature_source("runs/flowers17")  # doctest: +SKIP
         >>> protocol = DescriptorProtocol(scales=(72, 104))
@@ -127,7 +127,7 @@ def extract(
         for one in of_net:
             depends_on = ["features", digest, protocol.layer, dataclasses.astuple(one), protocol.pooling]
             facts = {"net": str(source.path), "net sha256": digest, "layer": protocol.layer, "views": str(one)}
-            store = RowStore(folder / "passes", depends_on, images.survey.fingerprints, nets[0].width, facts)
+            store = RowCache(folder / "passes", depends_on, images.survey.fingerprints, nets[0].width, facts)
             passes.append(Pass(f"net {source.name}", nets, one, store))
     run_passes(passes, images, batch=batch, stream=stream)
     stores = iter([each.store for each in passes])
@@ -146,7 +146,7 @@ def extract(
 
 
 def load_networks(
-    source: Source, protocol: DescriptorProtocol, devices: Sequence[str | None] = (None,)
+    source: NetFile, protocol: DescriptorProtocol, devices: Sequence[str | None] = (None,)
 ) -> list[network.FeatureNetwork]:
     """Loads a net for a protocol, once for each device.
 
@@ -160,7 +160,7 @@ def load_networks(
     return networks
 
 
-def facts_of(sources: Sequence[Source], digests: Sequence[str], protocol: DescriptorProtocol) -> dict:
+def facts_of(sources: Sequence[NetFile], digests: Sequence[str], protocol: DescriptorProtocol) -> dict:
     """Returns what a file of descriptors should tell of how they came about, as JSON can write it.
 
     Args:
@@ -189,11 +189,11 @@ def facts_of(sources: Sequence[Source], digests: Sequence[str], protocol: Descri
     }
 
 
-def _views(source: Source, protocol: DescriptorProtocol) -> tuple[Views, ...]:
+def _views(source: NetFile, protocol: DescriptorProtocol) -> tuple[Views, ...]:
     return protocol.views(source.default_scale, source.flip)
 
 
-def _write(folder: pathlib.Path, stores: list[list[RowStore]], protocol: DescriptorProtocol):
+def _write(folder: pathlib.Path, stores: list[list[RowCache]], protocol: DescriptorProtocol):
     """Makes descriptors of what the stores hold, some rows at a time.
 
     Returns:

@@ -2,15 +2,15 @@
 
 import dataclasses
 
+from keras_vgg.descriptors.descriptor import DescriptorProtocol
 from keras_vgg.errors import InputError
-from keras_vgg.features.descriptors import DescriptorProtocol
 
 PROTOCOLS = ("random", "fixed", "multi-label")
 TEST_SETS = ("test", "val")
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class Benchmark:
     """A data set and how nets are tested on it.
 
     Attributes:
@@ -53,7 +53,7 @@ class Row:
     """A row of a table.
 
     Attributes:
-        data: the task's name.
+        data: the benchmark's name.
         models: names of the nets whose descriptors are stacked; none for descriptors from a file.
         paper: by measure, the paper's figure in percent and its deviation or `None`.
     """

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vgg import configs, paths, preprocessing, recipe, transfer
+from keras_vgg import configs, preprocessing, recipe, transfer
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.classes import class_names, labels_of
-from keras_vgg.evaluation.network import Network
+from keras_vgg.inference.class_labels import class_names, labels_of
+from keras_vgg.inference.network import Network
+from keras_vgg.support import paths
 from keras_vgg.weights import weight_file
 from keras_vgg.weights.weight_file import CLASSES
 
@@ -20,7 +21,7 @@ _TRIES = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class NetFile:
     """A net that can be loaded.
 
     Attributes:
@@ -129,7 +130,9 @@ class Source:
         return labels_of(dataset_classes, self.classes, num_classes, told=str(self.path), say=say)
 
 
-def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str | None = None, needs_top: bool = True) -> Source:
+def open_net_file(
+    run_or_file: str, *, name: str | None = None, preprocessing: str | None = None, needs_top: bool = True
+) -> NetFile:
     """Finds a net and what is known of it, without loading it.
 
     Args:
@@ -150,7 +153,7 @@ def open_source(run_or_file: str, *, name: str | None = None, preprocessing: str
     trained = recipe.read_run_recipe(folder / "recipe.toml") if (folder / "recipe.toml").exists() else None
     arch = weights.arch + (" BN" if weights.batch_norm else "")
     smallest_input = configs.get_config(weights.arch).stride * min(weights.spatial) if weights.spatial else 1
-    return Source(
+    return NetFile(
         name=name or arch,
         path=path,
         file=file,

@@ -9,8 +9,8 @@ import tensorflow as tf
 from keras_vgg.data import images
 from keras_vgg.data.reading import what_can_be_read
 from keras_vgg.data.split import Split
-from keras_vgg.evaluation.views import CENTER, GRID, MULTI_CROP, Views
-from keras_vgg.progress import Progress
+from keras_vgg.inference.views import CENTER, GRID, MULTI_CROP, Views
+from keras_vgg.support.progress import Progress
 
 MAX_PIXELS = 2**22
 """Most pixels of one rescaled image, beyond which it is refused: a panorama of 30:1 at Q=384 would take gigabytes."""

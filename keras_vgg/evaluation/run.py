@@ -7,23 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_vgg import files
 from keras_vgg.data.split import Dataset
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.classes import same_classes
-from keras_vgg.evaluation.code import digest_of_code
-from keras_vgg.evaluation.evaluator import BATCH, Pass, check_scale, run_passes
-from keras_vgg.evaluation.images import LIST, Images, look_through
 from keras_vgg.evaluation.recipe import Row
 from keras_vgg.evaluation.results import Posteriors, fuse, mean_over
-from keras_vgg.evaluation.source import Source
-from keras_vgg.evaluation.store import PassStore
-from keras_vgg.evaluation.views import Views
 from keras_vgg.identity import digest_of_copies, digest_of_images
+from keras_vgg.inference.class_labels import same_classes
+from keras_vgg.inference.code_digest import digest_of_code
+from keras_vgg.inference.images import LIST, Images, look_through
+from keras_vgg.inference.net_files import NetFile
+from keras_vgg.inference.passes import BATCH, Pass, check_scale, run_passes
+from keras_vgg.inference.row_cache import PassStore
+from keras_vgg.inference.views import Views
+from keras_vgg.support import files
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class EvaluationSettings:
     """How an evaluation is done.
 
     Attributes:
@@ -37,7 +37,7 @@ class Settings:
     batch: int = BATCH
     devices: tuple[str | None, ...] = (None,)
 
-    def told_of(self, source: Source) -> str:
+    def told_of(self, source: NetFile) -> str:
         """Returns what is not as by default in how a net is tested, for tables."""
         told = {
             "scores averaged": self.average == "scores",
@@ -66,10 +66,10 @@ def devices_for(replicas: int | None) -> tuple[str | None, ...]:
 
 def evaluate(
     dataset: Dataset,
-    sources: Mapping[str, Source],
+    sources: Mapping[str, NetFile],
     rows: Sequence[Row],
     folder: pathlib.Path,
-    settings: Settings = Settings(),
+    settings: EvaluationSettings = EvaluationSettings(),
     *,
     say: Callable[[str], None] = print,
     stream=None,
@@ -125,7 +125,7 @@ def evaluate(
 
 
 def _wanted_passes(
-    sources: Mapping[str, Source], classes: Mapping[str, tuple[str, ...]], rows: Sequence[Row]
+    sources: Mapping[str, NetFile], classes: Mapping[str, tuple[str, ...]], rows: Sequence[Row]
 ) -> dict[str, list[Views]]:
     """Returns the passes of each net, each once; what is wrong with a row is told before anything is computed."""
     wanted: dict[str, list[Views]] = {}
@@ -159,7 +159,7 @@ class _Known:
     facts: dict
 
 
-def _test(name, source: Source, all_views, images: Images, folder, settings: Settings, data: str, stream) -> _Tested:
+def _test(name, source: NetFile, all_views, images: Images, folder, settings: EvaluationSettings, data: str, stream) -> _Tested:
     options = {"pooling": settings.pooling, "average": settings.average}
     networks = [source.load(device=device, **options) for device in settings.devices]
     # Of what was loaded, not of the file, which `fit` may have replaced by now.
@@ -175,7 +175,7 @@ def _test(name, source: Source, all_views, images: Images, folder, settings: Set
 
 def _posteriors(
     row: Row,
-    sources: Mapping[str, Source],
+    sources: Mapping[str, NetFile],
     tested: Mapping[str, _Tested],
     known: Mapping[str, _Known],
     images: Images,

@@ -8,11 +8,11 @@ import importlib.util
 import keras
 import tensorflow as tf
 
-_ROOTS = ("keras_vgg.evaluation.evaluator", "keras_vgg.evaluation.network", "keras_vgg.features.network")
+_ROOTS = ("keras_vgg.inference.passes", "keras_vgg.inference.network", "keras_vgg.descriptors.network")
 """What looks at images; whatever of the package they import counts too."""
 
-_APART = {"keras_vgg", "keras_vgg.errors", "keras_vgg.files", "keras_vgg.progress", "keras_vgg.evaluation.source",
-          "keras_vgg.evaluation.store"}  # fmt: skip
+_APART = {"keras_vgg", "keras_vgg.errors", "keras_vgg.support.files", "keras_vgg.support.progress", "keras_vgg.inference.net_files",
+          "keras_vgg.inference.row_cache"}  # fmt: skip
 """What pixels and rows do not depend on: behind `source` lie weights, whose tensors have a digest of their own."""
 
 

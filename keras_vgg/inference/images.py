@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from keras_vgg import files
 from keras_vgg.data.broken import BrokenImages
 from keras_vgg.data.split import Split
-from keras_vgg.evaluation.batches import CHANGED, Survey, fingerprint, survey
+from keras_vgg.inference.batches import CHANGED, Survey, fingerprint, survey
+from keras_vgg.support import files
 
 LIST = "broken_images.csv"
 

@@ -3,7 +3,7 @@
 import shutil
 import time
 
-from keras_vgg import streams
+from keras_vgg.support import streams
 
 _TERMINAL_SECONDS, _FILE_SECONDS = 0.2, 30.0
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_vgg import files, paths
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.store import rows_at_once, write_header
+from keras_vgg.inference.row_cache import rows_at_once, write_header
+from keras_vgg.support import files, paths
 
 SUFFIXES = (".npz", ".parquet")
 

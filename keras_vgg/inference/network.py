@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.tracing import mean_over_places, over_flips, up_to_layer
-from keras_vgg.evaluation.views import CENTER, DENSE, GRID, MULTI_CROP, Views
 from keras_vgg.fully_convolutional import stride_of, to_fully_convolutional
+from keras_vgg.inference.tracing import mean_over_places, over_flips, up_to_layer
+from keras_vgg.inference.views import CENTER, DENSE, GRID, MULTI_CROP, Views
 
 AVERAGES = ("posteriors", "scores")
 PIXELS = tf.TensorSpec([None, None, None, 3], tf.uint8)

@@ -9,18 +9,19 @@ import zipfile
 import keras
 import tensorflow as tf
 
-from keras_vgg import files, preprocessing
+from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.identity import digest_of_net
+from keras_vgg.support import files
 from keras_vgg.training import checkpoint, report
 from keras_vgg.training.cluster import Cluster
-from keras_vgg.training.position import Position
 from keras_vgg.training.run_folder import RunFolder
+from keras_vgg.training.run_state import RunState
 
 _CURVES_SECONDS = 30.0
 
 
-class Keeper:
+class RunWriter:
     """Writes a run's files.
 
     Args:
@@ -94,7 +95,7 @@ class Keeper:
         """Returns the digest of the model as it is now, that of the file which `save_models` writes; "" but on the chief."""
         return digest_of_net(self._model) if self._cluster.is_chief else ""
 
-    def mend_models(self, position: Position) -> bool:
+    def mend_models(self, position: RunState) -> bool:
         """Writes again what a resumed run has lost of `last.keras` and `best.keras`, so far as the checkpoint has it.
 
         Returns:

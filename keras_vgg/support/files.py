@@ -12,8 +12,8 @@ import tomllib
 import uuid
 from collections.abc import Iterator
 
-from keras_vgg import leftovers, paths
 from keras_vgg.errors import InputError
+from keras_vgg.support import leftovers, paths
 
 _BESIDE = ".writing-"
 

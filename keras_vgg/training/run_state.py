@@ -6,7 +6,7 @@ from keras_vgg.training.step import Totals
 
 
 @dataclasses.dataclass
-class Position:
+class RunState:
     """Where a run stands.
 
     Attributes:
@@ -32,7 +32,7 @@ class Position:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_values(cls, values: dict) -> "Position":
+    def from_values(cls, values: dict) -> "RunState":
         """The position that `to_values` told."""
         return cls(**values | {"totals": Totals(**values["totals"])})
 

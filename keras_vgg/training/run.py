@@ -7,20 +7,21 @@ import json
 import keras
 import tensorflow as tf
 
-from keras_vgg import files, models, preprocessing, transfer
+from keras_vgg import models, preprocessing, transfer
 from keras_vgg.data import color, datasets
 from keras_vgg.data.split import Dataset
 from keras_vgg.errors import InputError
 from keras_vgg.identity import digest_of_net, short
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.recipe import AUTO, Recipe, to_toml
+from keras_vgg.support import files
+from keras_vgg.support.xla import convolutions_prefer_xla
 from keras_vgg.training import checkpoint, checks, freezing
 from keras_vgg.training.cluster import Cluster, make_cluster
 from keras_vgg.training.memory import auto_micro_batch
 from keras_vgg.training.optimizer import SGD
 from keras_vgg.training.run_folder import RunFolder
 from keras_vgg.training.trainer import Trainer
-from keras_vgg.xla import convolutions_prefer_xla
 
 
 def train(wanted: Recipe, folder: RunFolder) -> None:

@@ -1,0 +1,1 @@
+"""What every part stands on and none is about: flags, files, paths, progress, pictures, streams, the machine."""

@@ -1,0 +1,122 @@
+"""Flags: those that several commands have alike, and those of a dataclass. Imports no TensorFlow."""
+
+import dataclasses
+import re
+import types
+import typing
+
+from absl.flags import argparse_flags
+
+from keras_vgg.support import paths
+
+USER_ERROR = 2
+"""Exit code for a user's mistake."""
+
+BooleanOptionalAction = argparse_flags.argparse.BooleanOptionalAction
+
+PREPROCESSINGS = ("caffe", "torch", "caffe_rgb")
+"""What weights may want of an image: the names in `preprocessing.BY_NAME`, which imports TensorFlow."""
+
+_NET_FLAGS = {
+    "scales": {"nargs": "+", "type": int, "metavar": "Q", "help": "smallest sides (default: S, or the middle of the jitter)"},
+    "flip": {"action": BooleanOptionalAction, "help": "look at mirror images too (default: where the net was trained with them)"},
+    "dense": {"action": BooleanOptionalAction, "help": "look at whole images, else at the centre crop (default: on)"},
+    "layer": {"help": "whose activations describe an image: fc2, fc1, block5_pool, … (default: fc2)"},
+    "combine": {"choices": ("average", "stack"), "help": "descriptors at several scales (default: average)"},
+    "normalize": {"action": BooleanOptionalAction, "help": "make descriptors of length one (default: on)"},
+    "average": {
+        "choices": ("posteriors", "scores"),
+        "default": "posteriors",
+        "help": "average a dense score map after the soft-max or before it (default: %(default)s)",
+    },
+    "pooling": {"choices": ("floor", "ceil"), "default": "floor", "help": "odd sizes: as Keras or as Caffe (default: %(default)s)"},
+    "preprocessing": {"choices": PREPROCESSINGS, "help": "what the net wants of an image, whatever its file says"},
+    "batch": {
+        "type": int,
+        "default": 32,
+        "help": "images of the net's own size that go through at a time (default: %(default)s)",
+    },
+    "replicas": {"type": int, "help": "devices that work side by side (default: all GPUs)"},
+}
+"""What several commands ask of how a net looks at images."""
+
+OF_DESCRIPTOR = ("layer", "dense", "scales", "flip", "combine", "normalize", "pooling")
+"""Of those, what makes an image's descriptor."""
+
+
+class Parser(argparse_flags.ArgumentParser):
+    """An argument parser that tells a mistake in one line."""
+
+    def error(self, message):
+        """Prints `message` and exits with 2."""
+        self.exit(USER_ERROR, f"{message[0].upper()}{message[1:]}; --help shows all flags.\n")
+
+
+def add_net_flags(parser: Parser, *names: str) -> None:
+    """Adds the flags of these names, which several commands have alike."""
+    for name in names:
+        parser.add_argument(f"--{name}", **_NET_FLAGS[name])
+
+
+def add_field_flags(parser: Parser, of: type) -> None:
+    """Adds one flag for each field of the dataclass `of`; a flag not given leaves no attribute behind.
+
+    A field's metadata tells its `help`, and may tell `choices`, `path` (`~` is a home folder), `metavar` of several values, and
+    `parse`, which makes the value of its text.
+    """
+    for field in dataclasses.fields(of):
+        flag, omit = f"--{field.name.replace('_', '-')}", argparse_flags.argparse.SUPPRESS
+        told, choices = field.metadata, field.metadata.get("choices")
+        help = told["help"] if "default:" in told["help"] else f"{told['help']} (default: {_shown(field.default)})"
+        shared = {"default": omit, "help": help.replace("%", "%%")}
+        if bool in _kinds(field.type):
+            parser.add_argument(flag, action=BooleanOptionalAction, **shared)
+        elif metavar := told.get("metavar"):
+            parser.add_argument(flag, nargs=len(metavar), type=_kinds(field.type)[0], metavar=metavar, **shared)
+        else:
+            kind = path if told.get("path") else told.get("parse") or _kinds(field.type)[0]
+            parser.add_argument(flag, type=kind, choices=choices, metavar=None if choices else field.name.upper(), **shared)
+
+
+def field_values(arguments, of: type) -> dict:
+    """Returns the fields of the dataclass `of` that were given on the command line."""
+    names = {field.name for field in dataclasses.fields(of)}
+    return {name: value for name, value in vars(arguments).items() if name in names}
+
+
+def _kinds(annotation) -> tuple[type, ...]:
+    """Returns the plain types that a field's annotation is made of, `None` apart."""
+    inner = typing.get_args(annotation)
+    if not inner:
+        return () if annotation is types.NoneType else (annotation,)
+    return tuple(dict.fromkeys(kind for each in inner for kind in _kinds(each)))
+
+
+def _shown(default) -> str:
+    match default:
+        case bool():
+            return "on" if default else "off"
+        case None:
+            return "none"
+        case float():
+            return f"{default:g}"
+    return str(default)
+
+
+def number_or_auto(text: str) -> int | str:
+    """The type of a flag that takes a whole number or `auto`."""
+    if text != "auto" and not re.fullmatch(r"[+-]?\d+", text):
+        raise argparse_flags.argparse.ArgumentTypeError(f"must be a number or auto (received {text})")
+    return text if text == "auto" else int(text)
+
+
+def path(text: str) -> str:
+    """The type of every flag that takes a path, a data set (`folder:PATH`) or `NAME=` and one of these: `~` is a home folder."""
+    return paths.expanded(text)
+
+
+def given(arguments, *names: str) -> dict:
+    """Returns those of the flags `names` that were given; lists as tuples, each value once."""
+    values = {name: getattr(arguments, name) for name in names}
+    given = {name: value for name, value in values.items() if value not in (None, [])}
+    return {name: tuple(dict.fromkeys(value)) if isinstance(value, list) else value for name, value in given.items()}

@@ -1,0 +1,122 @@
+"""How a command begins and ends: exit codes, signals, its output, and TensorFlow imported quietly. Imports no TensorFlow."""
+
+import contextlib
+import os
+import signal
+import sys
+import weakref
+from collections.abc import Callable
+
+from keras_vgg.errors import InputError
+from keras_vgg.support import streams
+from keras_vgg.support.cli import USER_ERROR
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+_PATIENCE = 0.2  # seconds
+
+
+def run(command: Callable[[list[str]], int | None]) -> None:
+    """Runs a command's main function on the arguments and ends the process.
+
+    A user's mistake is one line on the error stream and exit code 2, as is an output that takes no more, once all else is done;
+    a traceback means a bug.
+    """
+    streams.prepare()
+    sys.unraisablehook = _unless_ended
+    for number in _ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup ignores SIGHUP
+            signal.signal(number, _end)
+    try:
+        code = command(sys.argv[1:])
+        sys.stdout.flush()
+    except SystemExit as ended:  # of argparse, or by a signal
+        code = ended.code
+    except InputError as error:
+        print(f"{' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        code = USER_ERROR
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        code = 128 + signal.SIGINT
+    except BrokenPipeError:  # whoever reads our output, such as `head`, has enough of it
+        streams.turn_away(sys.stdout)
+        code = 128 + signal.SIGPIPE
+    except Exception:
+        if not _Ended.last:
+            raise
+        code = 128 + _Ended.number  # TensorFlow makes an error of its own of what ends a function that it calls
+    finally:
+        _Ended.is_over = True
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    sys.exit(_code_with_output(code))
+
+
+def _code_with_output(code):
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+    if not sys.stdout.refused:
+        return code
+    print(f"Could not write to the standard output ({sys.stdout.refused}); the work itself was done.", file=sys.stderr)
+    return code or USER_ERROR
+
+
+class _Ended(SystemExit):
+    """Ends a command that got a signal: an exception, so that what was begun beside files and folders is removed.
+
+    Attributes:
+        last: refers to the one that is on its way; to nothing once it has arrived or was lost. `None` before there is one.
+        number: the signal.
+        is_over: whether the command has come to its end, so that there is nothing left to end.
+    """
+
+    last: weakref.ref | None = None
+    number = signal.SIGTERM
+    is_over = False
+
+    def __init__(self):
+        super().__init__(128 + _Ended.number)
+        _Ended.last = weakref.ref(self)
+
+
+def _unless_ended(told):
+    if not isinstance(told.exc_value, _Ended):  # which is raised again until it is heard
+        sys.__unraisablehook__(told)
+
+
+def _end(number, frame):
+    if _Ended.is_over:
+        return
+    _Ended.number = number
+    signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    signal.signal(signal.SIGALRM, _end_again)
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE, _PATIENCE)
+    raise _Ended
+
+
+def _end_again(number, frame):
+    if not _Ended.is_over and _Ended.last() is None:  # lost, as in what C code calls back or in a destructor
+        raise _Ended
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow and Keras without the lines they write to file descriptor 2 meanwhile, whatever the log level.
+
+    Commands compute on TensorFlow and in `channels_last`, whatever Keras' environment or configuration file says. An error of
+    the import is raised as ever.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # at 2 its own graph rewriter complains of itself; errors raise anyway
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            import tensorflow
+
+            tensorflow.config.list_physical_devices()  # looks for CUDA, and says much where there is none
+            tensorflow.get_logger().setLevel("ERROR")
+            import keras
+
+            keras.config.set_image_data_format("channels_last")
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
