@@ -1,7 +1,7 @@
 """Schedules of the learning rate, as data and pure functions. Imports no TensorFlow.
 
-`plateau`, the paper's, looks at the validation (`training.plateau`). The others are functions of the place in the run alone, so that
-nothing of them need be kept: another one is another function and a row of `RATES`.
+`plateau`, the paper's, looks at the validation (`training.plateau`). The others are functions of the place in the run alone, so
+that nothing of them need be kept: another one is another function and a row of `RATES`.
 """
 
 import math

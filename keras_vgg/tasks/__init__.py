@@ -1,4 +1,7 @@
-"""What a net is trained to tell of an image. A task is a module with a class of `task.Task`, and a row here. Imports no TensorFlow."""
+"""What a net is trained to tell of an image. Imports no TensorFlow.
+
+A task is a module with a subclass of `task.Task`, and a row of `TASKS`.
+"""
 
 import importlib
 from typing import TYPE_CHECKING

@@ -28,7 +28,7 @@ class Classification(Task):
 
     @staticmethod
     def open(name: str, *, limit_images: int | None = None) -> Dataset:
-        """Returns the data set `name`, see `datasets.open_dataset`; one of a single class would soon be told without any learning."""
+        """Returns the data set `name`, see `datasets.open_dataset`; of a single class a net would be right without any learning."""
         dataset = datasets.open_dataset(name, limit_images=limit_images)
         if len(dataset.classes) < 2:
             raise InputError(
@@ -43,7 +43,7 @@ class Classification(Task):
         return math.log(len(self.classes))
 
     def losses(self, outputs, targets, *, training: bool):
-        """Cross-entropies of posteriors; smoothed, of a label by 1 - ε and of all classes alike by ε (Szegedy et al. 2016, Sec. 7)."""
+        """Cross-entropies of posteriors; smoothed, 1 - ε of the label's and ε of the mean (Szegedy et al. 2016, Sec. 7)."""
         losses = keras.losses.sparse_categorical_crossentropy(targets, outputs)
         if not training or not self.label_smoothing:
             return losses

@@ -11,10 +11,10 @@ from keras_vgg.tasks.task import Panel, Task
 
 
 class MultiLabel(Task):
-    """Any number of classes an image; targets are `(m, classes)` int8: 1 present, 0 absent, -1 difficult, which counts for nothing.
+    """Any number of classes an image; targets are `(m, classes)` int8: 1 present, 0 absent, -1 difficult, which does not count.
 
-    The loss of an image is the mean over all classes of their cross-entropies. `label_error` is the share of labels that the net has
-    wrong at a probability of one half; `mean_ap` the mean over the classes of the area under precision, as VOC has it from 2010 on.
+    The loss of an image is the mean over all classes of their cross-entropies. `label_error` is the share of labels that the net
+    has wrong at a probability of one half; `mean_ap` the mean over the classes of the area under precision, VOC's since 2010.
     """
 
     activation = "sigmoid"
