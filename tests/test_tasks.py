@@ -147,7 +147,7 @@ def test_multi_label_trains_tests_and_predicts(voc, tmp_path, capsys, replicas):
     model = keras.saving.load_model(out / "best.keras")
     assert model.layers[-1].activation is keras.activations.sigmoid
     both, neither = (str(voc / "JPEGImages" / f"{number:06}.jpg") for number in (51, 48))
-    assert predict.main([both, neither, "--model", str(out), "--json", "--scales", "32"]) is None
+    assert predict.main([both, neither, "--model", str(out / "last.keras"), "--json", "--scales", "32"]) is None
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     assert [min(each["posterior"] for each in image["top"]) > 0.5 for image in found] == [True, False]
 

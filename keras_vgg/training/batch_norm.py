@@ -32,12 +32,15 @@ def normalize(layer: keras.layers.BatchNormalization, inputs, weights, group: in
     present = tf.reshape(weights, [size // group, group, 1, 1, 1])
     images = tf.reduce_sum(present, axis=1, keepdims=True)  # of each group
     count = tf.maximum(images, 1.0) * float(height * width)
+    # From one of the values on, so that a channel that is the same everywhere is so exactly: else ReLU would pass rounding noise.
+    origin = tf.stop_gradient(values[:, :1, :1, :1])
+    values -= origin
     mean = tf.reduce_sum(present * values, axis=[1, 2, 3], keepdims=True) / count  # (groups, 1, 1, 1, C)
     centered = values - mean
     variance = tf.reduce_sum(present * tf.square(centered), axis=[1, 2, 3], keepdims=True) / count
     scale = tf.math.rsqrt(variance + layer.epsilon) * tf.convert_to_tensor(layer.gamma)
     outputs = tf.reshape(centered * scale + tf.convert_to_tensor(layer.beta), tf.shape(inputs))
-    moments = tf.stack([tf.reduce_sum(images * each, axis=[0, 1, 2, 3]) for each in (mean, variance)])
+    moments = tf.stack([tf.reduce_sum(images * each, axis=[0, 1, 2, 3]) for each in (mean + origin, variance)])
     return tf.cast(outputs, inputs.dtype), moments
 
 
