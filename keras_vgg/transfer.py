@@ -1,6 +1,7 @@
 """Starting a net from another: net A for the deeper nets (Sec. 3.1), or the same net trained before."""
 
 import dataclasses
+import os
 import pathlib
 
 import keras
@@ -151,7 +152,7 @@ def _adapt(first: keras.layers.Conv2D, learned: Preprocessing, given: Preprocess
     first.set_weights([kernel[:, :, ::-1] if given.bgr else kernel, bias])
 
 
-def find_model(run_or_file: str | pathlib.Path) -> pathlib.Path:
+def find_model(run_or_file: str | os.PathLike[str]) -> pathlib.Path:
     """Returns the file of a model: the `best.keras` of a run folder of `keras_vgg.fit`, or a weight file of any kind itself.
 
     Raises:
@@ -162,7 +163,7 @@ def find_model(run_or_file: str | pathlib.Path) -> pathlib.Path:
     return path
 
 
-def facts_of(run_or_file: str | pathlib.Path) -> weight_file.WeightFile:
+def facts_of(run_or_file: str | os.PathLike[str]) -> weight_file.WeightFile:
     """Returns what is told of the weights that `load_model` loads: what they want, how that is known, names of classes.
 
     Raises:
@@ -171,7 +172,7 @@ def facts_of(run_or_file: str | pathlib.Path) -> weight_file.WeightFile:
     return weight_file.open_weights(run_or_file)
 
 
-def load_model(run_or_file: str | pathlib.Path) -> keras.Model:
+def load_model(run_or_file: str | os.PathLike[str]) -> keras.Model:
     """Returns the model that `find_model` finds, and notes what its weights want of an image, if the file says so.
 
     A `.keras` file gives its own model; from other files the net is built that they hold weights for.

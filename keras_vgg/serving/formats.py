@@ -12,7 +12,7 @@ import json
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -83,14 +83,31 @@ class ExportedFile:
     largest_difference: float
 
 
-def export_file(model_or_run: keras.Model | str | os.PathLike, path: str | os.PathLike, *, format: str, **options) -> ExportedFile:
+def export_file(
+    model_or_run: keras.Model | str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    format: str,
+    dense: bool = True,
+    scales: Sequence[int] | None = None,
+    flip: bool | None = None,
+    top_k: int = 5,
+    labels: Sequence[str] | str | os.PathLike[str] | None = None,
+    features: str = "fc2",
+    average: str = "posteriors",
+    pooling: str = "floor",
+    preprocessing: str | None = None,
+    evaluation: str | os.PathLike[str] | None = None,
+    licence: str | None = None,
+) -> ExportedFile:
     """Writes a net as one ONNX or LiteRT file that takes pixels, and its card beside it.
 
     Args:
         model_or_run: as for `saved_model.export_saved_model`, in float32.
         path: the file, ending in `.onnx` or `.tflite`.
         format: `"onnx"` or `"litert"`.
-        **options: as for `saved_model.export_saved_model`; of those that say how images are looked at, `dense` and `flip` matter.
+        dense, flip, average, pooling, labels, preprocessing, evaluation, licence: as for `saved_model.export_saved_model`.
+        scales, top_k, features: of no account, since a file looks at pixels as they are; taken as `export_saved_model` takes them.
 
     Raises:
         InputError: for a wrong name, a package that is missing, a net that is not in float32, or as `export_saved_model`.
@@ -100,22 +117,35 @@ def export_file(model_or_run: keras.Model | str | os.PathLike, path: str | os.Pa
         >>> export_file("runs/flowers17", "flowers17.onnx", format="onnx").inputs  # doctest: +SKIP
         'images (batch, height, width, 3) float32'
     """
-    path, kind = paths.path_of(path), _format(format)
-    if path.suffix != kind.suffix:
-        raise InputError(f"The name of an {format} file should end in {kind.suffix}. Received: {path}.")
+    target, kind = paths.path_of(path), _format(format)
+    if target.suffix != kind.suffix:
+        raise InputError(f"The name of an {format} file should end in {kind.suffix}. Received: {target}.")
     if missing := [name for name in kind.needs if importlib.util.find_spec(name) is None]:
         raise InputError(
             f"Format {format} needs {', '.join(missing)}, which is missing; pip install 'keras_vgg[{kind.extra}]' brings it."
         )
-    plan = plan_export(model_or_run, **options)
+    plan = plan_export(
+        model_or_run,
+        dense=dense,
+        scales=scales,
+        flip=flip,
+        top_k=top_k,
+        labels=labels,
+        features=features,
+        average=average,
+        pooling=pooling,
+        preprocessing=preprocessing,
+        evaluation=evaluation,
+        licence=licence,
+    )
     model = pixel_model(plan)
-    with files.replacing(path) as beside:
+    with files.replacing(target) as beside:
         _write(model, beside, format)
         difference = largest_difference(_outputs(kind, beside, plan))
     card = plan.card | {"protocol": {name: plan.card["protocol"][name] for name in _OF_PIXELS}}
-    files.write_text(path.with_name(f"{path.name}.json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    files.write_text(target.with_name(f"{target.name}.json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n")
     side = "height, width" if plan.protocol.dense else f"{plan.network.crop}, {plan.network.crop}"
-    return ExportedFile(path, card, f"images (batch, {side}, 3) float32", "probabilities (batch, classes)", difference)
+    return ExportedFile(target, card, f"images (batch, {side}, 3) float32", "probabilities (batch, classes)", difference)
 
 
 def pixel_model(plan: Plan) -> keras.Model:

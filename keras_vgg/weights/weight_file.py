@@ -5,6 +5,7 @@ The kind is told from the content, not from the name. Nothing is read but what s
 
 import dataclasses
 import math
+import os
 import pathlib
 
 from keras_vgg import preprocessing
@@ -66,7 +67,7 @@ class WeightFile:
         return f"{self.path} ({self.kind}, {net})"
 
 
-def find_file(run_or_file: str | pathlib.Path) -> pathlib.Path:
+def find_file(run_or_file: str | os.PathLike[str]) -> pathlib.Path:
     """Returns the weight file that is named, or the `best.keras` of a run folder of `keras_vgg.fit`.
 
     Raises:
@@ -81,7 +82,7 @@ def find_file(run_or_file: str | pathlib.Path) -> pathlib.Path:
 
 
 def open_weights(
-    run_or_file: str | pathlib.Path,
+    run_or_file: str | os.PathLike[str],
     *,
     arch: str | None = None,
     batch_norm: bool | None = None,
