@@ -103,7 +103,7 @@ def _wanted(arguments):
                     f"With --recipe, --model must be NAME=PATH with NAME one of {', '.join(models)}. Received: {name or path}."
                 )
             models[name] = path
-        rows, dataset = recipe.rows, arguments.dataset or recipe.dataset
+        rows, dataset = list(recipe.rows), arguments.dataset or recipe.dataset
     else:
         if not given:
             raise InputError("Give --model RUN_OR_FILE (or --recipe, or --posteriors).")

@@ -142,12 +142,14 @@ def export_saved_model(
         variables, digest = [variable.value for variable in plan.network.model.weights], plan.card["net"]["sha256"]
         served = Served(plan.network, variables, file_of_labels, plan.protocol, digest)
         signatures = served.signatures()  # once: to trace them is a good part of the time
-        for number in itertools.count(_highest(root) + 1) if version is None else (version,):
+        number = _highest(root) + 1 if version is None else version
+        while True:
             try:
                 return _write(served, signatures, plan, root / str(number), check)
             except FileExistsError as error:  # somebody else took this number meanwhile
                 if version is not None:
                     raise _exists(root, version) from error
+                number += 1
 
 
 @contextlib.contextmanager

@@ -82,12 +82,12 @@ def style_transfer(
         >>> picture = style_transfer(photo, painting, open_net("D", "imagenet", settings), settings)  # doctest: +SKIP
     """
     settings = settings or Settings()
-    content, style = (_as_batch(image, name) for image, name in ((content, "content"), (style, "style")))
-    objective = _objective(content, style, net, settings)
+    aim, pattern = _as_batch(content, "content"), _as_batch(style, "style")
+    objective = _objective(aim, pattern, net, settings)
     if settings.init == "content":
-        start = content.numpy()
+        start = aim.numpy()
     else:
-        noise = np.random.default_rng(settings.seed).normal(_HIGHEST / 2, _NOISE, content.shape)
+        noise = np.random.default_rng(settings.seed).normal(_HIGHEST / 2, _NOISE, aim.shape)
         start = np.clip(noise, 0, _HIGHEST).astype(np.float32)
     minimize = _minimize_lbfgs if settings.optimizer == "lbfgs" else _minimize_adam
     return minimize(objective, start, settings.steps, watch or (lambda progress: None))

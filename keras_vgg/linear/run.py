@@ -70,6 +70,7 @@ def evaluate(
     def describe(row: Row) -> _Described:
         data, nets, descriptor = opened[row.data], [sources[name] for name in row.models], benchmarks[row.data].descriptor
         say(f"net {' & '.join(row.models)} on {row.data}")
+        assert data.split is not None  # of `open_data`
         # What `extract` would say of images that cannot be used is said below, of all data in one list.
         options = {"batch": settings.batch, "devices": settings.devices, "say": lambda line: None, "stream": stream}
         found = extract(data.split, nets, descriptor, folder / "features", known=data.survey, **options)
@@ -136,7 +137,8 @@ def _told(net: str, data: str, facts: dict, images: str = "") -> dict[str, str]:
 
 
 def _evaluate(benchmarks, rows, describe, folder, settings: TransferSettings, say) -> list[dict]:
-    lines, left_out = [], {}
+    lines: list[dict] = []
+    left_out: dict[tuple[str, str, str], dict] = {}
     files.make_folder(folder)
     for row in rows:
         benchmark, found = benchmarks[row.data], describe(row)

@@ -1,7 +1,7 @@
 """Requests that TensorFlow Serving sends itself before it calls a version ready, so that no user waits for what is done once."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +14,7 @@ ASPECT = 1.5
 """Width by height of the image files among them."""
 
 
-def example_inputs(signatures: Sequence[str], side: int) -> dict[str, tf.Tensor]:
+def example_inputs(signatures: Iterable[str], side: int) -> dict[str, tf.Tensor]:
     """Returns an input for each signature.
 
     Args:

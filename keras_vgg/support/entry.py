@@ -27,7 +27,7 @@ def run(command: Callable[[list[str]], int | None]) -> None:
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup ignores SIGHUP
             signal.signal(number, _end)
     try:
-        code = command(sys.argv[1:])
+        code: str | int | None = command(sys.argv[1:])
         sys.stdout.flush()
     except SystemExit as ended:  # of argparse, or by a signal
         code = ended.code
@@ -53,7 +53,7 @@ def run(command: Callable[[list[str]], int | None]) -> None:
 def _code_with_output(code):
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
-    if not sys.stdout.refused:
+    if not (isinstance(sys.stdout, streams.Output) and sys.stdout.refused):
         return code
     print(f"Could not write to the standard output ({sys.stdout.refused}); the work itself was done.", file=sys.stderr)
     return code or USER_ERROR
@@ -93,7 +93,7 @@ def _end(number, frame):
 
 
 def _end_again(number, frame):
-    if not _Ended.is_over and _Ended.last() is None:  # lost, as in what C code calls back or in a destructor
+    if not _Ended.is_over and _Ended.last and _Ended.last() is None:  # lost, as in what C code calls back or in a destructor
         raise _Ended
 
 

@@ -31,9 +31,9 @@ class Conversion:
         return "\n".join(lines)
 
     def _wanted(self) -> str:
-        wants = self.source.preprocessing
-        if wants:
-            return wanted.statement(wants, self.source.origin)
+        wants, origin = self.source.preprocessing, self.source.origin
+        if wants and origin:
+            return wanted.statement(wants, origin)
         return "which does not say what its weights want of an image: the source did not (--preprocessing says it)"
 
 
@@ -87,7 +87,7 @@ def describe(file: WeightFile) -> pd.DataFrame:
             "variable": name,
             "name in the file": variable.array,
             "shape": "x".join(map(str, variable.shape)),
-            "checksum": hashlib.sha256(variable.read()).hexdigest()[:12],
+            "checksum": hashlib.sha256(variable.read().data).hexdigest()[:12],
         }
         for (layer, name), variable in file.variables.items()
     )

@@ -10,7 +10,7 @@ import pathlib
 
 from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
-from keras_vgg.preprocessing import Origin, Preprocessing
+from keras_vgg.preprocessing import KNOWN, Origin, Preprocessing
 from keras_vgg.support import paths
 from keras_vgg.weights import first_layer, kinds, names
 from keras_vgg.weights.stored_array import StoredArray
@@ -45,7 +45,7 @@ class WeightFile:
     spatial: tuple[int, int] | None
     variables: dict[tuple[str, str], Variable]
     preprocessing: Preprocessing | None
-    origin: Origin | None = preprocessing.KNOWN
+    origin: Origin | None = KNOWN
     classes: tuple[str, ...] | None = None
 
     def checked_classes(self) -> tuple[str, ...] | None:
@@ -158,7 +158,7 @@ def _preprocessing(
     """Returns what weights want of an image and how that is known: noted, recognised, or the custom of their kind of file."""
     if content.preprocessing not in (None, kinds.NOT_KNOWN):
         return Preprocessing.from_json(content.preprocessing), content.origin
-    custom = preprocessing.BY_NAME.get(kind.preprocessing) if content.preprocessing is None else None
+    custom = preprocessing.BY_NAME.get(kind.preprocessing or "") if content.preprocessing is None else None
     if first.shape != first_layer.SHAPE or not first_layer.is_of_authors(kernel := first.read()):
         return custom, preprocessing.ASSUMED if custom else None
     if recognised := first_layer.recognise(kernel, bias.read()):

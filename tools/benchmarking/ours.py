@@ -40,12 +40,11 @@ class Training:
             self._model = build_vgg(settings.arch, input_shape=(settings.crop, settings.crop, 3), classes=CLASSES)
             optimizer = SGD(LEARNING_RATE, momentum=0.9, l2=5e-4)
         jit = _uses_jit(settings)
-        options = {"preprocessing": _PREPROCESSING, "colors": IMAGENET, "seed": 0, "jit": jit}
-        self._step = TrainingStep(self._model, optimizer, strategy, **options)
+        self._step = TrainingStep(self._model, optimizer, strategy, preprocessing=_PREPROCESSING, colors=IMAGENET, seed=0, jit=jit)
         images, labels = settings.images()
         examples = MicroBatch(images, labels, example_key(0, np.arange(len(images))), np.ones(len(images), np.float32), 0.0)
         per_image = tf.data.Dataset.from_tensor_slices(examples[:-1]).batch(settings.batch, drop_remainder=True).repeat()
-        batches = per_image.map(lambda *tensors: MicroBatch(*tensors, broken=tf.constant(0.0)))
+        batches = per_image.map(lambda *tensors: MicroBatch(*[*tensors, tf.constant(0.0)]))
         self._batches = iter(strategy.distribute_datasets_from_function(lambda context: batches))
         self.note = f"XLA {'on' if jit else 'off'}, {cluster.description}, {self._model.count_params():,} parameters"
 
