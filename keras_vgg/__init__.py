@@ -6,7 +6,6 @@ package costs nothing: a module is imported when it is first asked for, and Tens
 """
 
 import importlib
-import types
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers and editors
@@ -42,6 +41,13 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers and editors
         transfer_eval,
         weights,
     )
+else:  # unseen by those, to whom it would mean that any name is there
+
+    def __getattr__(name):
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return importlib.import_module(f"{__name__}.{name}")
+
 
 __version__ = "0.1.0"
 __all__ = [
@@ -76,12 +82,6 @@ __all__ = [
     "transfer_eval",
     "weights",
 ]
-
-
-def __getattr__(name: str) -> types.ModuleType:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module(f"{__name__}.{name}")
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,7 @@ import pathlib
 import sys
 
 from keras_vgg.errors import InputError
-from keras_vgg.support import cli, entry, files, naming
+from keras_vgg.support import cli, entry, extras, files, naming
 
 _OF_FUSING = ("posteriors", "out")  # flags that go with posteriors in files
 
@@ -16,6 +16,7 @@ _OF_FUSING = ("posteriors", "out")  # flags that go with posteriors in files
 def main(argv: list[str]) -> None:
     """Parses `argv`, evaluates and prints the table."""
     arguments = _parser().parse_args(argv)
+    extras.require("plots")
     if arguments.posteriors:
         _fuse(arguments)
         return

@@ -6,7 +6,7 @@ file for pixels instead.
 
 import pathlib
 
-from keras_vgg.support import cli, entry
+from keras_vgg.support import cli, entry, extras
 
 _OF_SAVED_MODELS = ("version", "scales", "top_k", "features", "check")  # flags that say nothing of a file for pixels
 
@@ -42,6 +42,7 @@ def main(argv: list[str]) -> None:
     if format_ != "saved_model" and (of_saved_models := [name for name in _OF_SAVED_MODELS if name in given]):
         flag = of_saved_models[0].replace("_", "-")
         parser.error(f"argument --{flag}: goes with SavedModels alone (received --format {format_})")
+    extras.require("serve" if format_ == "saved_model" else format_)
     entry.import_tensorflow()
     if format_ == "saved_model":
         from keras_vgg.saved_model import export_saved_model

@@ -145,9 +145,14 @@ def for_model(model: keras.Model) -> Preprocessing:
     Example:
         >>> import numpy as np
         >>> import keras_vgg
-        >>> images = np.zeros((1, 224, 224, 3), np.float32)  # RGB, 0 to 255
-        >>> model = keras_vgg.applications.VGG16(weights="imagenet")  # doctest: +SKIP
-        >>> posteriors = model.predict(keras_vgg.preprocessing.for_model(model)(images))  # doctest: +SKIP
+        >>> model = keras_vgg.applications.VGG16(weights=None)  # with weights="imagenet" it is known
+        >>> keras_vgg.preprocessing.remember(model, keras_vgg.preprocessing.CAFFE)
+        >>> preprocess = keras_vgg.preprocessing.for_model(model)
+        >>> print(preprocess)
+        BGR in 0–255 minus 123.68, 116.779, 103.939 (R, G, B)
+        >>> images = np.zeros((1, 224, 224, 3), np.uint8)  # RGB, 0 to 255
+        >>> model(preprocess(images)).shape
+        TensorShape([1, 1000])
     """
     known, convolution = of_weights(model), _first_convolution(model)
     own = affine_before(model, convolution)

@@ -22,7 +22,7 @@ from keras_vgg.serving.comparison import largest_difference, with_own_layers
 from keras_vgg.serving.plan import Plan, plan_export
 from keras_vgg.serving.signatures import Served
 from keras_vgg.serving.warm_up import example_inputs, write_requests
-from keras_vgg.support import files, paths
+from keras_vgg.support import extras, files, paths
 
 CARD, LABELS = "model_card.json", "labels.txt"
 _OF_FILE_SYSTEMS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -112,10 +112,16 @@ def export_saved_model(
         InputError: if there is no such net, an option is out of range, the version exists, or the disk refuses.
 
     Example:
-        >>> from keras_vgg.saved_model import export_saved_model
-        >>> export_saved_model("runs/flowers17", "models/vgg", scales=(72, 88, 104), flip=True).path  # doctest: +SKIP
-        PosixPath('models/vgg/1')
+        >>> import tempfile
+        >>> import keras_vgg
+        >>> net = keras_vgg.models.build_vgg("A", input_shape=(32, 32, 3), classes=2, width=1 / 16)  # or "runs/flowers17"
+        >>> keras_vgg.preprocessing.remember(net, keras_vgg.preprocessing.CAFFE)  # which a run's net says itself
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     exported = keras_vgg.saved_model.export_saved_model(net, folder, labels=("daffodil", "pansy"), scales=(32, 48))
+        >>> exported.path.name, sorted(exported.signatures)
+        ('1', ['classify', 'features', 'score_map', 'serving_default', 'serving_uint8'])
     """
+    extras.require("serve")
     root = paths.path_of(path)
     if version is not None and version < 1:
         raise InputError(f"`version` must be a whole number from 1. Received: version={version}.")

@@ -11,13 +11,12 @@ import sys
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
 import keras_vgg
 from keras_vgg import configs
 from keras_vgg.errors import InputError
 from keras_vgg.features.style_settings import Settings
-from keras_vgg.support import cli, entry, files, paths, picture
+from keras_vgg.support import cli, entry, extras, files, paths, picture
 from keras_vgg.support.progress import Progress
 from keras_vgg.training.signals import StopRequest
 
@@ -30,6 +29,7 @@ _DEFAULTS = {"weights": "imagenet", "arch": None, "preprocessing": None, "out": 
 def main(argv: list[str]) -> int | None:
     """Parses `argv`, paints, writes the picture, and returns the exit code."""
     given = vars(_parser().parse_args(argv))
+    extras.require("style")
     values = _DEFAULTS | _read_recipe(given.pop("recipe", None)) | given
     settings = Settings(**{name: value for name, value in values.items() if name not in _PLACES})
     out = _check(values)
@@ -117,6 +117,8 @@ def _check(values: dict) -> pathlib.Path:
 
 def _read_image(path: str, size: int):
     """Returns an image file's pixels, `(height, width, 3)` uint8, rescaled to longer side `size`, and its content."""
+    from PIL import Image, ImageOps
+
     try:
         encoded = pathlib.Path(path).read_bytes()
         with Image.open(io.BytesIO(encoded)) as opened:

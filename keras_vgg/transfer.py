@@ -72,6 +72,16 @@ def init_from_net_a(model: keras.Model, net_a: keras.Model) -> Transferred:
 
     Raises:
         InputError: if no convolution fits, as between nets of different width.
+
+    Example:
+        >>> from keras_vgg.models import build_vgg
+        >>> from keras_vgg.transfer import init_from_net_a
+        >>> small = {"input_shape": (32, 32, 3), "classes": 10, "width": 1 / 16}
+        >>> done = init_from_net_a(build_vgg("B", **small), build_vgg("A", **small))
+        >>> done.copied
+        ('block1_conv1', 'block2_conv1', 'block3_conv1', 'block3_conv2', 'fc1', 'fc2', 'predictions')
+        >>> done.left_random["block1_conv2"]
+        'the source has none'
     """
     return _copy(model, net_a, NET_A_LAYERS)
 
@@ -179,6 +189,17 @@ def load_model(run_or_file: str | os.PathLike[str]) -> keras.Model:
 
     Raises:
         InputError: if there is none or it cannot be loaded.
+
+    Example:
+        >>> import pathlib
+        >>> import tempfile
+        >>> import keras_vgg
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "net.keras")
+        ...     keras_vgg.models.build_vgg("C", input_shape=(32, 32, 3), classes=10, width=1 / 16).save(path)
+        ...     model = keras_vgg.transfer.load_model(path)
+        >>> model.name, model.output_shape
+        ('vgg_c', (None, 10))
     """
     path = find_model(run_or_file)
     if kinds.tell(path) is not kinds.KERAS:

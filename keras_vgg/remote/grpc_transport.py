@@ -8,16 +8,19 @@ from typing import Any
 import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
 
 from keras_vgg.remote.protocol import AwayError, Model, RefusedError, Rows, Signatures, SlowError, one_line, width_of
+from keras_vgg.support import extras
+
+with extras.needed("serve"):
+    from tensorflow_serving.apis import (
+        get_model_metadata_pb2,
+        get_model_status_pb2,
+        model_pb2,
+        model_service_pb2_grpc,
+        predict_pb2,
+        prediction_service_pb2_grpc,
+    )
 
 # gRPC's core writes lines of its own to the error stream, such as of a socket closed meanwhile; what fails is raised all the same.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-import requests
-
 from keras_vgg.remote.protocol import AwayError, Model, RefusedError, Rows, Signatures, SlowError, one_line, width_of
+from keras_vgg.support import extras
+
+with extras.needed("serve"):
+    import requests
 
 # Of TensorFlow Serving: INVALID_ARGUMENT, a request too large, RESOURCE_EXHAUSTED, a failing operation.
 _DIVISIBLE = {400, 413, 429, 500}

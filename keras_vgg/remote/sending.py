@@ -4,12 +4,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-import tenacity
-
 from keras_vgg.remote.latency import Tally
 from keras_vgg.remote.pinned import GoneError, PinnedModel
 from keras_vgg.remote.protocol import AwayError, RefusedError, Rows, SlowError
 from keras_vgg.remote.request_size import RequestSize
+from keras_vgg.support import extras
+
+with extras.needed("serve"):
+    import tenacity
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0  # seconds
 _SLOW_TRIES = 3  # times that a single image is sent to a server that is there, but does not answer in time

@@ -6,7 +6,6 @@ images: that is for `saved_model`.
 
 import contextlib
 import dataclasses
-import importlib.util
 import io
 import json
 import os
@@ -22,7 +21,7 @@ from keras_vgg.fully_convolutional import to_fully_convolutional
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.serving.comparison import largest_difference, with_own_layers
 from keras_vgg.serving.plan import Plan, plan_export
-from keras_vgg.support import files, paths
+from keras_vgg.support import extras, files, paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +30,10 @@ class Format:
 
     Attributes:
         suffix: of the file's name.
-        needs: packages beyond TensorFlow and Keras, to write it and to read it back, by the names they are imported by.
-        extra: the package's extra that installs them.
         run: computes a file's outputs for images, `(B, height, width, 3)` float32 to `(B, classes)`.
     """
 
     suffix: str
-    needs: tuple[str, ...]
-    extra: str
     run: Callable[[pathlib.Path, np.ndarray], np.ndarray]
 
 
@@ -56,9 +51,9 @@ def _run_litert(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
     return next(iter(runner(**{next(iter(runner.get_input_details())): images}).values()))
 
 
-FORMATS = {
-    "onnx": Format(".onnx", ("onnx", "tf2onnx", "onnxruntime"), "onnx", _run_onnx),
-    "litert": Format(".tflite", ("ai_edge_litert",), "litert", _run_litert),
+FORMATS = {  # by the name of the extra that installs what writes it and reads it back
+    "onnx": Format(".onnx", _run_onnx),
+    "litert": Format(".tflite", _run_litert),
 }
 
 
@@ -120,10 +115,7 @@ def export_file(
     target, kind = paths.path_of(path), _format(format)
     if target.suffix != kind.suffix:
         raise InputError(f"The name of an {format} file should end in {kind.suffix}. Received: {target}.")
-    if missing := [name for name in kind.needs if importlib.util.find_spec(name) is None]:
-        raise InputError(
-            f"Format {format} needs {', '.join(missing)}, which is missing; pip install 'keras_vgg[{kind.extra}]' brings it."
-        )
+    extras.require(format)
     plan = plan_export(
         model_or_run,
         dense=dense,

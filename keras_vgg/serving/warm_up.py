@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import tensorflow as tf
 
+from keras_vgg.support import extras
+
 FILE = "assets.extra/tf_serving_warmup_requests"
 """Where TensorFlow Serving looks for them in a SavedModel: a TFRecord file of `PredictionLog`."""
 
@@ -39,7 +41,8 @@ def write_requests(folder: pathlib.Path, inputs: Mapping[str, tf.Tensor]) -> Non
         folder: a version, e.g. `models/vgg/1`.
         inputs: `{signature: images}`.
     """
-    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+    with extras.needed("serve"):
+        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     path = folder / FILE
     path.parent.mkdir()

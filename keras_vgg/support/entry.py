@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 
 from keras_vgg.errors import InputError
-from keras_vgg.support import streams
+from keras_vgg.support import extras, streams
 from keras_vgg.support.cli import USER_ERROR
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -32,8 +32,11 @@ def run(command: Callable[[list[str]], int | None]) -> None:
     except SystemExit as ended:  # of argparse, or by a signal
         code = ended.code
     except InputError as error:
-        print(f"{' '.join(str(error).split())}", file=sys.stderr, flush=True)
-        code = USER_ERROR
+        code = _told(error)
+    except ModuleNotFoundError as error:
+        if (missing := extras.told(error)) is None:
+            raise
+        code = _told(missing)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         code = 128 + signal.SIGINT
@@ -48,6 +51,11 @@ def run(command: Callable[[list[str]], int | None]) -> None:
         _Ended.is_over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
     sys.exit(_code_with_output(code))
+
+
+def _told(error: InputError) -> int:
+    print(" ".join(str(error).split()), file=sys.stderr, flush=True)
+    return USER_ERROR
 
 
 def _code_with_output(code):

@@ -58,8 +58,16 @@ def convert(
         InputError: for a source that is no VGG net, and where the target cannot be written.
 
     Example:
+        >>> import pathlib
+        >>> import tempfile
+        >>> from keras_vgg.models import build_vgg
         >>> from keras_vgg.weights.conversion import convert
-        >>> print(convert("vgg16-397923af.pth", "vgg16.keras"))  # doctest: +SKIP
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     source, target = pathlib.Path(folder, "net.keras"), pathlib.Path(folder, "net.pth")
+        ...     build_vgg("A", input_shape=(32, 32, 3), classes=10, width=1 / 16).save(source)
+        ...     table = convert(source, target, preprocessing="torch").table
+        >>> table[["layer", "variable", "shape"]].iloc[0].tolist()
+        ['block1_conv1', 'kernel', '3x3x3x4']
     """
     target = paths.path_of(target)
     suffix_of(target)
