@@ -7,6 +7,7 @@ says of the image 32 pixels further, but that it looks beyond the edges of its w
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -22,7 +23,7 @@ ROUNDINGS = {"floor": "valid", "ceil": "same"}
 def to_fully_convolutional(
     model: keras.Model,
     *,
-    activation: str | Callable | None = KEEP,
+    activation: str | Callable[..., Any] | None = KEEP,
     pooling: str = "floor",
     share_weights: bool = False,
     name: str | None = None,
