@@ -31,6 +31,8 @@ def main(argv: list[str]) -> int | None:
     recipe.check_scales(from_file, f"Recipe {arguments.recipe}")
     recipe.check_scales(flags, "The command line")
     wanted = recipe.resolve(from_file, flags)
+    if wanted.dataset == "digits":
+        extras.require("digits")
     frozen_layers(wanted.arch, wanted.freeze)  # its mistakes are told before TensorFlow is imported
     name = pathlib.Path(arguments.recipe).stem if arguments.recipe else f"net-{wanted.arch.lower()}"
     if "dataset" not in from_file | flags:

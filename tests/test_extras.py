@@ -24,6 +24,7 @@ for library in {LIBRARIES}:
     sys.modules[library] = None
 """
 """As if nothing were installed but what `pip install keras_vgg` brings."""
+RUN = "import runpy; runpy.run_module('keras_vgg.{}', run_name='__main__')"
 
 
 def named(requirements):
@@ -93,7 +94,7 @@ def test_what_is_no_extra_stays_what_it_is():
 
 
 COMMANDS = {
-    "fit --recipe recipes/quickstart.toml": "Training needs matplotlib, pillow, scikit-learn, tensorboard, which are",
+    "fit --recipe recipes/quickstart.toml": "Training needs matplotlib, tensorboard, which are",
     "evaluate --model net --dataset folder:images": "Drawing pictures needs matplotlib, which is",
     "predict conftest.py --model net --heatmap where.png": "Drawing pictures needs matplotlib, which is",
     "transfer_eval --model net --dataset folder:images": "Training linear SVMs needs scikit-learn, scipy, which are",
@@ -107,7 +108,7 @@ COMMANDS = {
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_say_at_once_in_one_line_which_extra_to_install(command):
     module, *arguments = command.replace("conftest.py", __file__).split()
-    finished = run(f"import runpy; runpy.run_module('keras_vgg.{module}', run_name='__main__')", *arguments)
+    finished = run(RUN.format(module), *arguments)
     assert finished.returncode == 2
     assert finished.stdout == ""
     told = rf"{re.escape(COMMANDS[command])} not installed; pip install 'keras_vgg\[\w+\]' brings (it|them)\.\n"
@@ -119,7 +120,18 @@ def test_a_library_that_nobody_asked_for_beforehand_is_told_in_one_line_too():
     program = "from keras_vgg.support import entry\ndef main(argv):\n    import sklearn.datasets\nentry.run(main)"
     finished = run(program)
     assert (finished.returncode, finished.stdout) == (2, "")
-    assert finished.stderr == "Training needs scikit-learn, which is not installed; pip install 'keras_vgg[train]' brings it.\n"
+    told = "Loading the embedded digits needs scikit-learn, which is not installed; pip install 'keras_vgg[digits]' brings it.\n"
+    assert finished.stderr == told
+
+
+def test_training_on_the_digits_takes_what_loads_them(tmp_path):
+    program = "del sys.modules['matplotlib'], sys.modules['tensorboard']\n" + RUN.format("fit")
+    finished = run(program, "--recipe", "recipes/quickstart.toml", "--workdir", tmp_path / "run")
+    assert finished.returncode == 2
+    assert finished.stderr.startswith(
+        "Loading the embedded digits needs pillow, scikit-learn, which are not installed; pip install"
+    )
+    assert not (tmp_path / "run").exists()
 
 
 NETS = """

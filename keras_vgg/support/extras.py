@@ -26,6 +26,7 @@ class Extra:
 
 
 EXTRAS = {
+    "digits": Extra("Loading the embedded digits", {"PIL": "pillow", "sklearn": "scikit-learn"}),
     "litert": Extra("The format litert", {"ai_edge_litert": "ai-edge-litert"}),
     "onnx": Extra("The format onnx", {"onnx": "onnx", "tf2onnx": "tf2onnx", "onnxruntime": "onnxruntime"}),
     "plots": Extra("Drawing pictures", {"matplotlib": "matplotlib"}),
@@ -35,12 +36,10 @@ EXTRAS = {
         {"tensorflow_serving": "tensorflow-serving-api", "requests": "requests", "tenacity": "tenacity"},
     ),
     "style": Extra("Style transfer", {"PIL": "pillow", "scipy": "scipy"}),
-    "train": Extra(
-        "Training", {"matplotlib": "matplotlib", "PIL": "pillow", "sklearn": "scikit-learn", "tensorboard": "tensorboard"}
-    ),
+    "train": Extra("Training", {"matplotlib": "matplotlib", "tensorboard": "tensorboard"}),
     "transfer": Extra("Training linear SVMs", {"sklearn": "scikit-learn", "scipy": "scipy"}),
 }
-"""By name, as in `pyproject.toml`. Of `train`, Pillow and scikit-learn are for the embedded digits."""
+"""By name, as in `pyproject.toml`."""
 
 
 class MissingError(InputError, ImportError):
