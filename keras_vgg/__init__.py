@@ -43,6 +43,13 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers and editors
         transfer_eval,
         weights,
     )
+else:  # unseen by those, to whom it would mean that any name is there
+
+    def __getattr__(name):
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return importlib.import_module(f"{__name__}.{name}")
+
 
 __version__ = "0.1.0"
 __all__ = [
@@ -79,12 +86,6 @@ __all__ = [
     "transfer_eval",
     "weights",
 ]
-
-
-def __getattr__(name: str):
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module(f"{__name__}.{name}")
 
 
 def __dir__() -> list[str]:

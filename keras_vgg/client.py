@@ -11,7 +11,7 @@ import json
 import pathlib
 import sys
 
-from keras_vgg.support import cli, entry, files
+from keras_vgg.support import cli, entry, extras, files
 from keras_vgg.support.image_files import find_images, printable
 
 _BAR = 30
@@ -61,6 +61,7 @@ def main(argv: list[str]) -> int | None:
         parser.error(f"argument --features: must end in .npz (received {arguments.features})")
     if arguments.features:
         files.check_file(pathlib.Path(arguments.features))
+    extras.require("serve")
     paths = find_images(arguments.images)
     with _open(arguments) as (session, version, features):
         return _run(session, version, paths, features, arguments)

@@ -53,7 +53,7 @@ def _layers(arch: str, options: dict) -> str:
 
 
 def _comparison(options: dict) -> str:
-    columns = {}
+    columns: dict[str, dict[str, int | str]] = {}
     for arch, config in configs.CONFIGS.items():
         facts = configs.layer_facts(arch, **options)
         columns[arch] = {"weight layers": config.depth}

@@ -8,7 +8,7 @@ import pathlib
 import sys
 
 from keras_vgg.errors import InputError
-from keras_vgg.support import cli, entry, files, naming
+from keras_vgg.support import cli, entry, extras, files, naming
 
 _OF_FUSING = ("posteriors", "out")  # flags that go with posteriors in files
 
@@ -16,6 +16,7 @@ _OF_FUSING = ("posteriors", "out")  # flags that go with posteriors in files
 def main(argv: list[str]) -> None:
     """Parses `argv`, evaluates and prints the table."""
     arguments = _parser().parse_args(argv)
+    extras.require("plots")
     if arguments.posteriors:
         _fuse(arguments)
         return
@@ -103,7 +104,7 @@ def _wanted(arguments):
                     f"With --recipe, --model must be NAME=PATH with NAME one of {', '.join(models)}. Received: {name or path}."
                 )
             models[name] = path
-        rows, dataset = recipe.rows, arguments.dataset or recipe.dataset
+        rows, dataset = list(recipe.rows), arguments.dataset or recipe.dataset
     else:
         if not given:
             raise InputError("Give --model RUN_OR_FILE (or --recipe, or --posteriors).")

@@ -6,7 +6,7 @@ file for pixels instead.
 
 import pathlib
 
-from keras_vgg.support import cli, entry
+from keras_vgg.support import cli, entry, extras
 
 _OF_SAVED_MODELS = ("version", "scales", "top_k", "features", "check")  # flags that say nothing of a file for pixels
 
@@ -42,21 +42,27 @@ def main(argv: list[str]) -> None:
     if format_ != "saved_model" and (of_saved_models := [name for name in _OF_SAVED_MODELS if name in given]):
         flag = of_saved_models[0].replace("_", "-")
         parser.error(f"argument --{flag}: goes with SavedModels alone (received --format {format_})")
+    extras.require("serve" if format_ == "saved_model" else format_)
     entry.import_tensorflow()
     if format_ == "saved_model":
         from keras_vgg.saved_model import export_saved_model
 
         exported = export_saved_model(model, out, **given)
         print(f"{exported.path}: {_size(exported.path) / 1e6:,.1f} MB, signatures {', '.join(exported.signatures)}")
+        _tell(exported.card, exported.largest_difference)
     else:
         from keras_vgg.serving.formats import export_file
 
-        exported = export_file(model, out, format=format_, **given)
-        print(f"{exported.path}: {exported.path.stat().st_size / 1e6:,.1f} MB, {exported.inputs} to {exported.outputs}")
-    print(exported.card["preprocessing"]["statement"])
-    print(_told(exported.card))
-    if exported.largest_difference is not None:
-        print(f"read back, it differs from the net by at most {exported.largest_difference:.1g}")
+        file = export_file(model, out, format=format_, **given)
+        print(f"{file.path}: {file.path.stat().st_size / 1e6:,.1f} MB, {file.inputs} to {file.outputs}")
+        _tell(file.card, file.largest_difference)
+
+
+def _tell(card: dict, difference: float | None) -> None:
+    print(card["preprocessing"]["statement"])
+    print(_told(card))
+    if difference is not None:
+        print(f"read back, it differs from the net by at most {difference:.1g}")
 
 
 def _size(folder: pathlib.Path) -> int:

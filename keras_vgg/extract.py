@@ -58,8 +58,8 @@ def main(argv: list[str]) -> None:
     found.discard()  # the file has them now
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     left = found.left_out
-    told = f", {left} images {'have rows of NaN' if arguments.keep_broken else 'left out'}" if left else ""
-    print(f"{out}: descriptors of {number} images, {found.values.shape[1]} each{told}")
+    lost = f", {left} images {'have rows of NaN' if arguments.keep_broken else 'left out'}" if left else ""
+    print(f"{out}: descriptors of {number} images, {found.values.shape[1]} each{lost}")
     print(f"{folder}: {size / 1e6:.3g} MB, for other combinations of these nets and scales; may be removed")
 
 

@@ -9,7 +9,7 @@ import signal
 
 from keras_vgg import recipe
 from keras_vgg.errors import InputError
-from keras_vgg.support import cli, entry
+from keras_vgg.support import cli, entry, extras
 from keras_vgg.support.huge_pages import restart_with_huge_pages
 from keras_vgg.training.freezing import frozen_layers
 from keras_vgg.training.run_folder import choose_folder
@@ -25,11 +25,14 @@ def main(argv: list[str]) -> int | None:
     )
     cli.add_field_flags(parser, recipe.Recipe)
     arguments = parser.parse_args(argv)
+    extras.require("train")
     flags = cli.field_values(arguments, recipe.Recipe)
     from_file = recipe.read_recipe(arguments.recipe) if arguments.recipe else {}
     recipe.check_scales(from_file, f"Recipe {arguments.recipe}")
     recipe.check_scales(flags, "The command line")
     wanted = recipe.resolve(from_file, flags)
+    if wanted.dataset == "digits":
+        extras.require("digits")
     frozen_layers(wanted.arch, wanted.freeze)  # its mistakes are told before TensorFlow is imported
     name = pathlib.Path(arguments.recipe).stem if arguments.recipe else f"net-{wanted.arch.lower()}"
     if "dataset" not in from_file | flags:

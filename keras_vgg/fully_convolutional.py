@@ -6,6 +6,8 @@ says of the image 32 pixels further, but that it looks beyond the edges of its w
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -21,7 +23,7 @@ ROUNDINGS = {"floor": "valid", "ceil": "same"}
 def to_fully_convolutional(
     model: keras.Model,
     *,
-    activation=KEEP,
+    activation: str | Callable[..., Any] | None = KEEP,
     pooling: str = "floor",
     share_weights: bool = False,
     name: str | None = None,
@@ -31,7 +33,8 @@ def to_fully_convolutional(
     Args:
         model: a net of `build_vgg` or `keras_vgg.applications`, VGG16 or VGG19 of `keras.applications`, or a fitted one, of any
             width and input size, with its top.
-        activation: of the score map; by default the classifier's own, at every position. `None` for scores.
+        activation: of the score map: a Keras activation, or `None` for scores; by default (`KEEP`) the classifier's own, at every
+            position.
         pooling: `"floor"` as in Keras or `"ceil"` as in Caffe, for sizes that are not multiples of 32.
         share_weights: whether the new model computes with the variables of `model`, which takes no memory and follows whatever
             becomes of them, but cannot be saved. By default it has a copy.

@@ -29,7 +29,14 @@ def build_vgg(
     *,
     input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
     name: str | None = None,
-    **options,
+    classes: int = 1000,
+    include_top: bool = True,
+    dropout: float = 0.5,
+    width: float = 1.0,
+    batch_norm: bool = False,
+    initializer: str | keras.initializers.Initializer = "glorot",
+    classifier_activation: str | None = "softmax",
+    pooling: str | None = None,
 ) -> keras.Model:
     """Returns net `arch` of Table 1, untrained.
 
@@ -37,8 +44,7 @@ def build_vgg(
         arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`.
         input_shape: `(height, width, channels)`; sides of at least 32, or `None` for any size without the top.
         name: the model's name; by default from `arch`, e.g. `vgg_d`.
-        **options: as for `apply_vgg`: `classes`, `include_top`, `dropout`, `width`, `batch_norm`, `initializer`,
-            `classifier_activation`, `pooling`.
+        classes, include_top, dropout, width, batch_norm, initializer, classifier_activation, pooling: as for `apply_vgg`.
 
     Returns:
         A functional model, `(B, height, width, channels)` float32 to `(B, classes)` float32 with the top.
@@ -51,10 +57,21 @@ def build_vgg(
         >>> build_vgg("D").count_params()
         138357544
     """
-    _check_shape(input_shape, configs.get_config(arch), options.get("include_top", True))
+    _check_shape(input_shape, configs.get_config(arch), include_top)
     inputs = keras.Input(input_shape, name="images")
-    outputs = apply_vgg(inputs, arch, **options)
-    return keras.Model(inputs, outputs, name=name or default_name(arch, batch_norm=options.get("batch_norm", False)))
+    outputs = apply_vgg(
+        inputs,
+        arch,
+        classes=classes,
+        include_top=include_top,
+        dropout=dropout,
+        width=width,
+        batch_norm=batch_norm,
+        initializer=initializer,
+        classifier_activation=classifier_activation,
+        pooling=pooling,
+    )
+    return keras.Model(inputs, outputs, name=name or default_name(arch, batch_norm=batch_norm))
 
 
 def default_name(arch: str, *, batch_norm: bool = False) -> str:
@@ -63,7 +80,7 @@ def default_name(arch: str, *, batch_norm: bool = False) -> str:
 
 
 def apply_vgg(
-    inputs,
+    inputs: keras.KerasTensor,
     arch: str,
     *,
     classes: int = 1000,
@@ -71,10 +88,10 @@ def apply_vgg(
     dropout: float = 0.5,
     width: float = 1.0,
     batch_norm: bool = False,
-    initializer="glorot",
+    initializer: str | keras.initializers.Initializer = "glorot",
     classifier_activation: str | None = "softmax",
     pooling: str | None = None,
-):
+) -> keras.KerasTensor:
     """Puts the layers of net `arch` on a symbolic tensor, in Keras' image data format.
 
     Args:

@@ -9,7 +9,7 @@ import pathlib
 import sys
 
 from keras_vgg.errors import InputError
-from keras_vgg.support import cli, entry, files
+from keras_vgg.support import cli, entry, extras, files
 from keras_vgg.support.image_files import find_images, printable
 
 _BAR = 30
@@ -40,6 +40,7 @@ def main(argv: list[str]) -> int | None:
     if arguments.heatmap and len(paths) > 1:
         raise InputError(f"`--heatmap` takes one image. Received: {len(paths)}.")
     if arguments.heatmap:
+        extras.require("plots")
         files.check_file(pathlib.Path(arguments.heatmap))
     entry.import_tensorflow()
     from keras_vgg.evaluation import prediction

@@ -9,7 +9,7 @@ import json
 import pathlib
 import weakref
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
@@ -53,9 +53,14 @@ class Preprocessing:
         """Returns what `to_json` was told to keep; `InputError` for anything else."""
         try:
             values = json.loads(text)
-            return cls(tuple(map(float, values["mean"])), tuple(map(float, values["std"])), bool(values["bgr"]))
+            return cls(_three(values["mean"]), _three(values["std"]), bool(values["bgr"]))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"Expected mean, std and bgr of a preprocessing as JSON. Received: {text!r}.") from error
+
+
+def _three(values: Iterable) -> tuple[float, float, float]:
+    red, green, blue = map(float, values)
+    return red, green, blue
 
 
 CAFFE = Preprocessing(mean=(123.68, 116.779, 103.939), bgr=True)
@@ -140,9 +145,14 @@ def for_model(model: keras.Model) -> Preprocessing:
     Example:
         >>> import numpy as np
         >>> import keras_vgg
-        >>> images = np.zeros((1, 224, 224, 3), np.float32)  # RGB, 0 to 255
-        >>> model = keras_vgg.applications.VGG16(weights="imagenet")  # doctest: +SKIP
-        >>> posteriors = model.predict(keras_vgg.preprocessing.for_model(model)(images))  # doctest: +SKIP
+        >>> model = keras_vgg.applications.VGG16(weights=None)  # with weights="imagenet" it is known
+        >>> keras_vgg.preprocessing.remember(model, keras_vgg.preprocessing.CAFFE)
+        >>> preprocess = keras_vgg.preprocessing.for_model(model)
+        >>> print(preprocess)
+        BGR in 0–255 minus 123.68, 116.779, 103.939 (R, G, B)
+        >>> images = np.zeros((1, 224, 224, 3), np.uint8)  # RGB, 0 to 255
+        >>> model(preprocess(images)).shape
+        TensorShape([1, 1000])
     """
     known, convolution = of_weights(model), _first_convolution(model)
     own = affine_before(model, convolution)
@@ -153,8 +163,8 @@ def for_model(model: keras.Model) -> Preprocessing:
     std = np.array(known.std) * scale[order]
     mean = np.array(known.mean) + np.array(known.std) * offset[order]
     # A scale of 1 found by trying in float32 is one of 1 ± 1e-7.
-    rounded = [tuple(float(f"{value:.5g}") for value in np.where(np.abs(values) < 1e-3, 0, values)) for values in (mean, std)]
-    return Preprocessing(*rounded, known.bgr != turned)
+    mean, std = ([float(f"{value:.5g}") for value in np.where(np.abs(values) < 1e-3, 0, values)] for values in (mean, std))
+    return Preprocessing(_three(mean), _three(std), known.bgr != turned)
 
 
 def of_weights(model: keras.Model) -> Preprocessing:
@@ -225,7 +235,8 @@ def read_attached(path: str | pathlib.Path) -> Preprocessing | None:
 
 def attached_origin(path: str | pathlib.Path) -> Origin:
     """Returns how that is known which `read_attached` returns."""
-    return noted_origin(json.loads(read_note(path)).get("origin"))
+    note = read_note(path)
+    return noted_origin(json.loads(note).get("origin") if note else None)
 
 
 def read_note(path: str | pathlib.Path) -> bytes | None:

@@ -22,7 +22,7 @@ from keras_vgg.serving.comparison import largest_difference, with_own_layers
 from keras_vgg.serving.plan import Plan, plan_export
 from keras_vgg.serving.signatures import Served
 from keras_vgg.serving.warm_up import example_inputs, write_requests
-from keras_vgg.support import files, paths
+from keras_vgg.support import extras, files, paths
 
 CARD, LABELS = "model_card.json", "labels.txt"
 _OF_FILE_SYSTEMS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -49,12 +49,22 @@ class Exported:
 
 
 def export_saved_model(
-    model_or_run: keras.Model | str | os.PathLike,
-    path: str | os.PathLike,
+    model_or_run: keras.Model | str | os.PathLike[str],
+    path: str | os.PathLike[str],
     *,
     version: int | None = None,
     check: bool = True,
-    **options,
+    dense: bool = True,
+    scales: Sequence[int] | None = None,
+    flip: bool | None = None,
+    top_k: int = 5,
+    labels: Sequence[str] | str | os.PathLike[str] | None = None,
+    features: str = "fc2",
+    average: str = "posteriors",
+    pooling: str = "floor",
+    preprocessing: str | None = None,
+    evaluation: str | os.PathLike[str] | None = None,
+    licence: str | None = None,
 ) -> Exported:
     """Writes `path/<version>/`, a SavedModel in the layout of TensorFlow Serving.
 
@@ -83,14 +93,17 @@ def export_saved_model(
         path: the model's folder, e.g. `models/vgg`.
         version: by default the one after the highest there.
         check: whether it is read back, which takes as much time and memory again.
-        **options: `dense` (True): look at whole images, else at their centre crop. `scales`: smallest sides Q, over which results
-            are averaged; by default S or the middle of the jitter range of the run, 256 or the net's own input where S is not
-            known. `flip`: look at mirror images too; by default where the net was trained with them, on where that is not known.
-            `top_k` (5): how many classes to name. `labels`: class names or a text file of them; by default those of the run, or
-            ImageNet's. `features` ("fc2"): the layer of `features`, or "fc1", "block5_pool". `average`, `pooling`: as for
-            `evaluation.network.Network`. `preprocessing`: "caffe", "torch" or "caffe_rgb", where a file does not say.
-            `evaluation`: a folder of `keras_vgg.evaluate` whose errors of these very weights go on the card.
-            `licence`: of the weights, for the card.
+        dense: whether to look at whole images, else at their centre crop.
+        scales: smallest sides Q, over which results are averaged; by default S or the middle of the jitter range of the run, 256
+            or the net's own input where S is not known.
+        flip: whether to look at mirror images too; by default where the net was trained with them, on where that is not known.
+        top_k: how many classes to name.
+        labels: class names, or a text file of them; by default those of the run, or ImageNet's.
+        features: the layer of the signature `features`: `"fc2"`, `"fc1"` or `"block5_pool"`.
+        average, pooling: as for `inference.network.Network`.
+        preprocessing: `"caffe"`, `"torch"` or `"caffe_rgb"`: what the weights want of an image, where a file does not say.
+        evaluation: a folder of `keras_vgg.evaluate`, whose errors of these very weights go on the card.
+        licence: of the weights, for the card.
 
     Returns:
         Where it lies, and what its `model_card.json` says.
@@ -99,29 +112,50 @@ def export_saved_model(
         InputError: if there is no such net, an option is out of range, the version exists, or the disk refuses.
 
     Example:
-        >>> from keras_vgg.saved_model import export_saved_model
-        >>> export_saved_model("runs/flowers17", "models/vgg", scales=(72, 88, 104), flip=True).path  # doctest: +SKIP
-        PosixPath('models/vgg/1')
+        >>> import tempfile
+        >>> import keras_vgg
+        >>> net = keras_vgg.models.build_vgg("A", input_shape=(32, 32, 3), classes=2, width=1 / 16)  # or "runs/flowers17"
+        >>> keras_vgg.preprocessing.remember(net, keras_vgg.preprocessing.CAFFE)  # which a run's net says itself
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     exported = keras_vgg.saved_model.export_saved_model(net, folder, labels=("daffodil", "pansy"), scales=(32, 48))
+        >>> exported.path.name, sorted(exported.signatures)
+        ('1', ['classify', 'features', 'score_map', 'serving_default', 'serving_uint8'])
     """
+    extras.require("serve")
     root = paths.path_of(path)
     if version is not None and version < 1:
         raise InputError(f"`version` must be a whole number from 1. Received: version={version}.")
     if version is not None and (root / str(version)).exists():
         raise _exists(root, version)
     files.check_folder(root)
-    plan = plan_export(model_or_run, **options)
+    plan = plan_export(
+        model_or_run,
+        dense=dense,
+        scales=scales,
+        flip=flip,
+        top_k=top_k,
+        labels=labels,
+        features=features,
+        average=average,
+        pooling=pooling,
+        preprocessing=preprocessing,
+        evaluation=evaluation,
+        licence=licence,
+    )
     _check_disk(root, plan)
-    with _file_of_labels(plan.labels) as labels:
+    with _file_of_labels(plan.labels) as file_of_labels:
         # Weights, not all variables: those of dropout are seeds, which differ each time and are of no use here.
         variables, digest = [variable.value for variable in plan.network.model.weights], plan.card["net"]["sha256"]
-        served = Served(plan.network, variables, labels, plan.protocol, digest)
+        served = Served(plan.network, variables, file_of_labels, plan.protocol, digest)
         signatures = served.signatures()  # once: to trace them is a good part of the time
-        for number in itertools.count(_highest(root) + 1) if version is None else (version,):
+        number = _highest(root) + 1 if version is None else version
+        while True:
             try:
                 return _write(served, signatures, plan, root / str(number), check)
             except FileExistsError as error:  # somebody else took this number meanwhile
                 if version is not None:
                     raise _exists(root, version) from error
+                number += 1
 
 
 @contextlib.contextmanager
@@ -137,7 +171,7 @@ def _file_of_labels(names: Sequence[str]) -> Iterator[str]:
         yield str(path)
 
 
-def versions(root: str | os.PathLike) -> tuple[int, ...]:
+def versions(root: str | os.PathLike[str]) -> tuple[int, ...]:
     """Returns the versions in a model's folder, in order."""
     found = pathlib.Path(root).iterdir() if pathlib.Path(root).is_dir() else ()
     return tuple(sorted(int(entry.name) for entry in found if entry.name.isascii() and entry.name.isdigit()))

@@ -8,15 +8,15 @@ import dataclasses
 import io
 import pathlib
 import sys
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
 import keras_vgg
 from keras_vgg import configs
 from keras_vgg.errors import InputError
 from keras_vgg.features.style_settings import Settings
-from keras_vgg.support import cli, entry, files, paths, picture
+from keras_vgg.support import cli, entry, extras, files, paths, picture
 from keras_vgg.support.progress import Progress
 from keras_vgg.training.signals import StopRequest
 
@@ -29,6 +29,7 @@ _DEFAULTS = {"weights": "imagenet", "arch": None, "preprocessing": None, "out": 
 def main(argv: list[str]) -> int | None:
     """Parses `argv`, paints, writes the picture, and returns the exit code."""
     given = vars(_parser().parse_args(argv))
+    extras.require("style")
     values = _DEFAULTS | _read_recipe(given.pop("recipe", None)) | given
     settings = Settings(**{name: value for name, value in values.items() if name not in _PLACES})
     out = _check(values)
@@ -86,7 +87,7 @@ def _parser() -> cli.Parser:
 
 
 def _read_recipe(path: str | None) -> dict:
-    kinds = _PLACES | {field.name: field.type for field in dataclasses.fields(Settings)}
+    kinds: dict[str, Any] = _PLACES | {field.name: field.type for field in dataclasses.fields(Settings)}
     values = files.read_recipe_file(path) if path else {}
     if unknown := [key for key in values if key not in kinds]:
         raise InputError(f"Recipe {path} has unknown keys: {', '.join(unknown)}. Known: {', '.join(kinds)}.")
@@ -116,11 +117,13 @@ def _check(values: dict) -> pathlib.Path:
 
 def _read_image(path: str, size: int):
     """Returns an image file's pixels, `(height, width, 3)` uint8, rescaled to longer side `size`, and its content."""
+    from PIL import Image, ImageOps
+
     try:
         encoded = pathlib.Path(path).read_bytes()
-        with Image.open(io.BytesIO(encoded)) as image:
-            image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is reduced while it is decoded
-            image = ImageOps.exif_transpose(image)
+        with Image.open(io.BytesIO(encoded)) as opened:
+            opened.draft("RGB", (2 * size, 2 * size))  # a large JPEG is reduced while it is decoded
+            image: Image.Image = ImageOps.exif_transpose(opened)
             if image.mode.startswith("I"):  # of 16 bits, which Pillow would cut off at 255
                 image = Image.fromarray((np.asarray(image, np.int64) >> 8).astype(np.uint8))
             image = image.convert("RGB")

@@ -1,6 +1,7 @@
 """Starting a net from another: net A for the deeper nets (Sec. 3.1), or the same net trained before."""
 
 import dataclasses
+import os
 import pathlib
 
 import keras
@@ -71,6 +72,16 @@ def init_from_net_a(model: keras.Model, net_a: keras.Model) -> Transferred:
 
     Raises:
         InputError: if no convolution fits, as between nets of different width.
+
+    Example:
+        >>> from keras_vgg.models import build_vgg
+        >>> from keras_vgg.transfer import init_from_net_a
+        >>> small = {"input_shape": (32, 32, 3), "classes": 10, "width": 1 / 16}
+        >>> done = init_from_net_a(build_vgg("B", **small), build_vgg("A", **small))
+        >>> done.copied
+        ('block1_conv1', 'block2_conv1', 'block3_conv1', 'block3_conv2', 'fc1', 'fc2', 'predictions')
+        >>> done.left_random["block1_conv2"]
+        'the source has none'
     """
     return _copy(model, net_a, NET_A_LAYERS)
 
@@ -151,7 +162,7 @@ def _adapt(first: keras.layers.Conv2D, learned: Preprocessing, given: Preprocess
     first.set_weights([kernel[:, :, ::-1] if given.bgr else kernel, bias])
 
 
-def find_model(run_or_file: str | pathlib.Path) -> pathlib.Path:
+def find_model(run_or_file: str | os.PathLike[str]) -> pathlib.Path:
     """Returns the file of a model: the `best.keras` of a run folder of `keras_vgg.fit`, or a weight file of any kind itself.
 
     Raises:
@@ -162,7 +173,7 @@ def find_model(run_or_file: str | pathlib.Path) -> pathlib.Path:
     return path
 
 
-def facts_of(run_or_file: str | pathlib.Path) -> weight_file.WeightFile:
+def facts_of(run_or_file: str | os.PathLike[str]) -> weight_file.WeightFile:
     """Returns what is told of the weights that `load_model` loads: what they want, how that is known, names of classes.
 
     Raises:
@@ -171,13 +182,24 @@ def facts_of(run_or_file: str | pathlib.Path) -> weight_file.WeightFile:
     return weight_file.open_weights(run_or_file)
 
 
-def load_model(run_or_file: str | pathlib.Path) -> keras.Model:
+def load_model(run_or_file: str | os.PathLike[str]) -> keras.Model:
     """Returns the model that `find_model` finds, and notes what its weights want of an image, if the file says so.
 
     A `.keras` file gives its own model; from other files the net is built that they hold weights for.
 
     Raises:
         InputError: if there is none or it cannot be loaded.
+
+    Example:
+        >>> import pathlib
+        >>> import tempfile
+        >>> import keras_vgg
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "net.keras")
+        ...     keras_vgg.models.build_vgg("C", input_shape=(32, 32, 3), classes=10, width=1 / 16).save(path)
+        ...     model = keras_vgg.transfer.load_model(path)
+        >>> model.name, model.output_shape
+        ('vgg_c', (None, 10))
     """
     path = find_model(run_or_file)
     if kinds.tell(path) is not kinds.KERAS:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 
 from keras_vgg.errors import InputError
-from keras_vgg.support import cli, entry, files, naming
+from keras_vgg.support import cli, entry, extras, files, naming
 
 _OF_TASK = ("train_images", "test_images", "splits", "leave_out", "test_set")
 
@@ -20,6 +20,7 @@ _OF_TASK = ("train_images", "test_images", "splits", "leave_out", "test_set")
 def main(argv: list[str]) -> None:
     """Parses `argv`, tests and prints the table."""
     arguments = _parser().parse_args(argv)
+    extras.require("transfer")
     if arguments.batch < 1:
         raise InputError(f"`--batch` must be at least 1. Received: {arguments.batch}.")
     if arguments.seed < 0:

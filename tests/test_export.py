@@ -18,6 +18,7 @@ from keras_vgg.configs import CONFIGS
 from keras_vgg.errors import InputError
 from keras_vgg.serving import formats
 from keras_vgg.serving.plan import plan_export
+from keras_vgg.support import extras
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -84,7 +85,7 @@ def test_the_model_for_converters_without_dense():
 @pytest.mark.parametrize("kind", formats.FORMATS)
 @pytest.mark.parametrize("arch", ["A-LRN", "C"])
 def test_the_engine_computes_what_the_net_does(tmp_path, kind, arch):
-    for package in formats.FORMATS[kind].needs:
+    for package in extras.EXTRAS[kind].libraries:
         pytest.importorskip(package)
     model = net(arch)
     path = tmp_path / f"net{formats.FORMATS[kind].suffix}"
@@ -103,8 +104,9 @@ def test_what_the_engine_computes_is_checked(run, tmp_path, monkeypatch):
     def write(model, path, format):
         path.write_bytes(b"something else")
 
-    wrong = formats.Format(".onnx", (), "onnx", lambda path, images: np.full((len(images), len(CLASSES)), 1 / len(CLASSES)))
+    wrong = formats.Format(".onnx", lambda path, images: np.full((len(images), len(CLASSES)), 1 / len(CLASSES)))
     monkeypatch.setitem(formats.FORMATS, "onnx", wrong)
+    monkeypatch.setitem(extras.EXTRAS, "onnx", extras.Extra("The format onnx", {}))
     monkeypatch.setattr(formats, "_write", write)
     with pytest.raises(RuntimeError, match="differs by"):
         formats.export_file(run, tmp_path / "net.onnx", format="onnx")
@@ -116,8 +118,8 @@ def test_what_files_cannot_be_written(run, tmp_path, monkeypatch):
         formats.export_file(run, tmp_path / "net.caffe", format="caffe")
     with pytest.raises(InputError, match=r"The name of an onnx file should end in .onnx. Received: .*net.tflite"):
         formats.export_file(run, tmp_path / "net.tflite", format="onnx")
-    monkeypatch.setitem(formats.FORMATS, "onnx", formats.Format(".onnx", ("no_such_package",), "onnx", None))
-    with pytest.raises(InputError, match=r"Format onnx needs no_such_package, which is missing; pip install 'keras_vgg\[onnx\]'"):
+    monkeypatch.setitem(extras.EXTRAS, "onnx", extras.Extra("The format onnx", {"no_such_package": "no-such-package"}))
+    with pytest.raises(InputError, match=r"format onnx needs no-such-package, .* not installed; pip install 'keras_vgg\[onnx\]'"):
         formats.export_file(run, tmp_path / "net.onnx", format="onnx")
 
 

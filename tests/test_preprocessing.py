@@ -7,7 +7,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.features.perceptual import perceptual_model
 from keras_vgg.models import build_vgg
 from keras_vgg.preprocessing import BY_NAME, CAFFE, TORCH, Preprocessing, attach, for_model, of_weights, read_attached, remember
-from keras_vgg.recipe import PREPROCESSINGS
+from keras_vgg.support.cli import PREPROCESSINGS
 
 
 def pixels(dtype="uint8"):

@@ -182,9 +182,9 @@ def _measure_over_images(arguments) -> None:
     with tempfile.TemporaryDirectory() as folder:
         count = arguments.count
         paths = pictures.find_jpegs(arguments.images, count) if arguments.images else pictures.make_jpegs(folder, count)
-        net = (arguments.arch, arguments.crop, arguments.width)
+        shape = (arguments.arch, arguments.crop, arguments.width)
         images = (tuple(paths[:count]), tuple(arguments.scales), arguments.batch)
-        settings = over_images.Settings(*net, *images, arguments.layer)
+        settings = over_images.Settings(*shape, *images, arguments.layer)
         net, scales = f"net {settings.arch} x {settings.width:g}", ", ".join(map(str, settings.scales))
         print(
             f"{machine.describe()}\n{net}, {settings.crop}x{settings.crop}, {settings.layer}, Q = {scales}, flips, {count} images",

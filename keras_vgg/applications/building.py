@@ -1,8 +1,11 @@
 """From a net of Table 1 to a function with the arguments, the layers and the errors of `keras.applications`' own."""
 
+import dataclasses
+import inspect
 import os
 import warnings
 from collections.abc import Callable
+from typing import TypeVar
 
 import keras
 
@@ -11,48 +14,64 @@ from keras_vgg.errors import InputError
 from keras_vgg.weights import catalogue, download
 from keras_vgg.weights.loading import build_unset, load_weights
 
-_DOC = """Returns {net}, as `keras.applications` would.
+Build = TypeVar("Build", bound=Callable[..., keras.Model])
 
-    Args:
-        include_top: whether the three FC layers follow the convolutions.
-        weights: `None` for random ones, a name ({names}), a weight file of Keras, PyTorch, safetensors or Caffe, or a run
-            folder of `keras_vgg.fit`.
-        input_tensor: Keras tensor to build on.
-        input_shape: `(height, width, channels)`, sides of at least 32; without the top by default of any size. In Keras' image
-            data format, as everything here.
-        pooling: without the top, `"avg"` or `"max"` for global pooling after the last block; `None` for its feature map.
-        classes: number of classes, with the top.
-        classifier_activation: activation of `predictions`; `None` for logits.
-        name: the model's name.
-        dropout: dropout rate after fc1 and fc2, for training; `keras.applications` has no such layers, nor are there any at 0.
 
-    Returns:
-        A functional model from images, preprocessed as `keras_vgg.preprocessing.for_model(model)` does it, to posteriors.
+@dataclasses.dataclass(frozen=True)
+class Application:
+    """A net of Table 1 and the function of `keras_vgg.applications` that builds it.
 
-    Raises:
-        InputError: (a `ValueError`) for arguments or weights that do not fit.
+    Attributes:
+        function: the function's name.
+        arch: the net.
+        batch_norm: whether it has batch normalisation, as in torchvision.
     """
 
-
-def application(function: str, arch: str, *, batch_norm: bool = False) -> Callable[..., keras.Model]:
-    """Returns the function `function`, which builds net `arch` as `keras.applications` would."""
-    default_name = function.lower().replace("lrn", "_lrn").replace("bn", "_bn")
-    names = catalogue.names(arch, batch_norm)
+    function: str
+    arch: str
+    batch_norm: bool = False
 
     def build(
+        self,
         include_top: bool = True,
-        weights: str | os.PathLike | None = "imagenet",
-        input_tensor=None,
+        weights: str | os.PathLike[str] | None = "imagenet",
+        input_tensor: keras.KerasTensor | None = None,
         input_shape: tuple[int | None, int | None, int] | None = None,
         pooling: str | None = None,
         classes: int = 1000,
         classifier_activation: str | None = "softmax",
-        name: str = default_name,
+        name: str | None = None,
         *,
         dropout: float = 0.0,
     ) -> keras.Model:
-        entry = _catalogue_entry(arch, batch_norm, weights)
-        input_shape = _input_shape(input_shape, include_top, public=entry is not None)
+        """Returns the net, as `keras.applications` would.
+
+        Args:
+            include_top: whether the three FC layers follow the convolutions.
+            weights: `None` for random ones, a name of public ones, a weight file of Keras, PyTorch, safetensors or Caffe, or a run
+                folder of `keras_vgg.fit`.
+            input_tensor: Keras tensor to build on.
+            input_shape: `(height, width, channels)`, sides of at least 32; without the top by default of any size. In Keras' image
+                data format, as everything here.
+            pooling: without the top, `"avg"` or `"max"` for global pooling after the last block; `None` for its feature map.
+            classes: number of classes, with the top.
+            classifier_activation: activation of `predictions`; `None` for logits.
+            name: the model's name; unsaid, the function's in lower case.
+            dropout: dropout rate after fc1 and fc2, for training; `keras.applications` has no such layers, nor are there any at 0.
+
+        Returns:
+            A functional model from images, preprocessed as `keras_vgg.preprocessing.for_model(model)` does it, to posteriors.
+
+        Raises:
+            InputError: (a `ValueError`) for arguments or weights that do not fit.
+
+        Example:
+            >>> import keras_vgg
+            >>> keras_vgg.applications.VGG16(weights=None, input_shape=(64, 64, 3), classes=10).output_shape
+            (None, 10)
+        """
+        entry = _catalogue_entry(self.arch, self.batch_norm, weights)
+        shape = _input_shape(input_shape, include_top, public=entry is not None)
         if entry and include_top and classes != 1000:
             raise InputError(
                 f"With weights={weights!r} and include_top=True, `classes` should be 1000. Received: classes={classes}."
@@ -61,19 +80,21 @@ def application(function: str, arch: str, *, batch_norm: bool = False) -> Callab
             raise InputError(f"weights={weights!r} have no FC layers; give include_top=False. Received: include_top=True.")
         if weights is not None and include_top:
             _check_activation(classifier_activation)
-        inputs = _inputs(input_tensor, input_shape)
-        options = {
-            "classes": classes,
-            "include_top": include_top,
-            "dropout": dropout,
-            "batch_norm": batch_norm,
-            "classifier_activation": classifier_activation,
-            "pooling": None if include_top else pooling,  # Keras, too, takes it and ignores it with the top
-        }
+        inputs = _inputs(input_tensor, shape)
         file = _weight_file(entry, weights, include_top)
 
         def build_net(initializer="glorot"):
-            outputs = models.apply_vgg(inputs, arch, **options, initializer=initializer)
+            outputs = models.apply_vgg(
+                inputs,
+                self.arch,
+                classes=classes,
+                include_top=include_top,
+                dropout=dropout,
+                batch_norm=self.batch_norm,
+                initializer=initializer,
+                classifier_activation=classifier_activation,
+                pooling=None if include_top else pooling,  # Keras, too, takes it and ignores it with the top
+            )
             sources = [inputs] if input_tensor is None else keras.utils.get_source_inputs(input_tensor)
             # Of a list of one, which Keras' own take, Keras warns at every call with a plain array.
             return keras.Model(sources[0] if len(sources) == 1 else sources, outputs, name=name)
@@ -84,11 +105,38 @@ def application(function: str, arch: str, *, batch_norm: bool = False) -> Callab
         load_weights(model, file)
         return model
 
-    net = f"net {arch} of Table 1{' with batch normalisation, as in torchvision' if batch_norm else ''}"
-    build.__name__ = build.__qualname__ = function
-    build.__module__ = __package__  # where it is public, and pickle finds it
-    build.__doc__ = _DOC.format(net=net, names=", ".join(map(repr, names)) or "none for this net")
-    return build
+
+def as_function(build: Build) -> Build:
+    """Returns `Application.build` of a net as the function that is public: with its name, the net's own help, and picklable.
+
+    To whoever reads the code alone, as editors and type checkers do, it is the method, with all its arguments.
+    """
+    net: Application = build.__self__  # type: ignore[attr-defined]  # of a bound method, which a Callable need not be
+    declared = inspect.signature(build)
+    default_name = net.function.lower().replace("lrn", "_lrn").replace("bn", "_bn")
+    named = declared.parameters["name"].replace(default=default_name)
+    signature = declared.replace(parameters=[named if each.name == "name" else each for each in declared.parameters.values()])
+
+    def function(*arguments, **options):
+        try:
+            bound = signature.bind(*arguments, **options)
+        except TypeError as error:
+            raise TypeError(f"{net.function}() {error}") from None
+        bound.apply_defaults()
+        return build(*bound.args, **bound.kwargs)
+
+    function.__name__ = function.__qualname__ = net.function
+    function.__module__ = __package__  # where it is public, and pickle finds it
+    function.__doc__ = _doc(net, inspect.getdoc(build) or "")
+    function.__signature__ = signature  # type: ignore[attr-defined]  # which `help` and `inspect` look for
+    return function  # type: ignore[return-value]  # it takes what `build` takes
+
+
+def _doc(net: Application, general: str) -> str:
+    names = ", ".join(map(repr, catalogue.names(net.arch, net.batch_norm))) or "there is none of this net"
+    told = f"net {net.arch} of Table 1{' with batch normalisation, as in torchvision' if net.batch_norm else ''}"
+    own = general.replace("the net", told, 1).replace("a name of public ones", f"a name of public ones ({names})")
+    return own.replace("applications.VGG16(", f"applications.{net.function}(")
 
 
 def _catalogue_entry(arch: str, batch_norm: bool, weights) -> catalogue.Entry | None:
@@ -141,7 +189,7 @@ def _input_shape(shape, include_top: bool, *, public: bool) -> tuple[int | None,
     if include_top and None in sides:
         raise InputError(f"With include_top=True `input_shape` must be static. Received: input_shape={shape}.")
     if channels not in (1, 3):
-        warnings.warn(f"This model usually expects 1 or 3 input channels, not {channels}.", stacklevel=3)
+        warnings.warn(f"This model usually expects 1 or 3 input channels, not {channels}.", stacklevel=4)
     return shape
 
 

@@ -1,10 +1,13 @@
 """The nets of 16 weight layers: D, C, and D with batch normalisation, and what goes with them, as in `keras.applications`."""
 
-from keras_vgg.applications.building import application
+from keras_vgg.applications.building import Application, as_function
 from keras_vgg.applications.imagenet_utils import decode_predictions, preprocess_input
 
 __all__ = ["VGG16", "VGG16BN", "VGG16C", "decode_predictions", "preprocess_input"]
 
-VGG16 = application("VGG16", "D")
-VGG16C = application("VGG16C", "C")
-VGG16BN = application("VGG16BN", "D", batch_norm=True)
+VGG16 = as_function(Application("VGG16", "D").build)
+"""Net D of Table 1."""
+VGG16C = as_function(Application("VGG16C", "C").build)
+"""Net C of Table 1."""
+VGG16BN = as_function(Application("VGG16BN", "D", batch_norm=True).build)
+"""Net D of Table 1 with batch normalisation, as in torchvision."""

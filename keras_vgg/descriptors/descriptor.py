@@ -7,6 +7,7 @@ then made of length one as a whole, which is the same factor for all images.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -78,7 +79,7 @@ def descriptors(features: Sequence[Sequence[np.ndarray]], protocol: DescriptorPr
     nets = []
     for by_scale in features:
         arrays = [each.astype(np.float64) for each in by_scale]
-        combined = np.concatenate(arrays, axis=1) if protocol.combine == "stack" else sum(arrays) / len(arrays)
+        combined = np.concatenate(arrays, axis=1) if protocol.combine == "stack" else functools.reduce(np.add, arrays) / len(arrays)
         nets.append(_of_length_one(combined) if protocol.normalize else combined)
     stacked = np.concatenate(nets, axis=1)
     result = (_of_length_one(stacked) if protocol.normalize else stacked).astype(np.float32)

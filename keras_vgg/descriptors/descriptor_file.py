@@ -43,12 +43,17 @@ class DescriptorFile:
     split: np.ndarray | None
     classes: tuple[str, ...]
     facts: dict
-    places: np.ndarray | None = None
+    places: np.ndarray = None  # type: ignore[assignment]  # which `__post_init__` makes all
     fingerprints: np.ndarray | None = None
 
     def __post_init__(self):
         if self.places is None:
             object.__setattr__(self, "places", np.arange(len(self.labels)))
+
+    @property
+    def parts(self) -> np.ndarray:
+        """`split`, or empty texts where there is none."""
+        return np.full(len(self.labels), "") if self.split is None else self.split
 
     def save(self, path: str | pathlib.Path, *, keep_broken: bool = False) -> int:
         """Writes a file, of the kind that its suffix says, for `read`; returns the number of images in it.
@@ -124,7 +129,9 @@ def _parts(features: np.ndarray) -> Iterator[np.ndarray]:
     at_once = rows_at_once(features.shape[1:])
     for start in range(0, len(features), at_once):
         mapped = features
-        if isinstance(features, np.memmap):  # anew: a mapping that lives on counts all that was read of it as our memory
+        if (
+            isinstance(features, np.memmap) and features.filename
+        ):  # anew: a mapping that lives on counts all that was read of it as our memory
             mapped = np.memmap(features.filename, features.dtype, "r", features.offset, features.shape)
         yield mapped[start : start + at_once]
 

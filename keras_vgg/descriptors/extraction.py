@@ -54,8 +54,9 @@ class Extracted:
 
     def discard(self) -> None:
         """Removes the file that `values` are mapped from; the features it was made of stay."""
-        with contextlib.suppress(OSError):  # it costs room alone
-            pathlib.Path(self.values.filename).unlink(missing_ok=True)
+        if isinstance(self.values, np.memmap) and self.values.filename:
+            with contextlib.suppress(OSError):  # it costs room alone
+                pathlib.Path(self.values.filename).unlink(missing_ok=True)
 
 
 def open_feature_source(run_or_file: str, *, preprocessing: str | None = None) -> NetFile:

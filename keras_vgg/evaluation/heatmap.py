@@ -1,5 +1,6 @@
 """A picture of where in an image a net sees a class."""
 
+import functools
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -50,7 +51,5 @@ def _upsampled(values: np.ndarray, height: int, width: int, crop: int, stride: i
     """Bilinear between the centres of windows; beyond the outermost, their values."""
     for axis, size in enumerate((height, width)):
         centres = crop / 2 + stride * np.arange(values.shape[axis])
-        values = np.apply_along_axis(
-            lambda line, size=size, centres=centres: np.interp(np.arange(size) + 0.5, centres, line), axis, values
-        )
+        values = np.apply_along_axis(functools.partial(np.interp, np.arange(size) + 0.5, centres), axis, values)
     return values

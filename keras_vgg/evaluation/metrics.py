@@ -53,5 +53,6 @@ def most_confused(counts: np.ndarray, most: int) -> list[tuple[int, int, int]]:
     """Returns `(right class, first guess, images)` of the most frequent errors, at most `most`."""
     errors = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
     order = np.argsort(errors, axis=None, kind="stable")[::-1][:most]
-    found = [(*map(int, np.unravel_index(place, errors.shape)), int(errors.flat[place])) for place in order]
-    return [row for row in found if row[2]]
+    rights, guesses = np.unravel_index(order, errors.shape)
+    found = zip(rights.tolist(), guesses.tolist(), errors.flat[order].tolist(), strict=True)
+    return [(right, guess, int(images)) for right, guess, images in found if images]

@@ -115,7 +115,8 @@ def see(network: Network, path: str, scale: int) -> Heatmap:
     """
     try:
         encoded = tf.io.read_file(os.fsencode(path))
-        size = image_ops.rescaled_size(*tf.unstack(image_ops.encoded_size(encoded)), scale)
+        rows, columns = tf.unstack(image_ops.encoded_size(encoded))
+        size = image_ops.rescaled_size(rows, columns, scale)
         height, width = map(int, size)
         if height * width > MAX_PIXELS:
             raise InputError(f"{path} has {height}x{width} pixels at Q={scale}, more than {MAX_PIXELS:,}; give a smaller --scales.")

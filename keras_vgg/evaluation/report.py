@@ -93,7 +93,7 @@ def _line_of(path: pathlib.Path) -> dict:
 
 def _keys(lines: Sequence[dict]) -> Iterator[tuple]:
     """Yields what tells rows apart: two of one evaluation that look alike, as of two nets of one name, are two all the same."""
-    times = collections.Counter()
+    times: collections.Counter[tuple] = collections.Counter()
     for line in lines:
         identity = tuple(line[name] for name in (_IDENTITY if line.get("nets sha256") else _IDENTITY_BEFORE))
         yield *identity, times[identity]

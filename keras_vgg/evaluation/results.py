@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -41,16 +42,10 @@ class Posteriors:
 
     def save(self, path: pathlib.Path) -> None:
         """Writes everything into an `.npz` file, for `read`."""
+        more: dict[str, Any] = {} if self.fingerprints is None else {"fingerprints": self.fingerprints}
+        more |= {f"fact_{name}": np.array(value) for name, value in self.facts.items()}
         with files.replacing(path) as beside:
-            np.savez(
-                beside,
-                posteriors=self.values,
-                labels=self.labels,
-                images=self.images,
-                classes=np.array(self.classes),
-                **({} if self.fingerprints is None else {"fingerprints": self.fingerprints}),
-                **{f"fact_{name}": np.array(value) for name, value in self.facts.items()},
-            )
+            np.savez(beside, posteriors=self.values, labels=self.labels, images=self.images, classes=np.array(self.classes), **more)
 
     @classmethod
     def read(cls, path: str | pathlib.Path) -> "Posteriors":
@@ -112,17 +107,18 @@ def fuse(results: Sequence[Posteriors]) -> Posteriors:
                 "Posteriors must be of the same images in the same order. Received: others in "
                 f"{places.size} places, such as {first.images[places[0]]} and {other.images[places[0]]}."
             )
-    facts = {
+    facts: dict[str, Any] = {
         name: " + ".join(dict.fromkeys(str(result.facts.get(name, "")) for result in results))
         for name in ("net", "S", "Q", "protocol", "data")
     }
     facts["net"] = " + ".join(str(result.facts.get("net", "")) for result in results)
     for name in DIGESTS:
-        if all(found := [result.facts.get(name) for result in results]):
+        found = [str(result.facts.get(name) or "") for result in results]
+        if all(found):
             facts[name] = " + ".join(found if name == "nets sha256" else dict.fromkeys(found))
     settings = dict.fromkeys(result.facts.get("settings", "") for result in results)
     facts["settings"] = " + ".join(each or "defaults" for each in settings) if any(settings) else ""
-    speeds = [result.facts.get("images/s") for result in results]
+    speeds = [result.facts.get("images/s") or 0.0 for result in results]
     if all(speeds):
         facts["images/s"] = 1 / sum(1 / speed for speed in speeds)
     fingerprints = next((result.fingerprints for result in results if result.fingerprints is not None), None)

@@ -93,7 +93,7 @@ def evaluate(
     """
     # Asked once: for ImageNet's it takes a list that may come from the network.
     used = dict.fromkeys(name for row in rows for name in row.models)
-    classes = {name: sources[name].class_names(sources[name].num_classes) for name in used}
+    classes = {name: sources[name].class_names(sources[name].count_classes()) for name in used}
     wanted = _wanted_passes(sources, classes, rows)
     split = dataset.validation
     images, unusable = look_through(split, stream=stream)
@@ -103,7 +103,7 @@ def evaluate(
     for note in dataset.notes:
         say(note)
     # All of them before any pass: what is wrong with the last net is not to be told hours later.
-    labels = {name: sources[name].labels_of(dataset.classes, sources[name].num_classes, say=say) for name in wanted}
+    labels = {name: sources[name].labels_of(dataset.classes, sources[name].count_classes(), say=say) for name in wanted}
     tested = {
         name: _test(name, sources[name], views, images, folder, settings, dataset.description, stream)
         for name, views in wanted.items()

@@ -4,12 +4,22 @@ Importing the package costs nothing, as with `keras_vgg`; the module that define
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers and editors
+    from keras_vgg.features.losses import PerceptualLoss, gram_matrix
+    from keras_vgg.features.perceptual import perceptual_model
+else:  # unseen by those, to whom it would mean that any name is there
+
+    def __getattr__(name):
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+__all__ = ["PerceptualLoss", "gram_matrix", "perceptual_model"]
 _HOMES = {"perceptual_model": "perceptual", "gram_matrix": "losses", "PerceptualLoss": "losses"}
-__all__ = list(_HOMES)
 
 
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -62,7 +62,7 @@ def resolve(layers: Sequence[str], arch: str, *, batch_norm: bool = False) -> di
         raise InputError(f"`layers` must be names of layers, e.g. ('block3_conv3',). Received: layers={layers!r}.")
     if len(set(layers)) < len(layers):
         raise InputError(f"`layers` must name each layer once. Received: layers={tuple(layers)}.")
-    known = {}
+    known: dict[str, str] = {}
     for step in steps(arch, batch_norm=batch_norm):
         known |= {step.name: step.name} | ({step.layer: step.name} if step.is_output else {})
     for name in layers:

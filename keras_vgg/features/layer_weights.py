@@ -37,7 +37,7 @@ class LayerWeights:
     read: Callable[[str], list[np.ndarray] | None]
 
 
-def open_layers(weights: str | os.PathLike | keras.Model | None, *, arch: str | None, batch_norm: bool) -> LayerWeights:
+def open_layers(weights: str | os.PathLike[str] | keras.Model | None, *, arch: str | None, batch_norm: bool) -> LayerWeights:
     """Opens weights of any kind.
 
     Args:

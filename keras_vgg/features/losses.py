@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from keras_vgg.errors import InputError
 
@@ -127,9 +128,9 @@ class PerceptualLoss(keras.losses.Loss):
         content: Mapping[str, float] | None = None,
         style: Mapping[str, float] | None = None,
         *,
-        style_image=None,
+        style_image: ArrayLike | None = None,
         total_variation: float = 0.0,
-        normalize_by=None,
+        normalize_by: ArrayLike | None = None,
         reduction: str = "sum_over_batch_size",
         name: str = "perceptual_loss",
     ):
@@ -170,7 +171,8 @@ class PerceptualLoss(keras.losses.Loss):
     def _measure_units(self, images):
         if len(np.shape(images)) != 4 or not len(images):
             raise InputError(f"`normalize_by` must be images, (B, height, width, 3). Received: shape {np.shape(images)}.")
-        contents, styles = ({layer: [] for layer in layers} for layers in (self.content, self.style))
+        contents: dict[str, list] = {layer: [] for layer in self.content}
+        styles: dict[str, list] = {layer: [] for layer in self.style}
         for image in images:  # one at a time: the first layers' activations are large
             activations = self.model(ops.convert_to_tensor(image)[None])
             for layer, squares in contents.items():
@@ -189,9 +191,8 @@ class PerceptualLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """`(B, height, width, 3)` each to `(B,)` float32."""
-        predicted, true = self.model(y_pred), None
-        if self.content or self._style_grams is None:
-            true = self.model(y_true)
+        predicted = self.model(y_pred)
+        true = self.model(y_true) if self.content or self._style_grams is None else {}
         loss = 0.0
         for layer, weight in self.content.items():
             loss += weight / self._content_units[layer] * content_loss(true[layer], predicted[layer])

@@ -27,7 +27,7 @@ def perceptual_model(
     arch: str | None = DEFAULT_ARCH,
     layers: Sequence[str] = DEFAULT_LAYERS,
     *,
-    weights: str | os.PathLike | keras.Model | None = "imagenet",
+    weights: str | os.PathLike[str] | keras.Model | None = "imagenet",
     value_range: float | tuple[float, float] = 255,
     pooling: str = "max",
     batch_norm: bool = False,

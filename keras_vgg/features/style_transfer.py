@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
-import scipy.optimize
 import tensorflow as tf
 
 from keras_vgg import preprocessing
@@ -14,6 +13,10 @@ from keras_vgg.errors import InputError
 from keras_vgg.features.losses import content_loss, gram_matrix, style_loss, total_variation
 from keras_vgg.features.perceptual import perceptual_model
 from keras_vgg.features.style_settings import Settings
+from keras_vgg.support import extras
+
+with extras.needed("style"):
+    import scipy.optimize
 
 _HIGHEST = 255.0
 _ADAM_STEP = 4.0  # pixel values
@@ -77,17 +80,19 @@ def style_transfer(
     Example:
         >>> import numpy as np
         >>> from keras_vgg.features.style_transfer import Settings, open_net, style_transfer
-        >>> photo, painting = np.zeros((2, 256, 256, 3), np.uint8)  # RGB
-        >>> settings = Settings(style_weight=20)
-        >>> picture = style_transfer(photo, painting, open_net("D", "imagenet", settings), settings)  # doctest: +SKIP
+        >>> photo, painting = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3)).astype(np.uint8)  # RGB
+        >>> settings = Settings(style_weight=20, steps=2)
+        >>> net = open_net("D", None, settings)  # of random weights; with "imagenet" it paints
+        >>> style_transfer(photo, painting, net, settings).shape
+        (48, 64, 3)
     """
     settings = settings or Settings()
-    content, style = (_as_batch(image, name) for image, name in ((content, "content"), (style, "style")))
-    objective = _objective(content, style, net, settings)
+    aim, pattern = _as_batch(content, "content"), _as_batch(style, "style")
+    objective = _objective(aim, pattern, net, settings)
     if settings.init == "content":
-        start = content.numpy()
+        start = aim.numpy()
     else:
-        noise = np.random.default_rng(settings.seed).normal(_HIGHEST / 2, _NOISE, content.shape)
+        noise = np.random.default_rng(settings.seed).normal(_HIGHEST / 2, _NOISE, aim.shape)
         start = np.clip(noise, 0, _HIGHEST).astype(np.float32)
     minimize = _minimize_lbfgs if settings.optimizer == "lbfgs" else _minimize_adam
     return minimize(objective, start, settings.steps, watch or (lambda progress: None))

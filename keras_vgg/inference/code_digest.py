@@ -3,6 +3,7 @@
 import ast
 import functools
 import hashlib
+import importlib.abc
 import importlib.util
 
 import keras
@@ -30,21 +31,30 @@ def digest_of_code() -> str:
 
 def modules() -> dict[str, ast.Module]:
     """Returns `{dotted name: syntax tree}` of the modules that count."""
-    found, wanted = {}, list(_ROOTS)
+    found: dict[str, ast.Module] = {}
+    wanted = list(_ROOTS)
     while wanted:
         name = wanted.pop()
         if name in found or name in _APART:
             continue
-        found[name] = ast.parse(importlib.util.find_spec(name).loader.get_source(name))
+        found[name] = ast.parse(_source_of(name))
         wanted += _imported(found[name])
     return found
+
+
+def _source_of(name: str) -> str:
+    spec = importlib.util.find_spec(name)
+    source = spec.loader.get_source(name) if spec and isinstance(spec.loader, importlib.abc.InspectLoader) else None
+    if source is None:
+        raise ImportError(f"the source of {name} is not there, without which its digest is not known")
+    return source
 
 
 def without_docstrings(tree: ast.AST) -> ast.AST:
     """Takes docstrings, and other texts that are statements, out of a tree, and returns it."""
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
-            node.body = [each for each in body if not _is_text(each)]
+            body[:] = [each for each in body if not _is_text(each)]
     return tree
 
 
@@ -58,7 +68,8 @@ def _imported(tree: ast.Module) -> list[str]:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names += [f"{node.module}.{alias.name}" for alias in node.names] + [node.module]
+            module = node.module or ""  # none in a relative import, which nothing here has
+            names += [f"{module}.{alias.name}" for alias in node.names] + [module]
     return [name for name in names if name.startswith("keras_vgg.") and _is_module(name)]
 
 

@@ -56,9 +56,10 @@ class NetFile:
         """What the weights want of an image and how that is known, in the words of all commands; `InputError` if it is not."""
         if self.preprocessing:
             return preprocessing.statement(preprocessing.BY_NAME[self.preprocessing], preprocessing.GIVEN)
-        if self.weights is None or self.weights.preprocessing is None:
+        wants, origin = (self.weights.preprocessing, self.weights.origin) if self.weights else (None, None)
+        if wants is None or origin is None:
             raise self._not_known()
-        return preprocessing.statement(self.weights.preprocessing, self.weights.origin)
+        return preprocessing.statement(wants, origin)
 
     def _not_known(self) -> InputError:
         return InputError(f"{self.path} does not say what its weights want of an image; give --preprocessing caffe or torch.")
@@ -78,6 +79,12 @@ class NetFile:
             return ""
         smallest, largest = self.training_scales
         return str(smallest) if smallest == largest else f"[{smallest};{largest}]"
+
+    def count_classes(self) -> int:
+        """Returns how many classes the net tells apart; `InputError` without its top."""
+        if self.num_classes is None:
+            raise _without_top(self.path)
+        return self.num_classes
 
     def load_model(self, device: str | None = None) -> keras.Model:
         """Loads the model onto a device; `preprocessing.for_model` knows what its weights want of an image.
@@ -148,7 +155,7 @@ def open_net_file(
     file = transfer.find_model(path)
     weights = weight_file.open_weights(file)
     if needs_top and not weights.include_top:
-        raise InputError(f"Expected a net with its top, to tell classes. Received: {path}, without.")
+        raise _without_top(path)
     folder = file.parent
     trained = recipe.read_run_recipe(folder / "recipe.toml") if (folder / "recipe.toml").exists() else None
     arch = weights.arch + (" BN" if weights.batch_norm else "")
@@ -158,7 +165,7 @@ def open_net_file(
         path=path,
         file=file,
         arch=arch,
-        training_scales=trained and trained.scales,
+        training_scales=trained.scales if trained else None,
         classes=weights.classes,
         preprocessing=preprocessing,
         smallest_input=smallest_input,
@@ -167,6 +174,10 @@ def open_net_file(
         num_classes=weights.variables["predictions", "kernel"].shape[-1] if weights.include_top else None,
         weights=weights,
     )
+
+
+def _without_top(path: pathlib.Path) -> InputError:
+    return InputError(f"Expected a net with its top, to tell classes. Received: {path}, without.")
 
 
 def _stamp(path: pathlib.Path) -> tuple[int, ...]:

@@ -143,7 +143,8 @@ def run_pass(
                 if (broken := np.setdiff1d(indices.numpy(), found)).size:
                     store.put_broken(broken)
                     images.on_broken(broken)
-                on_done(views.pixels(*pixels.shape[1:3], crop) * len(found))
+                height, width = pixels.shape[1:3]
+                on_done(views.pixels(height, width, crop) * len(found))
 
     if len(networks) == 1:
         work(networks[0])

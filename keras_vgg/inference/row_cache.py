@@ -5,8 +5,8 @@ import hashlib
 import json
 import math
 import pathlib
-from collections.abc import Sequence
-from typing import BinaryIO
+from collections.abc import Callable, Sequence
+from typing import IO
 
 import numpy as np
 
@@ -42,13 +42,18 @@ class RowCache:
     name = "rows"
     """What the rows are called in names of files."""
 
+    state: np.ndarray
+    _seconds: np.ndarray
+    _map_rows: Callable[[], np.ndarray]
+
     def __init__(self, folder: pathlib.Path, depends_on: Sequence, fingerprints: np.ndarray, width: int, facts: dict):
         self.facts = facts
         kind = _digest(json.dumps([digest_of_code(), *depends_on]).encode())
         self.key = f"{kind}-{_digest(fingerprints.tobytes())}"
         files.make_folder(folder)
         images = folder / f"{self.key}{_IMAGES}"
-        if not np.array_equal(_load(images), fingerprints):  # also where an earlier start did not get so far
+        known = _load(images)
+        if known is None or not np.array_equal(known, fingerprints):  # also where an earlier start did not get so far
             _save(images, fingerprints)
         paths, count = self._paths(folder, self.key), len(fingerprints)
         if is_new := not _is_whole(paths, count, width):
@@ -154,7 +159,7 @@ def rows_at_once(shape: tuple[int, ...], type_=np.float32) -> int:
     return max(1, _BYTES // max(1, math.prod(shape) * np.dtype(type_).itemsize))
 
 
-def write_header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> None:
+def write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Begins an `.npy` file of an array whose rows are written after it."""
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
@@ -208,4 +213,4 @@ def _write_full(path: pathlib.Path, shape: tuple[int, ...], type_, value) -> Non
     with open(path, "wb") as file:
         write_header(file, shape, part.dtype)
         for start in range(0, shape[0], max(len(part), 1)):
-            file.write(part[: shape[0] - start])
+            file.write(part[: shape[0] - start].data)

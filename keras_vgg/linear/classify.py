@@ -128,14 +128,15 @@ def many_labels(
             return np.mean([average_precision.area(labels[on, label], decide(label, cost).scores[:, 1]) for label in able])
 
         cost = svm.choose_cost(costs, mean_area)
-    decide, by_class, gaps = rank(train, test), {"mean_ap_11_point": [], "mean_ap_area": []}, []
+    decide = rank(train, test)
+    eleven_point, area, gaps = [], [], []
     for label in range(len(classes)):
         decided = decide(label, cost)
         gaps.append(decided.gap)
         found = decided.scores[:, 1]
-        by_class["mean_ap_11_point"].append(100 * average_precision.eleven_point(labels[test, label], found))
-        by_class["mean_ap_area"].append(100 * average_precision.area(labels[test, label], found))
-    by_class = {name: np.array(each) for name, each in by_class.items()}
+        eleven_point.append(100 * average_precision.eleven_point(labels[test, label], found))
+        area.append(100 * average_precision.area(labels[test, label], found))
+    by_class = {"mean_ap_11_point": np.array(eleven_point), "mean_ap_area": np.array(area)}
     measures = {name: float(each.mean()) for name, each in by_class.items()}
     return Outcome(measures, by_class, cost, len(train), len(test), max(gaps))
 
@@ -158,7 +159,7 @@ def classes_to_choose_by(labels: np.ndarray, fit: np.ndarray, on: np.ndarray) ->
         InputError: if there is none.
     """
     shown = (labels[on] == average_precision.PRESENT).any(axis=0)
-    if able := [label for label in np.flatnonzero(shown) if _has_both(labels[fit, label])]:
+    if able := [label for label in np.flatnonzero(shown).tolist() if _has_both(labels[fit, label])]:
         return able
     raise InputError("C is chosen on images held out, which must show some class. Received: none; give --costs with one value.")
 

@@ -66,6 +66,7 @@ def open_data(benchmark: Benchmark, *, stream=None) -> Data:
     opened = of_dataset(open_dataset(benchmark.dataset))
     surveyed = survey(opened.split, stream=stream)
     labels = surveyed.labels.astype(np.int64)
+    assert opened.parts is not None  # of a data set
     data = Data(labels, opened.parts, labels >= 0, opened.classes, opened.description, opened.split, surveyed)
     return dataclasses.replace(_without(data, benchmark.leave_out)[0], notes=opened.notes)
 
@@ -91,7 +92,7 @@ def open_files(
         if benchmark.protocol == "fixed" and each.split is None:
             raise InputError(f"The protocol fixed needs to know which images are for training. Received: {path}, without `split`.")
     whole = join(read, told)
-    data = Data(whole.labels, whole.split, whole.labels >= 0, whole.classes, told)
+    data = Data(whole.labels, whole.parts, whole.labels >= 0, whole.classes, told)
     data, kept = _without(data, benchmark.leave_out)
     fingerprints = whole.fingerprints if whole.fingerprints is None else whole.fingerprints[kept]
     return data, whole.features[kept], whole.images[kept], fingerprints, whole.facts

@@ -42,11 +42,21 @@ def _one_after_another(read: Sequence[DescriptorFile], told: str) -> DescriptorF
     if any(_are_same_images(one, other) for one, other in itertools.combinations(read, 2)):
         raise InputError(f"Files of descriptors made in the same way must be of different images. Received: {told} with the same.")
     filled = [_filled(each) for each in read]
-    names = ["labels", "split", "images", "features"]
-    names += ["fingerprints"] if all(each.fingerprints is not None for each in filled) else []
-    whole = {"fingerprints": None} | {name: np.concatenate([getattr(each, name) for each in filled]) for name in names}
-    facts = filled[0].facts | {"problems": _problems(filled)}
-    return dataclasses.replace(filled[0], **whole, facts=facts, places=None)
+
+    def whole(name: str) -> np.ndarray:
+        return np.concatenate([getattr(each, name) for each in filled])
+
+    labels = whole("labels")
+    return DescriptorFile(
+        whole("features"),
+        labels,
+        whole("images"),
+        whole("split"),
+        filled[0].classes,
+        filled[0].facts | {"problems": _problems(filled)},
+        np.arange(len(labels)),
+        whole("fingerprints") if all(each.fingerprints is not None for each in filled) else None,
+    )
 
 
 def _are_same_images(one: DescriptorFile, other: DescriptorFile) -> bool:
@@ -62,10 +72,10 @@ def _are_same_images(one: DescriptorFile, other: DescriptorFile) -> bool:
 
 def _stacked(read: Sequence[DescriptorFile], told: str) -> DescriptorFile:
     filled = [_filled(each) for each in read]
-    known = all(each.fingerprints is not None for each in filled)  # whatever the images are called
-    told_by = [each.fingerprints.tolist() if known else each.images.tolist() for each in filled]
+    fingerprints = [each.fingerprints for each in filled if each.fingerprints is not None]
+    told_by = fingerprints if len(fingerprints) == len(filled) else [each.images for each in filled]  # whatever these are called
     same = {
-        (each.classes, each.labels.tobytes(), tuple(images), tuple(each.split))
+        (each.classes, each.labels.tobytes(), tuple(images.tolist()), tuple(each.parts))
         for each, images in zip(filled, told_by, strict=True)
     }
     if len(same) > 1:
@@ -90,7 +100,6 @@ def _filled(content: DescriptorFile) -> DescriptorFile:
     """Returns the file with a row for each image of the data set: NaN, no label and no name for those that were left out."""
     count = content.facts.get("data images", 0)
     count = max(count if isinstance(count, int) else 0, content.places.max(initial=-1) + 1)
-    split = np.full(len(content.labels), "") if content.split is None else content.split
 
     def spread(values, missing):
         whole = np.full((count, *values.shape[1:]), missing, values.dtype)
@@ -102,7 +111,7 @@ def _filled(content: DescriptorFile) -> DescriptorFile:
         features=spread(content.features, np.nan),
         labels=spread(content.labels.astype(np.int64), -1),
         images=spread(content.images, ""),
-        split=spread(split, ""),
+        split=spread(content.parts, ""),
         fingerprints=None if content.fingerprints is None else spread(content.fingerprints, 0),
-        places=None,
+        places=np.arange(count),
     )

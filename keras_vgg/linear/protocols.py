@@ -52,19 +52,24 @@ def run(
         InputError: as `check`.
     """
     check(data, benchmark, costs, seed)
-    options = {"costs": costs}
     if benchmark.protocol == "multi-label":
         train, test = data.indices(*_training_sets(benchmark)), data.indices(benchmark.test_set)
         choosing = _choosing(data, benchmark, seed)
-        return [many_labels(values, data.labels, train, test, data.classes, choosing=choosing, **options)]
-    labels, options = _labels(data), options | {"seed": seed}
+        return [many_labels(values, data.labels, train, test, data.classes, choosing=choosing, costs=costs)]
+    labels = _labels(data)
     if benchmark.protocol == "fixed":
-        return [one_label(values, labels, *_own_split(data), data.classes, **options)]
+        return [one_label(values, labels, *_own_split(data), data.classes, costs=costs, seed=seed)]
     outcomes = []
     for number in range(1, benchmark.splits + 1):
-        drawn = {"train_images": benchmark.train_images, "test_images": benchmark.test_images, "seed": seed, "number": number}
-        train, test = splits.random_split(labels, data.classes, **drawn)
-        outcomes.append(one_label(values, labels, train, test, data.classes, number=number, **options))
+        train, test = splits.random_split(
+            labels,
+            data.classes,
+            train_images=benchmark.train_images,
+            test_images=benchmark.test_images,
+            seed=seed,
+            number=number,
+        )
+        outcomes.append(one_label(values, labels, train, test, data.classes, number=number, costs=costs, seed=seed))
     return outcomes
 
 

@@ -18,6 +18,7 @@ paper = { mean_class_recall = [91.8, 1.0] }   # percent; with its deviation over
 
 import dataclasses
 import pathlib
+from typing import Any
 
 from keras_vgg.descriptors.descriptor import DescriptorProtocol
 from keras_vgg.errors import InputError
@@ -77,7 +78,7 @@ def _check_keys(told: str, table, known) -> None:
 def _benchmark(told: str, table: dict) -> Benchmark:
     of_task = {field.name: field.type for field in dataclasses.fields(Benchmark) if field.name != "descriptor"}
     of_descriptor = {field.name: field.type for field in dataclasses.fields(DescriptorProtocol)}
-    kinds = of_task | of_descriptor | {"flip": bool}  # `None`, unsaid, has no word in TOML
+    kinds: dict[str, Any] = of_task | of_descriptor | {"flip": bool}  # `None`, unsaid, has no word in TOML
     _check_keys(told, table, kinds)
     if missing := {"dataset", "protocol"} - set(table):
         raise InputError(f"{told} must have {' and '.join(sorted(missing))}.")
@@ -89,7 +90,7 @@ def _benchmark(told: str, table: dict) -> Benchmark:
             right, kind = type(value) is kinds[name], kinds[name].__name__
         if not right:
             raise InputError(f"{told}: `{name}` must be {kind}. Received: {value!r}.")
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
     values["dataset"] = paths.expanded(values["dataset"])
     try:
         descriptor = DescriptorProtocol(**{name: value for name, value in values.items() if name in of_descriptor})

@@ -14,7 +14,7 @@ from keras_vgg.inference.passes import BATCH
 from keras_vgg.linear import protocols, report, squared_hinge, svm
 from keras_vgg.linear.benchmarks import Benchmark, Row
 from keras_vgg.linear.data import Data, open_data, open_files, with_descriptors
-from keras_vgg.support import files
+from keras_vgg.support import extras, files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +59,7 @@ def evaluate(
     Raises:
         InputError: for whatever the user can mend: what is wrong with a net or with the data, before any net is at work.
     """
+    extras.require("transfer")
     for name, descriptor in dict.fromkeys((name, benchmarks[row.data].descriptor) for row in rows for name in row.models):
         load_networks(sources[name], descriptor)  # let go at once: only for mistakes, before data of hours are looked through
     opened = {}
@@ -70,6 +71,7 @@ def evaluate(
     def describe(row: Row) -> _Described:
         data, nets, descriptor = opened[row.data], [sources[name] for name in row.models], benchmarks[row.data].descriptor
         say(f"net {' & '.join(row.models)} on {row.data}")
+        assert data.split is not None  # of `open_data`
         # What `extract` would say of images that cannot be used is said below, of all data in one list.
         options = {"batch": settings.batch, "devices": settings.devices, "say": lambda line: None, "stream": stream}
         found = extract(data.split, nets, descriptor, folder / "features", known=data.survey, **options)
@@ -89,6 +91,7 @@ def evaluate_files(
     say: Callable[[str], None] = print,
 ) -> list[dict]:
     """`evaluate` for descriptors that `keras_vgg.extract` wrote, one benchmark's."""
+    extras.require("transfer")
     data, values, names, fingerprints, facts = open_files(paths, benchmark)
     if fingerprints is None:
         say("descriptors of an earlier version do not say of which images they are: they are compared by name")
@@ -136,7 +139,8 @@ def _told(net: str, data: str, facts: dict, images: str = "") -> dict[str, str]:
 
 
 def _evaluate(benchmarks, rows, describe, folder, settings: TransferSettings, say) -> list[dict]:
-    lines, left_out = [], {}
+    lines: list[dict] = []
+    left_out: dict[tuple[str, str, str], dict] = {}
     files.make_folder(folder)
     for row in rows:
         benchmark, found = benchmarks[row.data], describe(row)

@@ -45,7 +45,7 @@ def check_counts(labels: np.ndarray, classes: Sequence[str], train_images: int) 
     """Raises `InputError` if there are no two classes, or one has too few images for training on so many and testing on one."""
     check_classes(labels, classes, "")
     counts = np.bincount(labels[labels >= 0], minlength=len(classes))
-    if short := [(classes[label], int(counts[label])) for label in np.flatnonzero(counts <= train_images)]:
+    if short := [(classes[label], int(counts[label])) for label in np.flatnonzero(counts <= train_images).tolist()]:
         told = ", ".join(f"{name} with {count}" for name, count in short[:3]) + (", …" if len(short) > 3 else "")
         raise InputError(
             f"Each class must have at least {train_images + 1} images that can be used, {train_images} to train on and one to "
@@ -64,7 +64,7 @@ def check_classes(labels: np.ndarray, classes: Sequence[str], purpose: str) -> N
     if len(classes) < 2:
         raise InputError(f"A classifier needs at least two classes. Received: {', '.join(classes) or 'none'}.")
     counts = np.bincount(labels[labels >= 0], minlength=len(classes))
-    if empty := [classes[label] for label in np.flatnonzero(counts == 0)]:
+    if empty := [classes[label] for label in np.flatnonzero(counts == 0).tolist()]:
         told = ", ".join(empty[:3]) + (", …" if len(empty) > 3 else "")
         raise InputError(f"Each class must have images{purpose} that can be used. Received: none for {told}.")
 

@@ -5,7 +5,11 @@ system away. Its dual bounds it from below, so that the distance to the optimum 
 """
 
 import numpy as np
-from scipy.linalg import solve
+
+from keras_vgg.support import extras
+
+with extras.needed("transfer"):
+    from scipy.linalg import solve
 
 GAP = 1e-6
 """Of the objective, up to which an SVM counts as solved."""

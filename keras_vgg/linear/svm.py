@@ -18,6 +18,7 @@ import numpy as np
 
 from keras_vgg.errors import InputError
 from keras_vgg.linear import squared_hinge
+from keras_vgg.support import extras
 
 COSTS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Among which C is chosen."""
@@ -89,8 +90,9 @@ def decide(features: Features, labels: np.ndarray, cost: float) -> Decisions:
         labels: `(n,)` int of the training images: 0 to classes - 1, each at least once.
         cost: C.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.svm import LinearSVC
+    with extras.needed("transfer"):
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.svm import LinearSVC
 
     # Squared hinge loss adds 1 / 2C to products of images with themselves, as the jitter does: with this C it adds that much less.
     if 2 * cost * features.jitter < 1:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_vgg.remote.protocol import RefusedError, Signatures, one_line
+from keras_vgg.remote.protocol import RefusedError, Rows, Signatures, one_line
 
 OUTPUTS = {"classify": ("scores", "class_ids", "class_names", "error"), "features": ("features", "error")}
 """The signatures that can be asked, with the outputs that are looked at."""
@@ -54,7 +54,7 @@ class Answer:
 
 
 def read_answers(
-    signature: str, paths: Sequence[str], outputs: Mapping[str, Sequence[Any]], seconds: float, served: Signatures
+    signature: str, paths: Sequence[str], outputs: Mapping[str, Rows], seconds: float, served: Signatures
 ) -> list[Answer]:
     """Returns the answers about the images of one request, whose outputs have a row for each.
 
@@ -82,20 +82,21 @@ def read_answers(
     return answers
 
 
-def _read_row(signature: str, outputs: Mapping[str, Sequence[Any]], row: int) -> tuple[str, dict[str, Any]]:
+def _read_row(signature: str, outputs: Mapping[str, Rows], row: int) -> tuple[str, dict[str, Any]]:
     if error := one_line(outputs["error"][row]):
         return error, {}
+    found: dict[str, Any]
     if signature == "classify":
-        name, found = "scores", _top(outputs, row)
-        numbers = [each.score for each in found]
+        top = _top(outputs, row)
+        name, numbers, found = "scores", np.array([each.score for each in top]), {"top": top}
     else:
-        name, found = "features", np.asarray(outputs["features"][row], np.float32)
-        numbers = found
+        features = np.asarray(outputs["features"][row], np.float32)
+        name, numbers, found = "features", features, {"features": features}
     if not np.isfinite(numbers).all():
         return f"the model's {name} are not finite", {}
-    return "", {"top" if signature == "classify" else "features": found}
+    return "", found
 
 
-def _top(outputs: Mapping[str, Sequence[Any]], row: int) -> tuple[TopClass, ...]:
+def _top(outputs: Mapping[str, Rows], row: int) -> tuple[TopClass, ...]:
     columns = (outputs[name][row] for name in ("class_names", "class_ids", "scores"))
     return tuple(TopClass(str(name), int(label), float(score)) for name, label, score in zip(*columns, strict=True))

@@ -21,7 +21,7 @@ class FeaturesFile:
 
     def __init__(self, path: str, model: str, version: int):
         self._path = paths.path_of(path)
-        self._source = {"model": np.array(model), "version": np.array(version)}
+        self._model, self._version = model, version
         self._paths: list[str] = []
         self._images: list[str] = []
         self._net = ""
@@ -34,8 +34,10 @@ class FeaturesFile:
 
         Raises:
             InputError: if the disk is full.
-            ValueError: if D is another than that of the images before.
+            ValueError: if there are none, or D is another than that of the images before.
         """
+        if answer.features is None:
+            raise ValueError(f"`answer` must have features. Received: one without, of {answer.path}.")
         width = len(answer.features)
         if self._paths and width != self._width:
             raise ValueError(f"`features` must be as long as those before, {self._width}. Received: {width}, of {answer.path}.")
@@ -60,8 +62,15 @@ class FeaturesFile:
                 self._rows.flush()
             with files.replacing(self._path) as beside:
                 features = np.memmap(self._rows, np.float32, "r", shape=shape)
-                digests = {"images_sha256": np.array(self._images), "net_sha256": np.array(self._net)}
-                np.savez(beside, paths=np.array(self._paths), features=features, **self._source, **digests)
+                np.savez(
+                    beside,
+                    paths=np.array(self._paths),
+                    features=features,
+                    model=np.array(self._model),
+                    version=np.array(self._version),
+                    images_sha256=np.array(self._images),
+                    net_sha256=np.array(self._net),
+                )
         self._rows.close()
         return shape
 

@@ -8,16 +8,19 @@ from typing import Any
 import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
 
-from keras_vgg.remote.protocol import AwayError, Model, RefusedError, Signatures, SlowError, one_line, width_of
+from keras_vgg.remote.protocol import AwayError, Model, RefusedError, Rows, Signatures, SlowError, one_line, width_of
+from keras_vgg.support import extras
+
+with extras.needed("serve"):
+    from tensorflow_serving.apis import (
+        get_model_metadata_pb2,
+        get_model_status_pb2,
+        model_pb2,
+        model_service_pb2_grpc,
+        predict_pb2,
+        prediction_service_pb2_grpc,
+    )
 
 # gRPC's core writes lines of its own to the error stream, such as of a socket closed meanwhile; what fails is raised all the same.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -82,7 +85,7 @@ class GrpcTransport:
         """See `Transport`."""
         self._model = dataclasses.replace(self._model, version=version, label=None)
 
-    def predict(self, signature: str, images: Sequence[bytes], outputs: Sequence[str]) -> dict[str, Sequence[Any]]:
+    def predict(self, signature: str, images: Sequence[bytes], outputs: Sequence[str]) -> dict[str, Rows]:
         """See `Transport`."""
         request = predict_pb2.PredictRequest(model_spec=self._spec(signature), output_filter=outputs)
         request.inputs["images"].CopyFrom(tf.make_tensor_proto(list(images), tf.string, [len(images)]))

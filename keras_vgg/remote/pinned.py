@@ -2,10 +2,9 @@
 
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 from keras_vgg.remote.answers import NET, OUTPUTS
-from keras_vgg.remote.protocol import AwayError, RefusedError, Signatures, Transport
+from keras_vgg.remote.protocol import AwayError, RefusedError, Rows, Signatures, Transport
 
 _COMING = {"START", "LOADING"}  # states of a version that will be there
 
@@ -31,12 +30,19 @@ class PinnedModel:
 
     Attributes:
         signature: as given.
-        served: the version, as it was looked at; `None` before `pin`.
     """
 
     def __init__(self, transport: Transport, signature: str):
-        self.signature, self.served = signature, None
+        self.signature = signature
+        self._served: Signatures | None = None
         self._transport, self._net, self._lock = transport, "", threading.Lock()
+
+    @property
+    def served(self) -> Signatures:
+        """The version, as it was looked at; there is one from `pin` on."""
+        if self._served is None:
+            raise RuntimeError("no version was pinned yet")
+        return self._served
 
     def pin(self, served: Signatures | None = None) -> None:
         """Asks only this version from now on; by default the one that the server gives now, unless there is one already.
@@ -44,11 +50,11 @@ class PinnedModel:
         Raises:
             AwayError, RefusedError: if the server is to be asked for its version, and does not tell one.
         """
-        if served is not None or self.served is None:
-            self.served = served or self._transport.signatures()
-            self._transport.pin(self.served.version)
+        if served is not None or self._served is None:
+            self._served = served or self._transport.signatures()
+            self._transport.pin(self._served.version)
 
-    def predict(self, images: Sequence[bytes]) -> dict[str, Sequence[Any]]:
+    def predict(self, images: Sequence[bytes]) -> dict[str, Rows]:
         """Returns the outputs that are looked at, a row for each of the encoded images.
 
         Raises:

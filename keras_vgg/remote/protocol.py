@@ -4,6 +4,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
+Rows = Sequence[Any] | np.ndarray
+"""The values of an output: a row for each image."""
+
 
 class AwayError(Exception):
     """The server did not answer, or was too busy; the same request may be answered later."""
@@ -69,7 +74,7 @@ class Transport(Protocol):
     def pin(self, version: int) -> None:
         """Asks only this version from now on, whatever the server takes up and wherever a label moves."""
 
-    def predict(self, signature: str, images: Sequence[bytes], outputs: Sequence[str]) -> dict[str, Sequence[Any]]:
+    def predict(self, signature: str, images: Sequence[bytes], outputs: Sequence[str]) -> dict[str, Rows]:
         """Returns the named outputs, a row for each of the encoded images; texts are `str`, numbers may be NaN."""
 
     def close(self) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-import requests
+from keras_vgg.remote.protocol import AwayError, Model, RefusedError, Rows, Signatures, SlowError, one_line, width_of
+from keras_vgg.support import extras
 
-from keras_vgg.remote.protocol import AwayError, Model, RefusedError, Signatures, SlowError, one_line, width_of
+with extras.needed("serve"):
+    import requests
 
 # Of TensorFlow Serving: INVALID_ARGUMENT, a request too large, RESOURCE_EXHAUSTED, a failing operation.
 _DIVISIBLE = {400, 413, 429, 500}
@@ -60,7 +62,7 @@ class RestTransport:
         """See `Transport`."""
         self._version = f"{self._model}/versions/{version}"
 
-    def predict(self, signature: str, images: Sequence[bytes], outputs: Sequence[str]) -> dict[str, Sequence[Any]]:
+    def predict(self, signature: str, images: Sequence[bytes], outputs: Sequence[str]) -> dict[str, Rows]:
         """See `Transport`."""
         encoded = [{"b64": base64.b64encode(image).decode("ascii")} for image in images]
         body = json.dumps({"signature_name": signature, "inputs": {"images": encoded}})

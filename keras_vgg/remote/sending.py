@@ -3,14 +3,15 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import tenacity
 
 from keras_vgg.remote.latency import Tally
 from keras_vgg.remote.pinned import GoneError, PinnedModel
-from keras_vgg.remote.protocol import AwayError, RefusedError, SlowError
+from keras_vgg.remote.protocol import AwayError, RefusedError, Rows, SlowError
 from keras_vgg.remote.request_size import RequestSize
+from keras_vgg.support import extras
+
+with extras.needed("serve"):
+    import tenacity
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0  # seconds
 _SLOW_TRIES = 3  # times that a single image is sent to a server that is there, but does not answer in time
@@ -48,7 +49,7 @@ class Sender:
         """Lets nothing be sent any more, and nothing again."""
         self._stop.set()
 
-    def send(self, images: Sequence[bytes]) -> tuple[dict[str, Sequence[Any]], float]:
+    def send(self, images: Sequence[bytes]) -> tuple[dict[str, Rows], float]:
         """Returns the outputs for encoded images, and the seconds that the request took which brought them.
 
         Raises:
@@ -64,7 +65,7 @@ class Sender:
             # Full jitter: the clients of a server that comes back do not all come at the same time.
             wait=tenacity.wait_random_exponential(_FIRST_WAIT, _LONGEST_WAIT),
             stop=tenacity.stop_any(
-                tenacity.stop_after_delay(self._retry_for), tenacity.stop_when_event_set(self._stop), _was_slow_too_often
+                tenacity.stop_after_delay(self._retry_for), tenacity.stop_when_event_set(self._stop), _SlowTooOften()
             ),
             sleep=tenacity.sleep_using_event(self._stop),
             before_sleep=self._before_retry,
@@ -87,7 +88,7 @@ class Sender:
                 self._give_up(f"the server is away: {away}")
             raise
 
-    def _send(self, images: Sequence[bytes]) -> tuple[dict[str, Sequence[Any]], float]:
+    def _send(self, images: Sequence[bytes]) -> tuple[dict[str, Rows], float]:
         started = time.monotonic()
         try:
             outputs = self._model.predict(images)
@@ -132,10 +133,15 @@ class Sender:
         with self._lock:
             told, self._told = self._told, True
         if not told:
-            error = state.outcome.exception()
+            error = _error_of(state)
             what = "slow" if isinstance(error, SlowError) else "away"
             self._say(f"The server is {what} ({error}); trying again for {self._retry_for:g} s.")
 
 
-def _was_slow_too_often(state: tenacity.RetryCallState) -> bool:
-    return isinstance(state.outcome.exception(), SlowError) and state.attempt_number >= _SLOW_TRIES
+class _SlowTooOften(tenacity.stop.stop_base):
+    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+        return isinstance(_error_of(retry_state), SlowError) and retry_state.attempt_number >= _SLOW_TRIES
+
+
+def _error_of(state: tenacity.RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None

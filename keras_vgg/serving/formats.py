@@ -6,13 +6,12 @@ images: that is for `saved_model`.
 
 import contextlib
 import dataclasses
-import importlib.util
 import io
 import json
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -22,7 +21,7 @@ from keras_vgg.fully_convolutional import to_fully_convolutional
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.serving.comparison import largest_difference, with_own_layers
 from keras_vgg.serving.plan import Plan, plan_export
-from keras_vgg.support import files, paths
+from keras_vgg.support import extras, files, paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +30,10 @@ class Format:
 
     Attributes:
         suffix: of the file's name.
-        needs: packages beyond TensorFlow and Keras, to write it and to read it back, by the names they are imported by.
-        extra: the package's extra that installs them.
         run: computes a file's outputs for images, `(B, height, width, 3)` float32 to `(B, classes)`.
     """
 
     suffix: str
-    needs: tuple[str, ...]
-    extra: str
     run: Callable[[pathlib.Path, np.ndarray], np.ndarray]
 
 
@@ -56,9 +51,9 @@ def _run_litert(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
     return next(iter(runner(**{next(iter(runner.get_input_details())): images}).values()))
 
 
-FORMATS = {
-    "onnx": Format(".onnx", ("onnx", "tf2onnx", "onnxruntime"), "onnx", _run_onnx),
-    "litert": Format(".tflite", ("ai_edge_litert",), "litert", _run_litert),
+FORMATS = {  # by the name of the extra that installs what writes it and reads it back
+    "onnx": Format(".onnx", _run_onnx),
+    "litert": Format(".tflite", _run_litert),
 }
 
 
@@ -83,14 +78,31 @@ class ExportedFile:
     largest_difference: float
 
 
-def export_file(model_or_run: keras.Model | str | os.PathLike, path: str | os.PathLike, *, format: str, **options) -> ExportedFile:
+def export_file(
+    model_or_run: keras.Model | str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    format: str,
+    dense: bool = True,
+    scales: Sequence[int] | None = None,
+    flip: bool | None = None,
+    top_k: int = 5,
+    labels: Sequence[str] | str | os.PathLike[str] | None = None,
+    features: str = "fc2",
+    average: str = "posteriors",
+    pooling: str = "floor",
+    preprocessing: str | None = None,
+    evaluation: str | os.PathLike[str] | None = None,
+    licence: str | None = None,
+) -> ExportedFile:
     """Writes a net as one ONNX or LiteRT file that takes pixels, and its card beside it.
 
     Args:
         model_or_run: as for `saved_model.export_saved_model`, in float32.
         path: the file, ending in `.onnx` or `.tflite`.
         format: `"onnx"` or `"litert"`.
-        **options: as for `saved_model.export_saved_model`; of those that say how images are looked at, `dense` and `flip` matter.
+        dense, flip, average, pooling, labels, preprocessing, evaluation, licence: as for `saved_model.export_saved_model`.
+        scales, top_k, features: of no account, since a file looks at pixels as they are; taken as `export_saved_model` takes them.
 
     Raises:
         InputError: for a wrong name, a package that is missing, a net that is not in float32, or as `export_saved_model`.
@@ -100,22 +112,32 @@ def export_file(model_or_run: keras.Model | str | os.PathLike, path: str | os.Pa
         >>> export_file("runs/flowers17", "flowers17.onnx", format="onnx").inputs  # doctest: +SKIP
         'images (batch, height, width, 3) float32'
     """
-    path, kind = paths.path_of(path), _format(format)
-    if path.suffix != kind.suffix:
-        raise InputError(f"The name of an {format} file should end in {kind.suffix}. Received: {path}.")
-    if missing := [name for name in kind.needs if importlib.util.find_spec(name) is None]:
-        raise InputError(
-            f"Format {format} needs {', '.join(missing)}, which is missing; pip install 'keras_vgg[{kind.extra}]' brings it."
-        )
-    plan = plan_export(model_or_run, **options)
+    target, kind = paths.path_of(path), _format(format)
+    if target.suffix != kind.suffix:
+        raise InputError(f"The name of an {format} file should end in {kind.suffix}. Received: {target}.")
+    extras.require(format)
+    plan = plan_export(
+        model_or_run,
+        dense=dense,
+        scales=scales,
+        flip=flip,
+        top_k=top_k,
+        labels=labels,
+        features=features,
+        average=average,
+        pooling=pooling,
+        preprocessing=preprocessing,
+        evaluation=evaluation,
+        licence=licence,
+    )
     model = pixel_model(plan)
-    with files.replacing(path) as beside:
+    with files.replacing(target) as beside:
         _write(model, beside, format)
         difference = largest_difference(_outputs(kind, beside, plan))
     card = plan.card | {"protocol": {name: plan.card["protocol"][name] for name in _OF_PIXELS}}
-    files.write_text(path.with_name(f"{path.name}.json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    files.write_text(target.with_name(f"{target.name}.json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n")
     side = "height, width" if plan.protocol.dense else f"{plan.network.crop}, {plan.network.crop}"
-    return ExportedFile(path, card, f"images (batch, {side}, 3) float32", "probabilities (batch, classes)", difference)
+    return ExportedFile(target, card, f"images (batch, {side}, 3) float32", "probabilities (batch, classes)", difference)
 
 
 def pixel_model(plan: Plan) -> keras.Model:

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import json
+import os
 import pathlib
 
 import keras
@@ -32,7 +33,7 @@ def model_card(
     labels: tuple[str, ...],
     *,
     source: NetFile | None = None,
-    evaluation: str | pathlib.Path | None = None,
+    evaluation: str | os.PathLike[str] | None = None,
     licence: str | None = None,
 ) -> dict:
     """Returns the card, ready for JSON. What is not known is `None` or `"not stated"`; nothing is guessed.
@@ -87,7 +88,7 @@ def model_card(
     return json.loads(json.dumps(card))  # tuples as the lists that a reader will get
 
 
-def read_table(folder: str | pathlib.Path) -> list[dict]:
+def read_table(folder: str | os.PathLike[str]) -> list[dict]:
     """Returns the rows that `keras_vgg.evaluate` left in a folder.
 
     Raises:
@@ -105,7 +106,7 @@ def read_table(folder: str | pathlib.Path) -> list[dict]:
         ) from error
 
 
-def rows_of(folder: str | pathlib.Path, digest: str) -> list[dict]:
+def rows_of(folder: str | os.PathLike[str], digest: str) -> list[dict]:
     """Returns the rows of one net among those that `keras_vgg.evaluate` left in a folder.
 
     Args:

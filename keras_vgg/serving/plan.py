@@ -1,7 +1,7 @@
 """What is to be exported, found and checked before anything is written: the net, how it looks at images, its labels, its card."""
 
 import dataclasses
-import pathlib
+import os
 from collections.abc import Sequence
 
 import keras
@@ -41,18 +41,18 @@ class Plan:
 
 
 def plan_export(
-    model_or_run: keras.Model | str | pathlib.Path,
+    model_or_run: keras.Model | str | os.PathLike[str],
     *,
     dense: bool = True,
     scales: Sequence[int] | None = None,
     flip: bool | None = None,
     top_k: int = 5,
-    labels: Sequence[str] | str | pathlib.Path | None = None,
+    labels: Sequence[str] | str | os.PathLike[str] | None = None,
     features: str = "fc2",
     average: str = "posteriors",
     pooling: str = "floor",
     preprocessing: str | None = None,
-    evaluation: str | pathlib.Path | None = None,
+    evaluation: str | os.PathLike[str] | None = None,
     licence: str | None = None,
 ) -> Plan:
     """Returns what is to be exported; arguments as for `saved_model.export_saved_model`.
@@ -109,7 +109,7 @@ def _check_choices(top_k: int, features: str) -> None:
 def _given_labels(labels) -> tuple[str, ...] | None:
     if labels is None:
         return None
-    if isinstance(labels, (str, pathlib.Path)):
+    if isinstance(labels, str | os.PathLike):
         try:
             labels = paths.path_of(labels).read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
         except (OSError, UnicodeDecodeError) as error:

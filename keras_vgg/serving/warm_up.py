@@ -1,10 +1,12 @@
 """Requests that TensorFlow Serving sends itself before it calls a version ready, so that no user waits for what is done once."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import tensorflow as tf
+
+from keras_vgg.support import extras
 
 FILE = "assets.extra/tf_serving_warmup_requests"
 """Where TensorFlow Serving looks for them in a SavedModel: a TFRecord file of `PredictionLog`."""
@@ -14,7 +16,7 @@ ASPECT = 1.5
 """Width by height of the image files among them."""
 
 
-def example_inputs(signatures: Sequence[str], side: int) -> dict[str, tf.Tensor]:
+def example_inputs(signatures: Iterable[str], side: int) -> dict[str, tf.Tensor]:
     """Returns an input for each signature.
 
     Args:
@@ -39,7 +41,8 @@ def write_requests(folder: pathlib.Path, inputs: Mapping[str, tf.Tensor]) -> Non
         folder: a version, e.g. `models/vgg/1`.
         inputs: `{signature: images}`.
     """
-    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+    with extras.needed("serve"):
+        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     path = folder / FILE
     path.parent.mkdir()

@@ -4,6 +4,7 @@ import dataclasses
 import re
 import types
 import typing
+from typing import Any
 
 from absl.flags import argparse_flags
 
@@ -17,7 +18,7 @@ BooleanOptionalAction = argparse_flags.argparse.BooleanOptionalAction
 PREPROCESSINGS = ("caffe", "torch", "caffe_rgb")
 """What weights may want of an image: the names in `preprocessing.BY_NAME`, which imports TensorFlow."""
 
-_NET_FLAGS = {
+_NET_FLAGS: dict[str, dict[str, Any]] = {
     "scales": {"nargs": "+", "type": int, "metavar": "Q", "help": "smallest sides (default: S, or the middle of the jitter)"},
     "flip": {"action": BooleanOptionalAction, "help": "look at mirror images too (default: where the net was trained with them)"},
     "dense": {"action": BooleanOptionalAction, "help": "look at whole images, else at the centre crop (default: on)"},
@@ -68,7 +69,7 @@ def add_field_flags(parser: Parser, of: type) -> None:
         flag, omit = f"--{field.name.replace('_', '-')}", argparse_flags.argparse.SUPPRESS
         told, choices = field.metadata, field.metadata.get("choices")
         help = told["help"] if "default:" in told["help"] else f"{told['help']} (default: {_shown(field.default)})"
-        shared = {"default": omit, "help": help.replace("%", "%%")}
+        shared: dict[str, Any] = {"default": omit, "help": help.replace("%", "%%")}
         if bool in _kinds(field.type):
             parser.add_argument(flag, action=BooleanOptionalAction, **shared)
         elif metavar := told.get("metavar"):

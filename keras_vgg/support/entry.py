@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 
 from keras_vgg.errors import InputError
-from keras_vgg.support import streams
+from keras_vgg.support import extras, streams
 from keras_vgg.support.cli import USER_ERROR
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -27,13 +27,16 @@ def run(command: Callable[[list[str]], int | None]) -> None:
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup ignores SIGHUP
             signal.signal(number, _end)
     try:
-        code = command(sys.argv[1:])
+        code: str | int | None = command(sys.argv[1:])
         sys.stdout.flush()
     except SystemExit as ended:  # of argparse, or by a signal
         code = ended.code
     except InputError as error:
-        print(f"{' '.join(str(error).split())}", file=sys.stderr, flush=True)
-        code = USER_ERROR
+        code = _told(error)
+    except ModuleNotFoundError as error:
+        if (missing := extras.told(error)) is None:
+            raise
+        code = _told(missing)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         code = 128 + signal.SIGINT
@@ -50,10 +53,15 @@ def run(command: Callable[[list[str]], int | None]) -> None:
     sys.exit(_code_with_output(code))
 
 
+def _told(error: InputError) -> int:
+    print(" ".join(str(error).split()), file=sys.stderr, flush=True)
+    return USER_ERROR
+
+
 def _code_with_output(code):
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
-    if not sys.stdout.refused:
+    if not (isinstance(sys.stdout, streams.Output) and sys.stdout.refused):
         return code
     print(f"Could not write to the standard output ({sys.stdout.refused}); the work itself was done.", file=sys.stderr)
     return code or USER_ERROR
@@ -93,7 +101,7 @@ def _end(number, frame):
 
 
 def _end_again(number, frame):
-    if not _Ended.is_over and _Ended.last() is None:  # lost, as in what C code calls back or in a destructor
+    if not _Ended.is_over and _Ended.last and _Ended.last() is None:  # lost, as in what C code calls back or in a destructor
         raise _Ended
 
 

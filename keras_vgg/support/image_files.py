@@ -56,7 +56,7 @@ def _matches(pattern: str) -> list[str]:
     return [path for path in glob.glob(pattern, recursive=True) if is_meant(path)]
 
 
-def files_within(folder: str | os.PathLike, above: frozenset[str] = frozenset()) -> Iterator[str]:
+def files_within(folder: str | os.PathLike[str], above: frozenset[str] = frozenset()) -> Iterator[str]:
     """Yields the files in a folder and those within it, linked ones too, in no order.
 
     Files and folders that are hidden are left out, such as the copies in `.ipynb_checkpoints`, and what systems and file servers

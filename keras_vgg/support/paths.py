@@ -16,6 +16,6 @@ def expanded(text: str) -> str:
     return text[:before] + os.path.expanduser(text[before:])
 
 
-def path_of(path: str | os.PathLike) -> pathlib.Path:
+def path_of(path: str | os.PathLike[str]) -> pathlib.Path:
     """Returns a path with `~` and `~user` as home folders; without such a user, where `pathlib` would raise, as it is."""
     return pathlib.Path(os.path.expanduser(path))

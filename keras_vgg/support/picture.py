@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_vgg.support import files
+from keras_vgg.support import extras, files
 
 
 @contextlib.contextmanager
@@ -22,9 +22,10 @@ def drawing(path: pathlib.Path, size: tuple[float, float], *, dpi: int, facts: M
         dpi: dots an inch.
         facts: as for `write_png`.
     """
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with extras.needed("plots"):
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     # Names of classes and files are text: a dollar begins no formula, and what the font lacks is drawn as boxes.
     with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
@@ -45,7 +46,8 @@ def write_png(path: pathlib.Path, pixels: np.ndarray, facts: Mapping[str, Any]) 
         facts: what the file says of itself, such as the digests of weights and image: a text chunk (`tEXt`, or `iTXt` beyond
             Latin-1) for each, text as it is, anything else as JSON; `None` is left out. Pillow has them in `Image.text`.
     """
-    from PIL import Image, PngImagePlugin
+    with extras.needed("style"):
+        from PIL import Image, PngImagePlugin
 
     info = PngImagePlugin.PngInfo()
     for name, text in _texts(facts).items():

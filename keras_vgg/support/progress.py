@@ -25,7 +25,7 @@ class Progress:
         self._live = stream is not None and stream.isatty()
         self._every = _TERMINAL_SECONDS if self._live else _FILE_SECONDS
         self._started = self._shown = time.monotonic()
-        self._counted = 0
+        self._counted = 0.0
         self._length = 0
 
     def __enter__(self) -> "Progress":

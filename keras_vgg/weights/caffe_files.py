@@ -21,7 +21,7 @@ from keras_vgg.weights.stored_array import StoredArray, raw_array
 _NET = caffe_proto.field_numbers(caffe_proto.NetParameter)
 _BLOB = caffe_proto.field_numbers(BlobProto)
 _LAYERS = {_NET["layer"]: caffe_proto.LayerParameter, _NET["layers"]: caffe_proto.V1LayerParameter}
-_NUMBERS = {_BLOB["data"]: np.dtype("<f4"), _BLOB["double_data"]: np.dtype("<f8")}
+_NUMBERS: dict[int, np.dtype] = {_BLOB["data"]: np.dtype("<f4"), _BLOB["double_data"]: np.dtype("<f8")}
 _GRADIENTS = (_BLOB["diff"], _BLOB["double_diff"])
 
 # Axes of the first blob by the type of its layer; the numbers are V1LayerParameter.LayerType's.

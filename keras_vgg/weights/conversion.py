@@ -31,9 +31,9 @@ class Conversion:
         return "\n".join(lines)
 
     def _wanted(self) -> str:
-        wants = self.source.preprocessing
-        if wants:
-            return wanted.statement(wants, self.source.origin)
+        wants, origin = self.source.preprocessing, self.source.origin
+        if wants and origin:
+            return wanted.statement(wants, origin)
         return "which does not say what its weights want of an image: the source did not (--preprocessing says it)"
 
 
@@ -58,8 +58,16 @@ def convert(
         InputError: for a source that is no VGG net, and where the target cannot be written.
 
     Example:
+        >>> import pathlib
+        >>> import tempfile
+        >>> from keras_vgg.models import build_vgg
         >>> from keras_vgg.weights.conversion import convert
-        >>> print(convert("vgg16-397923af.pth", "vgg16.keras"))  # doctest: +SKIP
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     source, target = pathlib.Path(folder, "net.keras"), pathlib.Path(folder, "net.pth")
+        ...     build_vgg("A", input_shape=(32, 32, 3), classes=10, width=1 / 16).save(source)
+        ...     table = convert(source, target, preprocessing="torch").table
+        >>> table[["layer", "variable", "shape"]].iloc[0].tolist()
+        ['block1_conv1', 'kernel', '3x3x3x4']
     """
     target = paths.path_of(target)
     suffix_of(target)
@@ -87,7 +95,7 @@ def describe(file: WeightFile) -> pd.DataFrame:
             "variable": name,
             "name in the file": variable.array,
             "shape": "x".join(map(str, variable.shape)),
-            "checksum": hashlib.sha256(variable.read()).hexdigest()[:12],
+            "checksum": hashlib.sha256(variable.read().data).hexdigest()[:12],
         }
         for (layer, name), variable in file.variables.items()
     )

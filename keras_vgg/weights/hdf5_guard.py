@@ -17,7 +17,8 @@ SECONDS = 20
 """As long may a file take: a sound one takes milliseconds, since its arrays are not read."""
 
 _SCRIPT = pathlib.Path(__file__).with_name("hdf5_child.py")
-_lock, _sound = threading.Lock(), set()
+_lock = threading.Lock()
+_sound: set[tuple] = set()
 _child: subprocess.Popen | None = None
 
 
@@ -52,14 +53,17 @@ def _ask(request: list) -> str | None:
     if _child is None or _child.poll() is not None:
         command = [sys.executable, "-I", str(_SCRIPT), json.dumps(sys.path)]
         _child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    requests, answers = _child.stdin, _child.stdout
+    assert requests is not None  # pipes, as was asked for
+    assert answers is not None
     try:
-        _child.stdin.write(json.dumps(request) + "\n")
-        _child.stdin.flush()
+        requests.write(json.dumps(request) + "\n")
+        requests.flush()
         with selectors.DefaultSelector() as selector:
-            selector.register(_child.stdout, selectors.EVENT_READ)
+            selector.register(answers, selectors.EVENT_READ)
             if not selector.select(SECONDS):
                 return f"reading it does not come to an end within {SECONDS} s"
-        answer = _child.stdout.readline()
+        answer = answers.readline()
     except BrokenPipeError:
         answer = ""
     return json.loads(answer) if answer else "it makes the HDF5 library crash"

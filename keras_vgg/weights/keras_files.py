@@ -160,7 +160,8 @@ class _Remembering(io.RawIOBase):
     """A file to which writing never fails for HDF5, which a failure can end by a segmentation fault; `error` is the first one."""
 
     def __init__(self, file: io.FileIO):
-        self._file, self.error = file, None
+        self._file = file
+        self.error: OSError | None = None
 
     def readinto(self, buffer) -> int:
         return self._file.readinto(buffer)
@@ -179,6 +180,7 @@ class _Remembering(io.RawIOBase):
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
+        size = self._file.tell() if size is None else size
         self._try(lambda: self._file.truncate(size))
         return size
 

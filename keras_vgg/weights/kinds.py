@@ -78,7 +78,7 @@ def note(wants: Preprocessing | None, origin: Origin | None, arch: str | None, c
         classes: what its classes are called, in label order.
     """
     facts = json.loads(wants.to_json()) if wants else {}
-    facts |= {"origin": origin.name} if wants and origin.name != KNOWN.name else {}
+    facts |= {"origin": origin.name} if wants and origin and origin.name != KNOWN.name else {}
     facts |= {} if arch in (None, *configs.distinct()) else {"arch": arch}
     facts |= {"classes": list(classes)} if classes else {}
     return json.dumps(facts) if facts else NOT_KNOWN

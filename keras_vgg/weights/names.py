@@ -140,7 +140,7 @@ def by_order(shapes: Mapping[str, tuple[int, ...]]) -> Scheme:
     Args:
         shapes: `{<layer>/<number>: shape}` in the order of the layers, as Keras before 3 has them.
     """
-    axes = {array.rpartition("/")[0]: len(shape) for array, shape in reversed(shapes.items())}  # of each layer's first array
+    axes = {array.rpartition("/")[0]: len(shape) for array, shape in reversed(list(shapes.items()))}  # of each layer's first array
     kinds = {"conv": 4, "bn": 1, "fc": 2}
     found = {kind: [layer for layer in reversed(axes) if axes[layer] == number] for kind, number in kinds.items()}
 

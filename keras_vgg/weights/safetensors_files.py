@@ -5,11 +5,9 @@ import pathlib
 
 import ml_dtypes
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from keras_vgg.errors import InputError
-from keras_vgg.support import files
+from keras_vgg.support import extras, files
 from keras_vgg.weights.stored_array import StoredArray, raw_array
 
 _KEY = "keras_vgg"
@@ -22,8 +20,10 @@ def read_safetensors(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], 
     Integers and scalars (PyTorch counts batches in batch norm) are left out.
 
     Raises:
-        InputError: for a file that is damaged or holds something else.
+        InputError: for a file that is damaged or holds something else, or if the library is not installed.
     """
+    with extras.needed("safetensors"):
+        from safetensors import SafetensorError, safe_open
     try:
         with safe_open(path, framework="numpy") as file:  # checks that the header is sound and the file whole
             text = (file.metadata() or {}).get(_KEY)
@@ -53,6 +53,9 @@ def write_safetensors(path: str | pathlib.Path, arrays, text: str | None) -> Non
         arrays: `(name, shape, read)` of each array.
         text: is kept in the file's metadata, for `read_safetensors`.
     """
+    with extras.needed("safetensors"):
+        from safetensors import SafetensorError
+        from safetensors.numpy import save_file
     values = {name: np.ascontiguousarray(read()) for name, _, read in arrays}
     with files.replacing(path) as beside:
         beside.touch()

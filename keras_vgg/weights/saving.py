@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
-from keras_vgg.support import files
+from keras_vgg.support import extras, files
 from keras_vgg.weights import keras_files, kinds, layouts, loading, names, safetensors_files, torch_write
 from keras_vgg.weights.variable import Part, Variable
 from keras_vgg.weights.weight_file import WeightFile
@@ -24,10 +24,12 @@ def suffix_of(path: str | pathlib.Path) -> str:
     """Returns which of `SUFFIXES` a file's name has.
 
     Raises:
-        InputError: if none.
+        InputError: if none, or if what writes it is not installed.
     """
     for suffix in SUFFIXES:
         if str(path).endswith(suffix):
+            if suffix == ".safetensors":
+                extras.require("safetensors")
             return suffix
     raise InputError(f"The output's name should end in one of {', '.join(SUFFIXES)}. Received: {path}.")
 

@@ -70,8 +70,10 @@ def read_note(path: str | pathlib.Path) -> str | None:
         return None
     with zipfile.ZipFile(path) as archive:
         entry = next((entry for entry in archive.infolist() if entry.filename.partition("/")[2] == NOTE), None)
+    if entry is None:
+        return None
     try:
-        return None if entry is None else _read_entry(pathlib.Path(path), entry).decode()
+        return _read_entry(pathlib.Path(path), entry).decode()
     except UnicodeDecodeError as error:
         raise _truncated(pathlib.Path(path), f"{entry.filename!r} is no text") from error
 
@@ -179,7 +181,8 @@ def _unpack(path: pathlib.Path, entry: zipfile.ZipInfo, size: int) -> bytes:
 
 
 def _read_legacy(path: pathlib.Path) -> tuple[object, _Find]:
-    size, storages = path.stat().st_size, {}
+    size = path.stat().st_size
+    storages: dict[str, Storage] = {}
     with open(path, "rb") as file:
         pickles = io.BytesIO(file.read(torch_pickle.MAX_BYTES))
         load = functools.partial(torch_pickle.load, pickles, path)

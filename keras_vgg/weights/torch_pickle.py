@@ -34,7 +34,9 @@ class _Machine:
     """The stack machine; `step` does one opcode."""
 
     def __init__(self, storages: dict[str, Storage] | None):
-        self.stack, self.marked, self.memo = [], [], {}
+        self.stack: list = []
+        self.marked: list[list] = []
+        self.memo: dict[int, object] = {}
         self.storages, self.steps = storages, 0
 
     def spend(self, steps: int) -> None:

@@ -54,6 +54,7 @@ def _write_entry(archive: zipfile.ZipFile, name: str, data) -> None:
     entry = zipfile.ZipInfo(f"archive/{name}", date_time=(1980, 1, 1, 0, 0, 0))
     is_big = len(data) >= 2**30
     header = 30 + len(entry.filename) + (20 if is_big else 0)  # 20: the sizes in 64 bits
+    assert archive.fp  # of an archive that is open
     padding = -(archive.fp.tell() + header) % _ALIGNMENT
     if padding:
         padding += _ALIGNMENT if padding < 4 else 0  # an extra field has a head of 4 bytes: torch's "FB" and the length

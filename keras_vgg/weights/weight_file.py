@@ -5,11 +5,12 @@ The kind is told from the content, not from the name. Nothing is read but what s
 
 import dataclasses
 import math
+import os
 import pathlib
 
 from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
-from keras_vgg.preprocessing import Origin, Preprocessing
+from keras_vgg.preprocessing import KNOWN, Origin, Preprocessing
 from keras_vgg.support import paths
 from keras_vgg.weights import first_layer, kinds, names
 from keras_vgg.weights.stored_array import StoredArray
@@ -44,7 +45,7 @@ class WeightFile:
     spatial: tuple[int, int] | None
     variables: dict[tuple[str, str], Variable]
     preprocessing: Preprocessing | None
-    origin: Origin | None = preprocessing.KNOWN
+    origin: Origin | None = KNOWN
     classes: tuple[str, ...] | None = None
 
     def checked_classes(self) -> tuple[str, ...] | None:
@@ -66,7 +67,7 @@ class WeightFile:
         return f"{self.path} ({self.kind}, {net})"
 
 
-def find_file(run_or_file: str | pathlib.Path) -> pathlib.Path:
+def find_file(run_or_file: str | os.PathLike[str]) -> pathlib.Path:
     """Returns the weight file that is named, or the `best.keras` of a run folder of `keras_vgg.fit`.
 
     Raises:
@@ -81,7 +82,7 @@ def find_file(run_or_file: str | pathlib.Path) -> pathlib.Path:
 
 
 def open_weights(
-    run_or_file: str | pathlib.Path,
+    run_or_file: str | os.PathLike[str],
     *,
     arch: str | None = None,
     batch_norm: bool | None = None,
@@ -157,7 +158,7 @@ def _preprocessing(
     """Returns what weights want of an image and how that is known: noted, recognised, or the custom of their kind of file."""
     if content.preprocessing not in (None, kinds.NOT_KNOWN):
         return Preprocessing.from_json(content.preprocessing), content.origin
-    custom = preprocessing.BY_NAME.get(kind.preprocessing) if content.preprocessing is None else None
+    custom = preprocessing.BY_NAME.get(kind.preprocessing or "") if content.preprocessing is None else None
     if first.shape != first_layer.SHAPE or not first_layer.is_of_authors(kernel := first.read()):
         return custom, preprocessing.ASSUMED if custom else None
     if recognised := first_layer.recognise(kernel, bias.read()):

@@ -48,9 +48,9 @@ def weights_table(files: list[str] | None, arch: str, keras_has: Collection[str]
     Raises:
         InputError: if a file is not there.
     """
-    for path in map(pathlib.Path, files or ()):
-        if not path.is_file():
-            raise InputError(f"Expected a weight file. Received: {path}, which is not there.")
+    for file in files or ():
+        if not pathlib.Path(file).is_file():
+            raise InputError(f"Expected a weight file. Received: {file}, which is not there.")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for path in files or (apart(loading.write, folder, arch, kind) for kind in loading.KINDS):

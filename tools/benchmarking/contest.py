@@ -22,8 +22,17 @@ import pandas as pd
 
 from keras_vgg.errors import InputError
 from keras_vgg.support import huge_pages
+from keras_vgg.support.entry import import_tensorflow
 
 _GB = 1e9
+
+
+class Settings(Protocol):
+    """What every contestant is told; of each kind of contest more."""
+
+    @property
+    def batch(self) -> int:
+        """Images per step."""
 
 
 class Contestant(Protocol):
@@ -49,13 +58,13 @@ class Entry:
         name: what people call it.
         packages: what must be installed for it.
         target: `module:Class` of the contestant.
-        settings: the only argument of the class; has `batch`, images per step.
+        settings: the only argument of the class.
     """
 
     name: str
     packages: tuple[str, ...]
     target: str
-    settings: object
+    settings: Settings
 
     @property
     def missing(self) -> list[str]:
@@ -138,7 +147,7 @@ def _serve(entry: Entry, connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the contest closes the pipe, which ends this process
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or the first contestant would take the whole GPU
     if "tensorflow" in entry.packages:
-        entry.import_tensorflow()
+        import_tensorflow()
     module, _, name = entry.target.partition(":")
     contestant = getattr(importlib.import_module(module), name)(entry.settings)
     contestant.run(1)

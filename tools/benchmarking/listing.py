@@ -45,7 +45,7 @@ def measure(path: str) -> dict[str, float]:
         _write_image(pathlib.Path(split.name_of(index)))
     written = time.perf_counter()
     view = pipeline.View(_CROP, (256, 512), flip=True, random=True)
-    broken = []
+    broken: list = []
     batch = next(iter(pipeline.micro_batches(split, lambda: iter([row]), _MICRO_BATCH, view, broken.extend)))
     read = time.perf_counter()
     if broken or batch.images.shape[0] != _MICRO_BATCH:

@@ -48,7 +48,7 @@ class Training:
         images, labels = settings.images()
         examples = MicroBatch(images, labels, example_key(0, np.arange(len(images))), np.ones(len(images), np.float32), 0.0)
         per_image = tf.data.Dataset.from_tensor_slices(examples[:-1]).batch(settings.batch, drop_remainder=True).repeat()
-        batches = per_image.map(lambda *tensors: MicroBatch(*tensors, broken=tf.constant(0.0)))
+        batches = per_image.map(lambda *tensors: MicroBatch(*[*tensors, tf.constant(0.0)]))
         self._batches = iter(strategy.distribute_datasets_from_function(lambda context: batches))
         self.note = f"XLA {'on' if jit else 'off'}, {cluster.description}, {self._model.count_params():,} parameters"
 
@@ -99,10 +99,11 @@ class Reading:
         self._split = files(list(settings.paths), np.zeros(len(settings.paths), np.int32))
         self._recipe = Recipe(crop=settings.crop, jitter=settings.jitter, flip=True)
         self._layout = Layout(settings.batch, settings.batch, replicas=1)
+        self._task = Classification(("photograph",))
 
     def run(self, steps: int) -> float:
         """Reads `steps` micro-batches and returns the seconds."""
-        feed = training_feed(self._split, self._recipe, self._layout, self._cluster, epoch=0, step=0)
+        feed = training_feed(self._split, self._task, self._recipe, self._layout, self._cluster, epoch=0, step=0)
         for _ in range(self._settings.warm_up):
             next(feed)
         began = time.perf_counter()

@@ -59,8 +59,12 @@ def extract(settings: Settings) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         model.save(pathlib.Path(folder, "net.keras"))
         source = extraction.open_feature_source(f"{folder}/net.keras", preprocessing="torch")
-        options = {"batch": settings.batch, "say": lambda line: None}
-        return _measured(lambda: extraction.extract(split, [source], protocol, pathlib.Path(folder), **options).values)
+
+        def rows():
+            work = pathlib.Path(folder)
+            return extraction.extract(split, [source], protocol, work, batch=settings.batch, say=lambda line: None).values
+
+        return _measured(rows)
 
 
 def predict_loop(settings: Settings) -> dict:
@@ -94,7 +98,8 @@ def _loop(settings: Settings, callable_of) -> dict:
     def row_of(path):
         encoded, rows = tf.io.read_file(path), []
         for scale in settings.scales:
-            size = images.rescaled_size(*tf.unstack(images.encoded_size(encoded)), scale)
+            height, width = tf.unstack(images.encoded_size(encoded))
+            size = images.rescaled_size(height, width, scale)
             image = preprocess(images.decode_whole(encoded, size))[tf.newaxis]
             rows += [see(view).mean(axis=(0, 1, 2)) for view in (image, tf.reverse(image, [2]))]
         return np.mean(rows, axis=0)

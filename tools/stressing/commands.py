@@ -71,7 +71,8 @@ def download(argv: list[str]) -> None:
     from keras_vgg.weights.download import fetch
 
     os.environ["KERAS_HOME"] = os.path.abspath("home")
-    fetch(File(*argv))
+    url, hash = argv
+    fetch(File(url, hash))
 
 
 def make(names, inputs: pathlib.Path, url: str) -> list[Command]:
@@ -122,6 +123,7 @@ def serve(folder: pathlib.Path) -> tuple[subprocess.Popen, str]:
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
+    assert process.stdout  # a pipe, as was asked for
     url = f"http://127.0.0.1:{process.stdout.readline().strip()}"
     for _ in range(50):
         try:

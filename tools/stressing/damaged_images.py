@@ -4,6 +4,7 @@ import hashlib
 import pathlib
 import random
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,7 +14,7 @@ from stressing import damage
 BATCH = 2000  # images of one child, which first traces its graphs
 READERS = ("training", "testing", "serving")
 _CROP, _SCALES = 64, (64, 96)
-_SAVED = {
+_SAVED: dict[str, tuple[str, dict[str, Any]]] = {
     "JPEG": ("RGB", {"format": "JPEG"}),
     "JPEG, progressive": ("RGB", {"format": "JPEG", "progressive": True}),
     "JPEG, grey": ("L", {"format": "JPEG"}),
@@ -79,7 +80,7 @@ def make_readers(samples: pathlib.Path, work: pathlib.Path) -> dict[str, Callabl
 
     @tf.function(input_signature=text)
     def training(encoded):
-        return view(encoded, tf.constant(7, tf.int64))
+        return view(encoded, tf.constant(7, tf.int64), tf.constant(0))[0]
 
     @tf.function(input_signature=text)
     def testing(encoded):

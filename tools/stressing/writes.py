@@ -42,7 +42,7 @@ def undisturbed(command: Command, work: pathlib.Path) -> Undisturbed:
     ended = zygote.run(command.main, command.argv, work, prepare=lambda: _arm(work, log), timeout=10 * _LONGEST)
     if ended.code:
         raise RuntimeError(f"{command.name} fails undisturbed: {ended.errors[-2000:]}")
-    calls = [tuple(line.split(" ", 1)) for line in log.read_text().splitlines()]
+    calls = [(name, path) for name, _, path in (line.partition(" ") for line in log.read_text().splitlines())]
     log.unlink()
     return Undisturbed(calls, outcome.of(work), set(_lines(ended.errors)), ended.seconds)
 
@@ -84,7 +84,7 @@ def run(
 
 def _drawn(calls: list[tuple[str, str]], generator: random.Random) -> list[int]:
     """Returns the numbers of all calls, from 1, in an order in which the calls of each kind on each file take turns."""
-    groups = {}
+    groups: dict[tuple[str, str], list[int]] = {}
     for number, (what, path) in enumerate(calls, start=1):
         groups.setdefault((what, re.sub(r"[0-9a-f]{6,}|\d+", "#", path)), []).append(number)
     for group in groups.values():

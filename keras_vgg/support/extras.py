@@ -1,0 +1,90 @@
+"""Libraries that parts of the package need beyond the required ones, and the extras that install them.
+
+`pip install keras_vgg` is enough for nets, their weights and their features; `pip install "keras_vgg[train]"` adds what training
+needs. What is missing is told in one line: by `require` before work begins, and by `needed` around the imports themselves.
+"""
+
+import contextlib
+import dataclasses
+import importlib.util
+from collections.abc import Iterator, Sequence
+
+from keras_vgg.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Extra:
+    """An extra of the package.
+
+    Attributes:
+        purpose: what needs it, as a sentence begins.
+        libraries: what it installs, `{name to import: name to install}`.
+    """
+
+    purpose: str
+    libraries: dict[str, str]
+
+
+EXTRAS = {
+    "digits": Extra("Loading the embedded digits", {"PIL": "pillow", "sklearn": "scikit-learn"}),
+    "litert": Extra("The format litert", {"ai_edge_litert": "ai-edge-litert"}),
+    "onnx": Extra("The format onnx", {"onnx": "onnx", "tf2onnx": "tf2onnx", "onnxruntime": "onnxruntime"}),
+    "plots": Extra("Drawing pictures", {"matplotlib": "matplotlib"}),
+    "safetensors": Extra("Weights in .safetensors files", {"safetensors": "safetensors"}),
+    "serve": Extra(
+        "Work with TensorFlow Serving",
+        {"tensorflow_serving": "tensorflow-serving-api", "requests": "requests", "tenacity": "tenacity"},
+    ),
+    "style": Extra("Style transfer", {"PIL": "pillow", "scipy": "scipy"}),
+    "train": Extra("Training", {"matplotlib": "matplotlib", "tensorboard": "tensorboard"}),
+    "transfer": Extra("Training linear SVMs", {"sklearn": "scikit-learn", "scipy": "scipy"}),
+}
+"""By name, as in `pyproject.toml`."""
+
+
+class MissingError(InputError, ImportError):
+    """A library of an extra is not installed."""
+
+
+def require(name: str) -> None:
+    """Sees to it that all libraries of an extra are there, without importing them.
+
+    Raises:
+        MissingError: if one is not, with the extra that installs it.
+    """
+    if missing := [library for library in EXTRAS[name].libraries if importlib.util.find_spec(library) is None]:
+        raise _missing(name, missing)
+
+
+@contextlib.contextmanager
+def needed(name: str) -> Iterator[None]:
+    """Stands around imports of an extra's libraries.
+
+    Raises:
+        MissingError: if one is not there, with the extra that installs it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (library := _library_of(error)) not in EXTRAS[name].libraries:
+            raise
+        raise _missing(name, [library]) from error
+
+
+def told(error: ModuleNotFoundError) -> MissingError | None:
+    """Returns the error to raise instead where a library of some extra is missing; `None` where it is another."""
+    library = _library_of(error)
+    extra = next((name for name, extra in EXTRAS.items() if library in extra.libraries), None)
+    return _missing(extra, [library]) if extra else None
+
+
+def _library_of(error: ModuleNotFoundError) -> str:
+    return (error.name or "").partition(".")[0]
+
+
+def _missing(name: str, libraries: Sequence[str]) -> MissingError:
+    names = ", ".join(EXTRAS[name].libraries[library] for library in libraries)
+    verb, they = ("is", "it") if len(libraries) == 1 else ("are", "them")
+    return MissingError(
+        f"{EXTRAS[name].purpose} needs {names}, which {verb} not installed; pip install 'keras_vgg[{name}]' brings {they}."
+    )
