@@ -8,6 +8,7 @@ import dataclasses
 import math
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import tomli_w
 
@@ -242,7 +243,7 @@ def resolve(*layers: Mapping) -> Recipe:
     The embedded digits must not be mirrored and have no colour, so that for them flip and colour are off unless some
     layer asks for them. A fixed scale takes the place of an earlier layer's jitter, and jitter that of a fixed scale.
     """
-    values = {}
+    values: dict[str, Any] = {}
     for layer in layers:
         for name, replaced in (("scale", "jitter"), ("jitter", "scale")):
             if name in layer:

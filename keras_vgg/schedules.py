@@ -12,19 +12,23 @@ PLATEAU = "plateau"
 
 
 class Course(Protocol):
-    """What a rate may depend on, as `recipe.Recipe` has it.
+    """What a rate may depend on, as `recipe.Recipe` has it."""
 
-    Attributes:
-        epochs: length of the run.
-        warmup_epochs: over which the rate rises from nothing to its full height; fractions are allowed.
-        factor: what the rate is multiplied by at a step.
-        step_epochs: epochs from one step to the next.
-    """
+    @property
+    def epochs(self) -> int:
+        """Length of the run."""
 
-    epochs: int
-    warmup_epochs: float
-    factor: float
-    step_epochs: int
+    @property
+    def warmup_epochs(self) -> float:
+        """Epochs over which the rate rises from nothing to its full height; fractions are allowed."""
+
+    @property
+    def factor(self) -> float:
+        """What the rate is multiplied by at a step."""
+
+    @property
+    def step_epochs(self) -> int:
+        """Epochs from one step to the next."""
 
 
 def constant(epoch: float, course: Course) -> float:

@@ -7,6 +7,7 @@ import csv
 import itertools
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,13 +46,11 @@ def open_csv(path: str) -> Dataset:
             f"{file} must have columns path and label. Received: columns {', '.join(table.columns)}; "
             f"{' and '.join(sorted(missing))} missing."
         )
-    if is_longer.any():
-        raise InputError(
-            f"{file}, line {int(is_longer.idxmax()) + 2}: more values than the header has names; put what holds a comma in quotes."
-        )
+    if longer := is_longer.index[is_longer].tolist():
+        raise InputError(f"{file}, line {longer[0] + 2}: more values than the header has names; put what holds a comma in quotes.")
     for column in ("path", "label"):
-        if (empty := table[column] == "").any():
-            raise InputError(f"{file}, line {int(empty.idxmax()) + 2}: `{column}` is empty.")
+        if empty := table.index[table[column] == ""].tolist():
+            raise InputError(f"{file}, line {empty[0] + 2}: `{column}` is empty.")
     if table.empty:
         raise InputError(f"{file} must list images. Received: a header alone.")
     classes, labels = _classes_of(table["label"])
@@ -114,7 +113,7 @@ def _each_once(function, column: pd.Series) -> pd.Series:
 def _read_csv(file: pathlib.Path) -> tuple[pd.DataFrame, pd.Series]:
     """Returns the values of a CSV file as text, and for each row whether it has values beyond the header."""
     # Blank lines are read, so that the index tells the line.
-    options = {"dtype": str, "keep_default_na": False, "skip_blank_lines": False, "skipinitialspace": True}
+    options: Any = {"dtype": str, "keep_default_na": False, "skip_blank_lines": False, "skipinitialspace": True}
     header = [name.strip() for name in pd.read_csv(file, nrows=0, index_col=False, **options)]
     if len(set(header)) < len(header):
         raise InputError(f"{file} must have columns of different names. Received: columns {', '.join(header)}.")

@@ -9,6 +9,7 @@ from keras_vgg.data.csv_listing import open_csv
 from keras_vgg.data.split import Dataset, in_memory
 from keras_vgg.data.tfds_records import open_tfds
 from keras_vgg.errors import InputError
+from keras_vgg.support import extras
 
 NAMES = "digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]"
 
@@ -41,8 +42,9 @@ def open_dataset(name: str, *, limit_images: int | None = None) -> Dataset:
 
 def open_digits() -> Dataset:
     """Returns scikit-learn's 1,797 handwritten digits, 8x8 pixels, as grey PNGs; every fifth is held out for validation."""
-    from PIL import Image
-    from sklearn.datasets import load_digits
+    with extras.needed("digits"):
+        from PIL import Image
+        from sklearn.datasets import load_digits
 
     digits = load_digits()
     pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)

@@ -103,7 +103,7 @@ def micro_batches(
             num_parallel_calls=_ROWS_AT_ONCE,
             deterministic=True,
         )
-        .map(lambda row, read: _fill_places(*row, *read, on_broken), num_parallel_calls=1)
+        .map(lambda row, read: _fill_places(row, read, on_broken), num_parallel_calls=1)
         .prefetch(_ROWS_READY)
     )
 
@@ -127,8 +127,9 @@ def _read_row(epoch, indices, split: Split, view: View, decode_threads: int) -> 
     return tf.data.Dataset.zip(tf.data.Dataset.from_tensors((epoch, indices)), read)
 
 
-def _fill_places(epoch, indices, places, pixels, targets, on_broken) -> MicroBatch:
+def _fill_places(row, read, on_broken) -> MicroBatch:
     """Puts what was read in its places in the micro-batch and reports what is missing."""
+    (epoch, indices), (places, pixels, targets) = row, read
     micro_batch, where = indices.shape[0], places[:, tf.newaxis]
     present = tf.scatter_nd(where, tf.ones_like(places, tf.float32), [micro_batch])
     broken = tf.logical_and(indices != PADDING, present == 0)

@@ -100,7 +100,8 @@ class TFRecords:
 
 def record_offsets(path: str) -> np.ndarray:
     """Returns where each record of a TFRecord file starts, `(n,)` int64."""
-    offsets, position = [], 0
+    offsets: list[int] = []
+    position = 0
     size = os.path.getsize(path)
     with open(path, "rb", buffering=0) as file:
         while position < size:

@@ -129,12 +129,13 @@ def read_annotation(path: pathlib.Path) -> dict[str, int]:
     found: dict[str, int] = {}
     try:
         for each in xml.etree.ElementTree.parse(path).getroot().findall("object"):
-            name = each.find("name").text.strip()
+            if not (name := (each.findtext("name") or "").strip()):
+                raise ValueError("an object has no name")
             difficult = int(each.findtext("difficult") or 0)  # some later files leave it out
             found[name] = max(found.get(name, DIFFICULT), DIFFICULT if difficult else PRESENT)
     except FileNotFoundError as error:
         raise InputError(f"Every image of a set must have its annotation. Received: no {path}.") from error
-    except (OSError, xml.etree.ElementTree.ParseError, AttributeError, ValueError) as error:
+    except (OSError, xml.etree.ElementTree.ParseError, ValueError) as error:
         raise InputError(f"Expected an annotation in VOC's XML. Received: {path} ({error}).") from error
     return found
 
@@ -146,8 +147,8 @@ def _open_tfds(name: str, sets: Sequence[str]) -> MultiLabel:
     builder = tfds_records.open_builder(name)
     if missing := {"image", "labels", "labels_no_difficult"} - set(builder.info.features):
         raise InputError(f"tfds:{name} must have features as voc has. Received: none called {', '.join(sorted(missing))}.")
-    if missing := [part for part in sets if _IN_TFDS[part] not in builder.info.splits]:
-        raise InputError(f"tfds:{name} must have the sets {', '.join(sets)}. Received: no {', no '.join(missing)}.")
+    if without := [part for part in sets if _IN_TFDS[part] not in builder.info.splits]:
+        raise InputError(f"tfds:{name} must have the sets {', '.join(sets)}. Received: no {', no '.join(without)}.")
     classes = tuple(builder.info.features["labels"].feature.names)
     records = [_records(builder, _IN_TFDS[part]) for part in sets]
     read, tell = _readers(builder, records)

@@ -44,7 +44,6 @@ class Task(abc.ABC):
         monitor_name: what people call it.
         update_line, epoch_line: what is printed of the figures of an epoch so far, and of a row of `log.csv`.
         panels: the curves.
-        row_length: how many numbers `rows` keeps of an example; 0 for none.
 
     Args:
         classes: what the targets tell of, in label order.
@@ -60,7 +59,6 @@ class Task(abc.ABC):
     update_line: ClassVar[str]
     epoch_line: ClassVar[str]
     panels: ClassVar[tuple[Panel, ...]]
-    row_length: int = 0
 
     def __init__(self, classes: tuple[str, ...], label_smoothing: float = 0.0):
         self.classes, self.label_smoothing = classes, label_smoothing
@@ -83,6 +81,11 @@ class Task(abc.ABC):
     def sums(self) -> tuple[str, ...]:
         """Names of what is summed over examples, the loss first."""
         return (LOSS, *self.counts)
+
+    @property
+    def row_length(self) -> int:
+        """How many numbers `rows` keeps of an example; 0 for none."""
+        return 0
 
     @property
     def chance_loss(self) -> float | None:

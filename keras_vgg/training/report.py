@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+from typing import Any
 
 import pandas as pd
 import tensorflow as tf
@@ -96,7 +97,8 @@ class Events:
     """
 
     def __init__(self, folder: pathlib.Path):
-        self._folder, self._writer = folder, None
+        self._folder = folder
+        self._writer: Any = None  # TensorFlow's, once there is something to write
 
     def write(self, prefix: str, step: int, values: dict[str, float]) -> None:
         """Writes figures under `prefix`."""

@@ -9,12 +9,13 @@ import tensorflow as tf
 
 from keras_vgg import models, preprocessing, transfer
 from keras_vgg.data import color
+from keras_vgg.data.order import Layout
 from keras_vgg.data.split import Dataset
 from keras_vgg.errors import InputError
 from keras_vgg.identity import digest_of_net, short
 from keras_vgg.preprocessing import Preprocessing
-from keras_vgg.recipe import AUTO, Recipe, to_toml
-from keras_vgg.support import files
+from keras_vgg.recipe import Recipe, to_toml
+from keras_vgg.support import extras, files
 from keras_vgg.support.xla import convolutions_prefer_xla
 from keras_vgg.tasks import get_task
 from keras_vgg.training import checkpoint, freezing
@@ -36,6 +37,7 @@ def train(wanted: Recipe, folder: RunFolder) -> None:
         InputError: for whatever the user can mend.
         keras_vgg.training.trainer.Stopped: after SIGTERM or Ctrl-C, with everything saved.
     """
+    extras.require("train")
     with _precision(wanted.precision):
         _train(wanted, folder)
 
@@ -67,17 +69,14 @@ def _train(wanted: Recipe, folder: RunFolder) -> None:
     say(f"data: {dataset.description}, {dataset.train.size} + {dataset.validation.size} images, {len(dataset.classes)} classes")
     for note in dataset.notes:
         say(note)
-    recipe = dataclasses.replace(
-        recipe,
-        micro_batch=_micro_batch(recipe, task.units, cluster, folder if resuming else None),
-        jit=recipe.uses_jit(task.units, convolutions_prefer_xla()),
-    )
-    if tf.config.list_physical_devices("GPU") and not recipe.jit:
+    micro_batch = _micro_batch(recipe, task.units, cluster, folder if resuming else None)
+    jit = recipe.uses_jit(task.units, convolutions_prefer_xla())
+    if tf.config.list_physical_devices("GPU") and not jit:
         # On CPUs the operations are deterministic anyway. XLA refuses: it has no deterministic max-pooling gradient for GPUs.
         tf.config.experimental.enable_op_determinism()
     say(
-        f"training: {cluster.description}; batches of {recipe.batch_size} in micro-batches of {recipe.micro_batch} per replica, "
-        f"{recipe.precision}, XLA {'on' if recipe.jit else 'off'}"
+        f"training: {cluster.description}; batches of {recipe.batch_size} in micro-batches of {micro_batch} per replica, "
+        f"{recipe.precision}, XLA {'on' if jit else 'off'}"
     )
     colors = _colors(recipe, dataset, folder, resuming)
     with cluster.strategy.scope():
@@ -96,13 +95,14 @@ def _train(wanted: Recipe, folder: RunFolder) -> None:
     say(f"model: net {recipe.net}, {model.count_params():,} parameters{f', {num_frozen:,} of them frozen' if frozen else ''}")
     given, begun_from = Preprocessing(mean=colors.mean), None
     if recipe.init_from and not resuming:  # before the trainer, which begins to write
-        source, told, classes = _source(recipe)
+        source, told, classes = _source(recipe, recipe.init_from)
         begun_from = digest_of_net(source)
         names = transfer.Classes(tuple(dataset.classes), classes)
         transferred = transfer.init_from(model, source, wants=given, classes=names)
         say(f"from {recipe.init_from} ({short(begun_from)})\n{told}\n{transferred}")
         freezing.check_copied(frozen, transferred.left_random)
-    trainer = Trainer(model, optimizer, recipe, task, dataset, colors, given, cluster, folder, begun_from)
+    layout = Layout(recipe.batch_size, micro_batch, cluster.replicas)
+    trainer = Trainer(model, optimizer, recipe, layout, jit, task, dataset, colors, given, cluster, folder, begun_from)
     if resuming:
         say(f"going on with {folder.path} at {trainer.restore()}")
     if cluster.is_chief:  # only now: what failed before leaves no trace
@@ -112,23 +112,23 @@ def _train(wanted: Recipe, folder: RunFolder) -> None:
     trainer.run()
 
 
-def _source(recipe: Recipe) -> tuple[keras.Model, str, tuple[str, ...] | None]:
+def _source(recipe: Recipe, path: str) -> tuple[keras.Model, str, tuple[str, ...] | None]:
     """Returns the net that `recipe` starts from, what its weights want and how that is known, and what its classes are called."""
-    source, facts = transfer.load_model(recipe.init_from), transfer.facts_of(recipe.init_from)
+    source, facts = transfer.load_model(path), transfer.facts_of(path)
     origin = facts.origin  # of a recognised one it says more than the model does
     if recipe.init_preprocessing:
         preprocessing.remember(source, preprocessing.BY_NAME[recipe.init_preprocessing])
         origin = preprocessing.GIVEN
-    if not preprocessing.is_known(source):
+    if origin is None or not preprocessing.is_known(source):
         raise InputError(
-            f"`init_from` must say what its weights want of an image. Received: {recipe.init_from}, which does not; "
+            f"`init_from` must say what its weights want of an image. Received: {path}, which does not; "
             "give --init-preprocessing caffe or torch."
         )
     return source, preprocessing.statement(preprocessing.of_weights(source), origin), facts.checked_classes()
 
 
 def _micro_batch(recipe: Recipe, units: int, cluster: Cluster, resumed: RunFolder | None) -> int:
-    if recipe.micro_batch != AUTO:
+    if isinstance(recipe.micro_batch, int):
         return recipe.micro_batch
     if resumed:  # the same sums in the same order: bit for bit the run that was never stopped
         return checkpoint.read_values(resumed.state)["micro_batch"]

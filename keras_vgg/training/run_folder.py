@@ -5,6 +5,7 @@ import datetime
 import fcntl
 import json
 import pathlib
+from typing import IO
 
 from keras_vgg import recipe
 from keras_vgg.errors import InputError
@@ -36,7 +37,8 @@ class RunFolder:
         self.colors = self.path / "colors.json"
         self.broken = self.path / "broken_images.csv"
         self.tensorboard = self.path / "tensorboard"
-        self._lock, self._made = None, []
+        self._lock: IO[str] | None = None
+        self._made: list[pathlib.Path] = []
 
     def check(self, wanted: recipe.Recipe) -> None:
         """Raises `InputError` if the folder belongs to another experiment than `wanted`, or to something else entirely.
@@ -62,13 +64,13 @@ class RunFolder:
         try:
             self._made = [path for path in (self.path, *self.path.parents) if not path.exists()]  # innermost first
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / _LOCK, "w")
+            lock = self._lock = open(self.path / _LOCK, "w")
         except OSError as error:
             raise InputError(
                 f"`workdir` must be a folder that can be written. Received: {self.path} ({error.strerror})."
             ) from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"`workdir` {self.path} is in use by another process; wait for it or give another folder.") from error
         except OSError:

@@ -29,7 +29,7 @@ class RunWriter:
         folder: where to.
         cluster: says whether this worker writes.
         model: the model that is trained.
-        variables: all variables that a checkpoint must hold.
+        variables: all that a checkpoint must hold, as TensorFlow's variables.
         wanted: the preprocessing that goes with the model.
         task: says which figures there are.
         title: heads the curves.
@@ -79,7 +79,7 @@ class RunWriter:
         # The log is made from the history in the checkpoint; should a kill fall between the two, it is made again.
         if history:
             report.write_log(self._folder.log, history, self._task)
-        checkpoint.save(self._folder.state, [variable.value.numpy() for variable in self._variables], values)
+        checkpoint.save(self._folder.state, [variable.numpy() for variable in self._variables], values)
         self._saved_at = time.monotonic()
         if history and time.monotonic() - self._drawn_at > _CURVES_SECONDS:
             self._draw(history)
@@ -109,15 +109,15 @@ class RunWriter:
         """
         if not self._cluster.is_chief or not position.history:
             return False
-        best, has_weights = position.best, position.step == 0  # else they are of a later update already
-        best_is_lost = best is not None and not _is_whole(self._folder.best)
-        best_is_last = best is not None and best["epoch"] == position.epoch
+        has_weights = position.step == 0  # else they are of a later update already
+        best_is_lost = position.best_epoch > 0 and not _is_whole(self._folder.best)
+        best_is_last = position.best_epoch == position.epoch
         if has_weights and (not _is_whole(self._folder.last) or (best_is_lost and best_is_last)):
             self.save_models(improved=best_is_lost and best_is_last)
             best_is_lost = best_is_lost and not best_is_last
         if best_is_lost and self._folder.best.exists():
             raise InputError(
-                f"Expected {self._folder.best} whole. Received: a damaged file of epoch {best['epoch']}; put back a copy, or "
+                f"Expected {self._folder.best} whole. Received: a damaged file of epoch {position.best_epoch}; put back a copy, or "
                 "remove it and run the same command again: the best of the epochs to come takes its place."
             )
         return best_is_lost
@@ -139,14 +139,15 @@ class RunWriter:
         if self._events:
             self._events.close()
 
-    def finish(self, history: list[dict], best: dict, facts: dict) -> None:
+    def finish(self, state: RunState, facts: dict) -> None:
         """Writes the log, the curves to the end and `summary.json` with the row of the best epoch; with it the run is finished."""
         if not self._cluster.is_chief:
             return
+        history, best = state.history, state.best or {}
         report.write_log(self._folder.log, history, self._task)  # again: it may be why a finished run was gone on with
         self._draw(history)
         summary = {"finished": True, "parameters": self._model.count_params(), "epochs": len(history)}
-        summary |= {"best_epoch": best["epoch"]}
+        summary |= {"best_epoch": state.best_epoch}
         summary |= {f"best_{name}": value for name, value in best.items() if name.startswith("val_") and name != "val_loss"}
         summary |= {"best_sha256": best.get("net sha256"), "last_sha256": history[-1].get("net sha256")}
         summary |= facts | {"tensorflow": tf.__version__, "keras": keras.__version__}

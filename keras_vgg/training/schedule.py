@@ -11,13 +11,11 @@ from keras_vgg.training.plateau import PlateauSchedule, learning_rate_of
 
 
 class Schedule(Protocol):
-    """What the loop asks of a schedule.
+    """What the loop asks of a schedule."""
 
-    Attributes:
-        ended: whether it has ended the run.
-    """
-
-    ended: bool
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended the run."""
 
     def before_update(self, update: int) -> None:
         """Is called before each weight update, with the number of those before it."""

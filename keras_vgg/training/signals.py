@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from typing import Any
 
 from keras_vgg.support import streams
 
@@ -25,7 +26,9 @@ class StopRequest:
     def __init__(self, promise: str = "stopping"):
         self.signal: signal.Signals | None = None
         self._promise = promise
-        self._before, self._pipe, self._output = {}, None, None
+        self._before: dict[int, Any] = {}
+        self._pipe: int | None = None
+        self._output: streams.Output | None = None
 
     def __bool__(self):
         return self.signal is not None
@@ -46,7 +49,7 @@ class StopRequest:
             self._output.when_unread = None
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if self._pipe:
+        if self._pipe is not None:
             signal.set_wakeup_fd(self._waked_before)
             os.close(self._pipe)  # ends the thread
             self._thread.join()
@@ -63,9 +66,9 @@ class StopRequest:
 
     def _listen(self):
         # Handlers, too, wait for that, which can take a minute; a thread that gets the number through a pipe does not.
-        reader, self._pipe = os.pipe()
-        os.set_blocking(self._pipe, False)
-        self._waked_before = signal.set_wakeup_fd(self._pipe, warn_on_full_buffer=False)
+        reader, pipe = os.pipe()
+        os.set_blocking(pipe, False)
+        self._pipe, self._waked_before = pipe, signal.set_wakeup_fd(pipe, warn_on_full_buffer=False)
         self._thread = threading.Thread(target=self._tell, args=(reader,), daemon=True)
         self._thread.start()
 

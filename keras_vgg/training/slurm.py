@@ -24,7 +24,7 @@ def host_names(listed: str) -> list[str]:
     parts = _BETWEEN_BRACKETS.findall(listed)
     if not parts or ",".join(parts) != listed:
         raise InputError(f"Slurm's list of hosts must be like node[1-3,5],login1. Received: {listed!r}.")
-    hosts = []
+    hosts: list[str] = []
     for part in parts:
         pieces = re.split(r"\[([^\]]*)\]", part)  # every second one stood in brackets
         choices = [_numbers(piece, listed) if place % 2 else [piece] for place, piece in enumerate(pieces)]
@@ -68,7 +68,7 @@ def addresses(environment: Mapping[str, str]) -> tuple[list[str], int]:
     wanted = ("SLURM_STEP_NODELIST", "SLURM_STEP_TASKS_PER_NODE", "SLURM_PROCID")
     if missing := [name for name in wanted if not environment.get(name)]:
         raise InputError(f"A Slurm step must set {', '.join(wanted)}; start with srun. Received: no {', no '.join(missing)}.")
-    hosts, counts = (read(environment[name]) for read, name in zip((host_names, tasks_per_node), wanted, strict=False))
+    hosts, counts = host_names(environment[wanted[0]]), tasks_per_node(environment[wanted[1]])
     if len(hosts) != len(counts):
         raise InputError(f"Slurm must tell the tasks of each host. Received: {len(hosts)} hosts, {len(counts)} numbers of tasks.")
     first, jobs, stride = _PORTS

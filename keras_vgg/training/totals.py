@@ -35,5 +35,5 @@ class Totals:
     def from_values(cls, values: dict[str, float]) -> "Totals":
         """The totals that `to_values` told."""
         sums = dict(values)
-        counts = {name: sums.pop(name) for name in ("examples", "broken", "stop")}
-        return cls(sums, **counts)
+        examples, broken, stop = (sums.pop(name) for name in ("examples", "broken", "stop"))
+        return cls(sums, examples, broken, stop)

@@ -7,6 +7,7 @@ stopped.
 
 import dataclasses
 import time
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -47,7 +48,9 @@ class Trainer:
 
     Args:
         model, optimizer: made in the cluster's strategy scope.
-        recipe: the run, with `micro_batch` a number.
+        recipe: the run.
+        layout: how batches are cut.
+        jit: whether to compile with XLA.
         task: what is trained.
         dataset: what to train on.
         colors: colours of the training set.
@@ -62,6 +65,8 @@ class Trainer:
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         recipe: Recipe,
+        layout: Layout,
+        jit: bool,
         task: Task,
         dataset: Dataset,
         colors: ColorStatistics,
@@ -72,21 +77,21 @@ class Trainer:
     ):
         self._begun_from = begun_from
         self._recipe, self._task, self._dataset, self._cluster, self._folder = recipe, task, dataset, cluster, folder
-        self._layout = Layout(recipe.batch_size, recipe.micro_batch, cluster.replicas)
-        self._steps = self._layout.steps(dataset.train.size)
+        self._layout, self._steps = layout, layout.steps(dataset.train.size)
         self._average = WeightAverage(model, recipe.ema_momentum, cluster.strategy)
         settings = StepSettings(
             preprocessing=preprocessing,
             colors=colors if recipe.color else None,
             seed=recipe.seed,
-            jit=recipe.jit,
+            jit=jit,
             clip_norm=recipe.clip_norm,
             norm_group=recipe.norm_group,
         )
         self._step = TrainingStep(
             model, optimizer, cluster.strategy, task, settings, average=self._average, validation_size=dataset.validation.size
         )
-        self._optimizer, variables = optimizer, [*model.variables, *optimizer.variables, *self._average.variables]
+        self._optimizer = optimizer
+        variables = [variable.value for variable in (*model.variables, *optimizer.variables)] + self._average.variables
         title = f"net {recipe.net}, {dataset.description}"
         self._writer = RunWriter(folder, cluster, model, variables, preprocessing, task, title)
         if cluster.is_chief:
@@ -107,7 +112,9 @@ class Trainer:
         position = self._state = RunState.from_values(values["position"])
         self._begun_from = values.get("begun_from")
         place = f"epoch {position.epoch + 1}, step {position.step} of {self._steps}"
-        if self._writer.mend_models(position):
+        with self._average.in_place():
+            best_is_gone = self._writer.mend_models(position)
+        if best_is_gone:
             if self._schedule.ended or position.epoch == self._recipe.epochs:
                 raise InputError(f"{self._folder.best} is gone, and no epoch is left to take its place: put back a copy.")
             position.forget_best()
@@ -149,7 +156,7 @@ class Trainer:
             raise
         finally:
             self._write_broken()
-            self._training = self._validation = None  # ends their threads now, not whenever a traceback is forgotten
+            del self._training, self._validation  # ends their threads now, not whenever a traceback is forgotten
             self._writer.close()
 
     def _train_epoch(self):
@@ -218,16 +225,17 @@ class Trainer:
         train, val = self._figures(position.totals), self._figures(validation)
         if validation.rows is not None:
             val |= task.row_figures(validation.rows)
-        row = {"epoch": position.epoch + 1, "step": self._iterations, "learning_rate": self._learning_rate}
+        epoch = position.epoch + 1
+        row: dict[str, Any] = {"epoch": epoch, "step": self._iterations, "learning_rate": self._learning_rate}
         row |= task.to_columns(train) | {f"val_{name}": value for name, value in task.to_columns(val).items()}
-        self._writer.write_events("epoch", row["epoch"], {name: row[name] for name in row if name not in ("epoch", "step")})
+        self._writer.write_events("epoch", epoch, {name: row[name] for name in row if name not in ("epoch", "step")})
         row |= {"broken_images": int(position.totals.broken), "net sha256": self._writer.digest()}
         improved = position.finish_epoch(row, val[task.monitor])
-        told = f"epoch {row['epoch']:>3}  {task.epoch_line.format(**row)}  rate {row['learning_rate']:.2g}"
+        told = f"epoch {epoch:>3}  {task.epoch_line.format(**row)}  rate {row['learning_rate']:.2g}"
         self._progress.say(f"{told}{'  best so far' if improved else ''}")
         if warning := checks.stuck_warning(task, row[LOSS], row[f"val_{LOSS}"], self._recipe.init, row["learning_rate"]):
             self._progress.say(warning)
-        self._schedule.after_epoch(row["epoch"] - 1, val[task.monitor])
+        self._schedule.after_epoch(epoch - 1, val[task.monitor])
         self._writer.save_models(improved)
 
     def _finish(self):
@@ -240,7 +248,7 @@ class Trainer:
             "replicas": self._cluster.replicas,
             "init_from_sha256": self._begun_from,
         }
-        self._writer.finish(self._state.history, self._state.best, facts)
+        self._writer.finish(self._state, facts)
         self._progress.say(
             f"done in {duration(self._state.seconds)}: best {self._task.monitor_name} {self._state.best_figure:.2%}; "
             f"everything is in {self._folder.path}"
