@@ -19,7 +19,7 @@ import pytest
 from keras.src.legacy.saving import legacy_h5_format
 from PIL import Image
 
-from keras_vgg import fit, preprocessing
+from keras_vgg import fit, preprocessing, transfer
 from keras_vgg.data import color, datasets
 from keras_vgg.data.pipeline import View
 from keras_vgg.errors import InputError
@@ -199,6 +199,50 @@ def test_a_frozen_run_goes_on_after_a_kill_and_only_with_what_was_frozen(tmp_pat
         fit.main([*arguments, "--freeze", "block1", "--workdir", str(folder)])
     fit.main([*arguments, "--workdir", str(folder)])
     assert outcome(folder) == outcome(uninterrupted)
+
+
+MODERN = [
+    *("--batch-norm", "--norm-group", "10", "--schedule", "cosine", "--warmup-epochs", "0.5", "--label-smoothing", "0.1"),
+    *("--clip-norm", "1", "--ema-momentum", "0.8"),
+]  # fmt: skip
+
+
+def test_what_came_after_the_paper_goes_on_after_a_kill(tmp_path, monkeypatch):
+    """Batch norm, its statistics, schedule, clipping and the average of the weights, which is what is tested and kept."""
+    uninterrupted, folder = tmp_path / "uninterrupted", tmp_path / "run"
+    fit.main([*SMALL, *MODERN, "--workdir", str(uninterrupted)])
+    with monkeypatch.context() as patched:
+        patched.setattr(Progress, "say", killed)  # after the first epoch
+        with pytest.raises(KilledError):
+            fit.main([*SMALL, *MODERN, "--workdir", str(folder), "--checkpoint-minutes", "1e-9"])
+    with pytest.raises(InputError, match=r"another recipe .*ema_momentum 0.8 there, 0.5 here"):
+        fit.main([*SMALL, *MODERN, "--ema-momentum", "0.5", "--workdir", str(folder)])
+    with pytest.raises(InputError, match=r"another recipe .*epochs 2 there, 3 here"):  # of a cosine, every rate depends on the end
+        fit.main([*SMALL, *MODERN, "--epochs", "3", "--workdir", str(folder)])
+    fit.main([*SMALL, *MODERN, "--workdir", str(folder)])
+    assert outcome(folder) == outcome(uninterrupted)
+    log, model = pd.read_csv(folder / "log.csv"), keras.saving.load_model(folder / "last.keras")
+    assert log["net sha256"].iloc[-1] == digest_of_net(transfer.load_model(folder / "last.keras"))
+    trained, _ = checkpoint.load(folder / "state.zip")
+    assert not np.allclose(trained[0], model.get_weights()[0])  # the checkpoint has the weights, the model their average
+    assert log.learning_rate.iloc[-1] < 0.002 / 4
+
+
+def test_batch_norm_is_fine_tuned_from_a_net_that_has_it(tmp_path, capsys):
+    first, second = tmp_path / "first", tmp_path / "second"
+    fit.main([*SMALL, "--batch-norm", "--norm-group", "10", "--workdir", str(first)])
+    told = [*SMALL, "--batch-norm", "--norm-group", "10", "--init-from", str(first), "--freeze", "block1-block2"]
+    fit.main([*told, "--epochs", "1", "--workdir", str(second)])
+    assert "model: net A BN" in capsys.readouterr().out
+    before, after = (transfer.load_model(folder / "best.keras") for folder in (first, second))
+    for name, stays in (("block1_bn1", True), ("block2_bn1", True), ("block3_bn1", False)):
+        same = [
+            np.array_equal(a, b)
+            for a, b in zip(before.get_layer(name).get_weights(), after.get_layer(name).get_weights(), strict=True)
+        ]
+        assert all(same) == stays, name
+    with pytest.raises(InputError, match=r"`init_from` takes the same net or net A"):
+        fit.main([*SMALL, "--init-from", str(first), "--workdir", str(tmp_path / "third")])
 
 
 # --- Mistakes -------------------------------------------------------------------------------------------------------------
