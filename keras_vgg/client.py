@@ -31,7 +31,14 @@ def main(argv: list[str]) -> int | None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--model-version", type=int, metavar="N", help="version of the model (default: the newest at the start)")
     which.add_argument("--label", help="label of the version, such as canary, where the server gives labels")
-    parser.add_argument("--batch", type=int, default=8, metavar="N", help="images in a request (default: %(default)s)")
+    parser.add_argument(
+        *("--images-per-request", "--batch"),  # `--batch`, its first name, means another thing elsewhere
+        dest="batch",
+        type=int,
+        default=8,
+        metavar="N",
+        help="images in a request (default: %(default)s)",
+    )
     parser.add_argument("--concurrency", type=int, default=4, metavar="N", help="requests at once (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=60, metavar="SECONDS", help="for a request (default: %(default)s)")
     parser.add_argument(

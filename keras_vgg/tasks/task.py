@@ -41,7 +41,7 @@ class Task(abc.ABC):
         columns: of `log.csv` that tell of the training, without the learning rate.
         val_columns: those that tell of the validation; in the file they begin with `val_`.
         monitor: the figure of the validation that makes a plateau or the best net; the larger the better.
-        monitor_name: what people call it.
+        monitor_name, monitor_format: what people call it, and how it is printed.
         update_line, epoch_line: what is printed of the figures of an epoch so far, and of a row of `log.csv`.
         panels: the curves.
 
@@ -56,6 +56,7 @@ class Task(abc.ABC):
     val_columns: ClassVar[tuple[str, ...]]
     monitor: ClassVar[str]
     monitor_name: ClassVar[str]
+    monitor_format: ClassVar[str] = ".2%"
     update_line: ClassVar[str]
     epoch_line: ClassVar[str]
     panels: ClassVar[tuple[Panel, ...]]

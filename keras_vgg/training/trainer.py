@@ -249,8 +249,9 @@ class Trainer:
             "init_from_sha256": self._begun_from,
         }
         self._writer.finish(self._state, facts)
+        best = format(self._state.best_figure, self._task.monitor_format)
         self._progress.say(
-            f"done in {duration(self._state.seconds)}: best {self._task.monitor_name} {self._state.best_figure:.2%}; "
+            f"done in {duration(self._state.seconds)}: best {self._task.monitor_name} {best}; "
             f"everything is in {self._folder.path}"
         )
 
