@@ -251,8 +251,7 @@ class Trainer:
         self._writer.finish(self._state, facts)
         best = format(self._state.best_figure, self._task.monitor_format)
         self._progress.say(
-            f"done in {duration(self._state.seconds)}: best {self._task.monitor_name} {best}; "
-            f"everything is in {self._folder.path}"
+            f"done in {duration(self._state.seconds)}: best {self._task.monitor_name} {best}; everything is in {self._folder.path}"
         )
 
     def _save(self):
