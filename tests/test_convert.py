@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 from caffe_writer import write_caffemodel
+from first_convolutions import made_to_take
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch_forward import caffe_blobs, random_state_dict
@@ -332,14 +333,6 @@ def test_authors_weights_are_recognised_whatever_the_custom(output, bgr, tmp_pat
 def test_other_first_convolutions_are_not_recognised(other):
     assert first_layer.recognise(other(like_the_authors())) is None
     assert first_layer.recognise(like_the_authors().astype("float16")) == CAFFE
-
-
-def made_to_take(wants, kernel, bias):
-    """First convolution of the authors' made to see images preprocessed as `wants` says as it saw its own."""
-    mean, std = (np.array(values)[::-1] for values in (wants.mean, wants.std))  # blue, green, red
-    bias = bias + np.einsum("hwcf,c->f", kernel, mean - CAFFE.mean[::-1])
-    kernel = kernel * std[:, None]
-    return kernel if wants.bgr else kernel[:, :, ::-1], bias
 
 
 @pytest.mark.parametrize("bgr", [True, False])

@@ -9,9 +9,10 @@ import threading
 import numpy as np
 import pytest
 import tensorflow as tf
+from bad_images import BAD
+from run_folders import write_run
 from serving_stand_in import serving, start
-from test_evaluation import ENCODED, write_run
-from test_saved_model import BAD
+from small_images import ENCODED
 
 from keras_vgg import client
 from keras_vgg.remote.connection import connect

@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from logical_clusters import make_cluster
 
 from keras_vgg import models
 from keras_vgg.data import color, datasets, order
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.recipe import Recipe
-from keras_vgg.training.cluster import Cluster
 from keras_vgg.training.feed import training_feed, validation_feed
 from keras_vgg.training.optimizer import SGD
 from keras_vgg.training.step import Totals, TrainingStep
@@ -24,14 +24,6 @@ assert RECIPE.dropout == 0.5
 @pytest.fixture(scope="module")
 def dataset():
     return datasets.open_dataset("digits", limit_images=90)  # batches of 32, 32 and 26
-
-
-def make_cluster(replicas):
-    devices = [f"CPU:{i}" for i in range(replicas)]
-    if replicas == 1:
-        return Cluster(tf.distribute.OneDeviceStrategy(devices[0]), range(1), True, "")
-    strategy = tf.distribute.MirroredStrategy(devices, tf.distribute.ReductionToOneDevice())
-    return Cluster(strategy, range(replicas), True, "")
 
 
 def train(dataset, replicas, micro_batch, jit, recipe=RECIPE, steps=STEPS):

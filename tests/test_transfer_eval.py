@@ -12,10 +12,9 @@ import pandas as pd
 import pytest
 import sklearn.svm
 from PIL import Image
-from test_evaluation import write_run
-from test_evaluation_views import WANTS, net
-from test_extract import loaded_once  # noqa: F401  (a fixture)
-from test_voc import write_voc
+from run_folders import write_run
+from small_nets import WANTS, net
+from voc_tree import write_voc
 
 from keras_vgg import extract, preprocessing, transfer_eval
 from keras_vgg.data.datasets import open_dataset
@@ -24,6 +23,8 @@ from keras_vgg.descriptors.descriptor_file import DescriptorFile
 from keras_vgg.errors import InputError
 from keras_vgg.linear import run as linear_run
 from keras_vgg.support import entry
+
+pytestmark = pytest.mark.usefixtures("layers_loaded_once")
 
 COLORS = {"ant": (0, 1, 1), "bee": (1, 0, 1), "cat": (1, 1, 0)}
 COUNTS = {"ant": 9, "bee": 7, "cat": 12}
