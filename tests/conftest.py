@@ -57,8 +57,36 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places.get(item.path.name, len(places)))  # stable: within a file the order stays
 
 
-# Making graphs of a net takes most of the time of small evaluations and extractions. Files that have many of them ask for these
-# fixtures with `pytestmark = pytest.mark.usefixtures(...)`.
+# Making and improving graphs takes most of the time of small runs. Files that have many of them ask for these fixtures with
+# `pytestmark = pytest.mark.usefixtures(...)`.
+
+
+@pytest.fixture(scope="module")
+def graphs_as_traced():
+    """Spares the minutes in which Grappler improves graphs that run once or twice. Where it is numbers that are tested, it stays on."""
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+
+
+@pytest.fixture(scope="module")
+def colors_measured_once():
+    """Measures the colours of the same images once."""
+    from keras_vgg.data import color
+
+    measure, measured = color.measure, {}
+
+    def measure_once(split, **options):
+        key = *map(split.name_of, range(split.size)), *sorted(options.items())
+        if key not in measured:
+            measured[key] = measure(split, **options)
+        return measured[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(color, "measure", measure_once)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ from keras_vgg.identity import digest_of_net
 from keras_vgg.inference import passes, row_cache
 from keras_vgg.support import entry
 
-pytestmark = pytest.mark.usefixtures("layers_loaded_once")
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "layers_loaded_once")
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 BROKEN = [*ENCODED[:3], TRUNCATED, *ENCODED[3:9], b"no image", *ENCODED[9:]]  # the truncated one is in a batch with others

@@ -33,6 +33,8 @@ from keras_vgg.training import checkpoint, checks, run
 from keras_vgg.training.cluster import make_cluster
 from keras_vgg.training.run_folder import RunFolder, choose_folder
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "colors_measured_once")
+
 TINY = [
     *("--width", "0.02", "--crop", "32", "--jitter", "32", "40", "--flip", "--color", "--no-jit"),
     *("--batch-size", "50", "--learning-rate", "0.002"),

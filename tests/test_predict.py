@@ -28,7 +28,7 @@ from keras_vgg.inference.views import Views
 from keras_vgg.support import progress
 from keras_vgg.support.image_files import find_images
 
-pytestmark = pytest.mark.usefixtures("nets_loaded_once")
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "nets_loaded_once")
 
 NAMES = ["photo.jpg", "other.png", "grey.png", "wide.jpg"]
 FLOWERS = ("daisy", "crocus", "iris", "lily", "rose", "tulip", "violet")
