@@ -65,28 +65,3 @@ def keyed_dropout(inputs, keys, *, rate: float, seed: int, stream: int):
         return inputs
     draws = randomness.batch_uniform(keys, inputs.shape[1:], seed=seed, stream=randomness.DROPOUT + stream)
     return tf.where(draws >= rate, inputs / (1 - rate), tf.zeros_like(inputs))
-
-
-def training_forward(model: keras.Model, images, keys, *, seed: int):
-    """Runs a net of `build_vgg` in training mode with its dropout keyed by example.
-
-    The models themselves hold ordinary `keras.layers.Dropout`, so that they load and train anywhere; here each is replaced by
-    `keyed_dropout` on the way through. Our nets are chains, so that a loop over their layers is the forward pass.
-
-    Args:
-        model: a net whose layers form a chain.
-        images: `(B, H, W, C)` float, preprocessed.
-        keys: `(B,)` int64 example keys.
-        seed: the run's seed.
-
-    Returns:
-        `(B, classes)`: what the last layer puts out.
-    """
-    outputs, stream = images, 0
-    for layer in model.layers[1:]:  # the first is the input
-        if isinstance(layer, keras.layers.Dropout):
-            outputs = keyed_dropout(outputs, keys, rate=layer.rate, seed=seed, stream=stream)
-            stream += 1
-        else:
-            outputs = layer(outputs, training=True) if isinstance(layer, keras.layers.BatchNormalization) else layer(outputs)
-    return outputs

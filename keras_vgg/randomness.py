@@ -21,6 +21,11 @@ def example_key(epoch, index):
     return tf.bitwise.left_shift(tf.cast(epoch, tf.int64), tf.constant(32, tf.int64)) + tf.cast(index, tf.int64)
 
 
+def example_index(key):
+    """Returns the index of the example that `key` is of: int64, of the shape of `key`."""
+    return tf.bitwise.bitwise_and(key, tf.constant(2**32 - 1, tf.int64))
+
+
 def uniform(key, shape, *, seed: int, stream: int):
     """Returns float32 values in [0, 1) of `shape` for one scalar example `key`: multiples of 2**-24.
 

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 
 import tomli_w
 
-from keras_vgg import configs
+from keras_vgg import configs, schedules
 from keras_vgg.errors import InputError
 from keras_vgg.support import cli, files, paths
+from keras_vgg.tasks import TASKS
 
 AUTO = "auto"
 MADE_AGAIN = "The command of keras_vgg.fit that began the run makes it again."
@@ -34,7 +35,12 @@ class Recipe:
 
     arch: str = _field("A", "net of Table 1", choices=configs.CONFIGS)
     width: float = _field(1.0, "factor on all filters and FC sizes, for small machines")
-    dataset: str = _field("digits", "digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]", path=True)
+    batch_norm: bool = _field(False, "batch normalisation before every ReLU of a convolution, as in torchvision's vgg*_bn")
+    norm_group: int = _field(32, "examples of a batch that batch norm takes its statistics of, together")
+    task: str = _field("classification", "what is told of an image: its class, or of each class whether it is there", choices=TASKS)
+    dataset: str = _field(
+        "digits", "digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]; for multi-label voc:PATH or tfds:voc/YEAR", path=True
+    )
     scale: int = _field(256, "training scale S: smallest side of the rescaled image, pixels")
     jitter: tuple[int, int] | None = _field(None, "draw S per image from [SMIN; SMAX] (scale jitter)", metavar=("SMIN", "SMAX"))
     crop: int = _field(configs.TRAINING_SIZE, "side of the square training crop, pixels")
@@ -46,10 +52,18 @@ class Recipe:
     batch_size: int = _field(256, "examples per weight update, over all replicas and micro-batches")
     epochs: int = _field(74, "most epochs; the plateau schedule may end the run before")
     learning_rate: float = _field(1e-2, "initial learning rate")
-    patience: int = _field(5, "epochs without a better validation accuracy before the rate drops")
+    schedule: str = _field("plateau", "how the learning rate goes on from there", choices=schedules.SCHEDULES)
+    patience: int = _field(5, "plateau: epochs without a better validation figure before the rate drops")
+    factor: float = _field(0.1, "plateau, step: what the rate is multiplied by")
+    drops: int = _field(3, "plateau: how often the rate drops; the plateau after the last ends the run")
+    step_epochs: int = _field(30, "step: epochs from one drop to the next")
+    warmup_epochs: float = _field(0.0, "constant, step, cosine: epochs in which the rate rises to its height")
     momentum: float = _field(0.9, "momentum of SGD")
     weight_decay: float = _field(5e-4, "L2 multiplier: it is added to the gradient, inside the momentum")
+    clip_norm: float | None = _field(None, "largest norm of the gradient over all weights; a longer one is shortened to it")
+    ema_momentum: float = _field(0.0, "average of the weights that is tested and kept: share that stays at an update (0: none)")
     dropout: float = _field(0.5, "dropout rate after fc1 and fc2")
+    label_smoothing: float = _field(0.0, "share of a target that is spread over all classes in training")
     init: str = _field("glorot", "initialisation of the kernels", choices=("glorot", "gaussian", "he"))
     init_from: str | None = _field(
         None, "run folder or weight file to start from: net A for a deeper net, or the same net", path=True
@@ -88,6 +102,11 @@ class Recipe:
                 raise InputError(f"`{name}` must be {expected}. Received: {getattr(self, name)!r}.")
 
     @property
+    def net(self) -> str:
+        """The net for people, e.g. `D` or `D BN`."""
+        return f"{self.arch} BN" if self.batch_norm else self.arch
+
+    @property
     def scales(self) -> tuple[int, int]:
         """Smallest and largest training scale S; equal without jitter."""
         return self.jitter or (self.scale, self.scale)
@@ -112,6 +131,7 @@ class Recipe:
 
 def _bounds(recipe: Recipe) -> dict[str, tuple[bool, str]]:
     config = configs.get_config(recipe.arch)
+    group = max(recipe.norm_group, 1) if recipe.batch_norm else 1
     smallest, largest = recipe.scales if len(recipe.scales) == 2 else (1, 0)
     return {
         "width": (0 < recipe.width < math.inf, "positive"),
@@ -126,12 +146,24 @@ def _bounds(recipe: Recipe) -> dict[str, tuple[bool, str]]:
         ),
         "batch_size": (recipe.batch_size >= 1, "at least 1"),
         "micro_batch": (
-            recipe.micro_batch == AUTO or (isinstance(recipe.micro_batch, int) and recipe.micro_batch >= 1),
-            "a positive number or 'auto'",
+            recipe.micro_batch == AUTO
+            or (isinstance(recipe.micro_batch, int) and recipe.micro_batch in range(group, 2**31, group)),
+            f"a multiple of `norm_group`, {group}, or 'auto'" if recipe.batch_norm else "a positive number or 'auto'",
         ),
         "epochs": (recipe.epochs >= 1, "at least 1"),
         "learning_rate": (0 < recipe.learning_rate < math.inf, "positive"),
+        "norm_group": (recipe.norm_group >= 1, "at least 1"),
         "patience": (recipe.patience >= 1, "at least 1"),
+        "factor": (0 < recipe.factor < 1, "in (0, 1)"),
+        "drops": (recipe.drops >= 0, "zero or positive"),
+        "step_epochs": (recipe.step_epochs >= 1, "at least 1"),
+        "warmup_epochs": (
+            0 <= recipe.warmup_epochs < recipe.epochs and not (recipe.warmup_epochs and recipe.schedule == schedules.PLATEAU),
+            f"zero or positive, less than the {recipe.epochs} epochs, and zero with the plateau schedule, which has no warm-up",
+        ),
+        "clip_norm": (recipe.clip_norm is None or 0 < recipe.clip_norm < math.inf, "positive"),
+        "ema_momentum": (0 <= recipe.ema_momentum < 1, "in [0, 1)"),
+        "label_smoothing": (0 <= recipe.label_smoothing < 1, "in [0, 1)"),
         "momentum": (0 <= recipe.momentum < 1, "in [0, 1)"),
         "weight_decay": (0 <= recipe.weight_decay < math.inf, "zero or positive"),
         "dropout": (0 <= recipe.dropout < 1, "in [0, 1)"),

@@ -18,6 +18,7 @@ from keras_vgg.models import build_vgg
 from keras_vgg.preprocessing import CAFFE
 from keras_vgg.recipe import read_run_recipe
 from keras_vgg.serving.model_card import _summary, read_table
+from keras_vgg.tasks.classification import Classification
 from keras_vgg.training import report
 from keras_vgg.training.cluster import make_cluster
 from keras_vgg.training.run_folder import RunFolder
@@ -109,8 +110,10 @@ def keeper_of(folder, errors, step=0):
     """A keeper of models at a place of a run whose epochs had these errors, and that place."""
     model = build_vgg("A", input_shape=(32, 32, 3), width=0.02, classes=3)
     history = [{"epoch": epoch, "val_top1_error": error, "val_top5_error": 0.0} for epoch, error in enumerate(errors, start=1)]
-    position = RunState(epoch=len(errors), step=step, history=history, best_accuracy=1 - min(errors))
-    return RunWriter(RunFolder(folder), make_cluster("one-device", None), model, [], CAFFE, ""), position
+    best = errors.index(min(errors)) + 1
+    state = RunState(epoch=len(errors), step=step, history=history, best_figure=1 - min(errors), best_epoch=best)
+    task = Classification(("a", "b", "c"))
+    return RunWriter(RunFolder(folder), make_cluster("one-device", None), model, [], CAFFE, task, ""), state
 
 
 @every_damage
@@ -136,11 +139,22 @@ def test_the_best_net_is_made_again_where_the_checkpoint_has_it(tmp_path, damage
 
 
 def test_after_a_lost_best_net_an_epoch_to_come_is_the_best():
-    position = RunState(epoch=1, history=[{"epoch": 1, "val_top1_error": 0.1}], best_accuracy=0.9)
-    position.forget_best()
-    assert position.best_accuracy < 0
-    position.history.append({"epoch": 2, "val_top1_error": 0.3})
-    assert RunState.from_values(position.to_values()).best["epoch"] == 2
+    state = RunState(epoch=1, history=[{"epoch": 1, "val_top1_error": 0.1}], best_figure=0.9, best_epoch=1)
+    state.forget_best()
+    assert state.best is None
+    assert state.finish_epoch({"epoch": 2, "val_top1_error": 0.3}, 0.7)
+    assert RunState.from_values(json.loads(json.dumps(state.to_values()))) == state
+    assert state.best["epoch"] == 2
+
+
+def test_the_state_of_a_run_of_version_0_1_is_taken_up():
+    totals = {"loss": 1.5, "top1": 1.0, "top5": 2.0, "examples": 3.0, "broken": 0.0, "stop": 0.0}
+    history = [{"epoch": epoch, "val_top1_error": error} for epoch, error in enumerate((0.1, 0.4, 0.3), start=1)]
+    old = {"epoch": 3, "step": 1, "totals": totals, "history": history, "best_accuracy": 0.7, "best_from": 1, "seconds": 4.0}
+    state = RunState.from_values(old)
+    assert (state.best_figure, state.best_epoch, state.best) == (0.7, 3, history[2])
+    assert state.totals.sums == {"loss": 1.5, "top1": 1.0, "top5": 2.0}
+    assert RunState.from_values(old | {"history": [], "best_from": 0, "best_accuracy": -1.0}).best is None
 
 
 @every_damage

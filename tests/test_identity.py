@@ -86,7 +86,7 @@ def test_whatever_changes_the_answer_changes_the_digest(place):
 
 
 def test_the_code_that_counts():
-    names = ("data.images", "evaluation.batches", "evaluation.tracing", "features.network", "fully_convolutional", "preprocessing")
+    names = ("data.images", "inference.batches", "inference.tracing", "descriptors.network", "fully_convolutional", "preprocessing")
     assert {f"keras_vgg.{name}" for name in names} <= set(code_digest.modules())
     one = code_digest.without_docstrings(ast.parse('"""Doc."""\ndef f():\n    """Doc."""\n    return 1  # a\n'))
     two = code_digest.without_docstrings(ast.parse("def f():\n\n    return 1\n"))

@@ -1,11 +1,9 @@
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_vgg import randomness
-from keras_vgg.layers import LocalResponseNormalization, keyed_dropout, training_forward
-from keras_vgg.models import build_vgg
+from keras_vgg.layers import LocalResponseNormalization, keyed_dropout
 
 
 def normalised(x, k=2.0, n=5, alpha=1e-4, beta=0.75):
@@ -99,42 +97,3 @@ def test_dropout_does_not_depend_on_the_compiler():
     eager = masks(keys).numpy()
     for jit_compile in (False, True):
         np.testing.assert_array_equal(tf.function(masks, jit_compile=jit_compile)(keys) > 0, eager > 0)
-
-
-def net(arch, **kwargs):
-    keras.utils.set_random_seed(0)
-    return build_vgg(arch, input_shape=(32, 32, 3), width=0.05, classes=5, **kwargs)
-
-
-@pytest.mark.parametrize("arch", ["A", "A-LRN", "C", "D"])
-def test_training_forward_without_dropout_is_the_model(arch):
-    model, batch = net(arch, dropout=0.0), activations((3, 32, 32, 3))
-    outputs = training_forward(model, tf.constant(batch), keys_of(0, range(3)), seed=0)
-    np.testing.assert_allclose(outputs, model(batch), rtol=1e-6, atol=1e-7)
-
-
-def test_training_forward_drops_out_after_fc1_and_fc2_with_masks_of_their_own():
-    model, batch = net("A", dropout=0.5), tf.constant(activations((4, 32, 32, 3)))
-    keys = keys_of(1, range(4))
-    x = keras.Model(model.inputs, model.get_layer("flatten").output)(batch)
-    for stream, name in enumerate(("fc1", "fc2")):
-        x = keyed_dropout(model.get_layer(name)(x), keys, rate=0.5, seed=4, stream=stream)
-    expected = model.get_layer("predictions")(x)
-    outputs = training_forward(model, batch, keys, seed=4)
-    np.testing.assert_allclose(outputs, expected, rtol=1e-6, atol=1e-7)
-    assert not np.allclose(outputs, model(batch))
-
-
-def test_training_forward_of_a_row_does_not_depend_on_its_batch():
-    model, batch, keys = net("B", dropout=0.5), tf.constant(activations((4, 32, 32, 3))), keys_of(1, range(4))
-    whole = training_forward(model, batch, keys, seed=0)
-    part = training_forward(model, batch[2:3], keys[2:3], seed=0)
-    np.testing.assert_allclose(part, whole[2:3], rtol=1e-4, atol=1e-6)
-
-
-def test_training_forward_normalises_with_the_batch_and_moves_the_averages():
-    model, batch = net("A", dropout=0.0, batch_norm=True), activations((3, 32, 32, 3))
-    moving = np.array(model.get_layer("block1_bn1").moving_mean)
-    outputs = training_forward(model, tf.constant(batch), keys_of(0, range(3)), seed=0)
-    assert not np.array_equal(model.get_layer("block1_bn1").moving_mean, moving)
-    np.testing.assert_allclose(outputs, model(batch, training=True), rtol=1e-4, atol=1e-6)

@@ -11,10 +11,11 @@ import sklearn.svm
 from keras_vgg.descriptors.descriptor import DescriptorProtocol
 from keras_vgg.descriptors.descriptor_file import DescriptorFile
 from keras_vgg.errors import InputError
-from keras_vgg.linear import average_precision, classify, joining, measures, protocols, report, run, splits, squared_hinge, svm
+from keras_vgg.linear import classify, joining, measures, protocols, report, run, splits, squared_hinge, svm
 from keras_vgg.linear.benchmarks import Benchmark
 from keras_vgg.linear.data import Data
 from keras_vgg.linear.recipe import read_transfer
+from keras_vgg.tasks import average_precision
 
 RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
 CLASSES = ("ant", "bee", "cat")

@@ -64,7 +64,7 @@ def test_micro_batches_hold_the_examples_of_their_rows():
                 assert not batch.images[place].any()
             else:
                 assert batch.weights[place] == 1
-                assert batch.labels[place] == 100 + index
+                assert batch.targets[place] == 100 + index
                 assert batch.keys[place] == epoch * 2**32 + index
                 np.testing.assert_array_equal(batch.images[place], originals[index][2:38])  # the centre of 40 rows
         assert batch.broken == 0
@@ -83,7 +83,7 @@ def test_random_views_depend_on_example_and_epoch_alone(folder):
 def test_random_view_is_the_one_drawn_from_the_key(folder):
     batch = read(split_of(folder), [(1, [4, 8])], RANDOM)[0]
     for place, index in enumerate((4, 8)):
-        expected = RANDOM(tf.constant(folder[index].read_bytes()), randomness.example_key(1, index))
+        expected = RANDOM(tf.constant(folder[index].read_bytes()), randomness.example_key(1, index), 0)[0]
         np.testing.assert_array_equal(batch.images[place], expected)
 
 
@@ -94,7 +94,7 @@ def test_rows_come_in_their_order_and_an_epoch_does_not_depend_on_the_cut(folder
         rows = [next(rows) for _ in range(layout.micro_steps(12, 0) * replicas)]
         batches = read(split_of(folder), rows, RANDOM, decode_threads=threads)
         for (_, indices), batch in zip(rows, batches, strict=True):
-            np.testing.assert_array_equal(batch.labels[indices != PADDING], 10 * indices[indices != PADDING])
+            np.testing.assert_array_equal(batch.targets[indices != PADDING], 10 * indices[indices != PADDING])
         return {
             int(key): image
             for batch in batches
@@ -139,7 +139,7 @@ def test_a_broken_image_costs_its_own_place_alone(folder, view):
         read_places = after.weights > 0
         assert not after.images[~read_places].any()
         np.testing.assert_array_equal(after.images[read_places], before.images[read_places])
-        np.testing.assert_array_equal(after.labels[read_places], before.labels[read_places])
+        np.testing.assert_array_equal(after.targets[read_places], before.targets[read_places])
         np.testing.assert_array_equal(after.keys, before.keys)
 
 

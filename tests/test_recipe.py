@@ -20,6 +20,14 @@ OUT_OF_BOUNDS = {
     "scale": [223],
     "batch_size": [0],
     "micro_batch": [0, "all"],
+    "norm_group": [0],
+    "factor": [0.0, 1.0],
+    "drops": [-1],
+    "step_epochs": [0],
+    "warmup_epochs": [-0.5, 1.0, 74.0],  # 1 with the plateau schedule, which has none
+    "clip_norm": [0.0, float("inf")],
+    "ema_momentum": [1.0, -0.1],
+    "label_smoothing": [1.0, -0.1],
     "epochs": [0],
     "learning_rate": [0.0, -0.1],
     "patience": [0],
@@ -40,6 +48,8 @@ WITHIN_BOUNDS = {
     "jitter": [(224, 224), (256, 512)],
     "scale": [224],
     "micro_batch": [1, "auto"],
+    "clip_norm": [1e-3],
+    "ema_momentum": [0.9999],
     "momentum": [0.0],
     "weight_decay": [0.0],
     "dropout": [0.0],
@@ -77,6 +87,13 @@ def test_value_out_of_bounds_is_named(name, value):
 @pytest.mark.parametrize(("name", "value"), cases(WITHIN_BOUNDS))
 def test_value_within_bounds_is_taken(name, value):
     assert getattr(Recipe(**{name: value}), name) == value
+
+
+def test_micro_batches_are_whole_groups_of_batch_norm():
+    assert Recipe(batch_norm=True, norm_group=8, micro_batch=24).micro_batch == 24
+    assert Recipe(norm_group=8, micro_batch=12).micro_batch == 12  # without batch norm there are none
+    with pytest.raises(InputError, match=r"`micro_batch` must be a multiple of `norm_group`, 8, or 'auto'. Received: 12"):
+        Recipe(batch_norm=True, norm_group=8, micro_batch=12)
 
 
 def test_every_bound_has_a_failing_example():

@@ -1,5 +1,7 @@
 """The weights do not depend on how many replicas, micro-batches or compilers computed them."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -10,9 +12,12 @@ from keras_vgg import models
 from keras_vgg.data import color, datasets, order
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.recipe import Recipe
+from keras_vgg.tasks.classification import Classification
 from keras_vgg.training.feed import training_feed, validation_feed
 from keras_vgg.training.optimizer import SGD
-from keras_vgg.training.step import Totals, TrainingStep
+from keras_vgg.training.step import StepSettings, TrainingStep
+from keras_vgg.training.totals import Totals
+from keras_vgg.training.weight_average import WeightAverage
 
 pytestmark = pytest.mark.usefixtures("colors_measured_once")
 
@@ -29,35 +34,38 @@ def dataset():
 
 
 def train(dataset, replicas, micro_batch, jit, recipe=RECIPE, steps=STEPS):
-    """Returns the weights, and the figures of each step and of a validation pass."""
+    """Returns the variables, and the figures of each step and of a validation pass."""
     cluster = make_cluster(replicas)
     layout = order.Layout(recipe.batch_size, micro_batch, replicas)
     colors = color.measure(dataset.train, scale=recipe.test_scale, crop=recipe.crop)
     keras.utils.set_random_seed(0)
     with cluster.strategy.scope():
-        model = models.build_vgg("A", input_shape=(32, 32, 3), classes=10, width=0.04, dropout=recipe.dropout)
+        model = models.build_vgg(
+            "A", input_shape=(32, 32, 3), classes=10, width=0.04, dropout=recipe.dropout, batch_norm=recipe.batch_norm
+        )
         optimizer = SGD(0.01)
-    step = TrainingStep(
-        model,
-        optimizer,
-        cluster.strategy,
+    task, average = Classification(dataset.classes), WeightAverage(model, recipe.ema_momentum, cluster.strategy)
+    settings = StepSettings(
         preprocessing=Preprocessing(colors.mean),
         colors=colors if recipe.color else None,
         seed=recipe.seed,
         jit=jit,
+        clip_norm=recipe.clip_norm,
+        norm_group=recipe.norm_group,
     )
-    feed = training_feed(dataset.train, recipe, layout, cluster, epoch=0, step=0)
+    step = TrainingStep(model, optimizer, cluster.strategy, task, settings, average=average)
+    feed = training_feed(dataset.train, task, recipe, layout, cluster, epoch=0, step=0)
     figures = []
     for number in range(steps):
         for micro_step in range(layout.micro_steps(90, number % layout.steps(90))):
             step.accumulate(next(feed), tf.constant(1.0), first=micro_step == 0)
         figures.append(step.totals())
-        step.update(tf.constant(figures[-1].examples, tf.float32))
-    validation = validation_feed(dataset.validation, recipe, layout, cluster)
+        step.update(tf.constant(figures[-1].examples, tf.float32), tf.constant(1.0))
+    validation = validation_feed(dataset.validation, task, recipe, layout, cluster)
     for _ in range(order.Layout(90, micro_batch, replicas).micro_steps(90, 0)):
         step.evaluate(next(validation))
     figures.append(step.totals())
-    return [variable.numpy() for variable in model.trainable_variables], figures
+    return [variable.numpy() for variable in (*model.variables, *average.variables)], figures
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +79,30 @@ def test_weights_and_figures_do_not_depend_on_the_layout(dataset, reference, rep
     for ours, theirs in zip(weights, reference[0], strict=True):
         assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs)
     for ours, theirs in zip(figures, reference[1], strict=True):
-        assert (ours.examples, ours.top1, ours.top5) == (theirs.examples, theirs.top1, theirs.top5)
-        assert ours.loss == pytest.approx(theirs.loss, rel=1e-5)
+        assert ours.examples == theirs.examples
+        assert ours.sums == theirs.sums | {"loss": pytest.approx(theirs.sums["loss"], rel=1e-5)}
+
+
+CLIPPED = Recipe(scale=32, crop=32, batch_size=32, batch_norm=True, norm_group=4, clip_norm=0.5, ema_momentum=0.9, seed=3)
+
+
+@pytest.fixture(scope="module")
+def clipped(dataset):
+    return train(dataset, 1, 32, False, recipe=CLIPPED, steps=4)[0]
+
+
+@pytest.mark.parametrize(("replicas", "micro_batch", "jit"), [(1, 4, False), (2, 16, True), (4, 8, False)])
+def test_nor_do_batch_norm_clipping_and_the_average(dataset, clipped, replicas, micro_batch, jit):
+    """Statistics of batch norm among the weights, and the average of both."""
+    for ours, theirs in zip(train(dataset, replicas, micro_batch, jit, recipe=CLIPPED, steps=4)[0], clipped, strict=True):
+        assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs) + 1e-7
+
+
+def test_batch_norm_clipping_and_the_average_matter(dataset, clipped):
+    """Guards the test above."""
+    for other in ({"norm_group": 8}, {"clip_norm": 0.25}, {"ema_momentum": 0.1}):
+        values = train(dataset, 1, 32, False, recipe=dataclasses.replace(CLIPPED, **other), steps=4)[0]
+        assert max(np.linalg.norm(a - b) / (np.linalg.norm(b) + 1e-7) for a, b in zip(values, clipped, strict=True)) > 1e-3, other
 
 
 def test_dropout_and_views_matter(dataset, reference):
@@ -97,18 +127,22 @@ def test_one_step_is_the_papers_update(dataset):
     model.set_weights(before)
     colors = color.measure(dataset.train, scale=32, crop=32)
     cluster = make_cluster(1)
-    batch = next(validation_feed(dataset.train, recipe, order.Layout(90, 90, 1), cluster))
+    task = Classification(dataset.classes)
+    batch = next(validation_feed(dataset.train, task, recipe, order.Layout(90, 90, 1), cluster))
     with tf.GradientTape() as tape:
         logits = model(tf.cast(batch.images, tf.float32) - tf.constant(colors.mean, tf.float32))
-        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(batch.labels, logits))
+        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(batch.targets, logits))
     for ours, by_hand in zip(gradients, tape.gradient(loss, model.trainable_variables), strict=True):
         np.testing.assert_allclose(ours, by_hand, atol=2e-4 * np.abs(by_hand).max() + 1e-5)
 
 
 def test_totals_add_up_and_average():
-    totals = Totals(loss=2.0, top1=1, top5=2, examples=2) + Totals(loss=4.0, top1=0, top5=2, examples=2, broken=1)
-    assert totals.means("val_") == {"val_loss": 1.5, "val_accuracy": 0.25, "val_top5_accuracy": 1.0}
+    totals = Totals({"loss": 2.0, "top1": 1, "top5": 2}, examples=2) + Totals({"loss": 4.0, "top1": 0, "top5": 2}, 2, broken=1)
+    figures = Classification(("a", "b")).figures(totals.sums, totals.examples)
+    assert figures == {"loss": 1.5, "accuracy": 0.25, "top5_accuracy": 1.0}
     assert totals.broken == 1
+    assert Totals.from_values(totals.to_values()) == totals
+    assert (Totals() + totals).sums == totals.sums
 
 
 def test_a_saturated_softmax_gives_a_finite_loss():

@@ -34,7 +34,8 @@ def open_dataset(name: str, *, limit_images: int | None = None) -> Dataset:
     elif kind in openers and argument:
         dataset = openers[kind](argument)
     else:
-        raise InputError(f"`dataset` must be {NAMES}. Received: {name!r}.")
+        many = " Data of several classes an image are for --task multi-label of keras_vgg.fit, and for keras_vgg.transfer_eval."
+        raise InputError(f"`dataset` must be {NAMES}. Received: {name!r}.{many if kind == 'voc' else ''}")
     return dataset.limited(limit_images)
 
 

@@ -5,6 +5,8 @@ cut (Sec. 3.1). Only the pixels of the crop are decoded, and JPEGs much larger t
 so that a photograph of 8,000 pixels costs little more than one of 500.
 """
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 from keras_vgg import randomness
@@ -12,6 +14,28 @@ from keras_vgg.data import decoding
 
 _ENCODED, _WHOLE, _FRACTION = (tf.TensorSpec([], dtype) for dtype in (tf.string, tf.int32, tf.float32))
 _REDUCTIONS = (1, 2, 4, 8)  # what a JPEG decoder can do by leaving out frequencies
+
+
+class Geometry(NamedTuple):
+    """Where in its image a view lies, for targets that are told in pixels.
+
+    Attributes:
+        size: `[height, width]` of the image, int32.
+        window: `[top, left, height, width]`, int32: the part of the image, in its pixels, that became the view.
+        mirrored: bool, whether the view is mirrored left to right.
+        crop: side of the view in pixels.
+    """
+
+    size: tf.Tensor
+    window: tf.Tensor
+    mirrored: tf.Tensor
+    crop: int
+
+    def points_in_view(self, points):
+        """`(…, 2)` float32, `y` and `x` from an image's upper left corner, in pixels of the view; they may lie outside of it."""
+        window = tf.cast(self.window, tf.float32)
+        y, x = tf.unstack((points - window[:2]) * (self.crop / window[2:]), axis=-1)
+        return tf.stack([y, tf.where(self.mirrored, self.crop - x, x)], axis=-1)
 
 
 def draw_view(key, *, scales: tuple[int, int], flip: bool, seed: int):
@@ -80,18 +104,30 @@ def decode_view(encoded, scale, top, left, mirrored, crop: int):
         tf.errors.InvalidArgumentError: for bytes that are no whole image, or one that `formats.refusal` refuses. A JPEG that
             breaks off below the crop is not noticed: decoding ends there, and the pixels are right.
     """
-    return tf.ensure_shape(_decode_view(encoded, scale, top, left, mirrored, crop), [crop, crop, 3])
+    return decode_view_placed(encoded, scale, top, left, mirrored, crop)[0]
+
+
+def decode_view_placed(encoded, scale, top, left, mirrored, crop: int) -> tuple[tf.Tensor, Geometry]:
+    """Returns what `decode_view` does, and where in the image it lies."""
+    pixels, size, part = _decode_view(encoded, scale, top, left, mirrored, crop)
+    return tf.ensure_shape(pixels, [crop, crop, 3]), Geometry(size, part, mirrored, crop)
 
 
 # Traced once for all data sets, of which a run has many, as are the two below: a third of a second each.
 @tf.function(input_signature=[_ENCODED, _WHOLE, _FRACTION, _FRACTION, tf.TensorSpec([], tf.bool), _WHOLE], autograph=False)
 def _decode_view(encoded, scale, top, left, mirrored, crop):
-    pixels = decoding.by_kind(
-        encoded,
-        lambda size: _window_of_jpeg(encoded, size, window(size[0], size[1], scale, top, left, crop), crop),
-        lambda pixels: _window_of_pixels(pixels, scale, top, left, crop),
-    )
-    return tf.cond(mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels)
+    def place(size):
+        return window(size[0], size[1], scale, top, left, crop)
+
+    def of_jpeg(size):
+        return _window_of_jpeg(encoded, size, place(size), crop), size, place(size)
+
+    def of_pixels(pixels):
+        size = tf.shape(pixels)[:2]
+        return _window_of_pixels(pixels, place(size), crop), size, place(size)
+
+    pixels, size, part = decoding.by_kind(encoded, of_jpeg, of_pixels)
+    return tf.cond(mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels), size, part
 
 
 def _window_of_jpeg(encoded, size, box, crop):
@@ -106,9 +142,7 @@ def _window_of_jpeg(encoded, size, box, crop):
     return _resize(tf.switch_case(branch, [decode_reduced(reduction) for reduction in _REDUCTIONS]), [crop, crop])
 
 
-def _window_of_pixels(pixels, scale, top, left, crop):
-    shape = tf.shape(pixels)
-    box = window(shape[0], shape[1], scale, top, left, crop)
+def _window_of_pixels(pixels, box, crop):
     return _resize(tf.slice(pixels, tf.concat([box[:2], [0]], 0), tf.concat([box[2:], [3]], 0)), [crop, crop])
 
 

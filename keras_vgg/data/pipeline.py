@@ -26,17 +26,22 @@ class MicroBatch(NamedTuple):
 
     Attributes:
         images: `(m, crop, crop, 3)` uint8, RGB; black where there is no image.
-        labels: `(m,)` int32.
+        targets: `(m, …)`, as the split's examples have them; zeros where there is no image.
         keys: `(m,)` int64, see `randomness.example_key`.
         weights: `(m,)` float32: 1 for an image, 0 for an empty place.
         broken: scalar float32: places that are empty because the image could not be read.
     """
 
     images: tf.Tensor
-    labels: tf.Tensor
+    targets: tf.Tensor
     keys: tf.Tensor
     weights: tf.Tensor
     broken: tf.Tensor
+
+
+def as_they_are(target, geometry: images.Geometry):
+    """Targets that are the same in every view of an image, as labels are."""
+    return target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +54,7 @@ class View:
         flip: whether views may be mirrored.
         random: drawn per example and epoch (training), or the centre of the image (validation).
         seed: the run's seed.
+        place: graph function from a target of the whole image, and where in it the view lies, to that of the view.
     """
 
     crop: int
@@ -56,14 +62,16 @@ class View:
     flip: bool = False
     random: bool = False
     seed: int = 0
+    place: Callable = as_they_are
 
-    def __call__(self, encoded, key):
-        """`(crop, crop, 3)` uint8 from an encoded image and its example key."""
+    def __call__(self, encoded, key, target):
+        """`(crop, crop, 3)` uint8 and the view's target, from an encoded image, its example key and its target."""
         if self.random:
             scale, top, left, mirrored = images.draw_view(key, scales=self.scales, flip=self.flip, seed=self.seed)
         else:
             scale, top, left, mirrored = self.scales[0], 0.5, 0.5, tf.constant(False)
-        return images.decode_view(encoded, scale, top, left, mirrored, self.crop)
+        pixels, geometry = images.decode_view_placed(encoded, scale, top, left, mirrored, self.crop)
+        return pixels, self.place(target, geometry)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -101,24 +109,25 @@ def micro_batches(
 
 
 def _read_row(epoch, indices, split: Split, view: View, decode_threads: int) -> tf.data.Dataset:
-    """Returns one element: the row, and `(places, pixels, labels)` of those of its images that can be read."""
+    """Returns one element: the row, and `(places, pixels, targets)` of those of its images that can be read."""
     micro_batch, crop = indices.shape[0], view.crop
     places = tf.where(indices != PADDING)[:, 0]
 
     def example(place, index):
-        encoded, label = split.read(index)
-        return place, view(encoded, randomness.example_key(epoch, index)), label
+        encoded, target = split.read(index)
+        return place, *view(encoded, randomness.example_key(epoch, index), target)
 
     def examples():
         dealt = tf.data.Dataset.from_tensor_slices((places, tf.gather(indices, places)))
         return dealt.map(example, num_parallel_calls=decode_threads)
 
-    nothing = (tf.zeros([0], tf.int64), tf.zeros([0, crop, crop, 3], tf.uint8), tf.zeros([0], tf.int32))
+    no_target = tf.zeros([0, *split.target.shape], split.target.dtype)
+    nothing = (tf.zeros([0], tf.int64), tf.zeros([0, crop, crop, 3], tf.uint8), no_target)
     read = what_can_be_read(examples, micro_batch, nothing)
     return tf.data.Dataset.zip(tf.data.Dataset.from_tensors((epoch, indices)), read)
 
 
-def _fill_places(epoch, indices, places, pixels, labels, on_broken) -> MicroBatch:
+def _fill_places(epoch, indices, places, pixels, targets, on_broken) -> MicroBatch:
     """Puts what was read in its places in the micro-batch and reports what is missing."""
     micro_batch, where = indices.shape[0], places[:, tf.newaxis]
     present = tf.scatter_nd(where, tf.ones_like(places, tf.float32), [micro_batch])
@@ -132,7 +141,7 @@ def _fill_places(epoch, indices, places, pixels, labels, on_broken) -> MicroBatc
     is_full = tf.shape(pixels)[0] == micro_batch
     return MicroBatch(
         images=tf.cond(is_full, lambda: pixels, lambda: _spread_out(places, pixels, micro_batch)),
-        labels=tf.scatter_nd(where, labels, [micro_batch]),
+        targets=tf.scatter_nd(where, targets, [micro_batch, *targets.shape[1:]]),
         keys=randomness.example_key(epoch, tf.maximum(indices, 0)),
         weights=present,
         broken=number_broken,

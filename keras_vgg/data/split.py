@@ -15,20 +15,25 @@ HELD_OUT_FRACTION = 0.1
 """Share of the examples held out for validation where a data set has no such split."""
 
 
+LABEL = tf.TensorSpec([], tf.int32)
+
+
 @dataclasses.dataclass(frozen=True)
 class Split:
     """Examples that can be read in any order.
 
     Attributes:
         size: number of examples.
-        read: graph function from a scalar int64 index to `(encoded image, label)`: scalar string and scalar int32. An error
-            that it raises is the example's own and costs that example alone.
+        read: graph function from a scalar int64 index to `(encoded image, target)`, a scalar string and what a net is to tell of
+            the image. An error that it raises is the example's own and costs that example alone.
         name_of: the example's name in messages, from its index.
+        target: shape and dtype of a target; by default a label, the number of the one class that the image shows.
     """
 
     size: int
     read: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
     name_of: Callable[[int], str]
+    target: tf.TensorSpec = LABEL
 
     def subset(self, indices: np.ndarray) -> "Split":
         """Returns the split of the examples at `indices`, in that order."""
@@ -37,7 +42,14 @@ class Split:
             len(indices),
             lambda index: self.read(tf.gather(positions, index)),
             lambda index: self.name_of(int(indices[index])),
+            self.target,
         )
+
+    def with_targets(self, targets: np.ndarray) -> "Split":
+        """Returns the split with other targets: `targets[i]` is that of example `i`."""
+        values = tf.constant(targets)
+        spec = tf.TensorSpec(values.shape[1:], values.dtype)
+        return dataclasses.replace(self, read=lambda index: (self.read(index)[0], tf.gather(values, index)), target=spec)
 
     def limited(self, most: int | None) -> "Split":
         """Returns at most `most` examples, drawn evenly over the split: listings are sorted by class."""
@@ -48,11 +60,11 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A data set for classification.
+    """A data set to train on and to test with.
 
     Attributes:
         train, validation: its splits.
-        classes: class names in label order (sorted).
+        classes: names of the classes that its targets tell of, in label order (sorted).
         description: one line for people.
         test: images that no decision of training may rest on, `None` if the data set has no such split.
         notes: lines for people on how it was read, where that might not be what they expect.

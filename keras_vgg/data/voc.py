@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vgg.data import tfds_records
-from keras_vgg.data.split import Split, files
+from keras_vgg.data.split import Dataset, Split, files
 from keras_vgg.errors import InputError
 from keras_vgg.support.image_files import is_sidecar
 from keras_vgg.support.paths import path_of
@@ -61,6 +61,17 @@ def open_multi_label(name: str, sets: Sequence[str] = SETS) -> MultiLabel:
     if kind == "tfds" and argument:
         return _open_tfds(argument, sets)
     raise InputError(f"A data set of many labels an image must be {NAMES}. Received: {name!r}.")
+
+
+def open_dataset(name: str) -> Dataset:
+    """Returns the sets `train` and `val` of the data set `name`, with targets `(classes,)` int8 as above.
+
+    Args and errors as `open_multi_label`.
+    """
+    found = open_multi_label(name, (SETS[0], SETS[1]))
+    labelled = found.split.with_targets(found.labels)
+    train, validation = (labelled.subset(np.flatnonzero(found.parts == part)) for part in SETS[:2])
+    return Dataset(train, validation, found.classes, found.description)
 
 
 # --- VOC's own layout -----------------------------------------------------------------------------------------------------

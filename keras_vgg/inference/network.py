@@ -19,8 +19,8 @@ class Network:
     """Posteriors of a net for views of images of like shape.
 
     Args:
-        model: a VGG net with its top, whose preprocessing is known, for square inputs; its classifier ends in a soft-max or in
-            logits.
+        model: a VGG net with its top, whose preprocessing is known, for square inputs; its classifier ends in a soft-max, in
+            logits, or in sigmoids where an image may show several classes.
         pooling: of odd sizes in dense views, `"floor"` or `"ceil"`.
         average: what is averaged over the places of a dense score map: `"posteriors"`, after the soft-max, or `"scores"`, before
             it. The paper says "the class score map is spatially averaged" and leaves it open. Views are always averaged after it.
@@ -47,9 +47,9 @@ class Network:
         self.smallest_input, self.stride = self.crop, stride_of(model)
         self.average, self.pooling, self._device = average, pooling, device
         self._preprocess = preprocessing.for_model(model)
-        # Both without the classifier's own activation; the soft-max is ours.
+        # Both without the classifier's own activation; what makes posteriors of scores is ours.
         self._dense = to_fully_convolutional(model, activation=None, pooling=pooling, share_weights=True)
-        self._is_of_logits = _ends_in_logits(model)
+        self._posteriors_of, self._is_of_logits = _ending(model)
         # A crop is seen as in training, whatever becomes of odd sizes on a map.
         self._crop_net = self._dense if pooling == "floor" else to_fully_convolutional(model, activation=None, share_weights=True)
         self._see = {DENSE: self._see_whole, MULTI_CROP: self._see_grid, CENTER: self._see_as_it_is}
@@ -77,7 +77,7 @@ class Network:
             return self._functions[kind, flip](images)
 
     def see(self, images, views: Views):
-        """As `posteriors`, for `evaluator.run_pass`."""
+        """As `posteriors`, for `passes.run_pass`."""
         return self.posteriors(images, views.kind, flip=views.flip)
 
     def score_map(self, images):
@@ -88,7 +88,7 @@ class Network:
     def own_posteriors(self, crops):
         """Returns what the model itself says of crops, through its own layers to their end: `(B, classes)` float32."""
         outputs = tf.cast(self.model(self._preprocess(crops), training=False), tf.float32)
-        return tf.nn.softmax(outputs) if self._is_of_logits else outputs
+        return self._posteriors_of(outputs) if self._is_of_logits else outputs
 
     def trace_posteriors(self, images, kind: str, flip: bool):
         """As `posteriors`, for images of any dtype in 0–255, to be called while a graph is made of something larger."""
@@ -115,7 +115,7 @@ class Network:
 
     def trace_score_map(self, images):
         """As `score_map`, for images of any dtype in 0–255, to be called while a graph is made of something larger."""
-        return tf.nn.softmax(self._logits(images, self._dense))
+        return self._posteriors_of(self._logits(images, self._dense))
 
     def _logits(self, images, net):
         return tf.cast(net(self._preprocess(images), training=False), tf.float32)  # (B, rows, columns, classes)
@@ -123,11 +123,11 @@ class Network:
     def _see_whole(self, images):
         logits = self._logits(images, self._dense)
         if self.average == "scores":
-            return tf.nn.softmax(tf.reduce_mean(logits, axis=[1, 2]))
-        return tf.reduce_mean(tf.nn.softmax(logits), axis=[1, 2])
+            return self._posteriors_of(tf.reduce_mean(logits, axis=[1, 2]))
+        return tf.reduce_mean(self._posteriors_of(logits), axis=[1, 2])
 
     def _see_as_it_is(self, images):
-        return tf.nn.softmax(self._logits(images, self._crop_net)[:, 0, 0])
+        return self._posteriors_of(self._logits(images, self._crop_net)[:, 0, 0])
 
     def _see_grid(self, images):
         shape = tf.shape(images)
@@ -142,26 +142,27 @@ class Network:
         return tf.reduce_mean(rows, axis=0)
 
 
-def _ends_in_logits(model: keras.Model) -> bool:
-    """Returns whether a net leaves the soft-max to us.
+def _ending(model: keras.Model):
+    """Returns the function from scores to posteriors that a net ends in, and whether it leaves that to us.
 
     Raises:
-        InputError: if its own outputs are something else than logits or the soft-max that we put in their place.
+        InputError: if it ends in something else.
     """
     classifier = max(place for place, layer in enumerate(model.layers) if isinstance(layer, keras.layers.Dense))
+    found = []
     for layer in model.layers[classifier:]:
         activation = getattr(layer, "activation", None)
-        if activation not in (None, keras.activations.linear, keras.activations.softmax):
+        if isinstance(layer, keras.layers.Softmax) or activation is keras.activations.softmax:
+            found.append(tf.nn.softmax)
+        elif activation is keras.activations.sigmoid:
+            found.append(tf.nn.sigmoid)
+        elif activation not in (None, keras.activations.linear):
             raise InputError(
-                "Expected a net that ends in a soft-max or in logits. Received: "
+                "Expected a net that ends in a soft-max, in sigmoids or in logits. Received: "
                 f"{model.name!r}, whose layer {layer.name!r} ends in {getattr(activation, '__name__', activation)}; "
-                "give a net built with `classifier_activation` 'softmax' or None."
+                "give a net built with `classifier_activation` 'softmax', 'sigmoid' or None."
             )
-    return not any(isinstance(layer, keras.layers.Softmax) or _is_softmax(layer) for layer in model.layers[classifier:])
-
-
-def _is_softmax(layer) -> bool:
-    return getattr(layer, "activation", None) is keras.activations.softmax
+    return (found[0], False) if found else (tf.nn.softmax, True)
 
 
 def grid_offsets(size, crop: int):

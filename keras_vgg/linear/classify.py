@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_vgg.errors import InputError
-from keras_vgg.linear import average_precision, splits, svm
+from keras_vgg.linear import splits, svm
 from keras_vgg.linear.measures import accuracy, class_recalls, mean_class_recall
+from keras_vgg.tasks import average_precision
 
 MEASURES = ("mean_class_recall", "accuracy", "mean_ap_11_point", "mean_ap_area")
 """All in percent."""

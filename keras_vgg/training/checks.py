@@ -6,9 +6,10 @@ from keras_vgg.data.class_names import class_name
 from keras_vgg.errors import InputError
 from keras_vgg.recipe import Recipe
 from keras_vgg.support import files
+from keras_vgg.tasks.task import Task
 from keras_vgg.training.run_folder import RunFolder
 
-_STUCK = 0.01  # a loss within this share of ln(classes) has learnt nothing
+_STUCK = 0.01  # a loss within this share of the one of guessing has learnt nothing
 
 
 def check_loss(loss: float, recipe: Recipe, folder: RunFolder, *, epoch: int, step: int, learning_rate: float) -> None:
@@ -19,15 +20,6 @@ def check_loss(loss: float, recipe: Recipe, folder: RunFolder, *, epoch: int, st
         raise InputError(
             f"The loss became {loss} at epoch {epoch}, step {step} (learning rate {learning_rate:.3g}, init {recipe.init}, "
             f"{recipe.precision}). Start anew with a lower --learning-rate, or --init glorot{precise}; {kept}."
-        )
-
-
-def check_classes(classes: tuple[str, ...], recipe: Recipe) -> None:
-    """Raises `InputError` if there are fewer than two `classes`: a net would soon be right without having learnt anything."""
-    if len(classes) < 2:
-        raise InputError(
-            f"`dataset` must hold at least two classes to train on. Received: {recipe.dataset} with {', '.join(classes)} alone; "
-            "there should be one folder or label a class."
         )
 
 
@@ -77,16 +69,16 @@ def check_disk(folder: RunFolder, num_weights: int) -> None:
         )
 
 
-def stuck_warning(loss: float, val_loss: float, num_classes: int, init: str, learning_rate: float) -> str | None:
+def stuck_warning(task: Task, loss: float, val_loss: float, init: str, learning_rate: float) -> str | None:
     """Returns a warning if an epoch's losses are what guessing gives, else `None`.
 
     Both must be: while a net begins to learn, the training loss of an epoch passes there, and the validation loss is lower by then.
     """
-    chance = math.log(num_classes)
-    if num_classes < 2 or not all(abs(each - chance) < _STUCK * chance for each in (loss, val_loss)):
+    chance = task.chance_loss
+    if not chance or not all(abs(each - chance) < _STUCK * chance for each in (loss, val_loss)):
         return None
     return (
-        f"Warning: the loss is stuck at ln({num_classes}) = {chance:.3f}, what guessing gives (init {init}, learning rate "
+        f"Warning: the loss is stuck at {chance:.3f}, what guessing gives (init {init}, learning rate "
         f"{learning_rate:.2g}). If it stays there: a deep net needs --init glorot or he, or --init-from a trained net A "
         "(Sec. 3.1); after that, try another --learning-rate."
     )

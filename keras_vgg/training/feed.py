@@ -8,6 +8,7 @@ from keras_vgg.data import order, pipeline
 from keras_vgg.data.broken import BrokenImages
 from keras_vgg.data.split import Split
 from keras_vgg.recipe import Recipe
+from keras_vgg.tasks.task import Task
 from keras_vgg.training.cluster import Cluster
 
 
@@ -40,20 +41,23 @@ class Feed:
         return next(self._batches)
 
 
-def training_feed(split: Split, recipe: Recipe, layout: order.Layout, cluster: Cluster, *, epoch: int, step: int) -> Feed:
+def training_feed(
+    split: Split, task: Task, recipe: Recipe, layout: order.Layout, cluster: Cluster, *, epoch: int, step: int
+) -> Feed:
     """Returns the training examples from `step` of `epoch` on, in random views (Sec. 3.1)."""
 
     def rows():
         return order.training_rows(split.size, layout, seed=recipe.seed, epoch=epoch, step=step, my_replicas=cluster.my_replicas)
 
-    view = pipeline.View(recipe.crop, recipe.scales, flip=recipe.flip, random=True, seed=recipe.seed)
+    view = pipeline.View(recipe.crop, recipe.scales, flip=recipe.flip, random=True, seed=recipe.seed, place=task.place)
     return Feed(split, rows, layout.micro_batch, view, cluster)
 
 
-def validation_feed(split: Split, recipe: Recipe, layout: order.Layout, cluster: Cluster) -> Feed:
+def validation_feed(split: Split, task: Task, recipe: Recipe, layout: order.Layout, cluster: Cluster) -> Feed:
     """Returns the validation examples, every one once a pass, in centre crops at scale Q."""
 
     def rows():
         return order.validation_rows(split.size, layout, my_replicas=cluster.my_replicas)
 
-    return Feed(split, rows, layout.micro_batch, pipeline.View(recipe.crop, (recipe.test_scale,) * 2), cluster)
+    view = pipeline.View(recipe.crop, (recipe.test_scale,) * 2, place=task.place)
+    return Feed(split, rows, layout.micro_batch, view, cluster)

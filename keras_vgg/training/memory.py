@@ -16,7 +16,7 @@ _UNKNOWN_GPU_BYTES = 8 * 2**30
 
 
 def auto_micro_batch(recipe: Recipe, num_classes: int, replicas: int, local_replicas: int) -> int:
-    """Returns the largest power of two whose activations fit, at most a replica's share of the batch.
+    """Returns the largest power of two whose activations fit, at most a replica's share of the batch; with batch norm whole groups.
 
     It is an estimate from the net's layers: nothing is tried out. Several workers take what fits a small machine.
 
@@ -28,7 +28,8 @@ def auto_micro_batch(recipe: Recipe, num_classes: int, replicas: int, local_repl
     """
     facts = dict(input_shape=(recipe.crop, recipe.crop, 3), classes=num_classes, width=recipe.width)
     value_bytes = 4 if recipe.precision == "float32" else 2
-    per_image = _KEPT * value_bytes * configs.activation_values(recipe.arch, **facts)
+    normed = 3 if recipe.batch_norm else 1  # convolution, normalisation and ReLU put out as much each
+    per_image = _KEPT * value_bytes * normed * configs.activation_values(recipe.arch, **facts)
     weights = _WEIGHT_COPIES * 4 * configs.parameter_count(recipe.arch, **facts)
     gpus = bool(tf.config.list_physical_devices("GPU"))
     if local_replicas < replicas:  # all workers must come to the same number without asking each other
@@ -39,7 +40,8 @@ def auto_micro_batch(recipe: Recipe, num_classes: int, replicas: int, local_repl
         budget = min((_SHARE * psutil.virtual_memory().available) / local_replicas - weights, _CPU_BYTES)
     fits = max(1, int(budget // per_image))
     share = -(-recipe.batch_size // replicas)
-    return min(share, 2 ** (fits.bit_length() - 1))
+    most = min(share, 2 ** (fits.bit_length() - 1))
+    return -(-most // recipe.norm_group) * recipe.norm_group if recipe.batch_norm else most  # groups are whole
 
 
 def _gpu_bytes() -> int:

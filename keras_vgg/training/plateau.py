@@ -2,9 +2,6 @@
 
 import keras
 
-DROPS = 3
-"""How often the learning rate falls in all."""
-
 
 def learning_rate_of(optimizer: keras.optimizers.Optimizer) -> float:
     """The learning rate as a number, whatever strategy the optimizer was made under."""
@@ -12,7 +9,7 @@ def learning_rate_of(optimizer: keras.optimizers.Optimizer) -> float:
 
 
 class PlateauSchedule(keras.callbacks.ReduceLROnPlateau):
-    """Divides the learning rate by 10 when the validation accuracy stops improving; three times, then ends the run.
+    """Lowers the learning rate when the validation accuracy stops improving; a few times, then it ends the run.
 
     "Decreased by a factor of 10 when the validation set accuracy stopped improving. In total, the learning rate was
     decreased 3 times". The plateau after the last drop sets `model.stop_training`. Keras' own callback forgets its counters
@@ -21,11 +18,12 @@ class PlateauSchedule(keras.callbacks.ReduceLROnPlateau):
     Args:
         patience: epochs without improvement that make a plateau (the paper gives no number).
         drops: how often the rate may fall.
+        factor: what it is multiplied by.
         monitor: the log to watch; larger is better.
     """
 
-    def __init__(self, patience: int = 5, drops: int = DROPS, monitor: str = "val_accuracy"):
-        super().__init__(monitor=monitor, factor=0.1, patience=patience, mode="max", min_delta=0.0)
+    def __init__(self, patience: int = 5, drops: int = 3, factor: float = 0.1, monitor: str = "val_accuracy"):
+        super().__init__(monitor=monitor, factor=factor, patience=patience, mode="max", min_delta=0.0)
         self.drops = drops
         self.dropped = 0
         self._restored = False

@@ -8,18 +8,21 @@ import tensorflow as tf
 
 from keras_vgg.errors import InputError
 from keras_vgg.support import files, picture
-
-COLUMNS = (
-    "epoch", "step", "learning_rate", "loss", "top1_error", "top5_error",
-    "val_loss", "val_top1_error", "val_top5_error", "broken_images", "net sha256",
-)  # fmt: skip
-"""Columns of `log.csv`: one row an epoch; errors as fractions; the digest of the net after it (`identity.digest_of_net`). No times,
-so that equal runs have equal logs."""
+from keras_vgg.tasks.task import Panel, Task
 
 
-def write_log(path: pathlib.Path, history: list[dict]) -> None:
+def log_columns(task: type[Task] | Task) -> tuple[str, ...]:
+    """Columns of `log.csv`: one row an epoch, with the digest of the net after it (`identity.digest_of_net`).
+
+    No times, so that equal runs have equal logs.
+    """
+    validation = (f"val_{name}" for name in task.val_columns)
+    return "epoch", "step", "learning_rate", *task.columns, *validation, "broken_images", "net sha256"
+
+
+def write_log(path: pathlib.Path, history: list[dict], task: Task) -> None:
     """Writes the rows of `history` as CSV, floats in full."""
-    files.write_text(path, pd.DataFrame(history, columns=COLUMNS).to_csv(index=False))
+    files.write_text(path, pd.DataFrame(history, columns=log_columns(task)).to_csv(index=False))
 
 
 def add_broken(path: pathlib.Path, found: dict[str, list[tuple[str, str]]]) -> None:
@@ -34,42 +37,55 @@ def add_broken(path: pathlib.Path, found: dict[str, list[tuple[str, str]]]) -> N
         files.write_text(path, table.drop_duplicates(["split", "image"]).to_csv(index=False))
 
 
-def draw_curves(path: pathlib.Path, history: list[dict], title: str) -> None:
-    """Draws loss, errors and learning rate against epochs; the file says which net the last of them left."""
-    table = pd.DataFrame(history, columns=COLUMNS)
+def draw_curves(path: pathlib.Path, history: list[dict], task: Task, title: str) -> None:
+    """Draws the task's figures and the learning rate against epochs; the file says which net the last of them left."""
+    table = pd.DataFrame(history, columns=log_columns(task))
     facts = {"title": title, "epochs": len(history), "net sha256": history[-1].get("net sha256")}
-    with picture.drawing(path, (12, 3.6), dpi=110, facts=facts) as figure:
-        _draw_curves(figure, table)
+    with picture.drawing(path, (4 * (1 + len(task.panels)), 3.6), dpi=110, facts=facts) as figure:
+        *panels, rate = figure.subplots(1, 1 + len(task.panels))
+        for axes, panel in zip(panels, task.panels, strict=True):
+            _draw_panel(axes, table, panel)
+        _draw_rate(rate, table)
         figure.suptitle(title)
 
 
-def _draw_curves(figure, table: pd.DataFrame) -> None:
-    from matplotlib.ticker import LogFormatter, MaxNLocator
+def _draw_panel(axes, table: pd.DataFrame, panel: Panel) -> None:
+    many = len(panel.columns) > 1  # then colours tell them apart, and dots the training
+    for number, column in enumerate(panel.columns):
+        told = f"{column.removesuffix('_error').replace('top', 'top-')}, " if many else ""
+        validation = {"color": f"C{number if many else 1}", "marker": _mark(table), "markersize": 3}
+        training = {"color": f"C{number}", "linestyle": ":"} if many else validation | {"color": "C0"}
+        for name, label, style in ((column, "training", training), (f"val_{column}", "validation", validation)):
+            if name in table:
+                axes.plot(table.epoch, panel.factor * table[name], label=f"{told}{label}", **style)
+    axes.set_ylabel(panel.label)
+    if panel.factor != 1:  # shares, whose zero means something
+        axes.set_ylim(bottom=0)
+    _finish(axes)
+    axes.legend(fontsize="small" if many else None)
 
-    loss, error, rate = figure.subplots(1, 3)
-    mark = "o" if len(table) < 30 else None
-    for column, label in (("loss", "training"), ("val_loss", "validation")):
-        loss.plot(table.epoch, table[column], label=label, marker=mark, markersize=3)
-    loss.set_ylabel("cross-entropy (nats)")
-    for name, color in (("top1", "C0"), ("top5", "C1")):
-        label = name.replace("top", "top-")
-        error.plot(table.epoch, 100 * table[f"{name}_error"], ":", color=color, label=f"{label}, training")
-        error.plot(
-            table.epoch, 100 * table[f"val_{name}_error"], color=color, label=f"{label}, validation", marker=mark, markersize=3
-        )
-    error.set_ylabel("error (%)")
-    error.set_ylim(bottom=0)
-    rate.plot(table.epoch, table.learning_rate, drawstyle="steps-mid", color="C2")
-    rate.set_yscale("log")
-    rate.yaxis.set_major_formatter(LogFormatter())  # plain text: the usual one writes formulas
-    rate.yaxis.set_minor_formatter(LogFormatter())
-    rate.set_ylabel("learning rate")
-    for axes in (loss, error, rate):
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-    loss.legend()
-    error.legend(fontsize="small")
+
+def _draw_rate(axes, table: pd.DataFrame) -> None:
+    from matplotlib.ticker import LogFormatter
+
+    axes.plot(table.epoch, table.learning_rate, drawstyle="steps-mid", color="C2")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatter())  # plain text: the usual one writes formulas
+    axes.yaxis.set_minor_formatter(LogFormatter())
+    axes.set_ylabel("learning rate")
+    _finish(axes)
+
+
+def _finish(axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+
+
+def _mark(table: pd.DataFrame) -> str | None:
+    return "o" if len(table) < 30 else None
 
 
 class Events:

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_vgg import models, preprocessing, transfer
-from keras_vgg.data import color, datasets
+from keras_vgg.data import color
 from keras_vgg.data.split import Dataset
 from keras_vgg.errors import InputError
 from keras_vgg.identity import digest_of_net, short
@@ -16,7 +16,8 @@ from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.recipe import AUTO, Recipe, to_toml
 from keras_vgg.support import files
 from keras_vgg.support.xla import convolutions_prefer_xla
-from keras_vgg.training import checkpoint, checks, freezing
+from keras_vgg.tasks import get_task
+from keras_vgg.training import checkpoint, freezing
 from keras_vgg.training.cluster import Cluster, make_cluster
 from keras_vgg.training.memory import auto_micro_batch
 from keras_vgg.training.optimizer import SGD
@@ -60,15 +61,16 @@ def _train(wanted: Recipe, folder: RunFolder) -> None:
     if recipe.init_from and not resuming:
         transfer.find_model(recipe.init_from)  # a slip is told before data are opened
     keras.utils.set_random_seed(recipe.seed % 2**32)
-    dataset = datasets.open_dataset(recipe.dataset, limit_images=recipe.limit_images)
-    checks.check_classes(dataset.classes, recipe)
+    task_class = get_task(recipe.task)
+    dataset = task_class.open(recipe.dataset, limit_images=recipe.limit_images)
+    task = task_class(dataset.classes, recipe.label_smoothing)
     say(f"data: {dataset.description}, {dataset.train.size} + {dataset.validation.size} images, {len(dataset.classes)} classes")
     for note in dataset.notes:
         say(note)
     recipe = dataclasses.replace(
         recipe,
-        micro_batch=_micro_batch(recipe, dataset, cluster, folder if resuming else None),
-        jit=recipe.uses_jit(len(dataset.classes), convolutions_prefer_xla()),
+        micro_batch=_micro_batch(recipe, task.units, cluster, folder if resuming else None),
+        jit=recipe.uses_jit(task.units, convolutions_prefer_xla()),
     )
     if tf.config.list_physical_devices("GPU") and not recipe.jit:
         # On CPUs the operations are deterministic anyway. XLA refuses: it has no deterministic max-pooling gradient for GPUs.
@@ -82,14 +84,16 @@ def _train(wanted: Recipe, folder: RunFolder) -> None:
         model = models.build_vgg(
             recipe.arch,
             input_shape=(recipe.crop, recipe.crop, 3),
-            classes=len(dataset.classes),
+            classes=task.units,
             dropout=recipe.dropout,
             width=recipe.width,
+            batch_norm=recipe.batch_norm,
             initializer=recipe.init,
+            classifier_activation=task.activation,
         )
         num_frozen = freezing.freeze(model, frozen)
         optimizer = SGD(recipe.learning_rate, momentum=recipe.momentum, l2=recipe.weight_decay)
-    say(f"model: net {recipe.arch}, {model.count_params():,} parameters{f', {num_frozen:,} of them frozen' if frozen else ''}")
+    say(f"model: net {recipe.net}, {model.count_params():,} parameters{f', {num_frozen:,} of them frozen' if frozen else ''}")
     given, begun_from = Preprocessing(mean=colors.mean), None
     if recipe.init_from and not resuming:  # before the trainer, which begins to write
         source, told, classes = _source(recipe)
@@ -98,7 +102,7 @@ def _train(wanted: Recipe, folder: RunFolder) -> None:
         transferred = transfer.init_from(model, source, wants=given, classes=names)
         say(f"from {recipe.init_from} ({short(begun_from)})\n{told}\n{transferred}")
         freezing.check_copied(frozen, transferred.left_random)
-    trainer = Trainer(model, optimizer, recipe, dataset, colors, given, cluster, folder, begun_from)
+    trainer = Trainer(model, optimizer, recipe, task, dataset, colors, given, cluster, folder, begun_from)
     if resuming:
         say(f"going on with {folder.path} at {trainer.restore()}")
     if cluster.is_chief:  # only now: what failed before leaves no trace
@@ -123,12 +127,12 @@ def _source(recipe: Recipe) -> tuple[keras.Model, str, tuple[str, ...] | None]:
     return source, preprocessing.statement(preprocessing.of_weights(source), origin), facts.checked_classes()
 
 
-def _micro_batch(recipe: Recipe, dataset: Dataset, cluster: Cluster, resumed: RunFolder | None) -> int:
+def _micro_batch(recipe: Recipe, units: int, cluster: Cluster, resumed: RunFolder | None) -> int:
     if recipe.micro_batch != AUTO:
         return recipe.micro_batch
     if resumed:  # the same sums in the same order: bit for bit the run that was never stopped
         return checkpoint.read_values(resumed.state)["micro_batch"]
-    return auto_micro_batch(recipe, len(dataset.classes), cluster.replicas, len(cluster.my_replicas))
+    return auto_micro_batch(recipe, units, cluster.replicas, len(cluster.my_replicas))
 
 
 def _colors(recipe: Recipe, dataset: Dataset, folder: RunFolder, resuming: bool) -> color.ColorStatistics:

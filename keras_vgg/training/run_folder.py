@@ -8,6 +8,7 @@ import pathlib
 
 from keras_vgg import recipe
 from keras_vgg.errors import InputError
+from keras_vgg.schedules import DEPEND_ON_EPOCHS
 from keras_vgg.support import files, paths
 from keras_vgg.training import checkpoint
 
@@ -151,8 +152,8 @@ def _may_change(name: str, ours: dict, theirs: dict) -> bool:
             return kinds in ({"folder"}, {"csv"})
         case "init_from":  # where its weights lay, which the checkpoint has gone on from
             return None not in (ours[name], theirs[name])
-        case "epochs":  # no update before the end depends on where the end is
-            return ours[name] > theirs[name]
+        case "epochs":  # no update before the end depends on where the end is, except in some schedules
+            return ours[name] > theirs[name] and ours["schedule"] not in DEPEND_ON_EPOCHS
     return False
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_vgg.training.step import Totals
+from keras_vgg.training.totals import Totals
 
 
 @dataclasses.dataclass
@@ -14,8 +14,8 @@ class RunState:
         step: weight updates completed in the epoch that runs.
         totals: training figures of the epoch so far.
         history: rows of `log.csv`.
-        best_accuracy: highest validation accuracy so far.
-        best_from: epochs completed when `best.keras` was last lost: of those, none is the best.
+        best_figure: the best figure of a validation so far, the larger the better; `None` before there is one.
+        best_epoch: its epoch, from 1, that of `best.keras`; 0 before there is one.
         seconds: time spent so far, over all processes.
     """
 
@@ -23,50 +23,50 @@ class RunState:
     step: int = 0
     totals: Totals = dataclasses.field(default_factory=Totals)
     history: list[dict] = dataclasses.field(default_factory=list)
-    best_accuracy: float = -1.0
-    best_from: int = 0
+    best_figure: float | None = None
+    best_epoch: int = 0
     seconds: float = 0.0
 
     def to_values(self) -> dict:
         """Plain JSON values."""
-        return dataclasses.asdict(self)
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return fields | {"totals": self.totals.to_values()}
 
     @classmethod
     def from_values(cls, values: dict) -> "RunState":
-        """The position that `to_values` told."""
-        return cls(**values | {"totals": Totals(**values["totals"])})
+        """The state that `to_values` told."""
+        values = _of_version_0_1(values) if "best_accuracy" in values else values
+        return cls(**values | {"totals": Totals.from_values(values["totals"])})
 
     @property
     def best(self) -> dict | None:
         """The row of the best epoch, the one of `best.keras`; `None` before there is one."""
-        return min(self.history[self.best_from :], key=lambda row: row["val_top1_error"], default=None)
+        return self.history[self.best_epoch - 1] if self.best_epoch else None
 
     def forget_best(self) -> None:
         """Lets an epoch to come be the best, whatever was before."""
-        self.best_accuracy, self.best_from = -1.0, self.epoch
+        self.best_figure, self.best_epoch = None, 0
 
-    def finish_epoch(self, validation: Totals, *, step: int, learning_rate: float, digest: str) -> tuple[dict, bool]:
-        """Enters the epoch in the history.
+    def finish_epoch(self, row: dict, figure: float) -> bool:
+        """Enters an epoch in the history, and begins the next.
 
         Args:
-            validation: figures of the net as it is now.
-            step: weight updates since the beginning.
-            learning_rate: of the epoch.
-            digest: of the net as it is now.
+            row: of `log.csv`.
+            figure: of the validation, the larger the better.
 
         Returns:
-            The new row of `log.csv` and whether its validation accuracy is the best so far.
+            Whether the figure is the best so far.
         """
-        train, val = self.totals.means(), validation.means()
-        row = {"epoch": self.epoch + 1, "step": step, "learning_rate": learning_rate}
-        for prefix, means in (("", train), ("val_", val)):
-            row[f"{prefix}loss"] = means["loss"]
-            row[f"{prefix}top1_error"] = 1 - means["accuracy"]
-            row[f"{prefix}top5_error"] = 1 - means["top5_accuracy"]
-        row["broken_images"] = int(self.totals.broken)
-        row["net sha256"] = digest
         self.history.append(row)
-        improved = val["accuracy"] > self.best_accuracy
-        self.best_accuracy = max(val["accuracy"], self.best_accuracy)
         self.epoch, self.step, self.totals = self.epoch + 1, 0, Totals()
-        return row, improved
+        if improved := self.best_figure is None or figure > self.best_figure:
+            self.best_figure, self.best_epoch = figure, self.epoch
+        return improved
+
+
+def _of_version_0_1(values: dict) -> dict:
+    """Returns the values of a run begun before there were other tasks: the best was found again by its row."""
+    values = dict(values)
+    accuracy, begin = values.pop("best_accuracy"), values.pop("best_from")
+    best = min(values["history"][begin:], key=lambda row: row["val_top1_error"], default=None)
+    return values | {"best_figure": accuracy if best else None, "best_epoch": best["epoch"] if best else 0}

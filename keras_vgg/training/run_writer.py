@@ -13,6 +13,7 @@ from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.identity import digest_of_net
 from keras_vgg.support import files
+from keras_vgg.tasks.task import Task
 from keras_vgg.training import checkpoint, report
 from keras_vgg.training.cluster import Cluster
 from keras_vgg.training.run_folder import RunFolder
@@ -30,6 +31,7 @@ class RunWriter:
         model: the model that is trained.
         variables: all variables that a checkpoint must hold.
         wanted: the preprocessing that goes with the model.
+        task: says which figures there are.
         title: heads the curves.
     """
 
@@ -40,10 +42,11 @@ class RunWriter:
         model: keras.Model,
         variables: list,
         wanted: preprocessing.Preprocessing,
+        task: Task,
         title: str,
     ):
         self._folder, self._cluster, self._model, self._variables = folder, cluster, model, variables
-        self._preprocessing, self._title = wanted, title
+        self._preprocessing, self._task, self._title = wanted, task, title
         self._events = report.Events(folder.tensorboard) if cluster.is_chief else None
         self._saved_at = self._drawn_at = time.monotonic()
         preprocessing.remember(model, wanted)  # which is part of what the net is known by
@@ -75,7 +78,7 @@ class RunWriter:
             return
         # The log is made from the history in the checkpoint; should a kill fall between the two, it is made again.
         if history:
-            report.write_log(self._folder.log, history)
+            report.write_log(self._folder.log, history, self._task)
         checkpoint.save(self._folder.state, [variable.value.numpy() for variable in self._variables], values)
         self._saved_at = time.monotonic()
         if history and time.monotonic() - self._drawn_at > _CURVES_SECONDS:
@@ -140,18 +143,18 @@ class RunWriter:
         """Writes the log, the curves to the end and `summary.json` with the row of the best epoch; with it the run is finished."""
         if not self._cluster.is_chief:
             return
-        report.write_log(self._folder.log, history)  # again: it may be why a finished run was gone on with
+        report.write_log(self._folder.log, history, self._task)  # again: it may be why a finished run was gone on with
         self._draw(history)
         summary = {"finished": True, "parameters": self._model.count_params(), "epochs": len(history)}
         summary |= {"best_epoch": best["epoch"]}
-        summary |= {f"best_{name}": best[name] for name in ("val_top1_error", "val_top5_error")}
+        summary |= {f"best_{name}": value for name, value in best.items() if name.startswith("val_") and name != "val_loss"}
         summary |= {"best_sha256": best.get("net sha256"), "last_sha256": history[-1].get("net sha256")}
         summary |= facts | {"tensorflow": tf.__version__, "keras": keras.__version__}
         summary |= {"preprocessing": dataclasses.asdict(self._preprocessing)}
         self._folder.write_summary(summary)
 
     def _draw(self, history):
-        report.draw_curves(self._folder.curves, history, self._title)
+        report.draw_curves(self._folder.curves, history, self._task, self._title)
         self._drawn_at = time.monotonic()
 
 

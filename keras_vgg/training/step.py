@@ -12,56 +12,34 @@ import tensorflow as tf
 
 from keras_vgg.data.color import ColorStatistics, shifts
 from keras_vgg.data.pipeline import MicroBatch
-from keras_vgg.layers import training_forward
 from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.randomness import example_index
+from keras_vgg.tasks.task import Task
+from keras_vgg.training.batch_norm import batch_norm_layers, follow
+from keras_vgg.training.forward import training_forward
+from keras_vgg.training.totals import Totals
+from keras_vgg.training.weight_average import WeightAverage
 
 
 @dataclasses.dataclass(frozen=True)
-class Totals:
-    """Sums over examples.
+class StepSettings:
+    """How weight updates are computed.
 
     Attributes:
-        loss: of the cross-entropies, nats.
-        top1, top5: of the hits.
-        examples: number of examples.
-        broken: number of images that could not be read.
-        stop: number of workers that were asked to stop.
+        preprocessing: what the model's weights want.
+        colors: colours for the random colour shift, or `None` for no shift.
+        seed: the run's seed.
+        jit: whether to compile the forward and backward pass with XLA.
+        clip_norm: largest norm of the gradient over all weights; `None` for any.
+        norm_group: examples that batch norm normalises together.
     """
 
-    loss: float = 0.0
-    top1: float = 0.0
-    top5: float = 0.0
-    examples: float = 0.0
-    broken: float = 0.0
-    stop: float = 0.0
-
-    def __add__(self, other: "Totals") -> "Totals":
-        return Totals(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
-
-    def means(self, prefix: str = "") -> dict[str, float]:
-        """Mean loss and accuracies over the examples."""
-        examples = max(self.examples, 1.0)
-        return {
-            f"{prefix}loss": self.loss / examples,
-            f"{prefix}accuracy": self.top1 / examples,
-            f"{prefix}top5_accuracy": self.top5 / examples,
-        }
-
-
-def figures(probabilities, batch: MicroBatch):
-    """Returns `(losses, sums)` of a micro-batch: `(m,)` float32, and `(5,)` float64 as the first five fields of `Totals`.
-
-    A label's rank counts the classes with a higher probability, and those with the same one and a lower number, as in argmax.
-    """
-    labels = batch.labels
-    losses = batch.weights * keras.losses.sparse_categorical_crossentropy(labels, probabilities)
-    of_label = tf.gather(probabilities, labels, batch_dims=1)[:, tf.newaxis]
-    lower = tf.range(probabilities.shape[-1]) < labels[:, tf.newaxis]
-    ahead = tf.logical_or(probabilities > of_label, tf.logical_and(probabilities == of_label, lower))
-    rank = tf.math.count_nonzero(ahead, axis=-1, dtype=tf.int32)
-    hits = [tf.reduce_sum(batch.weights * tf.cast(rank < k, tf.float32)) for k in (1, 5)]
-    sums = [tf.reduce_sum(losses), *hits, tf.reduce_sum(batch.weights), batch.broken]
-    return losses, tf.cast(tf.stack(sums), tf.float64)
+    preprocessing: Preprocessing
+    colors: ColorStatistics | None = None
+    seed: int = 0
+    jit: bool = False
+    clip_norm: float | None = None
+    norm_group: int = 1
 
 
 class TrainingStep:
@@ -71,10 +49,10 @@ class TrainingStep:
         model: a net of `build_vgg`, made in the strategy's scope; layers that are not to be trained made so before.
         optimizer: made in the strategy's scope.
         strategy: the strategy.
-        preprocessing: what the model's weights want.
-        colors: colours for the random colour shift, or `None` for no shift.
-        seed: the run's seed.
-        jit: whether to compile the forward and backward pass with XLA.
+        task: what the model is trained to tell.
+        settings: how.
+        average: of the weights, which follows each update; by default there is none.
+        validation_size: number of validation examples, of each of which the task may keep a row.
     """
 
     def __init__(
@@ -82,14 +60,15 @@ class TrainingStep:
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         strategy: tf.distribute.Strategy,
+        task: Task,
+        settings: StepSettings,
         *,
-        preprocessing: Preprocessing,
-        colors: ColorStatistics | None,
-        seed: int,
-        jit: bool,
+        average: WeightAverage | None = None,
+        validation_size: int = 0,
     ):
-        self._model, self._optimizer, self._strategy = model, optimizer, strategy
+        self._model, self._optimizer, self._strategy, self._task, self._settings = model, optimizer, strategy, task, settings
         self._variables = [variable.value for variable in model.trainable_variables]
+        self._norms, self._average = batch_norm_layers(model), average
 
         def sum_variable(value):
             return tf.Variable(
@@ -99,37 +78,56 @@ class TrainingStep:
         with strategy.scope():
             optimizer.build(model.trainable_variables)
             self._gradients = [sum_variable(tf.zeros(variable.shape)) for variable in self._variables]
-            self._sums = sum_variable(tf.zeros([5], tf.float64))
+            self._moments = [sum_variable(tf.zeros([2, *layer.gamma.shape])) for layer in self._norms]
+            self._sums = sum_variable(tf.zeros([len(task.sums) + 2], tf.float64))
+            # Each validation example's row, behind a 1 that says that there is one; of the others' replicas zeros.
+            self._rows = sum_variable(tf.zeros([validation_size, 1 + task.row_length])) if task.row_length else None
+        self._gradients_of = tf.function(self._trace_gradients, jit_compile=settings.jit, autograph=False)
+        self._figures_of = tf.function(self._trace_figures, jit_compile=settings.jit, autograph=False)
 
-        @tf.function(jit_compile=jit, autograph=False)
-        def gradients(batch: MicroBatch, loss_scale):
-            images = tf.cast(batch.images, tf.float32)
-            if colors is not None:
-                images += shifts(batch.keys, colors, seed=seed)[:, tf.newaxis, tf.newaxis]
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(self._variables)  # these alone: what runs before the first trainable layer is not recorded at all
-                probabilities = training_forward(model, preprocessing(images), batch.keys, seed=seed)
-                losses, sums = figures(probabilities, batch)
-                loss = tf.reduce_sum(losses) * loss_scale
-            return tape.gradient(loss, self._variables), sums
+    def _trace_gradients(self, batch: MicroBatch, loss_scale):
+        settings = self._settings
+        images = tf.cast(batch.images, tf.float32)
+        if settings.colors is not None:
+            images += shifts(batch.keys, settings.colors, seed=settings.seed)[:, tf.newaxis, tf.newaxis]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self._variables)  # these alone: what runs before the first trainable layer is not recorded at all
+            outputs, moments = training_forward(
+                self._model,
+                settings.preprocessing(images),
+                batch.keys,
+                batch.weights,
+                seed=settings.seed,
+                norm_group=settings.norm_group,
+            )
+            losses = batch.weights * self._task.losses(outputs, batch.targets, training=True)
+            loss = tf.reduce_sum(losses) * loss_scale
+        return tape.gradient(loss, self._variables), moments, self._sums_of(outputs, losses, batch)
 
-        @tf.function(jit_compile=jit, autograph=False)
-        def evaluate(batch: MicroBatch):
-            return figures(model(preprocessing(batch.images), training=False), batch)[1]
+    def _trace_figures(self, batch: MicroBatch):
+        outputs = self._model(self._settings.preprocessing(batch.images), training=False)
+        sums = self._sums_of(outputs, batch.weights * self._task.losses(outputs, batch.targets, training=False), batch)
+        if self._rows is None:
+            return sums, None
+        present = batch.weights[:, tf.newaxis]
+        return sums, tf.concat([present, present * self._task.rows(outputs, batch.targets)], axis=-1)
 
-        self._gradients_of, self._figures_of = gradients, evaluate
+    def _sums_of(self, outputs, losses, batch: MicroBatch):
+        """Returns the sums of `Task.sums`, then examples and broken images: float64."""
+        counts = [tf.reduce_sum(batch.weights * measure) for measure in self._task.measures(outputs, batch.targets)]
+        return tf.cast(tf.stack([tf.reduce_sum(losses), *counts, tf.reduce_sum(batch.weights), batch.broken]), tf.float64)
 
     @tf.function(autograph=False)
     def accumulate(self, batch: MicroBatch, loss_scale, *, first: bool):
         """Adds the gradients (times `loss_scale`) and figures of one micro-batch per replica; the `first` begins the sum anew."""
 
         def on_replica(batch):
-            gradients, sums = self._gradients_of(batch, loss_scale)
-            for total, gradient in zip(self._gradients, gradients, strict=True):
+            gradients, moments, sums = self._gradients_of(batch, loss_scale)
+            for total, value in zip([*self._gradients, *self._moments], [*gradients, *moments], strict=True):
                 if first:
-                    total.assign(gradient)  # so that nothing needs clearing, whatever became of the batch before
+                    total.assign(value)  # so that nothing needs clearing, whatever became of the batch before
                 else:
-                    total.assign_add(gradient)
+                    total.assign_add(value)
             self._sums.assign_add(sums)
 
         self._strategy.run(on_replica, args=(batch,))
@@ -137,7 +135,15 @@ class TrainingStep:
     @tf.function(autograph=False)
     def evaluate(self, batch: MicroBatch):
         """Adds the figures of one micro-batch per replica, without training."""
-        self._strategy.run(lambda batch: self._sums.assign_add(self._figures_of(batch)), args=(batch,))
+
+        def on_replica(batch):
+            sums, rows = self._figures_of(batch)
+            self._sums.assign_add(sums)
+            if self._rows is not None:  # empty places add zeros to the first row
+                places = example_index(batch.keys)[:, tf.newaxis]
+                self._rows.assign_add(tf.scatter_nd(places, rows, self._rows.shape))
+
+        self._strategy.run(on_replica, args=(batch,))
 
     def totals(self, stop: bool = False) -> Totals:
         """Returns the figures since the last call, over all replicas, and starts them afresh.
@@ -147,15 +153,32 @@ class TrainingStep:
         Args:
             stop: whether this worker was asked to stop.
         """
-        return Totals(*self._take_sums(tf.constant(float(stop), tf.float64)).numpy().tolist())
+        *sums, examples, broken, stops = self._take_sums(tf.constant([float(stop)], tf.float64)).numpy().tolist()
+        return Totals(dict(zip(self._task.sums, sums, strict=True)), examples, broken, stops)
+
+    def validation_totals(self, stop: bool = False) -> Totals:
+        """As `totals`, with the rows that the task keeps."""
+        found = self.totals(stop)
+        if self._rows is None:
+            return found
+        rows = self._take_rows().numpy()
+        return dataclasses.replace(found, rows=rows[rows[:, 0] == 1, 1:])
 
     @tf.function(autograph=False)
     def _take_sums(self, stop):
+        return self._over_replicas(self._sums, lambda sums: tf.concat([sums, stop], axis=0))
+
+    @tf.function(autograph=False)
+    def _take_rows(self):
+        return self._over_replicas(self._rows, lambda rows: rows)
+
+    def _over_replicas(self, variable, with_more):
+        """Returns the sum over all replicas of what stands in `variable`, after `with_more`; each starts afresh."""
+
         def on_replica():
-            context = tf.distribute.get_replica_context()
-            sums = tf.concat([self._sums.read_value(), stop[tf.newaxis]], axis=0)
-            total = context.all_reduce(tf.distribute.ReduceOp.SUM, sums)
-            self._sums.assign(tf.zeros_like(self._sums))
+            value = with_more(variable.read_value())
+            total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
+            variable.assign(tf.zeros_like(variable))
             return total
 
         return self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
@@ -171,11 +194,25 @@ class TrainingStep:
         return tf.math.is_finite(self._strategy.experimental_local_results(self._strategy.run(on_replica))[0])
 
     @tf.function(autograph=False)
-    def update(self, divisor):
-        """Changes the weights by the summed gradients over `divisor` (examples times loss scale)."""
+    def update(self, examples, loss_scale):
+        """Changes the weights by the summed gradients over `examples` times `loss_scale`, and what follows the weights."""
 
         def on_replica():
-            gradients = [total.read_value() / divisor for total in self._gradients]
+            gradients = [total.read_value() / (examples * loss_scale) for total in self._gradients]
+            if self._settings.clip_norm is not None:
+                gradients = _clipped(gradients, self._settings.clip_norm)
             self._optimizer.apply(gradients, self._model.trainable_variables)
+            return [total.read_value() / examples for total in self._moments]
 
-        self._strategy.run(on_replica)
+        moments = self._strategy.run(on_replica)
+        for layer, of_replicas in zip(self._norms, moments, strict=True):
+            follow(layer, self._strategy.reduce(tf.distribute.ReduceOp.SUM, of_replicas, axis=None))
+        if self._average is not None:
+            self._average.follow()
+
+
+def _clipped(gradients: list, largest: float) -> list:
+    """Returns a replica's part of the gradient, made shorter if the norm of all parts' sum is above `largest`."""
+    whole = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+    shorter = largest / tf.maximum(tf.linalg.global_norm(whole), largest)
+    return [gradient * shorter for gradient in gradients]

@@ -18,16 +18,20 @@ from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.recipe import Recipe
 from keras_vgg.support.progress import Progress, duration
+from keras_vgg.tasks.task import LOSS, Task
 from keras_vgg.training import checks
 from keras_vgg.training.cluster import Cluster
 from keras_vgg.training.feed import training_feed, validation_feed
 from keras_vgg.training.loss_scale import LossScale
-from keras_vgg.training.plateau import PlateauSchedule, learning_rate_of
+from keras_vgg.training.plateau import learning_rate_of
 from keras_vgg.training.run_folder import RunFolder
 from keras_vgg.training.run_state import RunState
 from keras_vgg.training.run_writer import RunWriter
+from keras_vgg.training.schedule import make_schedule
 from keras_vgg.training.signals import StopRequest
-from keras_vgg.training.step import Totals, TrainingStep
+from keras_vgg.training.step import StepSettings, TrainingStep
+from keras_vgg.training.totals import Totals
+from keras_vgg.training.weight_average import WeightAverage
 
 
 class Stopped(Exception):  # noqa: N818  (no error: what was asked for)
@@ -41,11 +45,10 @@ class Stopped(Exception):  # noqa: N818  (no error: what was asked for)
 class Trainer:
     """Trains a model as a recipe says and keeps its run folder.
 
-    The schedule sees it as its Keras model: it has `optimizer` and `stop_training`.
-
     Args:
         model, optimizer: made in the cluster's strategy scope.
         recipe: the run, with `micro_batch` a number.
+        task: what is trained.
         dataset: what to train on.
         colors: colours of the training set.
         preprocessing: what the model is given of an image.
@@ -59,6 +62,7 @@ class Trainer:
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         recipe: Recipe,
+        task: Task,
         dataset: Dataset,
         colors: ColorStatistics,
         preprocessing: Preprocessing,
@@ -67,40 +71,44 @@ class Trainer:
         begun_from: str | None = None,
     ):
         self._begun_from = begun_from
-        self.optimizer, self.stop_training = optimizer, False
-        self._recipe, self._dataset, self._cluster, self._folder = recipe, dataset, cluster, folder
+        self._recipe, self._task, self._dataset, self._cluster, self._folder = recipe, task, dataset, cluster, folder
         self._layout = Layout(recipe.batch_size, recipe.micro_batch, cluster.replicas)
         self._steps = self._layout.steps(dataset.train.size)
-        self._step = TrainingStep(
-            model,
-            optimizer,
-            cluster.strategy,
+        self._average = WeightAverage(model, recipe.ema_momentum, cluster.strategy)
+        settings = StepSettings(
             preprocessing=preprocessing,
             colors=colors if recipe.color else None,
             seed=recipe.seed,
             jit=recipe.jit,
+            clip_norm=recipe.clip_norm,
+            norm_group=recipe.norm_group,
         )
-        title = f"net {recipe.arch}, {dataset.description}"
-        self._writer = RunWriter(folder, cluster, model, [*model.variables, *optimizer.variables], preprocessing, title)
+        self._step = TrainingStep(
+            model, optimizer, cluster.strategy, task, settings, average=self._average, validation_size=dataset.validation.size
+        )
+        self._optimizer, variables = optimizer, [*model.variables, *optimizer.variables, *self._average.variables]
+        title = f"net {recipe.net}, {dataset.description}"
+        self._writer = RunWriter(folder, cluster, model, variables, preprocessing, task, title)
         if cluster.is_chief:
             checks.check_disk(folder, model.count_params())
-        self._plateau = PlateauSchedule(recipe.patience)
-        self._plateau.set_model(self)
+        self._schedule = make_schedule(recipe, optimizer, self._steps)
         self._loss_scale = LossScale.for_precision(recipe.precision)
-        self._position = RunState()
+        self._state = RunState()
 
     def restore(self) -> str:
         """Takes up the run where its last checkpoint left it; returns the place in words."""
         values = self._writer.restore()
         checks.check_data(values["data"], self._data_facts(), self._folder)
-        self._plateau.restore(values["plateau"])
+        # Runs begun before there were other schedules kept the plateau's state in two places.
+        self._schedule.restore(
+            values["schedule"] if "schedule" in values else values["plateau"] | {"ended": values["stop_training"]}
+        )
         self._loss_scale = LossScale(**values["loss_scale"])
-        self.stop_training = values["stop_training"]
-        position = self._position = RunState.from_values(values["position"])
+        position = self._state = RunState.from_values(values["position"])
         self._begun_from = values.get("begun_from")
         place = f"epoch {position.epoch + 1}, step {position.step} of {self._steps}"
         if self._writer.mend_models(position):
-            if self.stop_training or position.epoch == self._recipe.epochs:
+            if self._schedule.ended or position.epoch == self._recipe.epochs:
                 raise InputError(f"{self._folder.best} is gone, and no epoch is left to take its place: put back a copy.")
             position.forget_best()
             place += f"; {self._folder.best} is gone: the best of the epochs to come takes its place"
@@ -113,15 +121,14 @@ class Trainer:
             Stopped: on SIGTERM, SIGHUP or Ctrl-C, after saving.
             InputError: if training diverges, too many images are broken, or the disk is full.
         """
-        position, size = self._position, self._dataset.train.size
+        position, size = self._state, self._dataset.train.size
         done = position.epoch * size + min(position.step * self._recipe.batch_size, size)
         self._progress = Progress(self._recipe.epochs * size, done, self._writer.stream, may_end_early=True)
         self._began = time.monotonic() - position.seconds
-        self._plateau.on_train_begin()
         self._training = training_feed(
-            self._dataset.train, self._recipe, self._layout, self._cluster, epoch=position.epoch, step=position.step
+            self._dataset.train, self._task, self._recipe, self._layout, self._cluster, epoch=position.epoch, step=position.step
         )
-        self._validation = validation_feed(self._dataset.validation, self._recipe, self._layout, self._cluster)
+        self._validation = validation_feed(self._dataset.validation, self._task, self._recipe, self._layout, self._cluster)
         with StopRequest("saving") as self._stop:
             self._train_to_the_end()
             self._finish()  # which takes seconds: a wish to stop is granted by coming to the end
@@ -129,12 +136,16 @@ class Trainer:
     def _train_to_the_end(self):
         try:
             with self._progress:
-                while self._position.epoch < self._recipe.epochs and not self.stop_training:
+                while self._state.epoch < self._recipe.epochs and not self._schedule.ended:
                     self._train_epoch()
-                    self._finish_epoch(self._validate())
+                    with self._average.in_place():
+                        self._finish_epoch(self._validate())
+                    self._save()
+                    self._write_broken()
         except Stopped:
             self._save()
-            self._writer.save_models(improved=False)
+            with self._average.in_place():
+                self._writer.save_models(improved=False)
             raise
         finally:
             self._write_broken()
@@ -142,12 +153,13 @@ class Trainer:
             self._writer.close()
 
     def _train_epoch(self):
-        position = self._position
+        position = self._state
         while position.step < self._steps:
+            self._schedule.before_update(self._iterations)
             totals = self._train_step()
             position.totals += totals
             position.step += 1
-            figures = totals.means() | {"learning_rate": self._learning_rate}
+            figures = self._figures(totals) | {"learning_rate": self._learning_rate}
             self._writer.write_events("train", self._iterations, figures)
             self._check_broken("train", position.totals.broken, self._training)
             if totals.stop:  # all workers learn of it at the same step
@@ -158,30 +170,34 @@ class Trainer:
     def _train_step(self) -> Totals:
         """Makes one weight update and returns its figures."""
         scale = tf.constant(self._loss_scale.value)
-        left = min(self._recipe.batch_size, self._dataset.train.size - self._position.step * self._recipe.batch_size)
-        for number in range(self._layout.micro_steps(self._dataset.train.size, self._position.step)):
+        left = min(self._recipe.batch_size, self._dataset.train.size - self._state.step * self._recipe.batch_size)
+        for number in range(self._layout.micro_steps(self._dataset.train.size, self._state.step)):
             self._step.accumulate(next(self._training), scale, first=number == 0)
             self._stop_if_alone()
             taken = min(self._layout.micro_batch * self._cluster.replicas, left)  # the last micro-batch may be partly empty
             self._progress.count(taken)
             left -= taken
             self._show()
-        totals = self._totals(self._position.step + 1)
+        totals = self._totals(self._state.step + 1)
         if self._loss_scale.is_dynamic:
             finite = bool(self._step.gradients_are_finite())
             self._loss_scale.adjust(finite)
             if not finite:  # a lower scale begins with the next batch
                 return totals
         if totals.examples:  # else every image of the batch was broken
-            self._step.update(tf.constant(totals.examples, tf.float32) * scale)
+            self._step.update(tf.constant(totals.examples, tf.float32), scale)
         return totals
 
-    def _totals(self, step: int) -> Totals:
+    def _totals(self, step: int, *, validation: bool = False) -> Totals:
         """Returns the figures since the last call, over all workers, each of which learns here whether another should stop."""
-        totals = self._step.totals(stop=bool(self._stop))
-        rate = self._learning_rate
-        checks.check_loss(totals.loss, self._recipe, self._folder, epoch=self._position.epoch + 1, step=step, learning_rate=rate)
+        taken = self._step.validation_totals if validation else self._step.totals
+        totals = taken(stop=bool(self._stop))
+        loss, rate = totals.sums[LOSS], self._learning_rate
+        checks.check_loss(loss, self._recipe, self._folder, epoch=self._state.epoch + 1, step=step, learning_rate=rate)
         return totals
+
+    def _figures(self, totals: Totals) -> dict[str, float]:
+        return self._task.figures(totals.sums, totals.examples)
 
     def _validate(self) -> Totals:
         size = self._dataset.validation.size
@@ -190,62 +206,58 @@ class Trainer:
             self._step.evaluate(next(self._validation))
             self._stop_if_alone()
             # What is left is told in training images, so that these are not counted.
-            self._progress.show(f"epoch {self._position.epoch + 1}/{self._recipe.epochs}  validation")
-        totals = self._totals(self._steps)
+            self._progress.show(f"epoch {self._state.epoch + 1}/{self._recipe.epochs}  validation")
+        totals = self._totals(self._steps, validation=True)
         if totals.stop:
             raise Stopped(self._stop.signal)
         self._check_broken("validation", totals.broken, self._validation)
         return totals
 
     def _finish_epoch(self, validation: Totals):
-        position = self._position
-        row, improved = position.finish_epoch(
-            validation, step=self._iterations, learning_rate=self._learning_rate, digest=self._writer.digest()
-        )
-        figures = {name: value for name, value in row.items() if name not in ("epoch", "step", "net sha256")}
-        self._writer.write_events("epoch", row["epoch"], figures)
-        self._progress.say(
-            f"epoch {row['epoch']:>3}  loss {row['loss']:.4f}  top-1 error {row['top1_error']:.2%}  "
-            f"val loss {row['val_loss']:.4f}  val top-1 {row['val_top1_error']:.2%}  top-5 {row['val_top5_error']:.2%}  "
-            f"rate {row['learning_rate']:.2g}{'  best so far' if improved else ''}"
-        )
-        losses, classes = (row["loss"], row["val_loss"]), len(self._dataset.classes)
-        if warning := checks.stuck_warning(*losses, classes, self._recipe.init, row["learning_rate"]):
+        position, task = self._state, self._task
+        train, val = self._figures(position.totals), self._figures(validation)
+        if validation.rows is not None:
+            val |= task.row_figures(validation.rows)
+        row = {"epoch": position.epoch + 1, "step": self._iterations, "learning_rate": self._learning_rate}
+        row |= task.to_columns(train) | {f"val_{name}": value for name, value in task.to_columns(val).items()}
+        self._writer.write_events("epoch", row["epoch"], {name: row[name] for name in row if name not in ("epoch", "step")})
+        row |= {"broken_images": int(position.totals.broken), "net sha256": self._writer.digest()}
+        improved = position.finish_epoch(row, val[task.monitor])
+        told = f"epoch {row['epoch']:>3}  {task.epoch_line.format(**row)}  rate {row['learning_rate']:.2g}"
+        self._progress.say(f"{told}{'  best so far' if improved else ''}")
+        if warning := checks.stuck_warning(task, row[LOSS], row[f"val_{LOSS}"], self._recipe.init, row["learning_rate"]):
             self._progress.say(warning)
-        self._plateau.on_epoch_end(row["epoch"] - 1, {"val_accuracy": validation.means()["accuracy"]})
+        self._schedule.after_epoch(row["epoch"] - 1, val[task.monitor])
         self._writer.save_models(improved)
-        self._save()
-        self._write_broken()
 
     def _finish(self):
         facts = {
             "arch": self._recipe.arch,
-            "ended_by": "plateau" if self.stop_training else "epochs",
-            "seconds": round(self._position.seconds, 1),
+            "ended_by": self._recipe.schedule if self._schedule.ended else "epochs",
+            "seconds": round(self._state.seconds, 1),
             "images_per_second": round(self._progress.images_per_second, 2),
             "micro_batch": self._layout.micro_batch,
             "replicas": self._cluster.replicas,
             "init_from_sha256": self._begun_from,
         }
-        self._writer.finish(self._position.history, self._position.best, facts)
+        self._writer.finish(self._state.history, self._state.best, facts)
         self._progress.say(
-            f"done in {duration(self._position.seconds)}: best validation accuracy {self._position.best_accuracy:.2%}; "
+            f"done in {duration(self._state.seconds)}: best {self._task.monitor_name} {self._state.best_figure:.2%}; "
             f"everything is in {self._folder.path}"
         )
 
     def _save(self):
-        self._position.seconds = time.monotonic() - self._began
+        self._state.seconds = time.monotonic() - self._began
         values = {
-            "position": self._position.to_values(),
-            "plateau": self._plateau.state(),
+            "position": self._state.to_values(),
+            "schedule": self._schedule.state(),
             "loss_scale": dataclasses.asdict(self._loss_scale),
-            "stop_training": self.stop_training,
             "micro_batch": self._layout.micro_batch,
             "data": self._data_facts(),
             "begun_from": self._begun_from,
             "experiment": self._recipe.experiment(),
         }
-        self._writer.save(values, self._position.history)
+        self._writer.save(values, self._state.history)
 
     def _data_facts(self) -> dict:
         dataset = self._dataset
@@ -263,16 +275,16 @@ class Trainer:
         checks.check_broken(split, broken, feed.size, feed.broken.rows(), self._recipe, self._folder)
 
     def _show(self):
-        means = self._position.totals.means()
-        so_far = f"  loss {means['loss']:.4f}  accuracy {means['accuracy']:.2%}" if self._position.totals.examples else ""
+        totals = self._state.totals
+        so_far = f"  {self._task.update_line.format(**self._figures(totals))}" if totals.examples else ""
         self._progress.show(
-            f"epoch {self._position.epoch + 1}/{self._recipe.epochs}  step {self._position.step + 1}/{self._steps}{so_far}"
+            f"epoch {self._state.epoch + 1}/{self._recipe.epochs}  step {self._state.step + 1}/{self._steps}{so_far}"
         )
 
     @property
     def _iterations(self) -> int:
-        return self._position.epoch * self._steps + self._position.step
+        return self._state.epoch * self._steps + self._state.step
 
     @property
     def _learning_rate(self) -> float:
-        return learning_rate_of(self.optimizer)
+        return learning_rate_of(self._optimizer)

@@ -15,10 +15,12 @@ from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.randomness import example_key
 from keras_vgg.recipe import Recipe
 from keras_vgg.support.xla import convolutions_prefer_xla
+from keras_vgg.tasks.classification import Classification
+from keras_vgg.tasks.task import LOSS
 from keras_vgg.training.cluster import make_cluster
 from keras_vgg.training.feed import training_feed
 from keras_vgg.training.optimizer import SGD
-from keras_vgg.training.step import TrainingStep
+from keras_vgg.training.step import StepSettings, TrainingStep
 
 _PREPROCESSING = Preprocessing(mean=IMAGENET.mean)
 
@@ -40,8 +42,9 @@ class Training:
             self._model = build_vgg(settings.arch, input_shape=(settings.crop, settings.crop, 3), classes=CLASSES)
             optimizer = SGD(LEARNING_RATE, momentum=0.9, l2=5e-4)
         jit = _uses_jit(settings)
-        options = {"preprocessing": _PREPROCESSING, "colors": IMAGENET, "seed": 0, "jit": jit}
-        self._step = TrainingStep(self._model, optimizer, strategy, **options)
+        task = Classification(tuple(map(str, range(CLASSES))))
+        options = StepSettings(_PREPROCESSING, colors=IMAGENET, seed=0, jit=jit)
+        self._step = TrainingStep(self._model, optimizer, strategy, task, options)
         images, labels = settings.images()
         examples = MicroBatch(images, labels, example_key(0, np.arange(len(images))), np.ones(len(images), np.float32), 0.0)
         per_image = tf.data.Dataset.from_tensor_slices(examples[:-1]).batch(settings.batch, drop_remainder=True).repeat()
@@ -55,10 +58,10 @@ class Training:
         for _ in range(steps):
             self._step.accumulate(next(self._batches), scale, first=True)
             totals = self._step.totals()
-            self._step.update(tf.constant(totals.examples, tf.float32) * scale)
+            self._step.update(tf.constant(totals.examples, tf.float32), scale)
         bias = self._model.weights[-1].numpy()  # waits for the last update
         seconds = time.perf_counter() - began
-        if not np.isfinite(totals.loss + bias.sum()):
+        if not np.isfinite(totals.sums[LOSS] + bias.sum()):
             raise RuntimeError("Training diverged: its time means nothing.")
         return seconds
 

@@ -16,8 +16,8 @@ from keras_vgg.support import entry
 
 _MODULES = (
     "fit", "evaluate", "extract", "transfer_eval", "export", "convert", "style", "predict", "saved_model",
-    "training.session", "training.trainer", "evaluation.session", "evaluation.prediction", "evaluation.report",
-    "evaluation.heatmap", "features.extraction", "features.style_transfer", "features.descriptor_file", "linear.session",
+    "training.run", "training.trainer", "evaluation.run", "evaluation.prediction", "evaluation.report",
+    "evaluation.heatmap", "descriptors.extraction", "features.style_transfer", "descriptors.descriptor_file", "linear.run",
     "weights.conversion", "weights.download", "weights.saving", "weights.loading", "data.pipeline",
 )  # fmt: skip
 _POLL = 0.02  # seconds

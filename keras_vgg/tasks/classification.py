@@ -1,0 +1,71 @@
+"""Telling which one of several classes an image shows (the paper's task): soft-max, cross-entropy, top-1 and top-5 errors."""
+
+import math
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+
+from keras_vgg.data import datasets
+from keras_vgg.data.split import Dataset
+from keras_vgg.errors import InputError
+from keras_vgg.tasks.task import LOSS, Panel, Task
+
+
+class Classification(Task):
+    """Classification; targets are labels, `(m,)` int32."""
+
+    activation = "softmax"
+    counts = ("top1", "top5")
+    columns = val_columns = ("loss", "top1_error", "top5_error")
+    monitor, monitor_name = "accuracy", "validation accuracy"
+    update_line = "loss {loss:.4f}  accuracy {accuracy:.2%}"
+    epoch_line = (
+        "loss {loss:.4f}  top-1 error {top1_error:.2%}  "
+        "val loss {val_loss:.4f}  val top-1 {val_top1_error:.2%}  top-5 {val_top5_error:.2%}"
+    )
+    panels = (Panel("cross-entropy (nats)", ("loss",)), Panel("error (%)", ("top1_error", "top5_error"), 100))
+
+    @staticmethod
+    def open(name: str, *, limit_images: int | None = None) -> Dataset:
+        """Returns the data set `name`, see `datasets.open_dataset`; of a single class a net would be right without any learning."""
+        dataset = datasets.open_dataset(name, limit_images=limit_images)
+        if len(dataset.classes) < 2:
+            raise InputError(
+                f"`dataset` must hold at least two classes to train on. Received: {name} with {', '.join(dataset.classes)} alone; "
+                "there should be one folder or label a class."
+            )
+        return dataset
+
+    @property
+    def chance_loss(self) -> float:
+        """Of a net that takes all classes for equally likely."""
+        return math.log(len(self.classes))
+
+    def losses(self, outputs, targets, *, training: bool):
+        """Cross-entropies of posteriors; smoothed, 1 - ε of the label's and ε of the mean (Szegedy et al. 2016, Sec. 7)."""
+        losses = keras.losses.sparse_categorical_crossentropy(targets, outputs)
+        if not training or not self.label_smoothing:
+            return losses
+        every = tf.fill(tf.shape(outputs), 1 / len(self.classes))
+        return (1 - self.label_smoothing) * losses + self.label_smoothing * keras.losses.categorical_crossentropy(every, outputs)
+
+    def measures(self, outputs, targets):
+        """Hits of the first and of the first five guesses.
+
+        A label's rank counts the classes with a higher probability, and those with the same one and a lower number, as in argmax.
+        """
+        of_label = tf.gather(outputs, targets, batch_dims=1)[:, tf.newaxis]
+        lower = tf.range(outputs.shape[-1]) < targets[:, tf.newaxis]
+        ahead = tf.logical_or(outputs > of_label, tf.logical_and(outputs == of_label, lower))
+        rank = tf.math.count_nonzero(ahead, axis=-1, dtype=tf.int32)
+        return [tf.cast(rank < k, tf.float32) for k in (1, 5)]
+
+    def figures(self, sums: Mapping[str, float], examples: float) -> dict[str, float]:
+        """Mean loss and accuracies."""
+        means = super().figures(sums, examples)
+        return {LOSS: means[LOSS], "accuracy": means["top1"], "top5_accuracy": means["top5"]}
+
+    def to_columns(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """Loss and errors."""
+        return {LOSS: figures[LOSS], "top1_error": 1 - figures["accuracy"], "top5_error": 1 - figures["top5_accuracy"]}

@@ -1,0 +1,118 @@
+"""What a task says of itself, so that the loop, the run folder and the curves need know of none.
+
+The net puts out `(m, units)`. A training step makes of a micro-batch one loss for each example, and sums: of the losses and of what
+`measures` gives. Sums, since they come out the same however a batch is cut; `figures` makes means of them.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from keras_vgg.data.images import Geometry
+from keras_vgg.data.split import Dataset
+
+LOSS = "loss"
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """A diagram among the curves of a run.
+
+    Attributes:
+        label: of its vertical axis, with the unit.
+        columns: of `log.csv`, without `val_`; those that only the validation has are drawn for it alone.
+        factor: what the values are multiplied by.
+    """
+
+    label: str
+    columns: tuple[str, ...]
+    factor: float = 1.0
+
+
+class Task(abc.ABC):
+    """A task, for the classes of one data set.
+
+    Attributes:
+        activation: of the net's last layer, `predictions`.
+        counts: names of the sums that `measures` adds to, beside the loss.
+        columns: of `log.csv` that tell of the training, without the learning rate.
+        val_columns: those that tell of the validation; in the file they begin with `val_`.
+        monitor: the figure of the validation that makes a plateau or the best net; the larger the better.
+        monitor_name: what people call it.
+        update_line, epoch_line: what is printed of the figures of an epoch so far, and of a row of `log.csv`.
+        panels: the curves.
+        row_length: how many numbers `rows` keeps of an example; 0 for none.
+
+    Args:
+        classes: what the targets tell of, in label order.
+        label_smoothing: ε in [0, 1): how much of a target is spread over all answers, in training alone.
+    """
+
+    activation: ClassVar[str]
+    counts: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[tuple[str, ...]]
+    val_columns: ClassVar[tuple[str, ...]]
+    monitor: ClassVar[str]
+    monitor_name: ClassVar[str]
+    update_line: ClassVar[str]
+    epoch_line: ClassVar[str]
+    panels: ClassVar[tuple[Panel, ...]]
+    row_length: int = 0
+
+    def __init__(self, classes: tuple[str, ...], label_smoothing: float = 0.0):
+        self.classes, self.label_smoothing = classes, label_smoothing
+
+    @staticmethod
+    @abc.abstractmethod
+    def open(name: str, *, limit_images: int | None = None) -> Dataset:
+        """Returns the data set `name`, whose targets are the task's.
+
+        Raises:
+            InputError: for an unknown name, or data that are missing, inconsistent, or not for this task.
+        """
+
+    @property
+    def units(self) -> int:
+        """How many numbers the net puts out."""
+        return len(self.classes)
+
+    @property
+    def sums(self) -> tuple[str, ...]:
+        """Names of what is summed over examples, the loss first."""
+        return (LOSS, *self.counts)
+
+    @property
+    def chance_loss(self) -> float | None:
+        """The loss of a net that guesses, nats; `None` where none can be told."""
+        return None
+
+    def place(self, target, geometry: Geometry):
+        """Returns the target of a view from that of the whole image, in a graph; by default it is the same in every view."""
+        return target
+
+    @abc.abstractmethod
+    def losses(self, outputs, targets, *, training: bool):
+        """Returns the loss of each example: `(m, units)` float32 and `(m, …)` to `(m,)` float32, nats."""
+
+    def measures(self, outputs, targets) -> list:
+        """Returns what is added to each of `counts` for each example: a list of `(m,)` float32."""
+        return []
+
+    def rows(self, outputs, targets):
+        """Returns what is kept of each validation example for `val_figures`: `(m, row_length)` float32."""
+        raise NotImplementedError
+
+    def figures(self, sums: Mapping[str, float], examples: float) -> dict[str, float]:
+        """Returns the figures of `sums` over so many `examples`."""
+        return {name: value / max(examples, 1.0) for name, value in sums.items()}
+
+    def row_figures(self, rows: np.ndarray) -> dict[str, float]:
+        """Returns the figures of what was kept of all validation examples: `(examples, row_length)`, in no order."""
+        return {}
+
+    def to_columns(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """Returns figures as `log.csv` has them."""
+        return dict(figures)
