@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="module")
 def graphs_as_traced():
-    """Spares the minutes in which Grappler improves graphs that run once or twice. Where it is numbers that are tested, it stays on."""
+    """Spares the time in which Grappler improves graphs that run once or twice; where numbers are tested, it stays on."""
     import tensorflow as tf
 
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
