@@ -48,7 +48,17 @@ if "tensorflow" in sys.modules:  # some plugin's doing
 else:
     sys.meta_path.insert(0, _ConfiguredTensorFlow())
 
-_LONGEST = ("test_fit.py", "test_saved_model.py", "test_served_export.py", "test_training_step.py", "test_multi_worker.py")
+_LONGEST = (
+    *(
+        "test_fit.py",
+        "test_training_step.py",
+        "test_evaluation.py",
+        "test_transfer_eval.py",
+        "test_extract.py",
+        "test_applications.py",
+    ),
+    *("test_convert.py", "test_saved_model.py", "test_multi_worker.py", "test_identity.py", "test_weight_file.py"),
+)
 
 
 def pytest_collection_modifyitems(items):

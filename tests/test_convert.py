@@ -513,6 +513,7 @@ def run(*arguments, cwd):
     return subprocess.run(program, capture_output=True, text=True, cwd=cwd, env=environment)
 
 
+@pytest.mark.slow
 def test_command_prints_what_it_converted(nets, tmp_path):
     process = run(nets / "a.caffemodel", "net.keras", "--swap-colors", cwd=tmp_path)
     assert (process.returncode, process.stderr) == (0, "")

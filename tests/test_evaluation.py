@@ -241,6 +241,7 @@ def evaluated(run, other_run, tmp_path_factory):
     return dict(zip(rows, evaluate(tmp_path_factory.mktemp("out"), runs, rows.values()), strict=True))
 
 
+@pytest.mark.slow
 def test_multi_scale_is_the_mean_over_scales(evaluated):
     for protocol in ("dense", "multi-crop", "both"):
         single = [evaluated[f"{protocol} {scales}"].values for scales in ((36,), (40,))]
@@ -394,6 +395,7 @@ def test_killed_and_started_again_no_image_is_computed_twice(tmp_path, run, seen
     np.testing.assert_array_equal(again.values, result.values)
 
 
+@pytest.mark.slow
 def test_a_finished_evaluation_goes_on_with_what_is_new(tmp_path, run, other_run, seen):
     def computed(runs, rows, data=None):
         seen.clear()

@@ -156,6 +156,7 @@ def test_every_image_once_in_batches_of_like_shape(tmp_path, run, seen):
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_computed_again(tmp_path, run, top_off, seen):
     def computed(paths, **options):
         seen.clear()
@@ -199,6 +200,7 @@ def interrupt(calls, *arguments, **options):
             extracted(*arguments, **options)
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_the_bits_are_the_same(tmp_path, run, seen):
     # Batches of at most 3: the truncated image is in one of 50x70 with others that go on.
     options = {"encoded": BROKEN, "scales": (36, 40), "batch": 12}

@@ -188,6 +188,7 @@ def killed(self, text):
     raise KilledError
 
 
+@pytest.mark.slow
 def test_a_frozen_run_goes_on_after_a_kill_and_only_with_what_was_frozen(tmp_path, beside_the_bare_net, monkeypatch):
     uninterrupted, folder = tmp_path / "uninterrupted", tmp_path / "run"
     arguments = [*SMALL, *FREEZE]
@@ -283,6 +284,7 @@ def test_a_run_that_its_epochs_ended_is_unfinished_where_more_are_wanted(tmp_pat
     assert folder.is_finished(Recipe(epochs=5 + more)) == is_finished
 
 
+@pytest.mark.slow
 def test_with_more_epochs_a_run_goes_on_as_if_they_had_been_wanted_at_once(tmp_path, finished, monkeypatch):
     folder, shown = tmp_path / "run", []
     fit.main([*SMALL, "--epochs", "1", "--workdir", str(folder)])
@@ -534,6 +536,7 @@ def wait_for_updates(folder, process, seconds=120):
         time.sleep(0.001)
 
 
+@pytest.mark.slow
 def test_killed_and_stopped_at_random_moments_it_ends_the_same(tmp_path, capsys):
     """SIGKILL, also while a checkpoint is written (here after every update), SIGTERM or Ctrl-C; then bit for bit the same."""
     uninterrupted, folder = tmp_path / "uninterrupted", tmp_path / "run"

@@ -242,6 +242,7 @@ def test_an_image_replaced_after_the_survey_is_refused(tmp_path, monkeypatch):
 # --- What is served is what was tested ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flip", "pooling", "dense"),
     [(True, "floor", True), (False, "ceil", True), (True, "ceil", False)],

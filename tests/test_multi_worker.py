@@ -8,6 +8,7 @@ import time
 import keras
 import numpy as np
 import pandas as pd
+import pytest
 from warm_process import WarmProcess
 
 from keras_vgg import fit
@@ -51,7 +52,7 @@ def start_workers(folder, surroundings, *arguments):
             "keras_vgg.fit",
             [*ARGUMENTS, "--workdir", str(folder), *arguments],
             folder.with_name(f"{surroundings.__name__}-{index}.txt"),
-            ENVIRONMENT | surroundings(index, ports),  # with huge pages: else it would begin again, from scratch
+            environment=ENVIRONMENT | surroundings(index, ports),  # with huge pages: else it would begin again, from scratch
         )
         for index in range(2)
     ]
@@ -62,6 +63,7 @@ def finish(processes):
     return codes, [process.output() for process in processes]
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_run_of_one_even_when_stopped(tmp_path):
     alone, together = tmp_path / "alone", tmp_path / "together"
     assert fit.main([*ARGUMENTS, "--workdir", str(alone)]) is None

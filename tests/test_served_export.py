@@ -58,6 +58,7 @@ def server(exported):
         yield addresses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_two_hundred_requests_at_once(server, paths, expected, protocol):
     transport = connect(getattr(server, protocol), Model("vgg"), timeout=120, concurrency=REQUESTS)
@@ -82,6 +83,7 @@ def test_two_hundred_requests_at_once(server, paths, expected, protocol):
     assert most > REQUESTS // 2
 
 
+@pytest.mark.slow
 def test_a_server_killed_and_started_again_midway(exported, paths, expected):
     """Asked over both protocols, whose answers are taken in turn; it comes back once each has said that it is away."""
     with start(exported.path.parent, delay=0.1) as first, contextlib.ExitStack() as later:

@@ -73,6 +73,7 @@ def reference(dataset):
     return train(dataset, replicas=1, micro_batch=32, jit=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("replicas", "micro_batch", "jit"), [(1, 11, False), (2, 6, False), (2, 16, True), (4, 8, False)])
 def test_weights_and_figures_do_not_depend_on_the_layout(dataset, reference, replicas, micro_batch, jit):
     weights, figures = train(dataset, replicas, micro_batch, jit)
@@ -91,6 +92,7 @@ def clipped(dataset):
     return train(dataset, 1, 32, False, recipe=CLIPPED, steps=4)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("replicas", "micro_batch", "jit"), [(1, 4, False), (2, 16, True), (4, 8, False)])
 def test_nor_do_batch_norm_clipping_and_the_average(dataset, clipped, replicas, micro_batch, jit):
     """Statistics of batch norm among the weights, and the average of both."""
@@ -98,6 +100,7 @@ def test_nor_do_batch_norm_clipping_and_the_average(dataset, clipped, replicas, 
         assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs) + 1e-7
 
 
+@pytest.mark.slow
 def test_batch_norm_clipping_and_the_average_matter(dataset, clipped):
     """Guards the test above."""
     for other in ({"norm_group": 8}, {"clip_norm": 0.25}, {"ema_momentum": 0.1}):
@@ -116,6 +119,7 @@ def test_every_example_counts_once(reference):
     assert [figures.examples for figures in reference[1]] == [*([32, 32, 26] * 7)[:STEPS], 90]
 
 
+@pytest.mark.slow
 def test_one_step_is_the_papers_update(dataset):
     """Against the gradient of the mean loss over the batch, taken by hand, and `v ← μv − η(g + λw)`."""
     recipe = Recipe(scale=32, crop=32, batch_size=90, dropout=0.0, flip=False, color=False)

@@ -21,13 +21,23 @@ class WarmProcess:
     Args:
         module: what is run.
         arguments: as on the command line.
-        output: the file to which both of its streams are written.
+        output: the file to which its standard output is written.
+        errors: the file for its error stream, by default the same.
         environment: variables that it finds beside those of this process.
     """
 
-    def __init__(self, module: str, arguments: list[str], output: pathlib.Path, environment: dict[str, str] | None = None):
-        self._output = output
-        output.touch()
+    def __init__(
+        self,
+        module: str,
+        arguments: list[str],
+        output: pathlib.Path,
+        *,
+        errors: pathlib.Path | None = None,
+        environment: dict[str, str] | None = None,
+    ):
+        self._output, streams = output, (output, errors or output)
+        for path in streams:
+            path.touch()
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(_IMPORTED))
         before = dict(os.environ)
@@ -37,7 +47,7 @@ class WarmProcess:
         finally:
             os.environ.clear()
             os.environ.update(before)
-        arguments = (module, list(arguments), str(output), before | (environment or {}))
+        arguments = (module, list(arguments), [str(path) for path in streams], before | (environment or {}))
         self._process = context.Process(target=_become, args=arguments, daemon=True)
         self._process.start()
 
@@ -77,10 +87,9 @@ class WarmProcess:
         self._process.join()
 
 
-def _become(module, arguments, output, environment):
-    written = os.open(output, os.O_WRONLY | os.O_APPEND)
-    os.dup2(written, 1)
-    os.dup2(written, 2)
+def _become(module, arguments, streams, environment):
+    for number, path in enumerate(streams, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = [module, *arguments]
