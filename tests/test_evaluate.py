@@ -74,7 +74,7 @@ def test_errors_are_those_of_the_plain_model(table, place):
     files = sorted((place / "data" / "val").rglob("*.jpg"))
     read = [path for path in files if path.read_bytes() != TRUNCATED]
     view = View(crop=32, scales=(40, 40))
-    crops = np.stack([view(tf.constant(path.read_bytes()), 0) for path in read])
+    crops = np.stack([view(tf.constant(path.read_bytes()), 0, 0)[0] for path in read])
     model = keras.saving.load_model(place / "jitter" / "best.keras")
     posteriors = model.predict(np.array(WANTS(crops)), verbose=0)
     labels = [CLASSES.index(path.parent.name) for path in read]

@@ -107,7 +107,7 @@ def test_grouped_images_are_what_they_are_one_by_one(networks, views, seen):
 def test_center_is_the_view_that_fit_validates_on(networks, run):
     model = net()
     view = View(crop=32, scales=(40, 40))
-    crops = np.stack([view(tf.constant(encoded), 0) for encoded in ENCODED])
+    crops = np.stack([view(tf.constant(encoded), 0, 0)[0] for encoded in ENCODED])
     expected = model.predict(np.array(WANTS(crops)), verbose=0)
     np.testing.assert_allclose(posteriors_of(networks[:1], Views("center", 40, flip=False)), expected, atol=1e-5)
 

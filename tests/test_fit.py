@@ -33,7 +33,7 @@ from keras_vgg.training import checkpoint, checks, run
 from keras_vgg.training.cluster import make_cluster
 from keras_vgg.training.run_folder import RunFolder, choose_folder
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced", "colors_measured_once")
+pytestmark = pytest.mark.usefixtures("colors_measured_once")
 
 TINY = [
     *("--width", "0.02", "--crop", "32", "--jitter", "32", "40", "--flip", "--color", "--no-jit"),
@@ -97,7 +97,9 @@ def test_logged_accuracy_is_that_of_the_saved_model(finished):
     preprocess = preprocessing.read_attached(finished / "last.keras")
     split = datasets.open_dataset("digits", limit_images=120).validation
     view = View(crop=32, scales=(36, 36))
-    images, labels = zip(*((view(encoded, 0), int(label)) for encoded, label in map(split.read, range(split.size))), strict=True)
+    images, labels = zip(
+        *((view(encoded, 0, label)[0], int(label)) for encoded, label in map(split.read, range(split.size))), strict=True
+    )
     posteriors = model.predict(preprocess(np.stack(images)), verbose=0)
     last = pd.read_csv(finished / "log.csv").iloc[-1]
     assert last.val_top1_error == pytest.approx(np.mean(posteriors.argmax(1) != labels))

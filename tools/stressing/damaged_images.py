@@ -79,7 +79,7 @@ def make_readers(samples: pathlib.Path, work: pathlib.Path) -> dict[str, Callabl
 
     @tf.function(input_signature=text)
     def training(encoded):
-        return view(encoded, tf.constant(7, tf.int64))
+        return view(encoded, tf.constant(7, tf.int64), tf.constant(0))[0]
 
     @tf.function(input_signature=text)
     def testing(encoded):
