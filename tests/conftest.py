@@ -1,24 +1,140 @@
-"""What holds for all tests: four logical CPU devices, Ctrl-C that is heard, and the longest files first."""
+"""What holds for all tests: Ctrl-C that is heard, four logical CPU devices once TensorFlow comes, and the longest files first.
 
+It imports no TensorFlow, which takes seconds: tests that need none do not wait for it.
+"""
+
+import importlib.abc
+import importlib.machinery
 import os
 import signal
+import sys
+
+import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # it would start threads in what tests fork, which ended some by SIGABRT
 
-import tensorflow as tf
-
-# So that replicas can be tested in one process.
-_cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(_cpu, [tf.config.LogicalDeviceConfiguration()] * 4)
-
 # A shell's background job, as the tests may be, ignores Ctrl-C, and so would the commands that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_LONGEST = ("test_fit.py", "test_saved_model.py", "test_served_export.py", "test_training_step.py", "test_multi_worker.py")
+
+class _ConfiguredTensorFlow(importlib.abc.MetaPathFinder):
+    """Has TensorFlow configured when it is first imported, whoever imports it: devices cannot be changed once one was used."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_configure(module):
+                execute(module)
+                _make_logical_devices(module)
+
+            spec.loader.exec_module = execute_and_configure
+        return spec
+
+
+def _make_logical_devices(tf):
+    """So that replicas can be tested in one process."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 4)
+
+
+if "tensorflow" in sys.modules:  # some plugin's doing
+    _make_logical_devices(sys.modules["tensorflow"])
+else:
+    sys.meta_path.insert(0, _ConfiguredTensorFlow())
+
+_LONGEST = (
+    *(
+        "test_fit.py",
+        "test_training_step.py",
+        "test_evaluation.py",
+        "test_transfer_eval.py",
+        "test_extract.py",
+        "test_applications.py",
+    ),
+    *("test_convert.py", "test_saved_model.py", "test_multi_worker.py", "test_identity.py", "test_weight_file.py"),
+)
 
 
 def pytest_collection_modifyitems(items):
     """Has the longest files begun first, so that at the end no worker is left with one of them (with --no-loadscope-reorder)."""
     places = {name: place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))  # stable: within a file the order stays
+
+
+# Making and improving graphs takes most of the time of small runs. Files that have many of them ask for these fixtures with
+# `pytestmark = pytest.mark.usefixtures(...)`.
+
+
+@pytest.fixture(scope="module")
+def graphs_as_traced():
+    """Spares the time in which Grappler improves graphs that run once or twice; where numbers are tested, it stays on."""
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+
+
+@pytest.fixture(scope="module")
+def colors_measured_once():
+    """Measures the colours of the same images once."""
+    from keras_vgg.data import color
+
+    measure, measured = color.measure, {}
+
+    def measure_once(split, **options):
+        key = *map(split.name_of, range(split.size)), *sorted(options.items())
+        if key not in measured:
+            measured[key] = measure(split, **options)
+        return measured[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(color, "measure", measure_once)
+        yield
+
+
+@pytest.fixture(scope="module")
+def nets_loaded_once():
+    """Loads a net of the same file once."""
+    import hashlib
+
+    from keras_vgg.inference.net_files import NetFile
+
+    load, loaded = NetFile.load, {}
+
+    def load_once(self, **options):
+        key = hashlib.sha256(self.file.read_bytes()).hexdigest(), self.preprocessing, *sorted(options.items())
+        if key not in loaded:
+            loaded[key] = load(self, **options)
+        return loaded[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NetFile, "load", load_once)
+        yield
+
+
+@pytest.fixture(scope="module")
+def layers_loaded_once():
+    """Loads a net for the same layer once."""
+    import hashlib
+
+    from keras_vgg.descriptors import network
+
+    load, loaded, defaults = network.load, {}, {"dense": True, "pooling": "floor", "device": None}
+
+    def load_once(source, layer, **options):
+        file = hashlib.sha256(source.file.read_bytes()).hexdigest()
+        key = file, source.preprocessing, source.name, layer, *sorted((defaults | options).items())
+        if key not in loaded:
+            loaded[key] = load(source, layer, **options)
+        return loaded[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "load", load_once)
+        yield

@@ -16,11 +16,9 @@ import os
 import pathlib
 import random
 import re
-import selectors
 import signal
 import socket
-import subprocess
-import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -41,6 +39,7 @@ from tensorflow_serving.apis import (
     prediction_log_pb2,
     prediction_service_pb2_grpc,
 )
+from warm_process import WarmProcess
 
 Code = grpc.StatusCode
 HTTP_STATUS = {
@@ -401,22 +400,22 @@ class Process(Addresses):
 
     def __init__(self, base_path, *, name="vgg", grpc_port=0, rest_port=0, labels=(), delay=0.0, max_bytes=None):
         super().__init__(grpc_port or free_port(), rest_port or free_port())
-        command = [sys.executable, __file__, str(base_path), "--name", name, "--delay", str(delay)]
-        command += ["--grpc-port", str(self.grpc_port), "--rest-port", str(self.rest_port)]
-        command += [each for label in labels for each in ("--label", label)]
-        command += [] if max_bytes is None else ["--max-bytes", str(max_bytes)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stdout, selectors.EVENT_READ)
-            if not selector.select(START_SECONDS) or self.process.stdout.readline() != b"ready\n":
-                self.kill()
-                raise RuntimeError("the stand-in did not start")
+        arguments = [str(base_path), "--name", name, "--delay", str(delay)]
+        arguments += ["--grpc-port", str(self.grpc_port), "--rest-port", str(self.rest_port)]
+        arguments += [each for label in labels for each in ("--label", label)]
+        arguments += [] if max_bytes is None else ["--max-bytes", str(max_bytes)]
+        self._folder = tempfile.TemporaryDirectory()
+        self.process = WarmProcess("serving_stand_in", arguments, pathlib.Path(self._folder.name, "output"))
+        try:
+            self.process.wait_for("ready", START_SECONDS)
+        except RuntimeError:
+            self._folder.cleanup()
+            raise
 
     def kill(self):
         """SIGKILL, as a machine that fails."""
         self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
+        self._folder.cleanup()
 
 
 @contextlib.contextmanager

@@ -143,3 +143,25 @@ def test_what_must_answer_at_once_imports_no_tensorflow():
     """
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert finished.stdout.strip() == "[]"
+
+
+def test_no_test_module_imports_another():
+    """What several need is in a module without tests, or a fixture in `conftest.py`."""
+    tests = sorted(pathlib.Path(__file__).parent.glob("*.py"))
+    names = {path.stem for path in tests if path.stem.startswith("test_") or path.stem == "conftest"}
+    for path in tests:
+        taken = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                taken |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                taken |= {node.module, *(alias.name for alias in node.names)}
+        assert not taken & names, f"{path.name} imports {', '.join(taken & names)}"
+
+
+def test_conftest_imports_no_tensorflow():
+    program = "import conftest, sys; print([name for name in ('tensorflow', 'keras', 'numpy') if name in sys.modules])"
+    finished = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=pathlib.Path(__file__).parent
+    )
+    assert finished.stdout.strip() == "[]"

@@ -18,6 +18,7 @@ import small_served_model
 import tensorflow as tf
 from PIL import Image
 from small_served_model import FEATURES, NO_IMAGE, mean_color
+from warm_process import WarmProcess
 
 from keras_vgg import client
 from keras_vgg.errors import InputError
@@ -341,13 +342,8 @@ class Command:
     def __init__(self, folder, server, protocol, *arguments):
         self.name = f"{protocol}-{'-'.join(arguments[1:])}"
         self._out, self._err = folder / f"{self.name}.out", folder / f"{self.name}.err"
-        with open(self._out, "w") as out, open(self._err, "w") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "keras_vgg.client", *arguments, "--json", "--url", getattr(server, protocol)],
-                stdout=out,
-                stderr=err,
-                cwd=PACKAGE,
-            )
+        arguments = [*arguments, "--json", "--url", getattr(server, protocol)]
+        self.process = WarmProcess("keras_vgg.client", arguments, self._out, errors=self._err)
 
     def wait_until_asking(self):
         deadline = time.monotonic() + 40
@@ -383,6 +379,7 @@ def slow_process(base_path):
         yield process
 
 
+@pytest.mark.slow
 def test_interrupted_it_ends_at_once(slow_process, images, tmp_path):
     commands = start_together(tmp_path, slow_process, [str(images), "--batch", "1"])
     slow_process.process.send_signal(signal.SIGSTOP)  # from now on it answers nothing, and the time-out is a minute
@@ -398,6 +395,7 @@ def test_interrupted_it_ends_at_once(slow_process, images, tmp_path):
     slow_process.process.send_signal(signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed(slow_process, base_path, images, expected, tmp_path):
     """It comes back in time for some, over both protocols, and is away for good for the others."""
     flags = [str(images), "--batch", "2", "--concurrency", "2", "--retry-for"]

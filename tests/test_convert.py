@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 from caffe_writer import write_caffemodel
+from first_convolutions import made_to_take
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch_forward import caffe_blobs, random_state_dict
@@ -334,14 +335,6 @@ def test_other_first_convolutions_are_not_recognised(other):
     assert first_layer.recognise(like_the_authors().astype("float16")) == CAFFE
 
 
-def made_to_take(wants, kernel, bias):
-    """First convolution of the authors' made to see images preprocessed as `wants` says as it saw its own."""
-    mean, std = (np.array(values)[::-1] for values in (wants.mean, wants.std))  # blue, green, red
-    bias = bias + np.einsum("hwcf,c->f", kernel, mean - CAFFE.mean[::-1])
-    kernel = kernel * std[:, None]
-    return kernel if wants.bgr else kernel[:, :, ::-1], bias
-
-
 @pytest.mark.parametrize("bgr", [True, False])
 @pytest.mark.parametrize(
     ("mean", "std"),
@@ -520,6 +513,7 @@ def run(*arguments, cwd):
     return subprocess.run(program, capture_output=True, text=True, cwd=cwd, env=environment)
 
 
+@pytest.mark.slow
 def test_command_prints_what_it_converted(nets, tmp_path):
     process = run(nets / "a.caffemodel", "net.keras", "--swap-colors", cwd=tmp_path)
     assert (process.returncode, process.stderr) == (0, "")

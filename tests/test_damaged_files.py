@@ -70,6 +70,7 @@ def run(finished, tmp_path):
 # --- A run that is gone on with -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_other
 def test_a_run_makes_its_files_again(finished, run, turn, capsys):
     spoil_each([run / name for name in OF_A_RUN], turn)

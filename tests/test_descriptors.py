@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from test_evaluation_views import WANTS, images, mirrored, net
+from small_images import images, mirrored
+from small_nets import WANTS, net
 
 from keras_vgg.descriptors.descriptor import DescriptorProtocol, descriptors
 from keras_vgg.descriptors.network import FeatureNetwork

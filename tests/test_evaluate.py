@@ -13,16 +13,9 @@ import pytest
 import sklearn.metrics
 import tensorflow as tf
 from PIL import Image
-from test_evaluation import (
-    CLASSES,
-    ENCODED,
-    LABELS,
-    TRUNCATED,
-    loaded_once,  # noqa: F401  (a fixture for every test here too)
-    write_images,
-    write_run,
-)
-from test_evaluation_views import WANTS, net
+from run_folders import write_run
+from small_images import CLASSES, ENCODED, LABELS, TRUNCATED, write_images
+from small_nets import WANTS, net
 
 from keras_vgg import evaluate, preprocessing
 from keras_vgg.data.pipeline import View
@@ -31,6 +24,8 @@ from keras_vgg.evaluation.results import Posteriors
 from keras_vgg.fully_convolutional import to_fully_convolutional
 from keras_vgg.inference.network import Network
 from keras_vgg.support import entry
+
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "nets_loaded_once")
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -79,7 +74,7 @@ def test_errors_are_those_of_the_plain_model(table, place):
     files = sorted((place / "data" / "val").rglob("*.jpg"))
     read = [path for path in files if path.read_bytes() != TRUNCATED]
     view = View(crop=32, scales=(40, 40))
-    crops = np.stack([view(tf.constant(path.read_bytes()), 0) for path in read])
+    crops = np.stack([view(tf.constant(path.read_bytes()), 0, 0)[0] for path in read])
     model = keras.saving.load_model(place / "jitter" / "best.keras")
     posteriors = model.predict(np.array(WANTS(crops)), verbose=0)
     labels = [CLASSES.index(path.parent.name) for path in read]

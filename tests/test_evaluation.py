@@ -1,7 +1,6 @@
 """From nets and images to tables: every image once, whatever the batch, the replicas and the kills; what metrics and files say."""
 
 import dataclasses
-import hashlib
 import io
 import json
 import os
@@ -15,7 +14,9 @@ import pytest
 import sklearn.metrics
 import tensorflow as tf
 from PIL import Image
-from test_evaluation_views import WANTS, net
+from run_folders import without_flips, write_run
+from small_images import CLASSES, ENCODED, LABELS, SHAPES, TRUNCATED, dataset, encode, write_images
+from small_nets import WANTS, net
 
 from keras_vgg import preprocessing
 from keras_vgg.data import images as image_ops
@@ -31,81 +32,15 @@ from keras_vgg.evaluation.results import Posteriors, fuse, mean_over, table_line
 from keras_vgg.inference import batches, class_labels, net_files, passes
 from keras_vgg.inference import row_cache as store_module
 from keras_vgg.inference.images import look_through
-from keras_vgg.inference.net_files import NetFile, open_net_file
+from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.inference.network import Network
 from keras_vgg.inference.passes import run_pass
 from keras_vgg.inference.row_cache import BROKEN, DONE, PassStore
 from keras_vgg.inference.views import Views
-from keras_vgg.recipe import Recipe, to_toml
+
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "nets_loaded_once")
 
 RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
-CLASSES = tuple("abcdefg")
-SHAPES = [  # many of one shape at Q=40, some of their own; grey, wide, tall, tiny
-    *[(50, 70, 3, "JPEG"), (70, 50, 3, "PNG"), (40, 40, 1, "PNG"), (33, 150, 3, "JPEG"), (150, 40, 1, "JPEG"), (8, 9, 3, "PNG")],
-    *[(50, 70, 3, "PNG"), (100, 140, 3, "JPEG"), (25, 35, 1, "PNG"), (70, 50, 3, "JPEG"), (50, 70, 1, "PNG"), (8, 9, 3, "PNG")],
-]
-
-
-def encode(height, width, channels, kind, seed):
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(buffer, kind)
-    return buffer.getvalue()
-
-
-ENCODED = [encode(*shape, seed) for seed, shape in enumerate(SHAPES)]
-LABELS = np.arange(len(ENCODED)) % len(CLASSES)
-TRUNCATED = ENCODED[0][: len(ENCODED[0]) // 2]  # its header is whole
-
-
-def write_run(folder, *, seed=1, classes=CLASSES, **recipe):
-    """Writes what a training run leaves of use to an evaluation."""
-    folder.mkdir(parents=True)
-    net(classes=len(classes), seed=seed).save(folder / "best.keras")
-    preprocessing.attach(folder / "best.keras", WANTS)
-    (folder / "classes.txt").write_text("\n".join(classes) + "\n")
-    (folder / "recipe.toml").write_text(to_toml(Recipe(arch="A", width=0.05, crop=32, **({"jitter": (36, 44)} | recipe))))
-    return folder
-
-
-def without_flips(run, folder):
-    """Copies a run, as if it had been trained without mirror images."""
-    shutil.copytree(run, folder)
-    recipe = (folder / "recipe.toml").read_text()
-    (folder / "recipe.toml").write_text(recipe.replace("flip = true", "flip = false"))
-    return folder
-
-
-def write_images(folder, encoded=ENCODED, labels=LABELS):
-    """Writes a folder of class folders, which has the images for validation and one a class for training."""
-    for name in CLASSES:
-        (folder / "train" / name).mkdir(parents=True)
-        (folder / "train" / name / "0.png").write_bytes(ENCODED[5])
-    for number, (content, label) in enumerate(zip(encoded, labels, strict=True)):
-        (folder / "val" / CLASSES[label]).mkdir(parents=True, exist_ok=True)
-        (folder / "val" / CLASSES[label] / f"{number:03}.jpg").write_bytes(content)
-    return folder
-
-
-def dataset(encoded=ENCODED, labels=LABELS):
-    split = splits.in_memory(list(encoded), labels, "test")
-    return splits.Dataset(split, split, CLASSES, "a test")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def loaded_once():
-    """Loads a net of the same file once: making graphs of it takes most of the time of small evaluations."""
-    load, loaded = NetFile.load, {}
-
-    def load_once(self, **options):
-        key = hashlib.sha256(self.file.read_bytes()).hexdigest(), self.preprocessing, *sorted(options.items())
-        if key not in loaded:
-            loaded[key] = load(self, **options)
-        return loaded[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(NetFile, "load", load_once)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +107,7 @@ def test_grouped_images_are_what_they_are_one_by_one(networks, views, seen):
 def test_center_is_the_view_that_fit_validates_on(networks, run):
     model = net()
     view = View(crop=32, scales=(40, 40))
-    crops = np.stack([view(tf.constant(encoded), 0) for encoded in ENCODED])
+    crops = np.stack([view(tf.constant(encoded), 0, 0)[0] for encoded in ENCODED])
     expected = model.predict(np.array(WANTS(crops)), verbose=0)
     np.testing.assert_allclose(posteriors_of(networks[:1], Views("center", 40, flip=False)), expected, atol=1e-5)
 
@@ -306,6 +241,7 @@ def evaluated(run, other_run, tmp_path_factory):
     return dict(zip(rows, evaluate(tmp_path_factory.mktemp("out"), runs, rows.values()), strict=True))
 
 
+@pytest.mark.slow
 def test_multi_scale_is_the_mean_over_scales(evaluated):
     for protocol in ("dense", "multi-crop", "both"):
         single = [evaluated[f"{protocol} {scales}"].values for scales in ((36,), (40,))]
@@ -459,6 +395,7 @@ def test_killed_and_started_again_no_image_is_computed_twice(tmp_path, run, seen
     np.testing.assert_array_equal(again.values, result.values)
 
 
+@pytest.mark.slow
 def test_a_finished_evaluation_goes_on_with_what_is_new(tmp_path, run, other_run, seen):
     def computed(runs, rows, data=None):
         seen.clear()

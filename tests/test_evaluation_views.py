@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from small_images import images, mirrored
+from small_nets import WANTS, net
 
 from keras_vgg import preprocessing
 from keras_vgg.data import images as image_ops
@@ -19,33 +21,12 @@ from keras_vgg.inference.network import Network, grid_offsets
 from keras_vgg.inference.views import CENTER, DENSE, GRID, MULTI_CROP, Views, passes
 from keras_vgg.models import build_vgg
 
-WANTS = preprocessing.Preprocessing(mean=(120, 110, 100), std=(60, 60, 60), bgr=True)
 KINDS = (DENSE, MULTI_CROP, CENTER)
-
-
-def net(arch="A", *, side=32, classes=7, seed=1, **options):
-    """A narrow net whose posteriors differ from image to image."""
-    model = build_vgg(arch, input_shape=(side, side, 3), width=0.05, classes=classes, **options)
-    random = np.random.default_rng(seed)
-    for variable in model.weights:
-        size = variable.shape[:-1]
-        scale = (4 if "predictions" in variable.path else 2) / np.prod(size) if size else 0.1
-        variable.assign(random.normal(size=variable.shape) * scale**0.5)
-    preprocessing.remember(model, WANTS)
-    return model
-
-
-def images(height=32, width=32, number=2, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (number, height, width, 3)).astype(np.uint8)
 
 
 def posteriors_of(model, crops):
     """By the ordinary route: the preprocessing and the plain net."""
     return model.predict(np.array(WANTS(crops)), verbose=0)
-
-
-def mirrored(batch):
-    return batch[:, :, ::-1]
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_evaluation import CLASSES, ENCODED, write_run
-from test_evaluation_views import WANTS, net
+from run_folders import write_run
+from small_images import CLASSES, ENCODED
+from small_nets import WANTS, net
 
 from keras_vgg import export
 from keras_vgg.configs import CONFIGS

@@ -1,6 +1,5 @@
 """From nets and images to files of descriptors: every image once, whatever the batch and the kills; what is left out and told."""
 
-import hashlib
 import importlib.util
 import io
 import json
@@ -16,8 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from test_evaluation import CLASSES, ENCODED, LABELS, TRUNCATED, encode, without_flips, write_images, write_run
-from test_evaluation_views import WANTS, net
+from run_folders import without_flips, write_run
+from small_images import CLASSES, ENCODED, LABELS, TRUNCATED, encode, write_images
+from small_nets import WANTS, net
 
 from keras_vgg import extract, preprocessing
 from keras_vgg.data import images as image_ops
@@ -33,26 +33,10 @@ from keras_vgg.identity import digest_of_net
 from keras_vgg.inference import passes, row_cache
 from keras_vgg.support import entry
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "layers_loaded_once")
+
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 BROKEN = [*ENCODED[:3], TRUNCATED, *ENCODED[3:9], b"no image", *ENCODED[9:]]  # the truncated one is in a batch with others
-DEFAULTS = {"dense": True, "pooling": "floor", "device": None}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def loaded_once():
-    """Loads a net for the same layer once: making graphs of it takes most of the time here."""
-    load, loaded = network.load, {}
-
-    def load_once(source, layer, **options):
-        file, wanted = hashlib.sha256(source.file.read_bytes()).hexdigest(), DEFAULTS | options
-        key = file, source.preprocessing, source.name, layer, *sorted(wanted.items())
-        if key not in loaded:
-            loaded[key] = load(source, layer, **options)
-        return loaded[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "load", load_once)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +156,7 @@ def test_every_image_once_in_batches_of_like_shape(tmp_path, run, seen):
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_computed_again(tmp_path, run, top_off, seen):
     def computed(paths, **options):
         seen.clear()
@@ -215,6 +200,7 @@ def interrupt(calls, *arguments, **options):
             extracted(*arguments, **options)
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_the_bits_are_the_same(tmp_path, run, seen):
     # Batches of at most 3: the truncated image is in one of 50x70 with others that go on.
     options = {"encoded": BROKEN, "scales": (36, 40), "batch": 12}

@@ -33,6 +33,8 @@ from keras_vgg.training import checkpoint, checks, run
 from keras_vgg.training.cluster import make_cluster
 from keras_vgg.training.run_folder import RunFolder, choose_folder
 
+pytestmark = pytest.mark.usefixtures("colors_measured_once")
+
 TINY = [
     *("--width", "0.02", "--crop", "32", "--jitter", "32", "40", "--flip", "--color", "--no-jit"),
     *("--batch-size", "50", "--learning-rate", "0.002"),
@@ -95,7 +97,9 @@ def test_logged_accuracy_is_that_of_the_saved_model(finished):
     preprocess = preprocessing.read_attached(finished / "last.keras")
     split = datasets.open_dataset("digits", limit_images=120).validation
     view = View(crop=32, scales=(36, 36))
-    images, labels = zip(*((view(encoded, 0), int(label)) for encoded, label in map(split.read, range(split.size))), strict=True)
+    images, labels = zip(
+        *((view(encoded, 0, label)[0], int(label)) for encoded, label in map(split.read, range(split.size))), strict=True
+    )
     posteriors = model.predict(preprocess(np.stack(images)), verbose=0)
     last = pd.read_csv(finished / "log.csv").iloc[-1]
     assert last.val_top1_error == pytest.approx(np.mean(posteriors.argmax(1) != labels))
@@ -186,6 +190,7 @@ def killed(self, text):
     raise KilledError
 
 
+@pytest.mark.slow
 def test_a_frozen_run_goes_on_after_a_kill_and_only_with_what_was_frozen(tmp_path, beside_the_bare_net, monkeypatch):
     uninterrupted, folder = tmp_path / "uninterrupted", tmp_path / "run"
     arguments = [*SMALL, *FREEZE]
@@ -325,6 +330,7 @@ def test_a_run_that_its_epochs_ended_is_unfinished_where_more_are_wanted(tmp_pat
     assert folder.is_finished(Recipe(epochs=5 + more)) == is_finished
 
 
+@pytest.mark.slow
 def test_with_more_epochs_a_run_goes_on_as_if_they_had_been_wanted_at_once(tmp_path, finished, monkeypatch):
     folder, shown = tmp_path / "run", []
     fit.main([*SMALL, "--epochs", "1", "--workdir", str(folder)])
@@ -576,6 +582,7 @@ def wait_for_updates(folder, process, seconds=120):
         time.sleep(0.001)
 
 
+@pytest.mark.slow
 def test_killed_and_stopped_at_random_moments_it_ends_the_same(tmp_path, capsys):
     """SIGKILL, also while a checkpoint is written (here after every update), SIGTERM or Ctrl-C; then bit for bit the same."""
     uninterrupted, folder = tmp_path / "uninterrupted", tmp_path / "run"

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_training_step import make_cluster
+from logical_clusters import make_cluster
 
 from keras_vgg import models
 from keras_vgg.data.pipeline import MicroBatch

@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from small_nets import fill, filled_net
 
 from keras_vgg import configs, preprocessing
 from keras_vgg.errors import InputError
@@ -12,25 +13,6 @@ from keras_vgg.fully_convolutional import to_fully_convolutional
 from keras_vgg.models import apply_vgg, build_vgg
 
 ARCHS = list(configs.CONFIGS)
-
-
-def fill(model, bias=0.3):
-    """Gives a model weights with which posteriors differ from image to image and from place to place."""
-    random = np.random.default_rng(1)
-    for variable in model.weights:
-        kind, shape = variable.path.split("/")[-1], variable.shape
-        if kind == "kernel":  # He's initialisation keeps activations at their size; classes get clear scores
-            value = random.normal(size=shape) * ((4 if "predictions" in variable.path else 2) / np.prod(shape[:-1])) ** 0.5
-        elif kind in ("gamma", "moving_variance"):
-            value = random.uniform(0.6, 1.4, shape)
-        else:
-            value = random.normal(size=shape) * bias
-        variable.assign(value)
-    return model
-
-
-def net(arch="A", *, input_shape=(32, 32, 3), bias=0.3, **options):
-    return fill(build_vgg(arch, input_shape=input_shape, width=0.05, classes=7, **options), bias)
 
 
 def images(height=32, width=None, number=2):
@@ -49,7 +31,7 @@ def outputs(model, batch):
 @pytest.mark.parametrize("batch_norm", [False, True], ids=["", "bn"])
 @pytest.mark.parametrize("arch", ARCHS)
 def test_on_the_training_size_it_is_the_net(arch, batch_norm):
-    model, batch = net(arch, batch_norm=batch_norm), images()
+    model, batch = filled_net(arch, batch_norm=batch_norm), images()
     dense = to_fully_convolutional(model)
     assert dense.output_shape == (None, None, None, 7)
     score_map = np.array(dense(batch))
@@ -60,7 +42,7 @@ def test_on_the_training_size_it_is_the_net(arch, batch_norm):
 @pytest.mark.parametrize("share", [False, True], ids=["copy", "shared"])
 @pytest.mark.parametrize("sides", [(64, 64), (64, 96), (47, 79)])
 def test_on_other_training_sizes(sides, share):
-    model, batch = net(input_shape=(*sides, 3)), images(*sides)
+    model, batch = filled_net(input_shape=(*sides, 3)), images(*sides)
     score_map = np.array(to_fully_convolutional(model, share_weights=share)(batch))
     assert score_map.shape == (2, 1, 1, 7)
     np.testing.assert_allclose(score_map[:, 0, 0], outputs(model, batch), atol=1e-5)
@@ -109,7 +91,7 @@ def test_mixed_precision_is_kept():
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     try:
-        model = net()
+        model = filled_net()
     finally:
         keras.mixed_precision.set_dtype_policy(before)
     for share in (False, True):
@@ -130,7 +112,7 @@ def softmax(scores):
 
 @pytest.mark.parametrize("share", [False, True], ids=["copy", "shared"])
 def test_activation_is_kept_at_every_position_unless_told(share):
-    model, batch = net(), images(96, 128)
+    model, batch = filled_net(), images(96, 128)
     scores = outputs(to_fully_convolutional(model, activation=None, share_weights=share), batch)
     assert scores.shape == (2, 3, 4, 7)
     assert np.abs(scores.sum(-1) - 1).max() > 0.1
@@ -141,13 +123,13 @@ def test_activation_is_kept_at_every_position_unless_told(share):
 
 
 def test_another_activation_of_the_classifier_is_kept():
-    model = net(classifier_activation="sigmoid")
+    model = filled_net(classifier_activation="sigmoid")
     np.testing.assert_allclose(np.array(to_fully_convolutional(model)(images()))[:, 0, 0], outputs(model, images()), atol=1e-5)
 
 
 @pytest.mark.parametrize("last", [lambda: keras.layers.Activation("softmax"), keras.layers.Softmax], ids=["Activation", "Softmax"])
 def test_activation_of_its_own_layer(last):
-    logits = net(classifier_activation=None)
+    logits = filled_net(classifier_activation=None)
     model = keras.Model(logits.input, last()(logits.output))
     kept, scores = to_fully_convolutional(model), to_fully_convolutional(model, activation=None)
     np.testing.assert_allclose(np.array(kept(images()))[:, 0, 0], outputs(model, images()), atol=1e-5)
@@ -172,7 +154,7 @@ def on_its_own(model, batch, row, column):
 @pytest.mark.parametrize("sides", [(32, 32), (64, 96)])
 def test_every_position_is_the_net_on_its_window_where_no_padding_is_seen(sides):
     """Kernels that are zero but for their centre see no padding, and nothing beyond the window."""
-    model = net("B", input_shape=(*sides, 3), bias=0.1)
+    model = filled_net("B", input_shape=(*sides, 3), bias=0.1)
     change_kernels(model, lambda kernel: 3 * kernel * (np.indices((3, 3)) == 1).all(0)[..., None, None])
     batch = images(128, 160)
     score_map = outputs(to_fully_convolutional(model), batch)
@@ -183,7 +165,7 @@ def test_every_position_is_the_net_on_its_window_where_no_padding_is_seen(sides)
 
 def test_a_position_is_the_net_on_its_window_in_surroundings_of_zeros():
     """Kernels that look right and down alone; nothing lies there beyond the window, as nothing does in training."""
-    model = net("D", input_shape=(64, 64, 3), bias=0)
+    model = filled_net("D", input_shape=(64, 64, 3), bias=0)
     change_kernels(model, lambda kernel: 1.5 * kernel * (np.indices((3, 3)) >= 1).all(0)[..., None, None])
     batch = images(160, 160)
     batch[:, 96:], batch[:, :, 128:] = 0, 0  # the window at row 1, column 2 ends here
@@ -195,7 +177,7 @@ def test_a_position_is_the_net_on_its_window_in_surroundings_of_zeros():
 
 @pytest.mark.parametrize("arch", ["A", "D"])
 def test_a_shifted_image_has_a_shifted_map_where_padding_does_not_reach(arch):
-    model = net(arch)
+    model = filled_net(arch)
     dense, reach = to_fully_convolutional(model), configs.layer_facts(arch)[-4].receptive_field // 2
     large = images(352, 352, number=1)
     score_map = outputs(dense, large[:, :320, :320])
@@ -223,7 +205,7 @@ def test_a_shifted_image_has_a_shifted_map_where_padding_does_not_reach(arch):
     ],
 )
 def test_sizes_of_the_map_by_hand(height, width, floor, ceil):
-    model = net()
+    model = filled_net()
     for pooling, expected in (("floor", floor), ("ceil", ceil)):
         dense = to_fully_convolutional(model, pooling=pooling, share_weights=True)
         assert dense(images(height, width)).shape[1:3] == expected
@@ -240,7 +222,7 @@ def caffe_pooling(values):
 
 
 def test_ceil_pools_as_caffe():
-    dense = to_fully_convolutional(net(), pooling="ceil")
+    dense = to_fully_convolutional(filled_net(), pooling="ceil")
     names = [("block1_conv1", "block1_pool"), ("block2_conv1", "block2_pool")]
     layers = [dense.get_layer(name).output for pair in names for name in pair]
     found = [np.array(value) for value in keras.Model(dense.input, layers)(images(45, 53))]
@@ -250,7 +232,7 @@ def test_ceil_pools_as_caffe():
 
 
 def test_poolings_agree_on_multiples_of_32():
-    model, batch = net(), images(64, 96)
+    model, batch = filled_net(), images(64, 96)
     floor, ceil = (outputs(to_fully_convolutional(model, pooling=pooling), batch) for pooling in ("floor", "ceil"))
     np.testing.assert_array_equal(floor, ceil)
 
@@ -259,7 +241,7 @@ def test_poolings_agree_on_multiples_of_32():
 
 
 def test_a_copy_is_independent_and_a_shared_one_follows():
-    model, batch = net(batch_norm=True), images()
+    model, batch = filled_net(batch_norm=True), images()
     copy, shared = to_fully_convolutional(model), to_fully_convolutional(model, share_weights=True)
     before = outputs(model, batch)
     for name in ("block1_conv1", "block1_bn1", "fc1", "fc2", "predictions"):
@@ -273,7 +255,7 @@ def test_a_copy_is_independent_and_a_shared_one_follows():
 
 @pytest.mark.parametrize("pooling", ["floor", "ceil"])
 def test_a_saved_copy_is_a_plain_keras_model(pooling, tmp_path):
-    dense = to_fully_convolutional(net("C", batch_norm=True), pooling=pooling)
+    dense = to_fully_convolutional(filled_net("C", batch_norm=True), pooling=pooling)
     dense.save(tmp_path / "dense.keras")
     loaded = keras.saving.load_model(tmp_path / "dense.keras", safe_mode=True)
     assert "keras_vgg" not in json.dumps(json.loads(loaded.to_json()))
@@ -281,19 +263,19 @@ def test_a_saved_copy_is_a_plain_keras_model(pooling, tmp_path):
 
 
 def test_a_saved_copy_of_a_lrn(tmp_path):
-    dense = to_fully_convolutional(net("A-LRN"))
+    dense = to_fully_convolutional(filled_net("A-LRN"))
     dense.save(tmp_path / "dense.keras")
     np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "dense.keras")(images(64)), outputs(dense, images(64)))
 
 
 def test_shared_weights_cannot_be_saved(tmp_path):
-    shared = to_fully_convolutional(net(), share_weights=True)
+    shared = to_fully_convolutional(filled_net(), share_weights=True)
     with pytest.raises(InputError, match=r"shared weights cannot be saved; make it with share_weights=False"):
         shared.save(tmp_path / "dense.keras")
 
 
 def test_a_copy_can_be_copied_from_a_loaded_model(tmp_path):
-    model = net("D")
+    model = filled_net("D")
     model.save(tmp_path / "net.keras")
     dense = to_fully_convolutional(keras.saving.load_model(tmp_path / "net.keras"))
     np.testing.assert_allclose(outputs(dense, images(64)), outputs(to_fully_convolutional(model), images(64)), atol=1e-6)
@@ -301,14 +283,14 @@ def test_a_copy_can_be_copied_from_a_loaded_model(tmp_path):
 
 @pytest.mark.parametrize("share", [False, True], ids=["copy", "shared"])
 def test_preprocessing_is_remembered(share):
-    model = net()
+    model = filled_net()
     assert not preprocessing.is_known(to_fully_convolutional(model, share_weights=share))
     preprocessing.remember(model, preprocessing.CAFFE)
     assert preprocessing.for_model(to_fully_convolutional(model, share_weights=share)) is preprocessing.CAFFE
 
 
 def test_names():
-    model = net()
+    model = filled_net()
     assert to_fully_convolutional(model).name == "vgg_a_fully_convolutional"
     assert to_fully_convolutional(model, name="mine").name == "mine"
 
@@ -317,7 +299,7 @@ def test_names():
 
 
 def flattened():
-    features = net(include_top=False)
+    features = filled_net(include_top=False)
     return keras.Model(features.input, keras.layers.Flatten()(features.output), name="flattened")
 
 
@@ -342,7 +324,7 @@ def test_another_kind_of_net():
 
 
 def test_a_net_with_two_heads():
-    trunk = net()
+    trunk = filled_net()
     both = [trunk.output, keras.layers.Dense(3, name="other")(trunk.get_layer("fc2").output)]
     with pytest.raises(InputError, match=r"Expected a net with one output. Received: 'two' with 2"):
         to_fully_convolutional(keras.Model(trunk.input, both, name="two"))
@@ -350,4 +332,4 @@ def test_a_net_with_two_heads():
 
 def test_another_pooling():
     with pytest.raises(InputError, match=r"`pooling` must be 'floor' or 'ceil'. Received: pooling='round'"):
-        to_fully_convolutional(net(), pooling="round")
+        to_fully_convolutional(filled_net(), pooling="round")

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from test_evaluation import CLASSES, ENCODED, LABELS, dataset, write_images, write_run
-from test_evaluation_views import net
+from run_folders import write_run
+from small_images import CLASSES, ENCODED, LABELS, dataset, write_images
+from small_nets import net
 
 from keras_vgg import evaluate, extract, transfer
 from keras_vgg.data import split as splits
@@ -241,6 +242,7 @@ def test_an_image_replaced_after_the_survey_is_refused(tmp_path, monkeypatch):
 # --- What is served is what was tested ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flip", "pooling", "dense"),
     [(True, "floor", True), (False, "ceil", True), (True, "ceil", False)],

@@ -1,20 +1,22 @@
 """Two processes that train together give the run of one."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import keras
 import numpy as np
 import pandas as pd
+import pytest
+from warm_process import WarmProcess
+
+from keras_vgg import fit
+from keras_vgg.support.huge_pages import ENVIRONMENT
 
 ARGUMENTS = [
     *("--width", "0.02", "--crop", "32", "--jitter", "32", "40", "--flip", "--color", "--no-jit", "--seed", "5"),
-    *("--batch-size", "50", "--learning-rate", "0.002", "--limit-images", "130", "--epochs", "7"),
+    *("--batch-size", "20", "--learning-rate", "0.002", "--limit-images", "130", "--epochs", "3"),  # 21 updates
 ]  # fmt: skip
 
 
@@ -46,25 +48,25 @@ def slurm(index, ports):
 def start_workers(folder, surroundings, *arguments):
     ports = free_ports()
     return [
-        subprocess.Popen(
-            [sys.executable, "-m", "keras_vgg.fit", *ARGUMENTS, "--workdir", str(folder), *arguments],
-            env=os.environ | surroundings(index, ports),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        WarmProcess(
+            "keras_vgg.fit",
+            [*ARGUMENTS, "--workdir", str(folder), *arguments],
+            folder.with_name(f"{surroundings.__name__}-{index}.txt"),
+            environment=ENVIRONMENT | surroundings(index, ports),  # with huge pages: else it would begin again, from scratch
         )
         for index in range(2)
     ]
 
 
 def finish(processes):
-    outputs = [process.communicate(timeout=180)[0] for process in processes]
-    return [process.returncode for process in processes], outputs
+    codes = [process.wait(180) for process in processes]
+    return codes, [process.output() for process in processes]
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_run_of_one_even_when_stopped(tmp_path):
     alone, together = tmp_path / "alone", tmp_path / "together"
-    subprocess.run([sys.executable, "-m", "keras_vgg.fit", *ARGUMENTS, "--workdir", str(alone)], check=True, capture_output=True)
+    assert fit.main([*ARGUMENTS, "--workdir", str(alone)]) is None
 
     # The second worker alone is asked to stop, as a scheduler may do: both must leave at the same step.
     processes = start_workers(together, slurm, "--checkpoint-minutes", "1e-9")

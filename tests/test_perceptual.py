@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_fully_convolutional import fill, net
+from small_images import pixels
+from small_nets import fill, filled_net, net_without_top
 
 from keras_vgg import configs, features, preprocessing
 from keras_vgg.errors import InputError
@@ -19,20 +20,6 @@ from keras_vgg.preprocessing import CAFFE, TORCH
 REAL = pathlib.Path(__file__).parents[2] / "shared" / "weights" / "vgg16_notop_keras.h5"
 PHOTOGRAPHS = REAL.parents[1] / "data" / "imagenette_mini" / "val"
 ALL = [("A", False), ("A-LRN", False), ("C", False), ("D", False), ("E", False), ("D", True)]
-
-
-def small(arch="D", wants=CAFFE, **options):
-    """A narrow net with weights for pixels, and what they want."""
-    model = net(arch, input_shape=(None, None, 3), include_top=False, **options)
-    if wants == CAFFE:  # tens of units come in, as they do from the authors' weights
-        kernel = model.get_layer("block1_conv1").kernel
-        kernel.assign(kernel / 50)
-    preprocessing.remember(model, wants)
-    return model
-
-
-def pixels(height=40, width=None, number=2, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (number, height, width or height, 3), dtype=np.uint8)
 
 
 def expected(model, layers, images):
@@ -48,7 +35,7 @@ def expected(model, layers, images):
 @pytest.mark.parametrize("wants", [CAFFE, TORCH], ids=["caffe", "torch"])
 @pytest.mark.parametrize(("arch", "batch_norm"), ALL)
 def test_activations_are_those_of_the_net_on_preprocessed_images(arch, batch_norm, wants):
-    model, images = small(arch, wants, batch_norm=batch_norm), pixels(47, 70)
+    model, images = net_without_top(arch, wants, batch_norm=batch_norm), pixels(47, 70)
     layers = [layer.name for layer in model.layers[1:]]
     found = perceptual_model(arch, layers, weights=model, batch_norm=batch_norm)(images)
     assert list(found) == layers
@@ -70,7 +57,7 @@ def test_activations_are_those_of_keras_applications():
 
 @pytest.mark.parametrize("value_range", [1, (0, 1), (-1, 1), (0, 255), (16, 235.0)])
 def test_ranges_agree(value_range):
-    model, images = small(), pixels()
+    model, images = net_without_top(), pixels()
     low, high = value_range if isinstance(value_range, tuple) else (0, value_range)
     scaled = low + images / np.float32(255) * (high - low)
     at_255, found = (
@@ -81,7 +68,7 @@ def test_ranges_agree(value_range):
 
 
 def test_before_and_after_the_relu():
-    model, images = small(), pixels()
+    model, images = net_without_top(), pixels()
     found = perceptual_model("D", ["conv3_3", "relu3_3", "block3_conv3", "pool3", "conv4_1"], weights=model)(images)
     before = np.array(found["conv3_3"])
     assert before.min() < -0.1
@@ -93,7 +80,7 @@ def test_before_and_after_the_relu():
 
 
 def test_average_pooling_averages():
-    model, images = small(), pixels(45, 53)
+    model, images = net_without_top(), pixels(45, 53)
     found = perceptual_model("D", ["relu1_2", "pool1", "pool2", "conv3_1"], weights=model, pooling="avg")(images)
     cut = np.array(found["relu1_2"])[:, :44, :52]
     by_hand = (cut[:, ::2, ::2] + cut[:, 1::2, ::2] + cut[:, ::2, 1::2] + cut[:, 1::2, 1::2]) / 4
@@ -106,14 +93,14 @@ def test_average_pooling_averages():
 
 
 def test_it_ends_with_the_deepest_layer_and_is_frozen():
-    model = perceptual_model("E", ["block2_conv1", "block1_conv1"], weights=small("E"))
+    model = perceptual_model("E", ["block2_conv1", "block1_conv1"], weights=net_without_top("E"))
     assert model.layers[-1].name == "block2_conv1"
     assert model.trainable_weights == []
     assert all(layer.count_params() < 4000 for layer in model.layers)
 
 
 def test_the_given_model_stays_its_own():
-    model, images = small(batch_norm=True), pixels()
+    model, images = net_without_top(batch_norm=True), pixels()
     found = perceptual_model("D", ["block1_relu1"], weights=model, batch_norm=True)
     before = np.array(found(images)["block1_relu1"])
     assert len(model.trainable_weights) == 13 * 4
@@ -123,7 +110,7 @@ def test_the_given_model_stays_its_own():
 
 @pytest.mark.parametrize("suffix", ["net.keras", "net.weights.h5"])
 def test_weights_from_a_file_and_the_net_told_by_it(tmp_path, suffix):
-    model, images = small("A", TORCH), pixels()
+    model, images = net_without_top("A", TORCH), pixels()
     (model.save if suffix == "net.keras" else model.save_weights)(tmp_path / suffix)
     with pytest.raises(InputError, match="do not say what they want of an image; give preprocessing='caffe' or 'torch'"):
         perceptual_model("A", ["relu3_2"], weights=tmp_path / suffix)
@@ -134,7 +121,7 @@ def test_weights_from_a_file_and_the_net_told_by_it(tmp_path, suffix):
 def test_of_a_file_no_more_is_read_than_is_needed(tmp_path, monkeypatch):
     from keras_vgg.features import layer_weights
 
-    small("A").save_weights(tmp_path / "net.weights.h5")
+    net_without_top("A").save_weights(tmp_path / "net.weights.h5")
     read, opened = [], layer_weights.open_layers
 
     def spying(*args, **kwargs):
@@ -148,7 +135,7 @@ def test_of_a_file_no_more_is_read_than_is_needed(tmp_path, monkeypatch):
 
 def test_public_weights_by_name_without_the_top_where_there_is_such_a_file(tmp_path, monkeypatch):
     fetched = []
-    small().save_weights(tmp_path / "net.weights.h5")
+    net_without_top().save_weights(tmp_path / "net.weights.h5")
     monkeypatch.setattr("keras_vgg.weights.download.fetch", lambda file: fetched.append(file.name) or tmp_path / "net.weights.h5")
     for name in ("imagenet", "imagenet_torchvision"):
         perceptual_model("D", ["relu1_1"], weights=name, preprocessing="caffe")
@@ -163,7 +150,10 @@ def test_random_weights_see_values_around_one():
 
 @pytest.mark.parametrize(("arch", "wants"), [("D", CAFFE), ("D", TORCH), ("A-LRN", CAFFE)])
 def test_saved_and_loaded(tmp_path, arch, wants):
-    model, images = perceptual_model(arch, ["conv2_1", "relu1_1"], weights=small(arch, wants), value_range=1), pixels() / 255
+    model, images = (
+        perceptual_model(arch, ["conv2_1", "relu1_1"], weights=net_without_top(arch, wants), value_range=1),
+        pixels() / 255,
+    )
     model.save(tmp_path / "seen.keras")
     loaded = keras.saving.load_model(tmp_path / "seen.keras", safe_mode=True)
     assert ("keras_vgg" in json.dumps(json.loads(loaded.to_json()))) == (arch == "A-LRN")
@@ -173,7 +163,7 @@ def test_saved_and_loaded(tmp_path, arch, wants):
 
 
 def test_channels_first():
-    model, images = small(wants=TORCH), pixels(36, 44)
+    model, images = net_without_top(wants=TORCH), pixels(36, 44)
     last = perceptual_model("D", ["relu3_1", "relu1_2"], weights=model, value_range=1)
     gram = gram_matrix(last(images / 255)["relu3_1"])
     keras.config.set_image_data_format("channels_first")
@@ -196,7 +186,7 @@ def test_channels_first():
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("arch", list(configs.CONFIGS))
 def test_every_layer_of_a_net_can_be_named(arch, batch_norm):
-    layers = [layer.name for layer in net(arch, batch_norm=batch_norm, include_top=False).layers[1:]]
+    layers = [layer.name for layer in filled_net(arch, batch_norm=batch_norm, include_top=False).layers[1:]]
     resolved = layer_names.resolve(layers, arch, batch_norm=batch_norm)
     assert len(set(resolved.values())) == len(layers)
     assert list(resolved.values()) == [s.name for s in layer_names.steps(arch, batch_norm=batch_norm) if s.is_output]
@@ -240,14 +230,14 @@ def test_a_mistake_is_told_before_anything_is_built(arguments, told, monkeypatch
 
 def test_models_that_do_not_fit():
     for model, told in (
-        (small("A"), "which has no block1_conv2"),
-        (small("D", batch_norm=True), "Expected a net without batch norm"),
-        (net("D", input_shape=(32, 32, 1), include_top=False), "takes 1 channels"),
+        (net_without_top("A"), "which has no block1_conv2"),
+        (net_without_top("D", batch_norm=True), "Expected a net without batch norm"),
+        (filled_net("D", input_shape=(32, 32, 1), include_top=False), "takes 1 channels"),
     ):
         with pytest.raises(InputError, match=told):
             perceptual_model("D", ["block2_conv1"], weights=model)
     with pytest.raises(InputError, match=r"block3_conv3 with a kernel of shape \(1, 1"):
-        perceptual_model("D", ["block3_conv3"], weights=small("C"))
+        perceptual_model("D", ["block3_conv3"], weights=net_without_top("C"))
 
 
 def test_the_package_gives_its_names():
@@ -289,7 +279,9 @@ def test_losses_by_hand():
 
 
 def loss_for(**options):
-    return PerceptualLoss(perceptual_model("D", ["relu1_2", "relu2_2"], weights=small(wants=TORCH), value_range=1), **options)
+    return PerceptualLoss(
+        perceptual_model("D", ["relu1_2", "relu2_2"], weights=net_without_top(wants=TORCH), value_range=1), **options
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"style": {"relu1_2": 1.0}}, {"content": {"relu2_2": 2.0}, "style": {"relu1_2": 1.0}}])
@@ -313,7 +305,7 @@ def test_the_normalised_loss_is_in_units_of_the_given_images_whatever_those_of_t
     true, predicted, sample = (pixels(seed=seed) / np.float32(255) for seed in (1, 2, 3))
     found = []
     for unit in (1, 30):
-        judge = small(wants=TORCH)
+        judge = net_without_top(wants=TORCH)
         for variable in judge.get_layer("block1_conv1").weights:
             variable.assign(unit * variable)
         loss = PerceptualLoss(
@@ -376,7 +368,7 @@ def half_precision():
 @pytest.mark.parametrize(("is_normalised", "skipped"), [(True, 0), (False, 12)])
 def test_half_precision_skips_no_update_of_the_normalised_loss(half_precision, is_normalised, skipped):
     """Each update that Keras' loss scaling skips halves its scale and leaves the weights as they were."""
-    judge = small(wants=TORCH)
+    judge = net_without_top(wants=TORCH)
     for variable in judge.get_layer("block1_conv1").weights:
         variable.assign(1000 * variable)  # activations of hundreds, as the authors' weights have them
     images = pixels(24, number=4) / np.float32(255)
@@ -446,7 +438,7 @@ def test_losses_that_make_no_sense(options, told):
 
 def test_a_loss_needs_a_perceptual_model():
     with pytest.raises(InputError, match="must be one of `perceptual_model`"):
-        PerceptualLoss(small())
+        PerceptualLoss(net_without_top())
 
 
 # --- With the authors' own convolutions -----------------------------------------------------------------------------------

@@ -10,16 +10,9 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from test_evaluation import (
-    CLASSES,
-    ENCODED,
-    SHAPES,
-    TRUNCATED,
-    loaded_once,  # noqa: F401  (a fixture for every test here too)
-    without_flips,
-    write_run,
-)
-from test_evaluation_views import WANTS, net
+from run_folders import without_flips, write_run
+from small_images import CLASSES, ENCODED, SHAPES, TRUNCATED
+from small_nets import WANTS, net
 
 from keras_vgg import predict
 from keras_vgg.data import images as image_ops
@@ -34,6 +27,8 @@ from keras_vgg.inference.network import Network
 from keras_vgg.inference.views import Views
 from keras_vgg.support import progress
 from keras_vgg.support.image_files import find_images
+
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "nets_loaded_once")
 
 NAMES = ["photo.jpg", "other.png", "grey.png", "wide.jpg"]
 FLOWERS = ("daisy", "crocus", "iris", "lily", "rose", "tulip", "violet")

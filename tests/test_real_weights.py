@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_convert import made_to_take
+from first_convolutions import made_to_take
 
 from keras_vgg import applications, preprocessing
 from keras_vgg.weights import first_layer

@@ -5,19 +5,19 @@ import json
 import os
 import pathlib
 import shutil
-import struct
 import subprocess
 import sys
-import zlib
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from bad_images import BAD
 from PIL import Image
+from run_folders import write_run
+from small_images import CLASSES, ENCODED
+from small_nets import WANTS, net
 from tensorflow_serving.apis import prediction_log_pb2
-from test_evaluation import CLASSES, ENCODED, write_run
-from test_evaluation_views import WANTS, net
 
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.prediction import predict, see
@@ -31,14 +31,13 @@ from keras_vgg.inference.views import passes
 from keras_vgg.models import build_vgg
 from keras_vgg.saved_model import CARD, export_saved_model, versions
 from keras_vgg.serving import comparison, plan, warm_up
-from keras_vgg.serving.encoded import MAX_ANNOUNCED_PIXELS
 from keras_vgg.serving.plan import plan_export
 from keras_vgg.serving.signatures import Served
 from keras_vgg.support import files
 from keras_vgg.weights import catalogue, download
 
 SHARED = pathlib.Path(__file__).parents[1].parent / "shared"
-SCALES = (36, 40, 44)
+SCALES = (36, 44)
 SUMMARY = {"finished": True, "best_epoch": 3, "best_val_top1_error": 0.25, "best_val_top5_error": 0.0}
 
 
@@ -87,29 +86,6 @@ def paths(tmp_path):
 
 def classify(served, encoded):
     return {name: value.numpy() for name, value in served["classify"](images=tf.constant(list(encoded), tf.string)).items()}
-
-
-def png_header(height, width):
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")]
-    chunks = [struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in parts]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-def encoded_as(kind, mode, **options):
-    pixels = np.random.default_rng(0).integers(0, 256, (60, 50, 3), np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def jpeg_of_scans(height, width, scans):
-    """A progressive JPEG whose last scan comes again and again."""
-    buffer = io.BytesIO()
-    Image.new("L", (width, height)).save(buffer, "JPEG", progressive=True)
-    whole = buffer.getvalue()
-    last, end = whole.rindex(b"\xff\xda"), whole.rindex(b"\xff\xd9")
-    return whole[:last] + whole[last:end] * (scans - whole.count(b"\xff\xda") + 1) + whole[end:]
 
 
 # What it says
@@ -219,24 +195,6 @@ def test_the_first_frame_of_a_gif(served):
 
 # What cannot be used
 
-BAD = {
-    "no bytes": (b"", "empty file"),
-    "text": (b"hello", "not an image: expected JPEG, PNG, GIF, BMP or WebP"),
-    "a TIFF": (b"II*\0" + bytes(50), "a TIFF: save it as PNG or JPEG"),
-    "a JPEG cut off": (ENCODED[0][:-200], "damaged or truncated JPEG"),
-    "a JPEG of three bytes": (ENCODED[0][:3], "no size can be found in it"),
-    "a PNG cut off": (ENCODED[1][:100], "damaged or truncated PNG"),
-    "a GIF without frames": (b"GIF89a" + bytes(20), "no size"),
-    "a bomb": (png_header(50_000, 40_000), f"50000x40000 pixels, more than {MAX_ANNOUNCED_PIXELS:,}"),
-    "the largest bomb": (png_header(2**31 - 1, 2**31 - 1), "2147483647x2147483647 pixels, more than"),
-    "a bomb of one row": (png_header(1, 2**26), "1x67108864 pixels, more than 4,194,304 once rescaled to Q=44"),
-    "an empty PNG": (png_header(0, 0), "no size"),
-    "a GIF of blocks without end": (b"GIF89a" + bytes(7) + b"\x21\xfe" + b"\x01a" * 100_000, "in too many parts"),
-    "a BMP with a palette": (encoded_as("BMP", "P"), "a BMP with a palette: save it as PNG"),
-    "an animated WebP": (encoded_as("WEBP", "RGB", save_all=True, append_images=[Image.new("RGB", (50, 60))]), "an animated WebP"),
-    "a JPEG of too many scans": (jpeg_of_scans(8000, 8000, 30), "8000x8000 pixels in 30 scans, too much work"),
-}
-
 
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_image_says_why_and_harms_no_other(served, bad):
@@ -307,7 +265,7 @@ def test_versions_count_up_and_two_exports_at_a_time_take_two_numbers(run, tmp_p
         return rename(self, target)
 
     monkeypatch.setattr(pathlib.Path, "rename", rename_second)
-    assert export_saved_model(run, root, check=False).path == root / "21"
+    assert export_saved_model(run, root, dense=False, flip=False, check=False).path == root / "21"
     assert versions(root) == (3, 19, 20, 21)
     with pytest.raises(InputError, match=r"`version` must be a new one. Received: 7, .* the next free one is 22"):
         export_saved_model(run, root, version=7, check=False)
@@ -378,7 +336,7 @@ def test_what_was_written_is_compared(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(tf.saved_model, "save", save_another)
     with pytest.raises(RuntimeError, match=r"what was exported differs by \S+ from the net in memory"):
-        export_saved_model(run, tmp_path / "vgg")
+        export_saved_model(run, tmp_path / "vgg", dense=False, flip=False)
     assert not list((tmp_path / "vgg").iterdir())
 
 

@@ -9,9 +9,10 @@ import threading
 import numpy as np
 import pytest
 import tensorflow as tf
+from bad_images import BAD
+from run_folders import write_run
 from serving_stand_in import serving, start
-from test_evaluation import ENCODED, write_run
-from test_saved_model import BAD
+from small_images import ENCODED
 
 from keras_vgg import client
 from keras_vgg.remote.connection import connect
@@ -25,7 +26,7 @@ REQUESTS, PROTOCOLS = 200, ("grpc", "rest")
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     run = write_run(tmp_path_factory.mktemp("runs") / "letters")
-    return export_saved_model(run, tmp_path_factory.mktemp("models") / "vgg", scales=(36, 44), check=False)
+    return export_saved_model(run, tmp_path_factory.mktemp("models") / "vgg", scales=(44,), flip=False, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,7 @@ def server(exported):
         yield addresses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_two_hundred_requests_at_once(server, paths, expected, protocol):
     transport = connect(getattr(server, protocol), Model("vgg"), timeout=120, concurrency=REQUESTS)
@@ -81,6 +83,7 @@ def test_two_hundred_requests_at_once(server, paths, expected, protocol):
     assert most > REQUESTS // 2
 
 
+@pytest.mark.slow
 def test_a_server_killed_and_started_again_midway(exported, paths, expected):
     """Asked over both protocols, whose answers are taken in turn; it comes back once each has said that it is away."""
     with start(exported.path.parent, delay=0.1) as first, contextlib.ExitStack() as later:

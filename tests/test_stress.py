@@ -25,6 +25,7 @@ def stress(out, *arguments):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("gcc"), reason="gcc compiles what lets writes fail")
 def test_failing_writes_of_a_conversion_end_in_one_line(tmp_path):
     rows = stress(tmp_path / "writes.csv", "writes", "--commands", "convert-pth", "--count", "2")
@@ -34,12 +35,14 @@ def test_failing_writes_of_a_conversion_end_in_one_line(tmp_path):
     assert {*outcomes} <= {"one line, nothing lost", "succeeded, all whole"}  # what is only looked at may fail
 
 
+@pytest.mark.slow
 def test_a_killed_conversion_ends_as_an_undisturbed_one_and_leaves_nothing_beside(tmp_path):
     rows = stress(tmp_path / "kills.csv", "kills", "--commands", "convert-pth", "--count", "1")
     assert sum(int(row["kills"]) for row in rows) >= 1
     assert {row["outcome"] for row in rows} == {"as undisturbed"}
 
 
+@pytest.mark.slow
 def test_damaged_files_are_read_or_refused(tmp_path):
     rows = stress(tmp_path / "damage.csv", "damage", "--what", "images", "--count", "20")
     assert [(row["number"], row["reader"]) for row in rows[:3]] == [("0", "training"), ("0", "testing"), ("0", "serving")]
@@ -47,6 +50,7 @@ def test_damaged_files_are_read_or_refused(tmp_path):
     assert {row["outcome"] for row in rows} == {"refused in one line", "read the same", "read otherwise"}
 
 
+@pytest.mark.slow
 def test_crashes_hangs_and_memory_are_put_down_to_their_trial_and_the_others_go_on(tmp_path, monkeypatch):
     from stressing import batches
 

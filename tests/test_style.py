@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from test_perceptual import pixels, small
+from small_images import pixels
+from small_nets import net_without_top
 
 from keras_vgg import preprocessing, style
 from keras_vgg.errors import InputError
@@ -45,7 +46,7 @@ def transfer(content=CONTENT, style_image=STYLE, *, watch=None, wants=CAFFE, **o
         seen.append(now)
         return watch(now) if watch else None
 
-    return style_transfer(content, style_image, open_net("D", small(wants=wants), settings), settings, watch=keep), seen
+    return style_transfer(content, style_image, open_net("D", net_without_top(wants=wants), settings), settings, watch=keep), seen
 
 
 # --- The optimisation -----------------------------------------------------------------------------------------------------
@@ -66,7 +67,7 @@ def test_the_loss_falls(optimizer, init):
 
 def test_the_picture_sees_like_the_style_and_still_like_the_content():
     settings = Settings(steps=40, style_weight=100.0)
-    net = open_net("D", small(), settings)
+    net = open_net("D", net_without_top(), settings)
     picture = style_transfer(CONTENT, STYLE, net, settings)
     seen = {name: net(image[None]) for name, image in (("picture", picture), ("content", CONTENT), ("style", STYLE))}
 
@@ -81,7 +82,7 @@ def test_the_picture_sees_like_the_style_and_still_like_the_content():
 def test_content_alone_is_found_again_from_noise():
     """Before the ReLU, which with so few filters keeps too little of an image."""
     settings = Settings(content_layers=["conv1_1"], style_layers=[], smoothness=0.0, init="noise", steps=60)
-    net = open_net("D", small(), settings)
+    net = open_net("D", net_without_top(), settings)
     found, wanted = (net(image[None])["conv1_1"].numpy() for image in (style_transfer(CONTENT, STYLE, net, settings), CONTENT))
     assert ((found - wanted) ** 2).mean() < 0.01 * wanted.var()
 
@@ -96,7 +97,7 @@ def test_weights_mean_the_same_whatever_the_units():
     """A net whose activations are a thousand times larger gives the same loss."""
     losses = []
     for scale in (1, 1000):
-        model = small()
+        model = net_without_top()
         for number in (0, 1):
             variable = model.get_layer("block1_conv1").weights[number]
             variable.assign(scale * variable)
@@ -133,7 +134,7 @@ def test_images_of_one_colour(optimizer):
 
 
 def test_a_net_that_sees_nothing():
-    model, settings = small(), Settings(steps=2)
+    model, settings = net_without_top(), Settings(steps=2)
     for variable in model.weights:
         variable.assign(tf.zeros_like(variable))
     seen = []
@@ -177,7 +178,7 @@ def test_settings_that_make_no_sense(options, told):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "narrow.keras"
-    small().save(path)
+    net_without_top().save(path)
     preprocessing.attach(path, CAFFE)
     return path
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from sklearn.metrics import average_precision_score
-from test_voc import write_voc
+from voc_tree import write_voc
 
 from keras_vgg import fit, predict, tasks
 from keras_vgg.data import images, order, pipeline

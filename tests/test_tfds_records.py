@@ -173,7 +173,7 @@ def test_in_the_pipeline(colors):
     for (_, row), batch in zip(rows, batches.as_numpy_iterator(), strict=True):
         for place, index in enumerate(row):
             if index >= 0:
-                assert batch.labels[place] == expected[index][1] == batch.images[place][0, 0, 0] % 3
+                assert batch.targets[place] == expected[index][1] == batch.images[place][0, 0, 0] % 3
         assert batch.weights.tolist() == (row >= 0).tolist()
 
 

@@ -6,18 +6,20 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from logical_clusters import make_cluster
 
 from keras_vgg import models
 from keras_vgg.data import color, datasets, order
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.recipe import Recipe
 from keras_vgg.tasks.classification import Classification
-from keras_vgg.training.cluster import Cluster
 from keras_vgg.training.feed import training_feed, validation_feed
 from keras_vgg.training.optimizer import SGD
 from keras_vgg.training.step import StepSettings, TrainingStep
 from keras_vgg.training.totals import Totals
 from keras_vgg.training.weight_average import WeightAverage
+
+pytestmark = pytest.mark.usefixtures("colors_measured_once")
 
 STEPS = 20
 RECIPE = Recipe(jitter=(32, 48), crop=32, batch_size=32, seed=3)
@@ -29,14 +31,6 @@ assert RECIPE.dropout == 0.5
 @pytest.fixture(scope="module")
 def dataset():
     return datasets.open_dataset("digits", limit_images=90)  # batches of 32, 32 and 26
-
-
-def make_cluster(replicas):
-    devices = [f"CPU:{i}" for i in range(replicas)]
-    if replicas == 1:
-        return Cluster(tf.distribute.OneDeviceStrategy(devices[0]), range(1), True, "")
-    strategy = tf.distribute.MirroredStrategy(devices, tf.distribute.ReductionToOneDevice())
-    return Cluster(strategy, range(replicas), True, "")
 
 
 def train(dataset, replicas, micro_batch, jit, recipe=RECIPE, steps=STEPS):
@@ -79,7 +73,8 @@ def reference(dataset):
     return train(dataset, replicas=1, micro_batch=32, jit=False)
 
 
-@pytest.mark.parametrize(("replicas", "micro_batch", "jit"), [(1, 7, False), (2, 5, False), (2, 16, True), (4, 8, False)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("replicas", "micro_batch", "jit"), [(1, 11, False), (2, 6, False), (2, 16, True), (4, 8, False)])
 def test_weights_and_figures_do_not_depend_on_the_layout(dataset, reference, replicas, micro_batch, jit):
     weights, figures = train(dataset, replicas, micro_batch, jit)
     for ours, theirs in zip(weights, reference[0], strict=True):
@@ -97,6 +92,7 @@ def clipped(dataset):
     return train(dataset, 1, 32, False, recipe=CLIPPED, steps=4)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("replicas", "micro_batch", "jit"), [(1, 4, False), (2, 16, True), (4, 8, False)])
 def test_nor_do_batch_norm_clipping_and_the_average(dataset, clipped, replicas, micro_batch, jit):
     """Statistics of batch norm among the weights, and the average of both."""
@@ -104,6 +100,7 @@ def test_nor_do_batch_norm_clipping_and_the_average(dataset, clipped, replicas, 
         assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs) + 1e-7
 
 
+@pytest.mark.slow
 def test_batch_norm_clipping_and_the_average_matter(dataset, clipped):
     """Guards the test above."""
     for other in ({"norm_group": 8}, {"clip_norm": 0.25}, {"ema_momentum": 0.1}):
@@ -122,6 +119,7 @@ def test_every_example_counts_once(reference):
     assert [figures.examples for figures in reference[1]] == [*([32, 32, 26] * 7)[:STEPS], 90]
 
 
+@pytest.mark.slow
 def test_one_step_is_the_papers_update(dataset):
     """Against the gradient of the mean loss over the batch, taken by hand, and `v ← μv − η(g + λw)`."""
     recipe = Recipe(scale=32, crop=32, batch_size=90, dropout=0.0, flip=False, color=False)

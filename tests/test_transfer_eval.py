@@ -12,10 +12,9 @@ import pandas as pd
 import pytest
 import sklearn.svm
 from PIL import Image
-from test_evaluation import write_run
-from test_evaluation_views import WANTS, net
-from test_extract import loaded_once  # noqa: F401  (a fixture)
-from test_voc import write_voc
+from run_folders import write_run
+from small_nets import WANTS, net
+from voc_tree import write_voc
 
 from keras_vgg import extract, preprocessing, transfer_eval
 from keras_vgg.data.datasets import open_dataset
@@ -24,6 +23,8 @@ from keras_vgg.descriptors.descriptor_file import DescriptorFile
 from keras_vgg.errors import InputError
 from keras_vgg.linear import run as linear_run
 from keras_vgg.support import entry
+
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "layers_loaded_once")
 
 COLORS = {"ant": (0, 1, 1), "bee": (1, 0, 1), "cat": (1, 1, 0)}
 COUNTS = {"ant": 9, "bee": 7, "cat": 12}
@@ -160,6 +161,7 @@ def record(found, function):
 FIXED = ["--dataset", "folder:parts", "--protocol", "fixed", "--layer", "block5_pool", "--scales", "36", "44"]
 
 
+@pytest.mark.slow
 def test_fixed_is_the_svm_on_what_extract_gives(here, tmp_path):
     """By another route: the descriptors of both splits, scikit-learn by itself."""
     run("--model", "first", *FIXED, "--combine", "stack", "--out", str(tmp_path))
@@ -196,13 +198,14 @@ def described(place, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         for name in ("first", "second"):
-            for kind in (".npz", ".parquet"):  # of which the second takes the features that the first has left
-                extract.main(["--model", name, *wanted, "--out", str(folder / f"{name}{kind}")])
+            extract.main(["--model", name, *wanted, "--out", str(folder / f"{name}.npz")])
+            DescriptorFile.read(folder / f"{name}.npz").save(folder / f"{name}.parquet")
         for name, protocol in PROTOCOLS.items():
             run("--model", "first", "--model", "second", *wanted, *protocol, "--out", str(folder / name))
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [".npz", ".parquet"])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_descriptors_from_files_give_the_same(described, tmp_path, protocol, kind):

@@ -1,0 +1,27 @@
+"""What training runs leave of use to other commands."""
+
+import shutil
+
+from small_images import CLASSES
+from small_nets import WANTS, net
+
+from keras_vgg import preprocessing
+from keras_vgg.recipe import Recipe, to_toml
+
+
+def write_run(folder, *, seed=1, classes=CLASSES, **recipe):
+    """Writes what a training run leaves of use to an evaluation."""
+    folder.mkdir(parents=True)
+    net(classes=len(classes), seed=seed).save(folder / "best.keras")
+    preprocessing.attach(folder / "best.keras", WANTS)
+    (folder / "classes.txt").write_text("\n".join(classes) + "\n")
+    (folder / "recipe.toml").write_text(to_toml(Recipe(arch="A", width=0.05, crop=32, **({"jitter": (36, 44)} | recipe))))
+    return folder
+
+
+def without_flips(run, folder):
+    """Copies a run, as if it had been trained without mirror images."""
+    shutil.copytree(run, folder)
+    recipe = (folder / "recipe.toml").read_text()
+    (folder / "recipe.toml").write_text(recipe.replace("flip = true", "flip = false"))
+    return folder
