@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from small_images import CLASSES, LABELS
-from voc_tree import OBJECTS, jpeg, write_voc
+from voc_tree import CLASSES, LABELS, OBJECTS, jpeg, write_voc
 
 from keras_vgg.data import voc
 from keras_vgg.errors import InputError
