@@ -82,6 +82,11 @@ class Config:
         """Names of the layers behind the last pooling that have weights."""
         return (*self.fully_connected, "predictions")
 
+    @property
+    def feature_layers(self) -> tuple[str, ...]:
+        """Names of the layers whose activations describe an image: the FC layers from the last on, and the last pooling."""
+        return (*reversed(self.fully_connected), f"block{len(self.blocks)}_pool")
+
     def places(self) -> Iterator[tuple[int, int, Convolution]]:
         """Yields block, number within the block (both from 1) and convolution, in order."""
         for block, convolutions in enumerate(self.blocks, start=1):
@@ -131,6 +136,11 @@ def distinct() -> tuple[str, ...]:
     for arch, config in CONFIGS.items():
         first.setdefault(config.told_by, arch)
     return tuple(first.values())
+
+
+def feature_layers() -> tuple[str, ...]:
+    """Returns the names of the layers of all nets whose activations describe an image."""
+    return tuple(dict.fromkeys(layer for config in CONFIGS.values() for layer in config.feature_layers))
 
 
 def get_config(arch: str) -> Config:

@@ -6,6 +6,7 @@ file for pixels instead.
 
 import pathlib
 
+from keras_vgg import configs
 from keras_vgg.support import cli, entry, extras
 
 _OF_SAVED_MODELS = ("version", "scales", "top_k", "features", "check")  # flags that say nothing of a file for pixels
@@ -24,7 +25,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--labels", type=cli.path, metavar="FILE", help="class names, one a line (default: the run's, or ImageNet's)"
     )
-    parser.add_argument("--features", choices=("fc2", "fc1", "block5_pool"), help="layer of the features (default: fc2)")
+    parser.add_argument("--features", choices=configs.feature_layers(), help="layer of the features (default: fc2)")
     cli.add_net_flags(parser, "average", "pooling", "preprocessing")
     parser.add_argument(
         "--evaluation",

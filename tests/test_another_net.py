@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_vgg import configs, convert, describe, evaluate, export, extract, fit
 from keras_vgg.configs import Config, Convolution
+from keras_vgg.errors import InputError
 from keras_vgg.features import layer_names, perceptual_model
 from keras_vgg.identity import digest_of_net
 from keras_vgg.inference.net_files import open_net_file
@@ -75,7 +76,9 @@ def test_every_kind_of_file_holds_it(run, tmp_path, name):
 
 
 def test_it_is_served_extracted_and_looked_into(run, tmp_path, capsys):
-    export.main(["--model", str(run), "--out", str(tmp_path / "served")])
+    export.main(["--model", str(run), "--out", str(tmp_path / "served"), "--features", "block3_pool"])
+    with pytest.raises(InputError, match=r"`features` must be a layer of the net, block3_pool or fc1 or fc2\. .*block5_pool"):
+        export.main(["--model", str(run), "--out", str(tmp_path / "served"), "--features", "block5_pool"])
     assert "net M, 10 classes" in capsys.readouterr().out
     for layer in ("fc2", "block3_pool"):
         out = tmp_path / f"{layer}.npz"

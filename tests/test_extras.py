@@ -67,7 +67,7 @@ def test_the_table_of_build_md_has_every_extra():
     assert set(rows) == set(PROJECT["optional-dependencies"])
 
 
-@pytest.mark.parametrize("name", set(extras.EXTRAS) - OF_OTHER_ENGINES)
+@pytest.mark.parametrize("name", sorted(set(extras.EXTRAS) - OF_OTHER_ENGINES))
 def test_names_to_import_and_to_install_belong_together(name):
     installed = importlib.metadata.packages_distributions()
     for library, distribution in extras.EXTRAS[name].libraries.items():

@@ -7,9 +7,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from keras_vgg.support import picture
+from keras_vgg.tasks.classification import Classification
 from keras_vgg.training import report
 
-HISTORY = [dict.fromkeys(report.COLUMNS, 0.5) | {"epoch": epoch, "learning_rate": 0.005 / epoch**2} for epoch in (1, 2, 3)]
+TASK = Classification(("a", "b"))
+HISTORY = [
+    dict.fromkeys(report.log_columns(TASK), 0.5) | {"epoch": epoch, "learning_rate": 0.005 / epoch**2} for epoch in (1, 2, 3)
+]
 
 
 def size_of(path):
@@ -25,13 +29,13 @@ def test_names_are_text(tmp_path, name):
     assert size_of(tmp_path / "a.png") == (150, 100)
     with Image.open(tmp_path / "a.png") as image:
         assert image.text["class"] == name
-    report.draw_curves(tmp_path / "curves.png", HISTORY, name)
+    report.draw_curves(tmp_path / "curves.png", HISTORY, TASK, name)
     assert size_of(tmp_path / "curves.png") == (1320, 396)
 
 
 def test_curves_say_which_net_they_end_with(tmp_path):
     history = [row | {"net sha256": f"{row['epoch']}" * 64} for row in HISTORY]
-    report.draw_curves(tmp_path / "curves.png", history, "a")
+    report.draw_curves(tmp_path / "curves.png", history, TASK, "a")
     with Image.open(tmp_path / "curves.png") as image:
         assert (image.text["net sha256"], image.text["epochs"]) == ("3" * 64, "3")
 
@@ -47,7 +51,7 @@ def test_a_png_tells_texts_and_values_but_not_what_is_not_known(tmp_path):
 def test_numbers_at_the_axes_are_no_formulas():
     """Which would be drawn as they are written, since names are not to be taken for formulas."""
     figure = Figure()
-    report._draw_curves(figure, pd.DataFrame(HISTORY))
+    report._draw_rate(figure.subplots(), pd.DataFrame(HISTORY))
     figure.canvas.draw()
     labels = [label.get_text() for axes in figure.axes for label in axes.get_yticklabels(which="both")]
     assert "1e−03" in labels

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_vgg import preprocessing as preprocessing_of
+from keras_vgg.configs import feature_layers
 from keras_vgg.errors import InputError
 from keras_vgg.inference.batches import MAX_PIXELS
 from keras_vgg.inference.class_labels import class_names
@@ -17,7 +18,7 @@ from keras_vgg.inference.views import Views
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.serving import warm_up
 from keras_vgg.serving.model_card import model_card, read_table
-from keras_vgg.serving.signatures import FEATURES, Protocol
+from keras_vgg.serving.signatures import Protocol
 from keras_vgg.support import paths
 
 
@@ -70,6 +71,9 @@ def plan_export(
         source = open_net_file(str(model_or_run), preprocessing=preprocessing)
         _check_scales(scales or (source.default_scale,), dense, source.smallest_input)
         network = source.load(average=average, pooling=pooling)
+    if not any(layer.name == features for layer in network.model.layers):
+        there = [layer.name for layer in network.model.layers if layer.name in feature_layers()]
+        raise InputError(f"`features` must be a layer of the net, {' or '.join(there)}. Received: features={features!r}.")
     scales = tuple(dict.fromkeys(scales or (_default_scale(source, network),)))
     _check_scales(scales, dense, network.crop)
     if flip is None:
@@ -102,8 +106,8 @@ def _check_scales(scales, dense: bool, crop: int) -> None:
 def _check_choices(top_k: int, features: str) -> None:
     if top_k < 1:
         raise InputError(f"`top_k` must be at least 1. Received: top_k={top_k}.")
-    if features not in FEATURES:
-        raise InputError(f"`features` must be one of {', '.join(FEATURES)}. Received: features={features!r}.")
+    if features not in feature_layers():
+        raise InputError(f"`features` must be one of {', '.join(feature_layers())}. Received: features={features!r}.")
 
 
 def _given_labels(labels) -> tuple[str, ...] | None:

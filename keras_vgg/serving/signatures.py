@@ -13,9 +13,6 @@ from keras_vgg.inference.views import CENTER, DENSE
 from keras_vgg.serving.encoded import rescaled_images
 
 _NAN = float("nan")
-FEATURES = ("fc2", "fc1", "block5_pool")
-"""Layers whose activations can be served as features."""
-
 _ENCODED = tf.TensorSpec([None], tf.string, name="images")
 
 
@@ -28,7 +25,7 @@ class Protocol:
         scales: smallest sides Q, at each of which the image is looked at; results are averaged.
         flip: whether mirror images are looked at too.
         top_k: how many classes are named.
-        features: the layer whose activations `features` gives, `"fc2"`, `"fc1"` or `"block5_pool"`.
+        features: the layer whose activations `features` gives, of `configs.feature_layers`.
     """
 
     dense: bool
