@@ -24,7 +24,7 @@ class Classification(Task):
         "loss {loss:.4f}  top-1 error {top1_error:.2%}  "
         "val loss {val_loss:.4f}  val top-1 {val_top1_error:.2%}  top-5 {val_top5_error:.2%}"
     )
-    panels = (Panel("cross-entropy (nats)", ("loss",)), Panel("error (%)", ("top1_error", "top5_error"), 100))
+    panels = (Panel("cross-entropy (nats)", ("loss",)), Panel("error (%)", ("top1_error", "top5_error"), 100, ("top-1", "top-5")))
 
     @staticmethod
     def open(name: str, *, limit_images: int | None = None) -> Dataset:

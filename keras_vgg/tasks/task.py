@@ -25,11 +25,13 @@ class Panel:
         label: of its vertical axis, with the unit.
         columns: of `log.csv`, without `val_`; those that only the validation has are drawn for it alone.
         factor: what the values are multiplied by.
+        names: what people call each of several columns.
     """
 
     label: str
     columns: tuple[str, ...]
     factor: float = 1.0
+    names: tuple[str, ...] = ()
 
 
 class Task(abc.ABC):

@@ -52,8 +52,9 @@ def draw_curves(path: pathlib.Path, history: list[dict], task: Task, title: str)
 
 def _draw_panel(axes, table: pd.DataFrame, panel: Panel) -> None:
     many = len(panel.columns) > 1  # then colours tell them apart, and dots the training
+    names = panel.names or panel.columns
     for number, column in enumerate(panel.columns):
-        told = f"{column.removesuffix('_error').replace('top', 'top-')}, " if many else ""
+        told = f"{names[number]}, " if many else ""
         validation = {"color": f"C{number if many else 1}", "marker": _mark(table), "markersize": 3}
         training = {"color": f"C{number}", "linestyle": ":"} if many else validation | {"color": "C0"}
         for name, label, style in ((column, "training", training), (f"val_{column}", "validation", validation)):

@@ -98,7 +98,7 @@ class RunWriter:
         """Returns the digest of the model as it is now, that of the file which `save_models` writes; "" but on the chief."""
         return digest_of_net(self._model) if self._cluster.is_chief else ""
 
-    def mend_models(self, position: RunState) -> bool:
+    def mend_models(self, state: RunState) -> bool:
         """Writes again what a resumed run has lost of `last.keras` and `best.keras`, so far as the checkpoint has it.
 
         Returns:
@@ -107,17 +107,17 @@ class RunWriter:
         Raises:
             InputError: if it is damaged, and is of an epoch that is no more.
         """
-        if not self._cluster.is_chief or not position.history:
+        if not self._cluster.is_chief or not state.history:
             return False
-        has_weights = position.step == 0  # else they are of a later update already
-        best_is_lost = position.best_epoch > 0 and not _is_whole(self._folder.best)
-        best_is_last = position.best_epoch == position.epoch
+        has_weights = state.step == 0  # else they are of a later update already
+        best_is_lost = state.best_epoch > 0 and not _is_whole(self._folder.best)
+        best_is_last = state.best_epoch == state.epoch
         if has_weights and (not _is_whole(self._folder.last) or (best_is_lost and best_is_last)):
             self.save_models(improved=best_is_lost and best_is_last)
             best_is_lost = best_is_lost and not best_is_last
         if best_is_lost and self._folder.best.exists():
             raise InputError(
-                f"Expected {self._folder.best} whole. Received: a damaged file of epoch {position.best_epoch}; put back a copy, or "
+                f"Expected {self._folder.best} whole. Received: a damaged file of epoch {state.best_epoch}; put back a copy, or "
                 "remove it and run the same command again: the best of the epochs to come takes its place."
             )
         return best_is_lost

@@ -1,7 +1,7 @@
 """The loop of a run: epochs of weight updates and validation, checkpoints, and stopping well.
 
 Everything that the rest of a run depends on is in its `RunState`, the schedule, the weights and the velocities; all of it is
-in every checkpoint. Data and dropout are functions of the position alone, so that a resumed run is the run that was never
+in every checkpoint. Data and dropout are functions of the state alone, so that a resumed run is the run that was never
 stopped.
 """
 
@@ -109,15 +109,15 @@ class Trainer:
             values["schedule"] if "schedule" in values else values["plateau"] | {"ended": values["stop_training"]}
         )
         self._loss_scale = LossScale(**values["loss_scale"])
-        position = self._state = RunState.from_values(values["position"])
+        state = self._state = RunState.from_values(values["position"])
         self._begun_from = values.get("begun_from")
-        place = f"epoch {position.epoch + 1}, step {position.step} of {self._steps}"
+        place = f"epoch {state.epoch + 1}, step {state.step} of {self._steps}"
         with self._average.in_place():
-            best_is_gone = self._writer.mend_models(position)
+            best_is_gone = self._writer.mend_models(state)
         if best_is_gone:
-            if self._schedule.ended or position.epoch == self._recipe.epochs:
+            if self._schedule.ended or state.epoch == self._recipe.epochs:
                 raise InputError(f"{self._folder.best} is gone, and no epoch is left to take its place: put back a copy.")
-            position.forget_best()
+            state.forget_best()
             place += f"; {self._folder.best} is gone: the best of the epochs to come takes its place"
         return place
 
@@ -128,12 +128,12 @@ class Trainer:
             Stopped: on SIGTERM, SIGHUP or Ctrl-C, after saving.
             InputError: if training diverges, too many images are broken, or the disk is full.
         """
-        position, size = self._state, self._dataset.train.size
-        done = position.epoch * size + min(position.step * self._recipe.batch_size, size)
+        state, size = self._state, self._dataset.train.size
+        done = state.epoch * size + min(state.step * self._recipe.batch_size, size)
         self._progress = Progress(self._recipe.epochs * size, done, self._writer.stream, may_end_early=True)
-        self._began = time.monotonic() - position.seconds
+        self._began = time.monotonic() - state.seconds
         self._training = training_feed(
-            self._dataset.train, self._task, self._recipe, self._layout, self._cluster, epoch=position.epoch, step=position.step
+            self._dataset.train, self._task, self._recipe, self._layout, self._cluster, epoch=state.epoch, step=state.step
         )
         self._validation = validation_feed(self._dataset.validation, self._task, self._recipe, self._layout, self._cluster)
         with StopRequest("saving") as self._stop:
@@ -160,18 +160,18 @@ class Trainer:
             self._writer.close()
 
     def _train_epoch(self):
-        position = self._state
-        while position.step < self._steps:
+        state = self._state
+        while state.step < self._steps:
             self._schedule.before_update(self._iterations)
             totals = self._train_step()
-            position.totals += totals
-            position.step += 1
+            state.totals += totals
+            state.step += 1
             figures = self._figures(totals) | {"learning_rate": self._learning_rate}
             self._writer.write_events("train", self._iterations, figures)
-            self._check_broken("train", position.totals.broken, self._training)
+            self._check_broken("train", state.totals.broken, self._training)
             if totals.stop:  # all workers learn of it at the same step
                 raise Stopped(self._stop.signal)
-            if position.step < self._steps and self._writer.seconds_since_save > 60 * self._recipe.checkpoint_minutes:
+            if state.step < self._steps and self._writer.seconds_since_save > 60 * self._recipe.checkpoint_minutes:
                 self._save()
 
     def _train_step(self) -> Totals:
@@ -221,16 +221,16 @@ class Trainer:
         return totals
 
     def _finish_epoch(self, validation: Totals):
-        position, task = self._state, self._task
-        train, val = self._figures(position.totals), self._figures(validation)
+        state, task = self._state, self._task
+        train, val = self._figures(state.totals), self._figures(validation)
         if validation.rows is not None:
             val |= task.row_figures(validation.rows)
-        epoch = position.epoch + 1
+        epoch = state.epoch + 1
         row: dict[str, Any] = {"epoch": epoch, "step": self._iterations, "learning_rate": self._learning_rate}
         row |= task.to_columns(train) | {f"val_{name}": value for name, value in task.to_columns(val).items()}
         self._writer.write_events("epoch", epoch, {name: row[name] for name in row if name not in ("epoch", "step")})
-        row |= {"broken_images": int(position.totals.broken), "net sha256": self._writer.digest()}
-        improved = position.finish_epoch(row, val[task.monitor])
+        row |= {"broken_images": int(state.totals.broken), "net sha256": self._writer.digest()}
+        improved = state.finish_epoch(row, val[task.monitor])
         told = f"epoch {epoch:>3}  {task.epoch_line.format(**row)}  rate {row['learning_rate']:.2g}"
         self._progress.say(f"{told}{'  best so far' if improved else ''}")
         if warning := checks.stuck_warning(task, row[LOSS], row[f"val_{LOSS}"], self._recipe.init, row["learning_rate"]):
