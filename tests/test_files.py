@@ -64,7 +64,7 @@ def test_copy_replaces_the_target_whole(tmp_path):
 
 KILLED = """
     import os, pathlib, signal, sys
-    from keras_vgg import files
+    from keras_vgg.support import files
     with getattr(files, sys.argv[1])(pathlib.Path(sys.argv[2])) as beside:
         (beside if sys.argv[1] == "replacing" else beside / "a.txt").write_text("half of it")
         os.kill(os.getpid(), signal.SIGKILL)

@@ -177,10 +177,10 @@ def test_what_a_stock_keras_file_wants_of_an_image_must_be_said(tmp_path, said):
     build_vgg("A", input_shape=(32, 32, 3), width=0.02, classes=5).save(tmp_path / "stock.keras")
     wanted = Recipe(init_from=str(tmp_path / "stock.keras"), init_preprocessing=said)
     if said:
-        assert preprocessing.for_model(run._source(wanted)[0]) == preprocessing.BY_NAME[said]
+        assert preprocessing.for_model(run._source(wanted, wanted.init_from)[0]) == preprocessing.BY_NAME[said]
         return
     with pytest.raises(InputError, match=r"Received: .*stock\.keras, which does not; give --init-preprocessing caffe or torch"):
-        run._source(wanted)
+        run._source(wanted, wanted.init_from)
 
 
 class KilledError(BaseException):
@@ -235,12 +235,13 @@ def test_what_came_after_the_paper_goes_on_after_a_kill(tmp_path, monkeypatch):
 
 
 def test_batch_norm_is_fine_tuned_from_a_net_that_has_it(tmp_path, capsys):
-    first, second = tmp_path / "first", tmp_path / "second"
-    fit.main([*SMALL, "--batch-norm", "--norm-group", "10", "--workdir", str(first)])
+    first, second = tmp_path / "first.keras", tmp_path / "second"
+    build_vgg("A", input_shape=(32, 32, 3), width=0.02, classes=10, batch_norm=True).save(first)
+    preprocessing.attach(first, preprocessing.TORCH)
     told = [*SMALL, "--batch-norm", "--norm-group", "10", "--init-from", str(first), "--freeze", "block1-block2"]
     fit.main([*told, "--epochs", "1", "--workdir", str(second)])
     assert "model: net A BN" in capsys.readouterr().out
-    before, after = (transfer.load_model(folder / "best.keras") for folder in (first, second))
+    before, after = (transfer.load_model(path) for path in (first, second))
     for name, stays in (("block1_bn1", True), ("block2_bn1", True), ("block3_bn1", False)):
         same = [
             np.array_equal(a, b)

@@ -65,7 +65,7 @@ def train(dataset, replicas, micro_batch, jit, recipe=RECIPE, steps=STEPS):
     for _ in range(order.Layout(90, micro_batch, replicas).micro_steps(90, 0)):
         step.evaluate(next(validation))
     figures.append(step.totals())
-    return [variable.numpy() for variable in (*model.variables, *average.variables)], figures
+    return [variable.numpy() for variable in (*model.variables, *optimizer.momentums, *average.variables)], figures
 
 
 @pytest.fixture(scope="module")
@@ -93,19 +93,20 @@ def clipped(dataset):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("replicas", "micro_batch", "jit"), [(1, 4, False), (2, 16, True), (4, 8, False)])
+@pytest.mark.parametrize(("replicas", "micro_batch", "jit"), [(2, 16, True), (4, 4, False)])
 def test_nor_do_batch_norm_clipping_and_the_average(dataset, clipped, replicas, micro_batch, jit):
-    """Statistics of batch norm among the weights, and the average of both."""
+    """Statistics of batch norm among the weights, velocities, and the average of the weights."""
     for ours, theirs in zip(train(dataset, replicas, micro_batch, jit, recipe=CLIPPED, steps=4)[0], clipped, strict=True):
-        assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs) + 1e-7
+        assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs) + 2e-8  # rounding of what is zero
 
 
 @pytest.mark.slow
 def test_batch_norm_clipping_and_the_average_matter(dataset, clipped):
-    """Guards the test above."""
-    for other in ({"norm_group": 8}, {"clip_norm": 0.25}, {"ema_momentum": 0.1}):
-        values = train(dataset, 1, 32, False, recipe=dataclasses.replace(CLIPPED, **other), steps=4)[0]
-        assert max(np.linalg.norm(a - b) / (np.linalg.norm(b) + 1e-7) for a, b in zip(values, clipped, strict=True)) > 1e-3, other
+    """Guards the test above: the statistics of the first normalisation, the last weights and their average are others."""
+    other = dataclasses.replace(CLIPPED, norm_group=16, clip_norm=0.25, ema_momentum=0.1)
+    values = train(dataset, 1, 32, False, recipe=other, steps=4)[0]
+    for place in (5, 20, -3):
+        assert np.linalg.norm(values[place] - clipped[place]) > 1e-4 * np.linalg.norm(clipped[place]), place
 
 
 def test_dropout_and_views_matter(dataset, reference):
