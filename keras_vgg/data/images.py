@@ -120,11 +120,13 @@ def _decode_view(encoded, scale, top, left, mirrored, crop):
         return window(size[0], size[1], scale, top, left, crop)
 
     def of_jpeg(size):
-        return _window_of_jpeg(encoded, size, place(size), crop), size, place(size)
+        part = place(size)
+        return _window_of_jpeg(encoded, size, part, crop), size, part
 
     def of_pixels(pixels):
         size = tf.shape(pixels)[:2]
-        return _window_of_pixels(pixels, place(size), crop), size, place(size)
+        part = place(size)
+        return _window_of_pixels(pixels, part, crop), size, part
 
     pixels, size, part = decoding.by_kind(encoded, of_jpeg, of_pixels)
     return tf.cond(mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels), size, part
