@@ -32,18 +32,42 @@ class Convolution:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pooling:
+    """A max-pooling without padding.
+
+    Attributes:
+        size: side of its square window.
+        stride: in both directions; windows overlap where it is smaller than `size`.
+    """
+
+    size: int = 2
+    stride: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
-    """A net: blocks of convolutions, each ending in 2x2 max-pooling with stride 2, then fully connected layers and `predictions`.
+    """A net: blocks of convolutions, each ending in a max-pooling, then fully connected layers and `predictions`.
+
+    Batch normalisation is no part of it: every net is built with or without (`batch_norm` of `build_vgg` and of the recipes).
 
     Attributes:
         arch: its name, for the paper's nets a column's letter in Table 1.
         blocks: for each block its convolutions.
         fc_units: sizes of `fc1`, `fc2`, …, at least one, each followed by ReLU.
+        pooling: what every block ends in.
+
+    Raises:
+        InputError: for a net without blocks or without FC layers, or a block without convolutions.
     """
 
     arch: str
     blocks: tuple[tuple[Convolution, ...], ...]
     fc_units: tuple[int, ...] = (4096, 4096)
+    pooling: Pooling = Pooling()
+
+    def __post_init__(self):
+        if not (self.blocks and all(self.blocks) and self.fc_units):
+            raise InputError(f"A net must have blocks of convolutions and FC layers. Received: {self}.")
 
     @property
     def depth(self) -> int:
@@ -52,15 +76,29 @@ class Config:
 
     @property
     def stride(self) -> int:
-        """Pixels from one place of the last pooling's map to the next; so many a side must have, or nothing of it is left."""
-        return math.prod(convolution.stride for convolution in self.convolutions.values()) * 2 ** len(self.blocks)
+        """Pixels from one place of the last pooling's map to the next."""
+        return math.prod(convolution.stride for convolution in self.convolutions.values()) * self.pooling.stride ** len(self.blocks)
+
+    def side(self, places: int = 1) -> int:
+        """Returns the side of an input, in pixels, whose last pooling has so many places a side; for one place the smallest input.
+
+        >>> from keras_vgg.configs import get_config
+        >>> get_config("D").side(7)
+        224
+        """
+        side = places
+        for block in reversed(self.blocks):
+            side = (side - 1) * self.pooling.stride + self.pooling.size
+            side *= math.prod(convolution.stride for convolution in block)  # "same" padding
+        return side
 
     @property
     def halvings(self) -> str:
         """What makes the map smaller than the image, in words."""
         words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
         poolings = f"{words[len(self.blocks)] if len(self.blocks) < len(words) else len(self.blocks)} poolings"
-        return poolings if self.stride == 2 ** len(self.blocks) else f"{poolings} and strides"
+        has_strides = any(convolution.stride > 1 for convolution in self.convolutions.values())
+        return f"{poolings} and strides" if has_strides else poolings
 
     @property
     def convolutions(self) -> dict[str, Convolution]:
@@ -206,8 +244,9 @@ def layer_facts(
             channels = filters
             if convolution.lrn:
                 facts.append(LayerFacts(lrn_name(block, conv), shape, field))
-        field, stride = field + stride, stride * 2
-        rows, columns = rows // 2, columns // 2
+        pooling = config.pooling
+        field, stride = field + (pooling.size - 1) * stride, stride * pooling.stride
+        rows, columns = ((side - pooling.size) // pooling.stride + 1 for side in (rows, columns))
         facts.append(LayerFacts(f"block{block}_pool", (rows, columns, channels), field))
     inputs = rows * columns * channels
     fully_connected = {name: scaled_width(units, width) for name, units in config.fully_connected.items()}

@@ -23,10 +23,10 @@ def main(argv: list[str]) -> None:
     if arguments.weights:
         print(_public_weights(arguments.arch))
         return
-    largest = max(configs.CONFIGS.values(), key=lambda config: config.stride)
+    largest = max(configs.CONFIGS.values(), key=configs.Config.side)
     config = configs.CONFIGS.get(arguments.arch, largest)
-    if arguments.size < config.stride:
-        parser.error(f"argument --size: must be at least {config.stride}, {config.halvings} halve it (received {arguments.size})")
+    if arguments.size < (smallest := config.side()):
+        parser.error(f"argument --size: must be at least {smallest}, {config.halvings} halve it (received {arguments.size})")
     if arguments.classes < 1 or not 0 < arguments.width < math.inf:
         parser.error(f"--classes and --width must be positive (received {arguments.classes}, {arguments.width})")
     shape = (arguments.size, arguments.size, 3)

@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
         print(f"{name}: {source.preprocessing_text}", flush=True)
     settings = run.EvaluationSettings(arguments.average, arguments.pooling, arguments.batch, devices)
     opened = open_dataset(dataset, limit_images=arguments.limit_images)
-    _report(folder, run.evaluate(opened, sources, rows, folder, settings, stream=sys.stdout))
+    _report(folder, run.evaluate(opened, sources, rows, folder, settings, split=arguments.split, stream=sys.stdout))
 
 
 def _parser() -> cli.Parser:
@@ -47,8 +47,10 @@ def _parser() -> cli.Parser:
         "--model", type=cli.path, action="append", default=[], metavar="[NAME=]PATH",
         help="run folder or weight file; several are tested each and fused. With --recipe, NAME says which of its nets it is",
     )  # fmt: skip
-    parser.add_argument(
-        "--dataset", type=cli.path, help="digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]; its validation split is tested"
+    cli.add_net_flags(
+        parser,
+        "dataset",
+        split="which of its images (default: val; without such a set, and for nets trained on other data, test or all)",
     )
     parser.add_argument("--recipe", type=cli.path, metavar="FILE", help="evaluation recipe (TOML), e.g. recipes/table5.toml")
     parser.add_argument("--protocol", nargs="+", choices=tuple(PROTOCOLS), help="one row of the table for each (default: dense)")
@@ -123,18 +125,19 @@ def _wanted(arguments):
 
 def _report(folder: pathlib.Path, found) -> None:
     from keras_vgg.evaluation import report
-    from keras_vgg.evaluation.results import table_line
+    from keras_vgg.evaluation.measures import measure_of
 
     files.make_folder(folder)
-    lines = [table_line(result) for result in found]
+    lines = [report.table_line(result) for result in found]
     slugs = [naming.slug("-".join(filter(None, (line[key] for key in ("net", "protocol", "Q", "settings"))))) for line in lines]
     names = report.file_names(folder, lines, slugs)
     for result, line, name in zip(found, lines, names, strict=True):
         result.save(folder / name)
         line["posteriors"] = name
     report.write_tables(folder, lines)
-    confused = report.write_confusion(folder, name.removesuffix(".npz"), result)
-    print(f"\n{report.format_table(lines)}\n\nmost confused, last row:\n{confused}\n\nfolder: {folder}")
+    measure = measure_of(result)
+    of_classes = measure.write(folder, name.removesuffix(".npz"), result)
+    print(f"\n{report.format_table(lines, measure.shown)}\n\nlast row, {of_classes}\n\nfolder: {folder}")
 
 
 if __name__ == "__main__":

@@ -69,8 +69,7 @@ def _parser() -> cli.Parser:
         "--model", type=cli.path, action="append", required=True, metavar="PATH",
         help="run folder or weight file, with or without its top; descriptors of several are stacked",
     )  # fmt: skip
-    parser.add_argument("--dataset", type=cli.path, help="digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]")
-    parser.add_argument("--split", choices=("train", "validation", "all"), help="of the data set (default: all)")
+    cli.add_net_flags(parser, "dataset", split="which of its images (default: all)")
     parser.add_argument("--images", type=cli.path, nargs="+", metavar="IMAGE", help="image files, globs or folders instead")
     parser.add_argument("--out", type=cli.path, required=True, metavar="FILE", help="where to: .npz or .parquet")
     cli.add_net_flags(parser, *cli.OF_DESCRIPTOR)

@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int | None:
     frozen_layers(wanted.arch, wanted.freeze)  # its mistakes are told before TensorFlow is imported
     name = pathlib.Path(arguments.recipe).stem if arguments.recipe else f"net-{wanted.arch.lower()}"
     if "dataset" not in from_file | flags:
-        print("no --dataset given: training on the embedded digits; flip and colour shift are off for them unless asked for")
+        print("no --dataset given: training on the embedded digits; random flip and colour shift are off for them unless asked for")
     if not arguments.workdir and many_workers():
         raise InputError("Several workers need --workdir, a folder that all of them see. Received: none.")
     folder, unfinished = choose_folder(arguments.workdir, wanted, name)

@@ -94,8 +94,20 @@ def to_fully_convolutional(
 
 def stride_of(model: keras.Model) -> int:
     """Returns how many pixels lie between two places of the map that a net's convolutions and poolings make of an image."""
-    strided = [layer for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.MaxPooling2D))]
-    return math.prod(layer.strides[0] for layer in strided)
+    return math.prod(layer.strides[0] for layer in _strided(model))
+
+
+def smallest_side(model: keras.Model) -> int:
+    """Returns the side, in pixels, of the smallest image of which a net's convolutions and poolings leave a place."""
+    side = 1
+    for layer in reversed(_strided(model)):
+        window = layer.pool_size if isinstance(layer, keras.layers.MaxPooling2D) else layer.strides  # convolutions pad
+        side = (side - 1) * layer.strides[0] + window[0]
+    return side
+
+
+def _strided(model):
+    return [layer for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.MaxPooling2D))]
 
 
 def _keeps(activation) -> bool:
@@ -134,6 +146,8 @@ def _rewritten(layer: keras.layers.Layer, field: tuple[int, int], activation, pa
             layer.units, field, activation=activation, use_bias=layer.use_bias, dtype=layer.dtype_policy, name=layer.name
         )
     if isinstance(layer, keras.layers.MaxPooling2D):
+        if padding == "same" and layer.pool_size != layer.strides:  # Keras would pad on both sides, Caffe at the end
+            raise InputError(f"pooling='ceil' is for windows that do not overlap. Received: {layer.name!r}, whose windows do.")
         return type(layer).from_config(layer.get_config() | {"padding": padding})
     if isinstance(layer, keras.layers.Softmax):
         axis = -1 if keras.config.image_data_format() == "channels_last" else 1  # that of the classes

@@ -156,7 +156,7 @@ def _convolutions(outputs, config, width, batch_norm, new_initializer):
                 outputs = keras.layers.ReLU(name=f"block{block}_relu{conv}")(normalization(outputs))
             if convolution.lrn:
                 outputs = LocalResponseNormalization(name=configs.lrn_name(block, conv))(outputs)
-        outputs = keras.layers.MaxPooling2D(2, strides=2, name=f"block{block}_pool")(outputs)
+        outputs = keras.layers.MaxPooling2D(config.pooling.size, config.pooling.stride, name=f"block{block}_pool")(outputs)
     return outputs
 
 
@@ -170,8 +170,8 @@ def _check_shape(input_shape, config, include_top):
     if len(input_shape) != 3 or input_shape[-1] is None:
         raise InputError(f"`input_shape` must be (height, width, channels). Received: input_shape={input_shape}.")
     sides = input_shape[:2]
-    if any(side is not None and side < config.stride for side in sides):
-        limit = f"at least {config.stride}: {config.halvings} halve them"
+    if any(side is not None and side < config.side() for side in sides):
+        limit = f"at least {config.side()}: {config.halvings} halve them"
         raise InputError(f"The sides of `input_shape` must be {limit}. Received: {input_shape}.")
     if include_top and None in sides:
         raise InputError(f"With `include_top=True`, `input_shape` must give both sides: fc1 needs them. Received: {input_shape}.")

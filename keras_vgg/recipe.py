@@ -25,7 +25,8 @@ JIT_MULTIPLY_ADDS = 10**9
 
 
 def _field(default, help: str, *, choices=None, machine: bool = False, path: bool = False, **flag):
-    # `machine` marks what says how the work is done and not what comes out: it may change when a run is resumed.
+    # `machine` marks what says how the work is done and not what comes out: it may change when a run is resumed. In `flag`,
+    # `once` is what the field was called in earlier versions, whose recipes and commands are understood.
     metadata = {"help": help, "choices": choices, "machine": machine, "path": path, **flag}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -45,7 +46,7 @@ class Recipe:
     scale: int = _field(256, "training scale S: smallest side of the rescaled image, pixels")
     jitter: tuple[int, int] | None = _field(None, "draw S per image from [SMIN; SMAX] (scale jitter)", metavar=("SMIN", "SMAX"))
     crop: int = _field(configs.TRAINING_SIZE, "side of the square training crop, pixels")
-    flip: bool = _field(True, "random horizontal flip (off for the embedded digits)")
+    random_flip: bool = _field(True, "mirror half of the training images (off for the embedded digits)", once="flip")
     color: bool = _field(True, "random RGB colour shift along the principal components (off for the embedded digits)")
     color_statistics: str = _field(
         "dataset", "where colour mean and components come from: the training set, or ImageNet's", choices=("dataset", "imagenet")
@@ -136,7 +137,7 @@ def _bounds(recipe: Recipe) -> dict[str, tuple[bool, str]]:
     smallest, largest = recipe.scales if len(recipe.scales) == 2 else (1, 0)
     return {
         "width": (0 < recipe.width < math.inf, "positive"),
-        "crop": (recipe.crop >= config.stride, f"at least {config.stride} pixels: {config.halvings} halve it"),
+        "crop": (recipe.crop >= config.side(), f"at least {config.side()} pixels: {config.halvings} halve it"),
         "jitter": (
             recipe.jitter is None or recipe.crop <= smallest <= largest,
             f"SMIN SMAX with crop {recipe.crop} <= SMIN <= SMAX",
@@ -193,6 +194,7 @@ def read_recipe(path: str | pathlib.Path) -> dict:
     values = files.read_recipe_file(path)
     values.pop("paper", None)
     known = {field.name: field for field in dataclasses.fields(Recipe)}
+    values = called_as_now(values)
     if unknown := [key for key in values if key not in known]:
         raise InputError(f"Recipe {path} has unknown keys: {', '.join(unknown)}. Known: {', '.join(known)}.")
     return {key: _typed(path, known[key], value) for key, value in values.items()}
@@ -211,6 +213,12 @@ def read_run_recipe(path: str | pathlib.Path) -> Recipe:
     if (last := dataclasses.fields(Recipe)[-1].name) not in values:
         raise InputError(f"Recipe {path} must be whole. Received: one that is cut off before its last line, `{last}`. {MADE_AGAIN}")
     return resolve(values)
+
+
+def called_as_now(values: Mapping) -> dict:
+    """Returns fields of a recipe under their names of today, whatever an earlier version called them."""
+    now = {once: field.name for field in dataclasses.fields(Recipe) if (once := field.metadata.get("once"))}
+    return {now.get(name, name): value for name, value in values.items()}
 
 
 def check_scales(given: Mapping, where: str) -> None:
@@ -240,7 +248,7 @@ def _typed(path, field: dataclasses.Field, value):
 def resolve(*layers: Mapping) -> Recipe:
     """Returns the recipe of the defaults overridden by `layers` in order (a recipe file's fields, then flags).
 
-    The embedded digits must not be mirrored and have no colour, so that for them flip and colour are off unless some
+    The embedded digits must not be mirrored and have no colour, so that for them both are off unless some
     layer asks for them. A fixed scale takes the place of an earlier layer's jitter, and jitter that of a fixed scale.
     """
     values: dict[str, Any] = {}
@@ -250,7 +258,7 @@ def resolve(*layers: Mapping) -> Recipe:
                 values.pop(replaced, None)
         values |= layer
     if values.get("dataset", Recipe.dataset) == "digits":
-        values = {"flip": False, "color": False} | values
+        values = {"random_flip": False, "color": False} | values
     return Recipe(**values)
 
 

@@ -23,5 +23,5 @@ def without_flips(run, folder):
     """Copies a run, as if it had been trained without mirror images."""
     shutil.copytree(run, folder)
     recipe = (folder / "recipe.toml").read_text()
-    (folder / "recipe.toml").write_text(recipe.replace("flip = true", "flip = false"))
+    (folder / "recipe.toml").write_text(recipe.replace("random_flip = true", "random_flip = false"))
     return folder

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from keras_vgg.data import split as splits
+from keras_vgg.data.dataset import Dataset
 
 CLASSES = tuple("abcdefg")
 SHAPES = [  # many of one shape at Q=40, some of their own; grey, wide, tall, tiny
@@ -51,4 +52,4 @@ def write_images(folder, encoded=ENCODED, labels=LABELS):
 
 def dataset(encoded=ENCODED, labels=LABELS):
     split = splits.in_memory(list(encoded), labels, "test")
-    return splits.Dataset(split, split, CLASSES, "a test")
+    return Dataset({"train": split, "validation": split}, CLASSES, "a test")

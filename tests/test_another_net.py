@@ -7,23 +7,24 @@ import pytest
 import tensorflow as tf
 
 from keras_vgg import configs, convert, describe, evaluate, export, extract, fit
-from keras_vgg.configs import Config, Convolution
+from keras_vgg.configs import Config, Convolution, Pooling
 from keras_vgg.errors import InputError
 from keras_vgg.features import layer_names, perceptual_model
+from keras_vgg.fully_convolutional import to_fully_convolutional
 from keras_vgg.identity import digest_of_net
 from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.models import build_vgg
 from keras_vgg.weights.weight_file import open_weights
 
-SMALL = "--width 0.05 --crop 32 --jitter 32 40 --no-jit --batch-size 25 --learning-rate 0.002 --epochs 1 --limit-images 50"
+SMALL = "--width 0.05 --crop 72 --jitter 72 80 --no-jit --batch-size 25 --learning-rate 0.002 --epochs 1 --limit-images 50"
 
 
 @pytest.fixture(autouse=True, scope="module")
 def row():
-    """VGG-M of Chatfield et al. 2014, the paper's [24]: large kernels, strides, two normalisations, three poolings."""
+    """VGG-M of Chatfield et al. 2014, the paper's [24]: large kernels, strides, two normalisations, overlapping poolings."""
     blocks = ((Convolution(96, 7, 2, lrn=True),), (Convolution(256, 5, 2, lrn=True),), (Convolution(512),) * 3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(configs.CONFIGS, "M", Config("M", blocks))
+        patch.setitem(configs.CONFIGS, "M", Config("M", blocks, pooling=Pooling(3, 2)))
         yield
 
 
@@ -42,8 +43,12 @@ def test_counts_follow_from_the_row():
     for layer in model.layers:
         if layer.name in shapes:
             assert layer.output.shape[1:] == shapes[layer.name], layer.name
-    assert configs.CONFIGS["M"].stride == 32
-    assert [layer.receptive_field for layer in facts if layer.name.endswith("_pool")] == [9, 33, 145]
+    config = configs.CONFIGS["M"]
+    assert (config.stride, config.halvings) == (32, "three poolings and strides")
+    assert [layer.receptive_field for layer in facts if layer.name.endswith("_pool")] == [11, 43, 171]
+    for places in (1, 2, 6):
+        features = build_vgg("M", input_shape=(config.side(places), config.side(places), 3), width=0.05, include_top=False)
+        assert features.output.shape[1:3] == (places, places)
 
 
 def test_what_a_place_sees_is_its_receptive_field():
@@ -53,7 +58,7 @@ def test_what_a_place_sees_is_its_receptive_field():
     with tf.GradientTape() as tape:
         seen = tf.reduce_sum(model(image)[0, 4, 4])
     rows = np.flatnonzero(np.abs(tape.gradient(seen, image)[0]).sum(axis=(1, 2)))
-    assert field - 32 <= rows[-1] - rows[0] + 1 <= field  # a maximum may lie within its window
+    assert field - 64 <= rows[-1] - rows[0] + 1 <= field  # a maximum may lie within its window
 
 
 def test_a_run_is_tested_and_described(run, tmp_path, capsys):
@@ -96,7 +101,7 @@ def test_normalisations_have_names_of_their_own(run):
     names = [step.name for step in layer_names.steps("M") if step.kind == "lrn"]
     assert names == ["lrn1", "lrn2"]
     found = perceptual_model("M", ["lrn2", "block3_pool"], weights=run / "best.keras")(np.zeros((1, 64, 64, 3), np.float32))
-    assert [tuple(each.shape[1:3]) for each in found.values()] == [(8, 8), (2, 2)]  # normalised before the second pooling
+    assert [tuple(each.shape[1:3]) for each in found.values()] == [(8, 8), (1, 1)]  # normalised before the second pooling
 
 
 def test_two_normalisations_of_a_block_are_told_apart(monkeypatch):
@@ -105,3 +110,14 @@ def test_two_normalisations_of_a_block_are_told_apart(monkeypatch):
         ("lrn1", "block1_lrn"),
         ("lrn1_2", "block1_lrn2"),
     ]
+
+
+def test_overlapping_windows_are_not_rounded_up():
+    with pytest.raises(InputError, match=r"pooling='ceil' is for windows that do not overlap\. Received: 'block1_pool'"):
+        to_fully_convolutional(build_vgg("M", width=0.05), pooling="ceil")
+
+
+@pytest.mark.parametrize("parts", [{"blocks": ()}, {"blocks": ((),)}, {"blocks": ((Convolution(8),),), "fc_units": ()}])
+def test_a_net_without_a_part_is_refused(parts):
+    with pytest.raises(InputError, match="must have blocks of convolutions and FC layers"):
+        Config("N", **parts)

@@ -43,7 +43,7 @@ def test_a_limit_holds_for_test_images_too(tmp_path):
     (tmp_path / "list.csv").write_text(f"path,label,split\n{rows}")
     (tmp_path / "0").write_text("")
     dataset = datasets.open_dataset(f"csv:{tmp_path / 'list.csv'}", limit_images=5)
-    assert (dataset.train.size, dataset.validation.size, dataset.test.size, len(dataset.notes)) == (5, 2, 5, 1)
+    assert (dataset.train.size, dataset.validation.size, dataset.test.size, len(dataset.training_notes)) == (5, 2, 5, 1)
 
 
 def test_a_limit_draws_evenly_from_a_listing_sorted_by_class():
@@ -86,6 +86,6 @@ def test_folder_and_csv_by_name(tmp_path):
 
 @pytest.mark.parametrize("name", ["mnist", "folder:", "csv", "tfds:", "Digits", "", "digits:8", "/data/imagenet"])
 def test_unknown_name_tells_the_choices(name):
-    with pytest.raises(InputError, match="`dataset` must be digits, folder:PATH, csv:FILE or tfds:NAME") as caught:
+    with pytest.raises(InputError, match="`dataset` must be digits, folder:PATH, csv:FILE, tfds:NAME") as caught:
         datasets.open_dataset(name)
     assert f"Received: {name!r}" in str(caught.value)

@@ -21,14 +21,17 @@ from small_nets import WANTS, net
 from keras_vgg import preprocessing
 from keras_vgg.data import images as image_ops
 from keras_vgg.data import split as splits
+from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.datasets import open_dataset
 from keras_vgg.data.pipeline import View
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation import heatmap, metrics, report, results
 from keras_vgg.evaluation import run as evaluation_run
+from keras_vgg.evaluation.measures import errors, precision
 from keras_vgg.evaluation.prediction import Heatmap
 from keras_vgg.evaluation.recipe import Row, read_evaluation
-from keras_vgg.evaluation.results import Posteriors, fuse, mean_over, table_line
+from keras_vgg.evaluation.report import table_line
+from keras_vgg.evaluation.results import Posteriors, fuse, mean_over
 from keras_vgg.inference import batches, class_labels, net_files, passes
 from keras_vgg.inference import row_cache as store_module
 from keras_vgg.inference.images import look_through
@@ -677,13 +680,41 @@ def test_line_of_the_table_by_hand():
 def test_table_for_people():
     paper = {"paper top-1": 24.8, "paper top-5": 7.5}
     lines = [table_line(some_posteriors(**paper)), table_line(some_posteriors(net="E"))]
-    head, first, second = report.format_table(lines).splitlines()
+    head, first, second = report.format_table(lines, errors.shown).splitlines()
     for column in ("net", "S", "Q", "protocol", "top-1 error (95%)", "top-5 error (95%)", "paper", "images/s"):
         assert column in head
     low, high = lines[0]["top-1 low"], lines[0]["top-1 high"]
     assert f"{lines[0]['top-1 error']:.1f} ({low:.1f}–{high:.1f})" in first
     assert "24.8 / 7.5" in first
     assert "24.8" not in second
+
+
+def test_figures_of_many_labels_by_hand():
+    values = np.array([[0.9, 0.2, 0.3], [0.8, 0.7, 0.3], [0.6, 0.9, 0.3], [np.nan] * 3], np.float32)
+    labels = np.array([[1, 0, 0], [0, 1, -1], [1, -1, 0], [0, 1, 0]], np.int8)
+    result = Posteriors(values, labels, np.arange(4), tuple("abc"), {"net": "D"})
+    found = precision.of_classes(result)
+    assert found["class"].tolist() == ["a", "b"]  # no image shows c
+    assert found["images"].tolist() == [2, 2]
+    # a: right, wrong, right; b: right, wrong, and then the image that could not be read, behind all others
+    assert found["AP"].tolist() == pytest.approx([100 * (1 + 2 / 3) / 2] * 2)
+    assert found["AP (11 points)"].tolist() == pytest.approx([100 * (6 + 5 * 2 / 3) / 11] * 2)
+    line = table_line(result)
+    assert line["mean AP"] == pytest.approx(100 * (1 + 2 / 3) / 2)
+    assert line["label error"] == pytest.approx(100 * 4 / 10)  # a of the second image, and all of the one that was not read
+    assert (line["images"], line["broken"], line["classes"]) == (4, 1, 2)
+    assert precision.shown(line) == {"mean AP (%)": "83.3", "mean AP (11 points) (%)": "84.8", "label error (%)": "40.0"}
+    with pytest.raises(InputError, match="none among 4"):
+        table_line(dataclasses.replace(result, labels=np.zeros_like(labels)))
+
+
+def test_labels_of_many_classes_go_by_the_numbers_of_the_net(tmp_path):
+    """A net that knows more classes than the data, in another order; of the others nothing is told."""
+    folder = write_run(tmp_path / "three", classes="abc")
+    labels = np.array([[1, 0], [-1, 1], [0, 1]], np.int8)
+    split = splits.in_memory(list(ENCODED[:3]), np.zeros(3), "test").with_targets(labels)
+    (result,) = evaluate(tmp_path, {"a": folder}, [row()], Dataset({"validation": split}, ("c", "a"), "a test"))
+    assert result.labels.tolist() == [[0, -1, 1], [1, -1, -1], [1, -1, 0]]
 
 
 def write_rows(folder, *facts):
@@ -742,8 +773,11 @@ def test_tables_of_other_versions_and_damaged_ones(tmp_path):
 def test_pictures_of_whatever_name(tmp_path):
     classes = ("$5_bill", "a$^{b", "花", "d", "e", "f", "g")
     result = some_posteriors(40, classes, net="$x_", settings="scores averaged")
-    report.write_confusion(tmp_path, "01", result)
+    errors.write(tmp_path, "01", result)
     Image.open(tmp_path / "01-confusion.png").verify()
+    labels = np.random.default_rng(1).integers(-1, 2, (40, 7))
+    precision.write(tmp_path, "02", dataclasses.replace(result, labels=labels))
+    Image.open(tmp_path / "02-classes.png").verify()
     seen = Heatmap(np.zeros((40, 50, 3), np.uint8), np.random.default_rng(0).random((2, 3, 7)), 32, 32, "00")
     heatmap.draw(tmp_path / "map.png", seen, 1, classes[1], title="$^.jpg, 花", facts={"image": "$^.jpg, 花"})
     Image.open(tmp_path / "map.png").verify()
@@ -924,9 +958,10 @@ def test_labels_are_known_however_names_are_stored(run):
 
 def test_the_data_line_says_what_is_tested_and_what_is_not(run, tmp_path):
     data = dataset(ENCODED[:2], LABELS[:2])
-    data, said = dataclasses.replace(data, test=splits.in_memory([b"no image"] * 3, np.zeros(3), "x"), notes=("A note.",)), []
+    three = splits.in_memory([b"no image"] * 3, np.zeros(3), "x")
+    data, said = dataclasses.replace(data, sets={**data.sets, "test": three}, notes=("A note.",)), []
     evaluation_run.evaluate(data, {"a": open_net_file(run, name="a")}, [row()], tmp_path, say=said.append)
-    assert said[:2] == ["data: a test, 2 images for validation, 7 classes; its test split of 3 images is not tested", "A note."]
+    assert said[:2] == ["data: a test, 2 images for validation, 7 classes; those for tests, 3, are not tested", "A note."]
 
 
 def test_labels_that_are_numbers(run, tmp_path):

@@ -22,6 +22,7 @@ from small_nets import WANTS, net
 from keras_vgg import extract, preprocessing
 from keras_vgg.data import images as image_ops
 from keras_vgg.data import split as splits
+from keras_vgg.data.dataset import Dataset
 from keras_vgg.descriptors import extraction, inputs, network
 from keras_vgg.descriptors.descriptor import DescriptorProtocol
 from keras_vgg.descriptors.descriptor_file import DescriptorFile
@@ -506,9 +507,10 @@ def test_files_of_other_programs(tmp_path, changed, told):
 
 def test_both_splits_joined_are_read_in_order():
     train, validation = split_of(ENCODED[:3]), split_of(ENCODED[5:7], np.array([6, 5]))
-    found = inputs.of_dataset(splits.Dataset(train, validation, CLASSES, "a test"))
+    found = inputs.of_dataset(Dataset({"train": train, "validation": validation}, CLASSES, "a test"))
     assert found.parts.tolist() == ["train"] * 3 + ["validation"] * 2
-    tested = inputs.of_dataset(splits.Dataset(train, validation, CLASSES, "a test", validation, ("a line",)))
+    sets = {"train": train, "validation": validation, "test": validation}
+    tested = inputs.of_dataset(Dataset(sets, CLASSES, "a test", ("a line",)))
     assert tested.parts.tolist() == [*found.parts, "test", "test"]
     assert tested.split.read(tf.constant(6, tf.int64))[0].numpy() == ENCODED[6]
     assert tested.notes == ("a line",)

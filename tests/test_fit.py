@@ -37,7 +37,7 @@ from keras_vgg.training.run_folder import RunFolder, choose_folder
 pytestmark = pytest.mark.usefixtures("colors_measured_once")
 
 TINY = [
-    *("--width", "0.02", "--crop", "32", "--jitter", "32", "40", "--flip", "--color", "--no-jit"),
+    *("--width", "0.02", "--crop", "32", "--jitter", "32", "40", "--random-flip", "--color", "--no-jit"),
     *("--batch-size", "50", "--learning-rate", "0.002"),
 ]  # fmt: skip
 SMALL = [*TINY, "--epochs", "2", "--limit-images", "120"]

@@ -14,6 +14,7 @@ from small_nets import net
 
 from keras_vgg import evaluate, extract, transfer
 from keras_vgg.data import split as splits
+from keras_vgg.data.dataset import Dataset
 from keras_vgg.descriptors.descriptor_file import DescriptorFile
 from keras_vgg.descriptors.network import FeatureNetwork
 from keras_vgg.errors import InputError
@@ -224,7 +225,7 @@ def test_an_image_replaced_after_the_survey_is_refused(tmp_path, monkeypatch):
         paths.append(tmp_path / f"{number}.jpg")
         paths[-1].write_bytes(encoded)
     split = splits.files(list(map(str, paths)), np.zeros(3, np.int32))
-    data = splits.Dataset(split, split, CLASSES, "x")
+    data = Dataset({"train": split, "validation": split}, CLASSES, "x")
     look = evaluation_run.look_through
 
     def look_and_replace(*args, **options):
@@ -249,7 +250,7 @@ def test_an_image_replaced_after_the_survey_is_refused(tmp_path, monkeypatch):
 )
 def test_served_by_default_is_what_is_tested_predicted_and_extracted(tmp_path, monkeypatch, flip, pooling, dense):
     monkeypatch.chdir(tmp_path)
-    write_run(tmp_path / "run", flip=flip)
+    write_run(tmp_path / "run", random_flip=flip)
     write_images(tmp_path / "data")
     same = ["--pooling", pooling] if pooling != "floor" else []
     protocol, whole = ([], []) if dense else (["--protocol", "center"], ["--no-dense"])

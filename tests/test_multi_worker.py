@@ -15,7 +15,7 @@ from keras_vgg import fit
 from keras_vgg.support.huge_pages import ENVIRONMENT
 
 ARGUMENTS = [
-    *("--width", "0.02", "--crop", "32", "--jitter", "32", "40", "--flip", "--color", "--no-jit", "--seed", "5"),
+    *("--width", "0.02", "--crop", "32", "--jitter", "32", "40", "--random-flip", "--color", "--no-jit", "--seed", "5"),
     *("--batch-size", "20", "--learning-rate", "0.002", "--limit-images", "130", "--epochs", "3"),  # 21 updates
 ]  # fmt: skip
 

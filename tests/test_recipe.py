@@ -6,6 +6,7 @@ import pytest
 from keras_vgg import preprocessing, recipe
 from keras_vgg.errors import InputError
 from keras_vgg.recipe import Recipe, read_recipe, resolve, to_toml
+from keras_vgg.support import cli
 
 RECIPES = sorted(
     path
@@ -74,7 +75,7 @@ def test_defaults_are_the_papers():
     paper = Recipe()
     assert (paper.batch_size, paper.momentum, paper.weight_decay, paper.dropout) == (256, 0.9, 5e-4, 0.5)
     assert (paper.learning_rate, paper.epochs, paper.crop, paper.scale) == (1e-2, 74, 224, 256)
-    assert paper.flip
+    assert paper.random_flip
     assert paper.color
 
 
@@ -131,7 +132,7 @@ def test_jitter_does_not_mind_the_fixed_scale():
             "replicas": 2,
             "limit_images": 10,
         },
-        {"micro_batch": "auto", "flip": False, "seed": 2**40 - 1, "weight_decay": 1e-300, "dataset": 'folder:/a "b"\\c'},
+        {"micro_batch": "auto", "random_flip": False, "seed": 2**40 - 1, "weight_decay": 1e-300, "dataset": 'folder:/a "b"\\c'},
     ],
 )
 def test_toml_there_and_back(fields, tmp_path):
@@ -153,7 +154,7 @@ def test_table_of_the_papers_figures_is_left_out(tmp_path):
         ("epochs = true", "`epochs` must be int. Received: True"),
         ('epochs = "3"', "`epochs` must be int. Received: '3'"),
         ('width = "half"', "`width` must be int or float. Received: 'half'"),
-        ("flip = 1", "`flip` must be bool. Received: 1"),
+        ("random_flip = 1", "`random_flip` must be bool. Received: 1"),
         ("arch = 16", "`arch` must be str. Received: 16"),
         ("init_from = 1", "`init_from` must be str. Received: 1"),
         ("limit_images = 1.5", "`limit_images` must be int. Received: 1.5"),
@@ -188,10 +189,18 @@ def test_missing_and_undecodable_files(tmp_path):
 
 
 def test_flags_override_the_file_and_the_file_the_defaults(tmp_path):
-    fields = read_recipe(written(tmp_path, 'arch = "B"\nepochs = 3\nflip = false'))
+    fields = read_recipe(written(tmp_path, 'arch = "B"\nepochs = 3\nrandom_flip = false'))
     resolved = resolve(fields, {"epochs": 5, "dataset": "folder:x"})
-    assert (resolved.arch, resolved.epochs, resolved.flip, resolved.color) == ("B", 5, False, True)
+    assert (resolved.arch, resolved.epochs, resolved.random_flip, resolved.color) == ("B", 5, False, True)
     assert resolved.batch_size == Recipe().batch_size
+
+
+def test_what_a_field_was_called_before_is_understood(tmp_path):
+    assert read_recipe(written(tmp_path, "flip = false")) == {"random_flip": False}
+    parser = cli.Parser()
+    cli.add_field_flags(parser, Recipe)
+    for flags in (["--no-random-flip"], ["--no-flip"]):
+        assert cli.field_values(parser.parse_args(flags), Recipe) == {"random_flip": False}
 
 
 @pytest.mark.parametrize(
@@ -228,10 +237,10 @@ def test_names_of_preprocessings_are_those_there_are():
 
 @pytest.mark.parametrize("layers", [(), ({"dataset": "digits"},), ({"dataset": "folder:x"}, {"dataset": "digits"})])
 def test_digits_are_neither_mirrored_nor_coloured(layers):
-    assert (resolve(*layers).flip, resolve(*layers).color) == (False, False)
+    assert (resolve(*layers).random_flip, resolve(*layers).color) == (False, False)
 
 
-@pytest.mark.parametrize("name", ["flip", "color"])
+@pytest.mark.parametrize("name", ["random_flip", "color"])
 def test_digits_are_mirrored_or_coloured_if_asked_for(name):
     assert getattr(resolve({"dataset": "digits", name: True}), name)
     assert getattr(resolve({name: True}, {"dataset": "digits"}), name)
@@ -239,7 +248,7 @@ def test_digits_are_mirrored_or_coloured_if_asked_for(name):
 
 def test_other_data_sets_are_mirrored_and_coloured():
     resolved = resolve({"dataset": "digits"}, {"dataset": "folder:x"})
-    assert (resolved.flip, resolved.color) == (True, True)
+    assert (resolved.random_flip, resolved.color) == (True, True)
 
 
 def test_experiment_leaves_out_what_says_how_the_work_is_done():

@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.metrics import average_precision_score
 from voc_tree import write_voc
 
-from keras_vgg import fit, predict, tasks
+from keras_vgg import evaluate, fit, predict, tasks
 from keras_vgg.data import images, order, pipeline
 from keras_vgg.data.split import Split
 from keras_vgg.errors import InputError
@@ -149,13 +149,27 @@ def test_multi_label_trains_tests_and_predicts(voc, tmp_path, capsys):
     assert predict.main([both, neither, "--model", str(out / "last.keras"), "--json", "--scales", "32"]) is None
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     assert [min(each["posterior"] for each in image["top"]) > 0.5 for image in found] == [True, False]
+    # And a test finds the same: `best.keras` is that of the log's best line.
+    tested = tmp_path / "tested"
+    evaluate.main([*("--model", str(out), "--dataset", f"voc:{voc}", "--protocol", "center", "--no-flip"), "--out", str(tested)])
+    (line,) = json.loads((tested / "table.json").read_text())
+    assert line["mean AP"] == pytest.approx(100 * log.val_mean_ap.max(), abs=1e-4)
+    said = capsys.readouterr().out
+    assert "48 images for validation, 2 classes" in said
+    assert "mean AP (%)" in said
+    name = line["posteriors"].removesuffix(".npz")
+    of_classes = pd.read_csv(tested / f"{name}-classes.csv")
+    assert sorted(of_classes["class"]) == ["ant", "bee"]
+    assert of_classes.AP.mean() == pytest.approx(line["mean AP"])
+    assert (of_classes["nets sha256"] == line["nets sha256"]).all()
+    Image.open(tested / f"{name}-classes.png").verify()
 
 
-def test_data_of_another_task_are_told(tmp_path):
-    with pytest.raises(InputError, match=r"many labels an image must be voc:PATH .* Received: 'digits'"):
+def test_data_of_another_task_are_told(voc, tmp_path):
+    with pytest.raises(InputError, match=r"must be voc:PATH .* for the task multi-label. Received: digits, of one class an image"):
         fit.main([*MULTI_LABEL, "--workdir", str(tmp_path / "run")])
-    with pytest.raises(InputError, match=r"`dataset` must be digits, folder:PATH.* Received: 'voc:x'.* --task multi-label"):
-        fit.main(["--dataset", "voc:x", "--workdir", str(tmp_path / "run")])
+    with pytest.raises(InputError, match=r"must have one class an image. Received: voc:.*, of several; give --task multi-label"):
+        fit.main(["--dataset", f"voc:{voc}", "--workdir", str(tmp_path / "run")])
 
 
 # --- Targets in a view ----------------------------------------------------------------------------------------------------

@@ -195,7 +195,7 @@ def test_unprepared_data_set_is_prepared(tmp_path, monkeypatch):
     use(monkeypatch, tmp_path)
     dataset = tfds_records.open_tfds("colors_test")
     assert (dataset.train.size, dataset.validation.size, dataset.test.size) == (18, 2, 4)  # `test` steers no training
-    assert "validation: 2 images held out of the 20" in dataset.notes[0]
+    assert "validation: 2 images held out of the 20" in dataset.training_notes[0]
     assert "/train[" in dataset.validation.name_of(0)
     assert (tmp_path / "colors_test" / "1.0.0").is_dir()
     assert dataset.test.name_of(0).endswith("test[0]")
@@ -219,12 +219,21 @@ def test_a_tenth_is_held_out_where_there_is_no_other_split(tmp_path, monkeypatch
     assert len(images) == 30
 
 
+def test_a_set_to_test_with_alone(tmp_path, monkeypatch):
+    use(monkeypatch, tmp_path)
+    dataset = tfds_records.open_tfds("colors_untrained")
+    assert list(dataset.splits) == ["validation"]
+    with pytest.raises(
+        InputError, match=r"There must be images to train on\. Received: TFDS colors_untrained.* for validation alone"
+    ):
+        _ = dataset.train
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("no_such_data_set", r"`tfds:` must name a data set that TFDS has or can prepare\. Received: no_such_data_set \("),
         ("colors_configured/green", r"Received: colors_configured/green \(.*green"),
-        ("colors_untrained", "tfds:colors_untrained must have a split train. Received: validation"),
         ("colors_unlabelled", "tfds:colors_unlabelled must have features image and label. Received: image"),
         ("colors_rated", "tfds:colors_rated must have an image and a class label .*image Image, label Scalar"),
     ],

@@ -123,7 +123,7 @@ def test_every_example_counts_once(reference):
 @pytest.mark.slow
 def test_one_step_is_the_papers_update(dataset):
     """Against the gradient of the mean loss over the batch, taken by hand, and `v ← μv − η(g + λw)`."""
-    recipe = Recipe(scale=32, crop=32, batch_size=90, dropout=0.0, flip=False, color=False)
+    recipe = Recipe(scale=32, crop=32, batch_size=90, dropout=0.0, random_flip=False, color=False)
     before, _ = train(dataset, 1, 90, False, recipe=recipe, steps=0)
     after, _ = train(dataset, 1, 10, False, recipe=recipe, steps=1)
     # The paper's rule from zero velocity: w ← w − η(g + λw); so (w − w') / η − λw is the mean gradient.

@@ -7,9 +7,11 @@ import pathlib
 
 import numpy as np
 
+from keras_vgg.data import sets
 from keras_vgg.data.class_names import class_name, notes_on
+from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.set_folders import find_sets, folders_in
-from keras_vgg.data.split import Dataset, Split, files, held_out_note, hold_out
+from keras_vgg.data.split import Split, files
 from keras_vgg.errors import InputError
 from keras_vgg.support.image_files import files_within, printable
 from keras_vgg.support.paths import path_of
@@ -18,35 +20,30 @@ from keras_vgg.support.paths import path_of
 def open_folder(path: str) -> Dataset:
     """Returns the data set of a folder of class folders, or of one with sets of these: `train/`, `val/`, `test/`.
 
-    What sets may be called is in `sets.NAMES`, and `set_folders` tells them from classes. Without images for validation a tenth of
-    the training images is held out; those of `test/` are kept apart. Every file in a class folder counts as an image whatever its
-    ending, see `files_within`. Classes are called as their folders are, see `class_name`.
+    What sets may be called is in `sets.NAMES`, and `set_folders` tells them from classes; the classes are those of the first set of
+    that order. Every file in a class folder counts as an image whatever its ending, see `files_within`. Classes are called as their
+    folders are, see `class_name`.
 
     Raises:
-        InputError: if a folder is missing or empty, two folders mean one class, or a validation class has no training folder.
+        InputError: if a folder is missing or empty, two folders mean one class, or a set has a class that the first one has not.
     """
     root = path_of(path)
     if not root.is_dir():
         raise InputError(f"`folder:` must name a folder of class folders. Received: {path}, which is no folder.")
     found = find_sets(root)
-    folders = _class_folders(found.train)
+    first, *others = (name for name in sets.NAMES if name in found.folders)
+    folders = _class_folders(found.folders[first])
     classes = tuple(folders)
-    train = files(*_list_images(found.train, folders, classes))
     notes = [*found.notes, *notes_on(classes)]
-    if found.validation:
-        validation = _list_other(found.validation, found.train, classes)
-    else:
-        kept, held_out = hold_out(train.size)
-        train, validation = train.subset(kept), train.subset(held_out)
-    test = None
-    if found.test:
-        try:  # Nothing but a test needs it, and test sets without labels are common.
-            test = _list_other(found.test, found.train, classes)
+    splits = {first: files(*_list_images(found.folders[first], folders, classes))}
+    for name in others:
+        try:
+            splits[name] = _list_other(found.folders[name], found.folders[first], classes)
         except InputError as error:
-            notes.append(f"Note: without test images: {error}")
-        if not found.validation:
-            notes.append(held_out_note(train.size, validation.size, f"{printable(found.test.name)}/"))
-    return Dataset(train, validation, classes, f"folder {printable(root.name)}", test, tuple(notes))
+            if name != sets.TEST:
+                raise
+            notes.append(f"Note: without test images: {error}")  # test sets without labels are common, and not always wanted
+    return Dataset(splits, classes, f"folder {printable(root.name)}", tuple(notes))
 
 
 def _class_folders(root: pathlib.Path) -> dict[str, str]:
@@ -63,10 +60,10 @@ def _class_folders(root: pathlib.Path) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _list_other(root: pathlib.Path, train_root: pathlib.Path, classes: tuple[str, ...]) -> Split:
+def _list_other(root: pathlib.Path, first: pathlib.Path, classes: tuple[str, ...]) -> Split:
     folders = _class_folders(root)
     if unknown := [name for name in folders if name not in classes]:
-        raise InputError(f"{root} has classes that {train_root} has not: {', '.join(unknown[:5])}.")
+        raise InputError(f"{root} has classes that {first} has not: {', '.join(unknown[:5])}.")
     return files(*_list_images(root, folders, classes))
 
 

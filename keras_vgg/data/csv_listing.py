@@ -14,7 +14,8 @@ import pandas as pd
 
 from keras_vgg.data import sets
 from keras_vgg.data.class_names import class_name, notes_on
-from keras_vgg.data.split import Dataset, files, held_out_note, hold_out
+from keras_vgg.data.dataset import Dataset
+from keras_vgg.data.split import files
 from keras_vgg.errors import InputError
 from keras_vgg.support.image_files import printable
 from keras_vgg.support.paths import path_of
@@ -25,13 +26,12 @@ _PROBED_FILES = 100
 def open_csv(path: str) -> Dataset:
     """Returns the data set of a CSV file with columns path, label and optionally split.
 
-    Paths are relative to the CSV's folder. What a split may be called is in `sets.NAMES`; without rows for validation a tenth of
-    those for training is held out, and rows for tests are kept apart. Labels are taken as `class_name` has them; whole numbers are
-    sorted as numbers, others as text.
+    Paths are relative to the CSV's folder. What a split may be called is in `sets.NAMES`; without that column all rows are for
+    training. Labels are taken as `class_name` has them; whole numbers are sorted as numbers, others as text.
 
     Raises:
-        InputError: if the file or a column is missing, a value is empty or one too many, the first files do not exist, or a
-            class of another split has no training row.
+        InputError: if the file or a column is missing, a value is empty or one too many, the first files do not exist, or there
+            are training rows, but none of a class of another split.
     """
     file = path_of(path)
     try:
@@ -63,16 +63,10 @@ def open_csv(path: str) -> Dataset:
     every = files(paths, labels)
     description = f"CSV file {printable(file.name)}"
     if "split" not in table.columns:
-        train, validation = map(every.subset, hold_out(len(paths)))
-        return Dataset(train, validation, classes, description, notes=tuple(notes_on(classes)))
+        return Dataset({sets.TRAIN: every}, classes, description, tuple(notes_on(classes)))
     rows = _rows_of_sets(table, labels, classes, file)
-    notes = [*notes_on(classes), *_notes_on_shared(table["path"].to_numpy(), rows, file)]
-    if sets.VALIDATION not in rows:
-        kept, held_out = hold_out(len(rows[sets.TRAIN]))
-        notes.append(held_out_note(len(kept), len(held_out), "the split test"))
-        rows |= {sets.TRAIN: rows[sets.TRAIN][kept], sets.VALIDATION: rows[sets.TRAIN][held_out]}
-    splits = {each: every.subset(indices) for each, indices in rows.items()}
-    return Dataset(classes=classes, description=description, notes=tuple(notes), **splits)
+    notes = (*notes_on(classes), *_notes_on_shared(table["path"].to_numpy(), rows, file))
+    return Dataset({each: every.subset(indices) for each, indices in rows.items()}, classes, description, notes)
 
 
 def _rows_of_sets(table: pd.DataFrame, labels: np.ndarray, classes: tuple[str, ...], file: pathlib.Path) -> dict[str, np.ndarray]:
@@ -82,10 +76,7 @@ def _rows_of_sets(table: pd.DataFrame, labels: np.ndarray, classes: tuple[str, .
         raise InputError(f"{file}: `split` must be train, val or test. Received: {', '.join(map(repr, unknown[:5]))}.")
     set_of_row = table["split"].map(set_of).to_numpy()
     rows = {each: np.flatnonzero(set_of_row == each) for each in sets.NAMES if each in set_of.values()}
-    if len(rows) < 2 or sets.TRAIN not in rows:
-        told = f"{' and '.join(set_of)} alone"
-        raise InputError(f"{file}: `split` must name both train and val rows, or train and test rows. Received: {told}.")
-    for each, indices in rows.items():
+    for each, indices in rows.items() if sets.TRAIN in rows else ():
         if unknown := np.setdiff1d(labels[indices], labels[rows[sets.TRAIN]]).tolist():
             named = ", ".join(classes[label] for label in unknown[:5])
             raise InputError(f"{file}: its {each} rows have classes that its train rows have not: {named}.")

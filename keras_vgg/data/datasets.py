@@ -1,17 +1,19 @@
-"""Opens a data set by its name: `digits`, `folder:PATH`, `csv:FILE`, `tfds:NAME[/CONFIG]`."""
+"""Opens a data set by its name: `digits`, `folder:PATH`, `csv:FILE`, `tfds:NAME[/CONFIG]`, `voc:PATH`."""
 
 import io
 
 import numpy as np
 
+from keras_vgg.data import sets, voc
 from keras_vgg.data.class_folders import open_folder
 from keras_vgg.data.csv_listing import open_csv
-from keras_vgg.data.split import Dataset, in_memory
-from keras_vgg.data.tfds_records import open_tfds
+from keras_vgg.data.dataset import Dataset
+from keras_vgg.data.split import in_memory
+from keras_vgg.data.tfds_records import open_builder, open_tfds
 from keras_vgg.errors import InputError
 from keras_vgg.support import extras
 
-NAMES = "digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]"
+NAMES = "digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or, of several classes an image, voc:PATH"
 
 
 def open_dataset(name: str, *, limit_images: int | None = None) -> Dataset:
@@ -20,7 +22,8 @@ def open_dataset(name: str, *, limit_images: int | None = None) -> Dataset:
     Args:
         name: `digits` for scikit-learn's handwritten digits; `folder:PATH` for a folder of class folders, with or without
             `train/`, `val/` and `test/`; `csv:FILE` for columns path, label and optionally split; `tfds:NAME[/CONFIG]` for
-            TensorFlow Datasets.
+            TensorFlow Datasets; `voc:PATH` for PASCAL VOC's layout. Of that, and of TFDS's `voc`, targets tell of each class
+            whether the image shows it, see `voc`; of all others, which class it shows.
         limit_images: most examples of each split, at least 1.
 
     Raises:
@@ -29,15 +32,19 @@ def open_dataset(name: str, *, limit_images: int | None = None) -> Dataset:
     if limit_images is not None and limit_images < 1:
         raise InputError(f"`limit_images` must be at least 1. Received: {limit_images}.")
     kind, _, argument = name.partition(":")
-    openers = {"folder": open_folder, "csv": open_csv, "tfds": open_tfds}
+    openers = {"folder": open_folder, "csv": open_csv, "tfds": _open_tfds, "voc": lambda path: voc.open_dataset(f"voc:{path}")}
     if name == "digits":
         dataset = open_digits()
     elif kind in openers and argument:
         dataset = openers[kind](argument)
     else:
-        many = " Data of several classes an image are for --task multi-label of keras_vgg.fit, and for keras_vgg.transfer_eval."
-        raise InputError(f"`dataset` must be {NAMES}. Received: {name!r}.{many if kind == 'voc' else ''}")
+        raise InputError(f"`dataset` must be {NAMES}. Received: {name!r}.")
     return dataset.limited(limit_images)
+
+
+def _open_tfds(name: str) -> Dataset:
+    tells_of_each_class = set(open_builder(name).info.features) >= voc.TFDS_FEATURES
+    return voc.open_dataset(f"tfds:{name}") if tells_of_each_class else open_tfds(name)
 
 
 def open_digits() -> Dataset:
@@ -61,8 +68,7 @@ def open_digits() -> Dataset:
         return in_memory([encoded[i] for i in np.flatnonzero(chosen)], digits.target[chosen], name)
 
     return Dataset(
-        split(~held_out, "digits/train"),
-        split(held_out, "digits/validation"),
+        {sets.TRAIN: split(~held_out, "digits/train"), sets.VALIDATION: split(held_out, "digits/validation")},
         tuple(map(str, digits.target_names)),
         "the embedded handwritten digits (scikit-learn)",
     )

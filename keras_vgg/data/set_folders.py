@@ -20,12 +20,10 @@ _CLASSES_BESIDE = 4
 class SetFolders:
     """The folders of class folders by set; `notes` are lines for people on how they were told.
 
-    `validation` and `test` are `None` where there are none; `train` is the data set's folder itself if that has no sets.
+    A data set's folder without sets is itself the one to train on.
     """
 
-    train: pathlib.Path
-    validation: pathlib.Path | None = None
-    test: pathlib.Path | None = None
+    folders: dict[str, pathlib.Path]
     notes: tuple[str, ...] = ()
 
 
@@ -45,26 +43,25 @@ def find_sets(root: pathlib.Path) -> SetFolders:
     """Tells the sets in `root`.
 
     Raises:
-        InputError: if there are sets but none to train on, or folders of which nobody can tell whether they are sets or classes.
+        InputError: for folders of which nobody can tell whether they are sets or classes.
     """
     folders = folders_in(root)
     named = [name for name in folders if sets.set_called(name)]
     others = [name for name in folders if name not in named]
     if not named:
-        return SetFolders(root)
+        return SetFolders({sets.TRAIN: root})
     if len(named) == 1 and len(others) >= _CLASSES_BESIDE and not folders_in(root / named[0]):
         note = f"Note: {printable(named[0])} in {root} is taken for a class, since it holds no folders and lies beside classes."
-        return SetFolders(root, notes=(note,))
+        return SetFolders({sets.TRAIN: root}, (note,))
     found = sets.by_set(named)
-    if sets.TRAIN not in found or (others and len(found) == 1):
-        there = f"{_told(named)}{f', called as sets are, beside {_told(others)}' if others else ' alone'}"
+    if others and (sets.TRAIN not in found or len(found) == 1):
         raise InputError(
-            f"{root} must hold one folder per class, or sets: train, and val or test if you have them, each with one folder per "
-            f"class. Received: {there}; rename {'what is no set' if others else 'the set to train on'}, or move it."
+            f"{root} must hold one folder per class, or sets, such as train, val and test, each with one folder per class. "
+            f"Received: {_told(named)}, called as sets are, beside {_told(others)}; rename what is no set, or move it."
         )
     unused = [name for name in folders if name not in found.values()]
     notes = [f"Note: left out of {root}: {_told(unused)}; used: {_told(found.values())}."] if unused else []
-    return SetFolders(**{each: _innermost(root / name) for each, name in found.items()}, notes=tuple(notes))
+    return SetFolders({each: _innermost(root / name) for each, name in found.items()}, tuple(notes))
 
 
 def _innermost(folder: pathlib.Path) -> pathlib.Path:

@@ -1,19 +1,15 @@
-"""What every data set looks like to the rest: splits that can be read at any index."""
+"""What images look like to the rest: splits that can be read at any index."""
 
 import dataclasses
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from keras_vgg import randomness
-from keras_vgg.errors import InputError
 from keras_vgg.support.image_files import printable
-
-HELD_OUT_FRACTION = 0.1
-"""Share of the examples held out for validation where a data set has no such split."""
-
 
 LABEL = tf.TensorSpec([], tf.int32)
 
@@ -58,31 +54,6 @@ class Split:
         return self.subset(np.sort(randomness.epoch_order(self.size, seed=0, epoch=0)[:most]))
 
 
-@dataclasses.dataclass(frozen=True)
-class Dataset:
-    """A data set to train on and to test with.
-
-    Attributes:
-        train, validation: its splits.
-        classes: names of the classes that its targets tell of, in label order (sorted).
-        description: one line for people.
-        test: images that no decision of training may rest on, `None` if the data set has no such split.
-        notes: lines for people on how it was read, where that might not be what they expect.
-    """
-
-    train: Split
-    validation: Split
-    classes: tuple[str, ...]
-    description: str
-    test: Split | None = None
-    notes: tuple[str, ...] = ()
-
-    def limited(self, most: int | None) -> "Dataset":
-        """Returns at most `most` examples of each split."""
-        test = self.test and self.test.limited(most)
-        return dataclasses.replace(self, train=self.train.limited(most), validation=self.validation.limited(most), test=test)
-
-
 def in_memory(encoded: list[bytes], labels: np.ndarray, name: str) -> Split:
     """Returns the split of encoded images that lie in memory."""
     images, labels = tf.constant(encoded), tf.constant(labels, tf.int32)
@@ -103,22 +74,19 @@ def files(paths: list[str], labels: np.ndarray) -> Split:
     )
 
 
-def held_out_note(train: int, held_out: int, test: str) -> str:
-    """Returns a line for people: a set without validation images keeps its test images, called `test`, for tests."""
-    return (
-        f"validation: {held_out} images held out of the {train + held_out} for training, since there are none for it; "
-        f"{test} is for tests and steers no training"
-    )
+def joined(splits: Sequence[Split]) -> Split:
+    """Returns the examples of several splits, one split after another."""
+    ends = np.cumsum([split.size for split in splits]).tolist()
+    starts = [0, *ends[:-1]]
 
+    def read(index):
+        part = tf.reduce_sum(tf.cast(index >= tf.constant(ends, tf.int64), tf.int32))
+        return tf.switch_case(
+            part, [functools.partial(split.read, index - start) for split, start in zip(splits, starts, strict=True)]
+        )
 
-def hold_out(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns sorted indices for training and for validation, the same at every call.
+    def name_of(index):
+        part = int(np.searchsorted(ends, index, side="right"))
+        return splits[part].name_of(index - starts[part])
 
-    Raises:
-        InputError: if there are not two examples to share out.
-    """
-    if size < 2:
-        raise InputError(f"A data set without images for validation must hold at least two, to hold one out. Received: {size}.")
-    order = randomness.epoch_order(size, seed=0, epoch=1)
-    held_out = max(1, round(size * HELD_OUT_FRACTION))
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
+    return splits[0] if len(splits) == 1 else Split(ends[-1], read, name_of, splits[0].target)

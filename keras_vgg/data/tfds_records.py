@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vgg.data import sets
-from keras_vgg.data.split import Dataset, Split, held_out_note, hold_out
+from keras_vgg.data.dataset import Dataset
+from keras_vgg.data.split import Split
 from keras_vgg.errors import InputError
 
 _HEADER = struct.Struct("<QI")  # length, checksum of the length; the data and its checksum follow
@@ -22,7 +23,7 @@ _FOOTER_BYTES = 4
 def open_tfds(name: str) -> Dataset:
     """Returns the TFDS data set `NAME[/CONFIG]`, prepared first if it is not yet.
 
-    Splits are told by their names, see `sets.NAMES`. Without one for validation, a tenth of those for training is held out.
+    Splits are told by their names, see `sets.NAMES`.
 
     Raises:
         InputError: if TFDS does not know it, cannot prepare it, or it has no image and class label by these names.
@@ -38,19 +39,10 @@ def open_tfds(name: str) -> Dataset:
         kinds = f"image {type(image).__name__}, label {type(label).__name__}"
         raise InputError(f"tfds:{name} must have an image and a class label for each example. Received: {kinds}.")
     found = sets.by_set(builder.info.splits)
-    if sets.TRAIN not in found:
-        raise InputError(f"tfds:{name} must have a split train. Received: {', '.join(builder.info.splits)}.")
-    train = _split(builder, found[sets.TRAIN])
-    test = _split(builder, found[sets.TEST]) if sets.TEST in found else None
-    notes = []
-    if sets.VALIDATION in found:
-        validation = _split(builder, found[sets.VALIDATION])
-    else:
-        kept, held_out = hold_out(train.size)
-        train, validation = train.subset(kept), train.subset(held_out)
-        if test:
-            notes.append(held_out_note(train.size, validation.size, found[sets.TEST]))
-    return Dataset(train, validation, tuple(label.names), f"TFDS {builder.info.full_name}", test, tuple(notes))
+    if not found:
+        raise InputError(f"tfds:{name} must have a split train, validation or test. Received: {', '.join(builder.info.splits)}.")
+    splits = {each: _split(builder, found[each]) for each in sets.NAMES if each in found}
+    return Dataset(splits, tuple(label.names), f"TFDS {builder.info.full_name}")
 
 
 def _split(builder, name: str) -> Split:

@@ -14,7 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vgg.data import tfds_records
-from keras_vgg.data.split import Dataset, Split, files
+from keras_vgg.data.dataset import Dataset
+from keras_vgg.data.sets import TEST, set_called
+from keras_vgg.data.split import Split, files
 from keras_vgg.errors import InputError
 from keras_vgg.support.image_files import is_sidecar
 from keras_vgg.support.paths import path_of
@@ -24,6 +26,8 @@ SETS = ("train", "val", "test")
 _ENDINGS = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")  # of the formats that are read
 NAMES = "voc:PATH (such as voc:VOCdevkit/VOC2007) or tfds:voc/YEAR"
 _IN_TFDS = {"train": "train", "val": "validation", "test": "test"}
+TFDS_FEATURES = {"image", "labels", "labels_no_difficult"}
+"""Features by which a data set of TFDS is told to be of this kind."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,14 +68,33 @@ def open_multi_label(name: str, sets: Sequence[str] = SETS) -> MultiLabel:
 
 
 def open_dataset(name: str) -> Dataset:
-    """Returns the sets `train` and `val` of the data set `name`, with targets `(classes,)` int8 as above.
+    """Returns the sets of the data set `name` that are there, with targets `(classes,)` int8 as above.
 
-    Args and errors as `open_multi_label`.
+    Test images count if their annotations are there and tell of no other classes. Args and errors as `open_multi_label`.
     """
-    found = open_multi_label(name, (SETS[0], SETS[1]))
+    there = _sets_of(name)
+    found, notes = open_multi_label(name, [part for part in there if part != TEST] or there), []
+    if TEST in there and TEST not in found.parts:
+        try:
+            whole = open_multi_label(name, there)
+            if new := set(whole.classes) - set(found.classes):
+                raise InputError(f"They show classes that no other images show: {', '.join(sorted(new))}.")
+            found = whole
+        except InputError as error:
+            notes.append(f"Note: without test images: {error}")
     labelled = found.split.with_targets(found.labels)
-    train, validation = (labelled.subset(np.flatnonzero(found.parts == part)) for part in SETS[:2])
-    return Dataset(train, validation, found.classes, found.description)
+    splits = {set_called(part): labelled.subset(np.flatnonzero(found.parts == part)) for part in there if part in found.parts}
+    return Dataset({each: split for each, split in splits.items() if each}, found.classes, found.description, tuple(notes))
+
+
+def _sets_of(name: str) -> list[str]:
+    """Returns which of `SETS` the data set has, or all where `open_multi_label` will say what is wrong with it."""
+    kind, _, argument = name.partition(":")
+    if kind == "tfds":
+        splits = tfds_records.open_builder(argument).info.splits
+        return [part for part in SETS if _IN_TFDS[part] in splits] or [*SETS]
+    lists = path_of(argument) / "ImageSets" / "Main"
+    return [part for part in SETS if (lists / f"{part}.txt").exists()] or [*SETS]
 
 
 # --- VOC's own layout -----------------------------------------------------------------------------------------------------
@@ -145,7 +168,7 @@ def read_annotation(path: pathlib.Path) -> dict[str, int]:
 
 def _open_tfds(name: str, sets: Sequence[str]) -> MultiLabel:
     builder = tfds_records.open_builder(name)
-    if missing := {"image", "labels", "labels_no_difficult"} - set(builder.info.features):
+    if missing := TFDS_FEATURES - set(builder.info.features):
         raise InputError(f"tfds:{name} must have features as voc has. Received: none called {', '.join(sorted(missing))}.")
     if without := [part for part in sets if _IN_TFDS[part] not in builder.info.splits]:
         raise InputError(f"tfds:{name} must have the sets {', '.join(sets)}. Received: no {', no '.join(without)}.")
@@ -175,7 +198,7 @@ def _readers(builder, records):
     import tensorflow_datasets as tfds
 
     features, decoders = builder.info.features, {"image": tfds.decode.SkipDecoding()}
-    wanted = {name: features[name] for name in ("image", "labels", "labels_no_difficult")}
+    wanted = {name: features[name] for name in sorted(TFDS_FEATURES)}
     specs = tfds.decode.PartialDecoding(wanted, decoders=decoders).extract_features(features)
     starts = np.cumsum([0, *map(len, records)])
     num_classes = features["labels"].feature.num_classes

@@ -1,16 +1,13 @@
 """What descriptors are extracted of: a data set, one split of it or all, or image files."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
-from keras_vgg.data.sets import TEST, TRAIN, VALIDATION
-from keras_vgg.data.split import Dataset, Split, files
-
-ALL = "all"
+from keras_vgg.data.dataset import ALL, Dataset
+from keras_vgg.data.split import LABEL, Split, files, joined
+from keras_vgg.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,23 +30,18 @@ class Inputs:
 
 
 def of_dataset(dataset: Dataset, which: str = ALL) -> Inputs:
-    """Returns the images of a data set: of its split `which`, or of all that it has: train, validation, test."""
-    splits = {TRAIN: dataset.train, VALIDATION: dataset.validation} | ({TEST: dataset.test} if dataset.test else {})
-    chosen = splits if which == ALL else {which: splits[which]}
+    """Returns the images of a data set: of its split `which`, or of all that it has: train, validation, test.
+
+    Raises:
+        InputError: if it has no such split, or images are of several classes each.
+    """
+    if dataset.target != LABEL:
+        raise InputError(f"Descriptors have one label an image. Received: {dataset.description}, of several; give --images.")
+    chosen = dataset.splits if which == ALL else {which: dataset.split(which)}
     parts = np.repeat(list(chosen), [split.size for split in chosen.values()])
-    return Inputs(functools.reduce(_joined, chosen.values()), parts, dataset.classes, dataset.description, dataset.notes)
+    return Inputs(joined([*chosen.values()]), parts, dataset.classes, dataset.description, dataset.training_notes)
 
 
 def of_files(paths: Sequence[str]) -> Inputs:
     """Returns image files, whose labels are -1."""
     return Inputs(files(list(paths), np.full(len(paths), -1)), None, (), f"{len(paths)} image files")
-
-
-def _joined(first: Split, second: Split) -> Split:
-    def read(index):
-        return tf.cond(index < first.size, lambda: first.read(index), lambda: second.read(index - first.size))
-
-    def name_of(index):
-        return first.name_of(index) if index < first.size else second.name_of(index - first.size)
-
-    return Split(first.size + second.size, read, name_of)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
-from keras_vgg.fully_convolutional import stride_of, to_fully_convolutional
+from keras_vgg.fully_convolutional import smallest_side, to_fully_convolutional
 from keras_vgg.inference.net_files import NetFile
 from keras_vgg.inference.network import PIXELS
 from keras_vgg.inference.tracing import mean_over_places, over_flips, up_to_layer
@@ -62,7 +62,7 @@ class FeatureNetwork:
         _check_layer(layer, known, name or model.name, has_top)
         self.crop = (model.input_shape[1] if has_top else None) or WITHOUT_TOP
         sees_small = dense and layer in before_top
-        self.smallest_input = stride_of(model) if sees_small else max(filter(None, model.input_shape[1:3]))
+        self.smallest_input = smallest_side(model) if sees_small else max(filter(None, model.input_shape[1:3]))
         self._net = up_to_layer(net, layer)
         self.model, self._preprocess, self._device = model, preprocessing.for_model(model), device
         self.width = self._net.output_shape[-1]

@@ -1,23 +1,19 @@
-"""What an evaluation leaves for people: the table, a picture of what is taken for what, the most confused classes."""
+"""The table of an evaluation: its lines, for people and in files that later evaluations into the same folder go on."""
 
 import collections
 import json
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.metrics import confusion, most_confused
+from keras_vgg.evaluation.measures import measure_of
 from keras_vgg.evaluation.results import Posteriors, read_facts
 from keras_vgg.identity import digests_of, short
-from keras_vgg.support import files, picture
+from keras_vgg.support import files
 from keras_vgg.support.progress import speed
-
-NAMED = 40
-"""Most classes whose names stand at the axes of the picture."""
 
 _IDENTITY = ("nets sha256", "Q", "protocol", "settings", "images sha256")
 """What tells one row from another."""
@@ -28,15 +24,29 @@ _IDENTITY_BEFORE = ("net", "S", "Q", "protocol", "settings", "data", "images")
 _TABLE = "table.json"
 
 
-def format_table(lines: Sequence[dict]) -> str:
-    """Returns the table for people: errors in percent with their 95% intervals."""
+def table_line(result: Posteriors) -> dict:
+    """Returns the row of a result for people and files, its figures in percent, see `measures`."""
+    line = {"net": result.facts.get("net", ""), "weights": short(result.facts.get("nets sha256", ""))}
+    line |= {name: result.facts.get(name, "") for name in ("S", "Q", "protocol", "settings")}
+    line |= measure_of(result).figures(result)
+    line["data"] = result.facts.get("data", "")
+    line["images"] = len(result.labels)
+    line["broken"] = int((~result.is_read).sum())
+    line["images/s"] = result.facts.get("images/s", "")
+    return line | digests_of(result.facts)
+
+
+def format_table(lines: Sequence[dict], shown_of: Callable[[dict], dict]) -> str:
+    """Returns the table for people.
+
+    Args:
+        lines: the rows.
+        shown_of: what is shown of a row's figures, by the heading of its column: `shown` of the rows' measure.
+    """
     rows = []
     for line in lines:
         row = {name: line.get(name, "") for name in ("net", "weights", "S", "Q", "protocol", "settings")}
-        for k in (1, 5):
-            row[f"top-{k} error (95%)"] = f"{line[f'top-{k} error']:.1f} ({line[f'top-{k} low']:.1f}–{line[f'top-{k} high']:.1f})"
-        paper = [line.get(f"paper top-{k}") for k in (1, 5)]
-        row["paper"] = " / ".join(f"{value:.1f}" for value in paper if value is not None)
+        row |= shown_of(line)
         row["images/s"] = speed(line["images/s"]) if line["images/s"] != "" else ""
         rows.append(row)
     shown = pd.DataFrame(rows)
@@ -105,41 +115,3 @@ def write_tables(folder: pathlib.Path, lines: Sequence[dict]) -> None:
     every = {line["posteriors"]: line for line in [*read_tables(folder), *lines]}
     files.write_text(folder / _TABLE, json.dumps([*every.values()], indent=2) + "\n")
     files.write_text(folder / "table.csv", pd.DataFrame([*every.values()]).to_csv(index=False))
-
-
-def write_confusion(folder: pathlib.Path, name: str, result: Posteriors) -> str:
-    """Writes `<name>-confusion.png` and `<name>-confused.csv`, and returns the most confused classes for people."""
-    counts = confusion(result.values, result.labels)
-    rows = [
-        {
-            "right class": result.classes[right],
-            "first guess": result.classes[guess],
-            "images": images,
-            "of": int(counts[right].sum()),
-        }
-        for right, guess, images in most_confused(counts, 20)
-    ]
-    found = pd.DataFrame(rows, columns=["right class", "first guess", "images", "of"])
-    files.write_text(folder / f"{name}-confused.csv", found.assign(**digests_of(result.facts)).to_csv(index=False))
-    _draw(folder / f"{name}-confusion.png", counts, result)
-    return found.head(5).to_string(index=False) if rows else "no image is taken for another class"
-
-
-def _draw(path: pathlib.Path, counts: np.ndarray, result: Posteriors) -> None:
-    size = 7 if len(counts) <= NAMED else 9
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    digests = short(result.facts.get("nets sha256", ""))
-    net = f"net {result.facts['net']}" + (f" ({digests})" if digests else "")
-    told = [net, result.facts["protocol"], f"Q = {result.facts['Q']}", result.facts.get("settings")]
-    names = ("net", "S", "Q", "protocol", "settings", "data")
-    facts = {name: result.facts.get(name) for name in names} | digests_of(result.facts)
-    with picture.drawing(path, (size + 1.5, size), dpi=120, facts=facts) as figure:
-        axes = figure.subplots()
-        image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
-        figure.colorbar(image, label="share of the right class's images (%)", shrink=0.8)
-        if len(counts) <= NAMED:
-            axes.set_xticks(range(len(counts)), result.classes, rotation=90)
-            axes.set_yticks(range(len(counts)), result.classes)
-        axes.set_xlabel("first guess")
-        axes.set_ylabel("right class")
-        axes.set_title(", ".join(filter(None, told)), fontsize="medium")

@@ -1,4 +1,4 @@
-"""Posteriors of a row and what comes of them: the mean over passes and nets, its file, its line in the table."""
+"""Posteriors of a row: the mean over passes and nets, and its file."""
 
 import contextlib
 import dataclasses
@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.metrics import top_k_error, wilson_interval
-from keras_vgg.identity import DIGESTS, digests_of, short
+from keras_vgg.identity import DIGESTS
 from keras_vgg.inference.class_labels import same_classes
 from keras_vgg.support import files, paths
 
@@ -23,7 +22,8 @@ class Posteriors:
 
     Attributes:
         values: `(N, classes)` float32 posteriors; NaN for images that could not be read.
-        labels: `(N,)` int64, right classes.
+        labels: `(N,)` int64, right classes; or `(N, classes)` int8 where images have any number of them: 1 present, 0 absent, -1
+            not told, which does not count.
         images: `(N,)` their names.
         classes: class names in label order.
         facts: columns of the table: net, S, Q, protocol, settings (those that are not the defaults), data, images/s and the
@@ -39,6 +39,11 @@ class Posteriors:
     classes: tuple[str, ...]
     facts: dict
     fingerprints: np.ndarray | None = None
+
+    @property
+    def is_read(self) -> np.ndarray:
+        """`(N,)` bool: which images could be read."""
+        return np.isfinite(self.values).all(axis=1)
 
     def save(self, path: pathlib.Path) -> None:
         """Writes everything into an `.npz` file, for `read`."""
@@ -128,20 +133,3 @@ def fuse(results: Sequence[Posteriors]) -> Posteriors:
 
 def _told(result: Posteriors) -> str:
     return f"{result.facts.get('net')}, {len(result.labels)} images in {len(result.classes)} classes"
-
-
-def table_line(result: Posteriors) -> dict:
-    """Returns the row of a result for people and files: errors in percent, each with the ends of its 95% interval."""
-    line = {"net": result.facts.get("net", ""), "weights": short(result.facts.get("nets sha256", ""))}
-    line |= {name: result.facts.get(name, "") for name in ("S", "Q", "protocol", "settings")}
-    for k in (1, 5):
-        error = top_k_error(result.values, result.labels, k)
-        low, high = wilson_interval(error, len(result.labels))
-        line |= {f"top-{k} error": 100 * error, f"top-{k} low": 100 * low, f"top-{k} high": 100 * high}
-        if (paper := result.facts.get(f"paper top-{k}")) is not None:
-            line[f"paper top-{k}"] = paper
-    line["data"] = result.facts.get("data", "")
-    line["images"] = len(result.labels)
-    line["broken"] = int(np.sum(~np.isfinite(result.values).all(axis=1)))
-    line["images/s"] = result.facts.get("images/s", "")
-    return line | digests_of(result.facts)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_vgg.data.split import Dataset
+from keras_vgg.data.dataset import ALL, Dataset
+from keras_vgg.data.sets import TEST, TRAIN, VALIDATION
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.recipe import Row
 from keras_vgg.evaluation.results import Posteriors, fuse, mean_over
@@ -71,20 +72,22 @@ def evaluate(
     folder: pathlib.Path,
     settings: EvaluationSettings = EvaluationSettings(),
     *,
+    split: str | None = None,
     say: Callable[[str], None] = print,
     stream=None,
 ) -> list[Posteriors]:
-    """Tests nets on the validation split and returns the posteriors of each row.
+    """Tests nets on a split of a data set and returns the posteriors of each row.
 
     A pass that several rows need is computed once. What `folder` has already is not computed again, be it a pass or the part of
     one that was done when an earlier evaluation was killed.
 
     Args:
-        dataset: whose validation split is tested, even if it has a test split besides.
+        dataset: the images.
         sources: the nets by name.
         rows: what is averaged.
         folder: where passes are kept, under `passes/`, and images listed that could not be tested, in `broken_images.csv`.
         settings: how.
+        split: which images: `"train"`, `"validation"`, `"test"` or `"all"`; by default `default_split`.
         say: called with lines for people.
         stream: where progress is shown, if anywhere.
 
@@ -95,13 +98,16 @@ def evaluate(
     used = dict.fromkeys(name for row in rows for name in row.models)
     classes = {name: sources[name].class_names(sources[name].count_classes()) for name in used}
     wanted = _wanted_passes(sources, classes, rows)
-    split = dataset.validation
-    images, unusable = look_through(split, stream=stream)
-    names = np.array([split.name_of(index) for index in range(split.size)])
-    untested = f"; its test split of {dataset.test.size} images is not tested" if dataset.test else ""
-    say(f"data: {dataset.description}, {split.size} images for validation, {len(dataset.classes)} classes{untested}")
+    trained_on = [name for name in used if sources[name].training_digest in ("", dataset.training_digest)]
+    which = split or default_split(dataset, bool(trained_on))
+    tested_images = dataset.split(which)
+    say(f"data: {dataset.description}, {_told_of(dataset, which)}")
     for note in dataset.notes:
         say(note)
+    if which in (ALL, TRAIN) and trained_on:
+        say(f"Warning: {', '.join(trained_on)} learnt from images that are tested here; --split val is those held out.")
+    images, unusable = look_through(tested_images, stream=stream)
+    names = np.array([tested_images.name_of(index) for index in range(tested_images.size)])
     # All of them before any pass: what is wrong with the last net is not to be told hours later.
     labels = {name: sources[name].labels_of(dataset.classes, sources[name].count_classes(), say=say) for name in wanted}
     tested = {
@@ -109,7 +115,7 @@ def evaluate(
         for name, views in wanted.items()
     }
     for index, reason in unusable.refused.items():
-        say(f"not tested, counted as an error: {split.name_of(index)}, {reason}")
+        say(f"not tested, counted as an error: {tested_images.name_of(index)}, {reason}")
     digests = {
         "images sha256": digest_of_images(images.survey.fingerprints, images.survey.labels),
         "code sha256": digest_of_code(),
@@ -122,6 +128,25 @@ def evaluate(
     told = {name: {"settings": settings.told_of(sources[name]), "nets sha256": tested[name].digest} | of_all for name in wanted}
     known = {name: _Known(classes[name], labels[name], told[name]) for name in wanted}
     return [_posteriors(row, sources, tested, known, images, names) for row in rows]
+
+
+def default_split(dataset: Dataset, was_trained_on: bool) -> str:
+    """Returns which images are tested where nobody says.
+
+    Those of the set for validation. Without one, a net that was trained on these data is tested on those held out of them; any
+    other on the set for tests, or else on all images.
+    """
+    if VALIDATION in dataset.sets or was_trained_on:
+        return VALIDATION
+    return TEST if TEST in dataset.sets else ALL
+
+
+def _told_of(dataset: Dataset, which: str) -> str:
+    """Returns which images are tested, and of how many classes."""
+    held_out = which == VALIDATION and VALIDATION not in dataset.sets
+    use = {TRAIN: " for training", VALIDATION: " held out of training" if held_out else " for validation", TEST: " for tests"}
+    told = f"{dataset.split(which).size} images{use.get(which, '')}, {len(dataset.classes)} classes"
+    return told if which in (TEST, ALL) or not dataset.test else f"{told}; those for tests, {dataset.test.size}, are not tested"
 
 
 def _wanted_passes(
@@ -194,10 +219,19 @@ def _posteriors(
         } | net.facts
         if seconds:
             facts["images/s"] = len(names) / seconds
-        labels = np.append(net.labels, -1)[images.survey.labels]  # -1 stays -1
+        labels = _by_classes_of_net(images.survey.labels, net)
         values = mean_over([store.posteriors for store in stores.values()])
         results.append(Posteriors(values, labels, names, net.classes, facts, images.survey.fingerprints))
     result = fuse(results) if len(results) > 1 else results[0]
     return dataclasses.replace(
         result, facts=result.facts | {f"paper top-{k}": row.paper[f"top{k}_error"] for k in (1, 5) if f"top{k}_error" in row.paper}
     )
+
+
+def _by_classes_of_net(labels: np.ndarray, net: _Known) -> np.ndarray:
+    """Returns labels, or rows of them, by the net's numbers of the classes; of classes unknown to the data nothing is told."""
+    if labels.ndim == 1:
+        return np.append(net.labels, -1)[labels]  # -1 stays -1
+    of_net = np.full((len(labels), len(net.classes)), -1, labels.dtype)
+    of_net[:, net.labels] = labels
+    return of_net

@@ -125,7 +125,7 @@ def _preprocessed(inputs, wants: Preprocessing, low: float, high: float):
 
 
 def _activations(outputs, source: LayerWeights, layers, wanted_steps: set[str], pooling) -> dict:
-    convolutions = configs.get_config(source.arch).convolutions
+    net = configs.get_config(source.arch)
     steps = layer_names.up_to(layers, source.arch, batch_norm=source.batch_norm)
     values = {step.layer: source.read(step.layer) for step in steps if step.kind in ("conv", "bn")}  # all, before any is built
     found = {}
@@ -135,7 +135,7 @@ def _activations(outputs, source: LayerWeights, layers, wanted_steps: set[str], 
         match step.kind:
             case "conv":
                 weights = values[step.layer]
-                config, activation = convolutions[step.layer], "relu" if is_fused else None
+                config, activation = net.convolutions[step.layer], "relu" if is_fused else None
                 filters = config.filters if weights is None else weights[0].shape[-1]
                 layer = keras.layers.Conv2D(
                     filters, config.kernel, config.stride, padding="same", activation=activation, name=step.layer
@@ -147,7 +147,7 @@ def _activations(outputs, source: LayerWeights, layers, wanted_steps: set[str], 
             case "lrn":
                 layer = LocalResponseNormalization(name=step.layer)
             case "pool":
-                layer = pooling(2, strides=2, name=step.layer)
+                layer = pooling(net.pooling.size, net.pooling.stride, name=step.layer)
         outputs = layer(outputs) if layer else outputs
         if values.get(step.layer) is not None and step.kind in ("conv", "bn"):
             layer.set_weights(values[step.layer])

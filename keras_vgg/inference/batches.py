@@ -27,7 +27,7 @@ class Survey:
 
     Attributes:
         sizes: `(N, 2)` int32 height and width of the originals; 0 where an image cannot be read.
-        labels: `(N,)` int32; -1 where an image cannot be read.
+        labels: the targets of the split, `(N,)` int32 where they are labels; -1 where an image cannot be read.
         fingerprints: `(N,)` int64 of the encoded images; 0 where one cannot be read. 63 bits of FarmHash: two of ImageNet's 1.3
             million images come to the same one with a probability of 1e-7. It does not withstand whoever makes such images on
             purpose, who could deceive but the folder that he may write himself.
@@ -55,14 +55,15 @@ def survey(split: Split, *, stream=None) -> Survey:
         split: the images.
         stream: where progress is shown, if anywhere.
     """
-    sizes, labels = np.zeros((split.size, 2), np.int32), np.full(split.size, -1, np.int32)
+    shape, dtype = split.target.shape, split.target.dtype
+    sizes, labels = np.zeros((split.size, 2), np.int32), np.full((split.size, *shape), -1, dtype.as_numpy_dtype)
     fingerprints = np.zeros(split.size, np.int64)
 
     def example(index):
         encoded, label = split.read(index)
         return index, images.encoded_size(encoded), label, fingerprint(encoded)
 
-    nothing = (tf.zeros([0], tf.int64), tf.zeros([0, 2], tf.int32), tf.zeros([0], tf.int32), tf.zeros([0], tf.int64))
+    nothing = (tf.zeros([0], tf.int64), tf.zeros([0, 2], tf.int32), tf.zeros([0, *shape], dtype), tf.zeros([0], tf.int64))
 
     def row(start):
         def examples():

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vgg import configs, preprocessing, recipe, transfer
+from keras_vgg.data.trained_on import read_training_digest
 from keras_vgg.errors import InputError
 from keras_vgg.inference.class_labels import class_names, labels_of
 from keras_vgg.inference.network import Network
@@ -35,6 +36,7 @@ class NetFile:
         smallest_input: the net's input has at least so many pixels on its shorter side, by the shape of fc1.
         include_top: whether it has its FC layers.
         flip: whether it was trained with mirror images, and so is to look at them where nobody says; on if that is not known.
+        training_digest: `Dataset.training_digest` of what it was trained on; "" for a run that does not say, `None` for no run.
         num_classes: how many classes it has, `None` without its top.
     """
 
@@ -48,6 +50,7 @@ class NetFile:
     smallest_input: int = 1
     include_top: bool = True
     flip: bool = True
+    training_digest: str | None = None
     num_classes: int | None = None
     weights: weight_file.WeightFile | None = dataclasses.field(default=None, repr=False, compare=False)
 
@@ -159,7 +162,7 @@ def open_net_file(
     folder = file.parent
     trained = recipe.read_run_recipe(folder / "recipe.toml") if (folder / "recipe.toml").exists() else None
     arch = weights.arch + (" BN" if weights.batch_norm else "")
-    smallest_input = configs.get_config(weights.arch).stride * min(weights.spatial) if weights.spatial else 1
+    smallest_input = configs.get_config(weights.arch).side(min(weights.spatial)) if weights.spatial else 1
     return NetFile(
         name=name or arch,
         path=path,
@@ -170,7 +173,8 @@ def open_net_file(
         preprocessing=preprocessing,
         smallest_input=smallest_input,
         include_top=weights.include_top,
-        flip=trained.flip if trained else True,
+        flip=trained.random_flip if trained else True,
+        training_digest=(read_training_digest(folder) or "") if trained else None,
         num_classes=weights.variables["predictions", "kernel"].shape[-1] if weights.include_top else None,
         weights=weights,
     )

@@ -38,8 +38,14 @@ _NET_FLAGS: dict[str, dict[str, Any]] = {
         "help": "images of the net's own size that go through at a time (default: %(default)s)",
     },
     "replicas": {"type": int, "help": "devices that work side by side (default: all GPUs)"},
+    "dataset": {"help": "digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or voc:PATH"},
+    "split": {
+        "type": lambda text: "validation" if text == "val" else text,
+        "choices": ("train", "validation", "test", "all"),
+        "metavar": "{train,val,test,all}",
+    },
 }
-"""What several commands ask of how a net looks at images."""
+"""What several commands ask of how a net looks at images, and of which."""
 
 OF_DESCRIPTOR = ("layer", "dense", "scales", "flip", "combine", "normalize", "pooling")
 """Of those, what makes an image's descriptor."""
@@ -53,30 +59,30 @@ class Parser(argparse_flags.ArgumentParser):
         self.exit(USER_ERROR, f"{message[0].upper()}{message[1:]}; --help shows all flags.\n")
 
 
-def add_net_flags(parser: Parser, *names: str) -> None:
-    """Adds the flags of these names, which several commands have alike."""
-    for name in names:
-        parser.add_argument(f"--{name}", **_NET_FLAGS[name])
+def add_net_flags(parser: Parser, *names: str, **more: str) -> None:
+    """Adds the flags of these names, which several commands have alike; `more` are further ones, each with a help of its own."""
+    for name in (*names, *more):
+        parser.add_argument(f"--{name}", **_NET_FLAGS[name] | ({"help": more[name]} if name in more else {}))
 
 
 def add_field_flags(parser: Parser, of: type) -> None:
     """Adds one flag for each field of the dataclass `of`; a flag not given leaves no attribute behind.
 
-    A field's metadata tells its `help`, and may tell `choices`, `path` (`~` is a home folder), `metavar` of several values, and
-    `parse`, which makes the value of its text.
+    A field's metadata tells its `help`, and may tell `choices`, `path` (`~` is a home folder), `metavar` of several values,
+    `parse`, which makes the value of its text, and `once`, a name that it had before and still goes by.
     """
     for field in dataclasses.fields(of):
-        flag, omit = f"--{field.name.replace('_', '-')}", argparse_flags.argparse.SUPPRESS
-        told, choices = field.metadata, field.metadata.get("choices")
+        told, choices, omit = field.metadata, field.metadata.get("choices"), argparse_flags.argparse.SUPPRESS
+        flags = [f"--{name.replace('_', '-')}" for name in (field.name, told.get("once")) if name]
         help = told["help"] if "default:" in told["help"] else f"{told['help']} (default: {_shown(field.default)})"
-        shared: dict[str, Any] = {"default": omit, "help": help.replace("%", "%%")}
+        shared: dict[str, Any] = {"dest": field.name, "default": omit, "help": help.replace("%", "%%")}
         if bool in _kinds(field.type):
-            parser.add_argument(flag, action=BooleanOptionalAction, **shared)
+            parser.add_argument(*flags, action=BooleanOptionalAction, **shared)
         elif metavar := told.get("metavar"):
-            parser.add_argument(flag, nargs=len(metavar), type=_kinds(field.type)[0], metavar=metavar, **shared)
+            parser.add_argument(*flags, nargs=len(metavar), type=_kinds(field.type)[0], metavar=metavar, **shared)
         else:
             kind = path if told.get("path") else told.get("parse") or _kinds(field.type)[0]
-            parser.add_argument(flag, type=kind, choices=choices, metavar=None if choices else field.name.upper(), **shared)
+            parser.add_argument(*flags, type=kind, choices=choices, metavar=None if choices else field.name.upper(), **shared)
 
 
 def field_values(arguments, of: type) -> dict:

@@ -7,7 +7,8 @@ import keras
 import tensorflow as tf
 
 from keras_vgg.data import datasets
-from keras_vgg.data.split import Dataset
+from keras_vgg.data.dataset import Dataset
+from keras_vgg.data.split import LABEL
 from keras_vgg.errors import InputError
 from keras_vgg.tasks.task import LOSS, Panel, Task
 
@@ -30,6 +31,8 @@ class Classification(Task):
     def open(name: str, *, limit_images: int | None = None) -> Dataset:
         """Returns the data set `name`, see `datasets.open_dataset`; of a single class a net would be right without any learning."""
         dataset = datasets.open_dataset(name, limit_images=limit_images)
+        if dataset.target != LABEL:
+            raise InputError(f"`dataset` must have one class an image. Received: {name}, of several; give --task multi-label.")
         if len(dataset.classes) < 2:
             raise InputError(
                 f"`dataset` must hold at least two classes to train on. Received: {name} with {', '.join(dataset.classes)} alone; "

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vgg.data import voc
-from keras_vgg.data.split import Dataset
+from keras_vgg.data import datasets, voc
+from keras_vgg.data.dataset import Dataset
+from keras_vgg.errors import InputError
 from keras_vgg.tasks.average_precision import DIFFICULT, PRESENT, area
 from keras_vgg.tasks.task import Panel, Task
 
@@ -35,8 +36,11 @@ class MultiLabel(Task):
 
     @staticmethod
     def open(name: str, *, limit_images: int | None = None) -> Dataset:
-        """Returns the data set `name`, see `voc.open_multi_label`: `train` to train on, `val` for validation."""
-        return voc.open_dataset(name).limited(limit_images)
+        """Returns the data set `name`, see `datasets.open_dataset`."""
+        dataset = datasets.open_dataset(name, limit_images=limit_images)
+        if len(dataset.target.shape) != 1:
+            raise InputError(f"`dataset` must be {voc.NAMES} for the task multi-label. Received: {name}, of one class an image.")
+        return dataset
 
     @property
     def row_length(self) -> int:

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.images import Geometry
-from keras_vgg.data.split import Dataset
 
 LOSS = "loss"
 

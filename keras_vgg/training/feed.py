@@ -49,7 +49,7 @@ def training_feed(
     def rows():
         return order.training_rows(split.size, layout, seed=recipe.seed, epoch=epoch, step=step, my_replicas=cluster.my_replicas)
 
-    view = pipeline.View(recipe.crop, recipe.scales, flip=recipe.flip, random=True, seed=recipe.seed, place=task.place)
+    view = pipeline.View(recipe.crop, recipe.scales, flip=recipe.random_flip, random=True, seed=recipe.seed, place=task.place)
     return Feed(split, rows, layout.micro_batch, view, cluster)
 
 

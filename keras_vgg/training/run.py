@@ -8,9 +8,9 @@ import keras
 import tensorflow as tf
 
 from keras_vgg import models, preprocessing, transfer
-from keras_vgg.data import color
+from keras_vgg.data import color, trained_on
+from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.order import Layout
-from keras_vgg.data.split import Dataset
 from keras_vgg.errors import InputError
 from keras_vgg.identity import digest_of_net, short
 from keras_vgg.preprocessing import Preprocessing
@@ -67,7 +67,7 @@ def _train(wanted: Recipe, folder: RunFolder) -> None:
     dataset = task_class.open(recipe.dataset, limit_images=recipe.limit_images)
     task = task_class(dataset.classes, recipe.label_smoothing)
     say(f"data: {dataset.description}, {dataset.train.size} + {dataset.validation.size} images, {len(dataset.classes)} classes")
-    for note in dataset.notes:
+    for note in dataset.training_notes:
         say(note)
     micro_batch = _micro_batch(recipe, task.units, cluster, folder if resuming else None)
     jit = recipe.uses_jit(task.units, convolutions_prefer_xla())
@@ -108,6 +108,7 @@ def _train(wanted: Recipe, folder: RunFolder) -> None:
     if cluster.is_chief:  # only now: what failed before leaves no trace
         files.write_text(folder.recipe, to_toml(wanted))
         files.write_text(folder.classes, "".join(f"{name}\n" for name in dataset.classes))
+        trained_on.write_note(folder.data, dataset.description, dataset.training_digest)
         files.write_text(folder.colors, json.dumps(dataclasses.asdict(colors), indent=2) + "\n")
     trainer.run()
 

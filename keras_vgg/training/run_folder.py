@@ -8,6 +8,7 @@ import pathlib
 from typing import IO
 
 from keras_vgg import recipe
+from keras_vgg.data.trained_on import DATA
 from keras_vgg.errors import InputError
 from keras_vgg.schedules import DEPEND_ON_EPOCHS
 from keras_vgg.support import files, paths
@@ -33,6 +34,7 @@ class RunFolder:
         self.log = self.path / "log.csv"
         self.curves = self.path / "curves.png"
         self.classes = self.path / "classes.txt"
+        self.data = self.path / DATA
         self.summary = self.path / "summary.json"
         self.colors = self.path / "colors.json"
         self.broken = self.path / "broken_images.csv"
@@ -99,7 +101,7 @@ class RunFolder:
         except InputError as error:
             with contextlib.suppress(InputError, TypeError):  # damaged, too, or of a version with other fields
                 if kept := checkpoint.read_values(self.state).get("experiment"):
-                    return recipe.Recipe(**kept).experiment()
+                    return recipe.Recipe(**recipe.called_as_now(kept)).experiment()
             raise InputError(
                 f"Expected a run whose recipe can be read. Received: {self.recipe}, which cannot, and {self.state.name} does "
                 "not tell it either; put back a copy, or give another --workdir."

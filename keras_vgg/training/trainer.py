@@ -13,8 +13,8 @@ import keras
 import tensorflow as tf
 
 from keras_vgg.data.color import ColorStatistics
+from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.order import Layout
-from keras_vgg.data.split import Dataset
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.recipe import Recipe

@@ -101,7 +101,7 @@ def build_arguments(file: WeightFile) -> dict:
         return arguments
     if file.spatial is None:
         raise InputError(f"{file.path}: fc1 sees a map that is no square; build the model and load the weights into it.")
-    height, width = (config.stride * places for places in file.spatial)
+    height, width = map(config.side, file.spatial)
     return arguments | {"classes": kernels["predictions"][1], "input_shape": (height, width, kernels["block1_conv1"][2])}
 
 

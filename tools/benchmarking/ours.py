@@ -97,7 +97,7 @@ class Reading:
         self._settings = settings
         self._cluster = make_cluster("one-device", None)
         self._split = files(list(settings.paths), np.zeros(len(settings.paths), np.int32))
-        self._recipe = Recipe(crop=settings.crop, jitter=settings.jitter, flip=True)
+        self._recipe = Recipe(crop=settings.crop, jitter=settings.jitter, random_flip=True)
         self._layout = Layout(settings.batch, settings.batch, replicas=1)
         self._task = Classification(("photograph",))
 

@@ -1,0 +1,16 @@
+"""What posteriors are worth. Images of one class each are measured by `errors`, those of any number by `precision`."""
+
+from types import ModuleType
+
+from keras_vgg.evaluation.measures import errors, precision
+from keras_vgg.evaluation.results import Posteriors
+
+
+def measure_of(result: Posteriors) -> ModuleType:
+    """Returns the module whose functions measure a result.
+
+    - `figures(result)`: columns of its row in `table.json` and `table.csv`.
+    - `shown(line)`: what of them people see, by the heading of the column.
+    - `write(folder, name, result)`: files that tell of single classes, called after `name`; returns lines on them for people.
+    """
+    return errors if result.labels.ndim == 1 else precision

@@ -1,0 +1,68 @@
+"""Images of any number of classes each (PASCAL VOC): average precision of each class, and its mean over them."""
+
+import pathlib
+
+import numpy as np
+import pandas as pd
+
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.measures.caption import caption
+from keras_vgg.evaluation.results import Posteriors
+from keras_vgg.identity import digests_of
+from keras_vgg.support import files, picture
+from keras_vgg.tasks.average_precision import DIFFICULT, PRESENT, area, eleven_point
+
+DEFINITIONS = {"AP": area, "AP (11 points)": eleven_point}
+"""VOC's from 2010 on, and VOC-2007's."""
+
+
+def figures(result: Posteriors) -> dict:
+    """Returns means of average precision over the classes that some image shows, and the share of wrong labels, in percent.
+
+    An image that could not be read stands behind all others, and each of its labels is wrong.
+    """
+    table = of_classes(result)
+    counted = result.labels != DIFFICULT
+    with np.errstate(invalid="ignore"):  # not read: NaN, which is wrong whatever is right
+        wrong = (result.values > 0.5) != (result.labels == PRESENT)
+    wrong[~result.is_read] = True
+    found = {f"mean {name}": float(table[name].mean()) for name in DEFINITIONS}
+    return found | {"label error": 100 * float(wrong[counted].mean()), "classes": len(table)}
+
+
+def of_classes(result: Posteriors) -> pd.DataFrame:
+    """Returns for each class that some image shows: how many do, and its average precision in percent by two definitions.
+
+    Raises:
+        InputError: if no image shows any class.
+    """
+    scores = np.where(result.is_read[:, None], result.values, -1.0)  # behind every probability
+    rows = []
+    for number, name in enumerate(result.classes):
+        labels = result.labels[:, number]
+        if images := int((labels == PRESENT).sum()):
+            rows.append({"class": name, "images": images} | {k: 100 * f(labels, scores[:, number]) for k, f in DEFINITIONS.items()})
+    if not rows:
+        raise InputError(f"Average precision needs an image that shows a class. Received: none among {len(result.labels)}.")
+    return pd.DataFrame(rows)
+
+
+def shown(line: dict) -> dict:
+    """Returns means of average precision, and the share of wrong labels."""
+    return {f"{name} (%)": f"{line[name]:.1f}" for name in (*(f"mean {name}" for name in DEFINITIONS), "label error")}
+
+
+def write(folder: pathlib.Path, name: str, result: Posteriors) -> str:
+    """Writes `<name>-classes.csv` and `<name>-classes.png`, and returns the classes of the lowest average precision for people."""
+    table = of_classes(result).sort_values("AP", kind="stable")
+    files.write_text(folder / f"{name}-classes.csv", table.assign(**digests_of(result.facts)).to_csv(index=False))
+    title, facts = caption(result)
+    with picture.drawing(folder / f"{name}-classes.png", (7, 1.5 + 0.25 * len(table)), dpi=120, facts=facts) as figure:
+        axes = figure.subplots()
+        axes.barh(table["class"], table["AP"], color="tab:blue")
+        axes.axvline(table["AP"].mean(), color="black", linewidth=1, linestyle="--", label=f"mean, {table['AP'].mean():.1f}%")
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("average precision (%)")
+        axes.legend(loc="lower right")
+        axes.set_title(title, fontsize="medium")
+    return f"lowest average precision (%):\n{table.head(5).to_string(index=False, float_format='%.1f')}"
