@@ -6,6 +6,7 @@ follow from it, so that another net is another row.
 
 import dataclasses
 import math
+import re
 from collections.abc import Collection, Iterator
 
 from keras_vgg.errors import InputError
@@ -55,6 +56,7 @@ class Config:
         blocks: for each block its convolutions.
         fc_units: sizes of `fc1`, `fc2`, …, at least one, each followed by ReLU.
         pooling: what every block ends in.
+        known_as: what else people call it, in whatever capitals; with `BN` behind it, or `_bn`, they mean it with batch norm.
 
     Raises:
         InputError: for a net without blocks or without FC layers, or a block without convolutions.
@@ -64,6 +66,7 @@ class Config:
     blocks: tuple[tuple[Convolution, ...], ...]
     fc_units: tuple[int, ...] = (4096, 4096)
     pooling: Pooling = Pooling()
+    known_as: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not (self.blocks and all(self.blocks) and self.fc_units):
@@ -148,12 +151,12 @@ def _table_1(*kernels: tuple[int, ...], lrn: bool = False) -> tuple[tuple[Convol
 CONFIGS = {
     config.arch: config
     for config in (
-        Config("A", _table_1((3,), (3,), (3, 3), (3, 3), (3, 3))),
-        Config("A-LRN", _table_1((3,), (3,), (3, 3), (3, 3), (3, 3), lrn=True)),
-        Config("B", _table_1((3, 3), (3, 3), (3, 3), (3, 3), (3, 3))),
-        Config("C", _table_1((3, 3), (3, 3), (3, 3, 1), (3, 3, 1), (3, 3, 1))),
-        Config("D", _table_1((3, 3), (3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3))),
-        Config("E", _table_1((3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3))),
+        Config("A", _table_1((3,), (3,), (3, 3), (3, 3), (3, 3)), known_as=("VGG11",)),
+        Config("A-LRN", _table_1((3,), (3,), (3, 3), (3, 3), (3, 3), lrn=True), known_as=("VGG11LRN",)),
+        Config("B", _table_1((3, 3), (3, 3), (3, 3), (3, 3), (3, 3)), known_as=("VGG13",)),
+        Config("C", _table_1((3, 3), (3, 3), (3, 3, 1), (3, 3, 1), (3, 3, 1)), known_as=("VGG16C",)),
+        Config("D", _table_1((3, 3), (3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3)), known_as=("VGG16",)),
+        Config("E", _table_1((3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3)), known_as=("VGG19",)),
     )
 }
 
@@ -181,10 +184,45 @@ def feature_layers() -> tuple[str, ...]:
     return tuple(dict.fromkeys(layer for config in CONFIGS.values() for layer in config.feature_layers))
 
 
+def net_called(name: str) -> tuple[str, bool]:
+    """Returns the key in `CONFIGS` of the net that people call so, and whether they mean it with batch norm.
+
+    >>> from keras_vgg.configs import net_called
+    >>> net_called("VGG16"), net_called("vgg16_bn"), net_called("D")
+    (('D', False), ('D', True), ('D', False))
+
+    Raises:
+        InputError: for a name that is none; lists those that there are.
+    """
+    if name in CONFIGS:
+        return name, False
+    wanted = _plain(name)
+    for arch, config in CONFIGS.items():
+        for known in map(_plain, (arch, *config.known_as)):
+            if wanted in (known, f"{known}bn"):
+                return arch, wanted != known
+    others = ", ".join(name for config in CONFIGS.values() for name in config.known_as)
+    raise InputError(f"`arch` must be one of {', '.join(CONFIGS)}, or {others}. Received: {name!r}.")
+
+
+def arch_called(name: str) -> str:
+    """Returns the key in `CONFIGS` of the net that people call so, whatever they say of batch norm; errors as `net_called`."""
+    return net_called(name)[0]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_ ]", "", name).lower()
+
+
 def get_config(arch: str) -> Config:
-    """Returns the row of `CONFIGS` for `arch`; `ValueError` names the choices if there is none."""
-    if arch not in CONFIGS:
-        raise InputError(f"`arch` must be one of {', '.join(CONFIGS)}. Received: arch={arch!r}.")
+    """Returns the row of `CONFIGS` for `arch`.
+
+    Raises:
+        InputError: (a `ValueError`) for a name that is none, or tells of batch norm, which is no part of a row.
+    """
+    arch, batch_norm = net_called(arch)
+    if batch_norm:
+        raise InputError(f"`arch` must name a net; batch norm is said apart, by batch_norm=True. Received: {arch} with it.")
     return CONFIGS[arch]
 
 

@@ -20,7 +20,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "output", type=cli.path, metavar="OUT", help="file to write: .keras, .weights.h5, .h5, .pth, .pt or .safetensors"
     )
-    parser.add_argument("--arch", choices=configs.CONFIGS, help="the net (default: told from IN; A-LRN looks like A)")
+    parser.add_argument(
+        "--arch",
+        **cli.named(configs.arch_called, configs.CONFIGS),
+        help="the net (default: told from IN; A-LRN looks like A)",
+    )
     parser.add_argument(
         "--swap-colors", action="store_true", help="turn round the first convolution's channels: weights for RGB from BGR, or back"
     )

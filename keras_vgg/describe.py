@@ -12,7 +12,11 @@ from keras_vgg.weights import catalogue
 def main(argv: list[str]) -> None:
     """Parses `argv` and prints."""
     parser = cli.Parser(prog="python -m keras_vgg.describe", description=__doc__.split("\n")[0])
-    parser.add_argument("--arch", choices=configs.CONFIGS, help="net to print layer by layer (default: compare all six)")
+    parser.add_argument(
+        "--arch",
+        **cli.named(configs.arch_called, configs.CONFIGS),
+        help="net to print layer by layer (default: compare all six)",
+    )
     parser.add_argument(
         "--size", type=int, default=configs.TRAINING_SIZE, help="side of the input in pixels (default: %(default)s)"
     )
@@ -72,6 +76,7 @@ def _public_weights(arch: str | None) -> str:
     rows = [
         {
             "net": f"{entry.arch}{', batch norm' if entry.batch_norm else ''}",
+            "name": catalogue.reference(entry),
             "weights=": " or ".join(entry.names),
             "parameters": f"{entry.parameters:,}",
             "top-1 (%)": entry.top1,
@@ -86,7 +91,8 @@ def _public_weights(arch: str | None) -> str:
     ]
     if not rows:
         return f"There are no public weights of net {arch}."
-    note = "Accuracies on ILSVRC-2012's validation set as published. Nets C and A-LRN have no public weights."
+    names = "Wherever a weight file is taken, a name does as well."
+    note = f"{names} Accuracies on ILSVRC-2012's validation set as published. Nets C and A-LRN have no public weights."
     return f"{pd.DataFrame(rows).to_string(index=False, na_rep='–')}\n\n{note}"
 
 

@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int | None:
     from_file = recipe.read_recipe(arguments.recipe) if arguments.recipe else {}
     recipe.check_scales(from_file, f"Recipe {arguments.recipe}")
     recipe.check_scales(flags, "The command line")
-    wanted = recipe.resolve(from_file, flags)
+    wanted = recipe.resolve(_net_to_begin_from(from_file | flags, arguments.workdir), from_file, flags)
     if wanted.dataset == "digits":
         extras.require("digits")
     frozen_layers(wanted.arch, wanted.freeze)  # its mistakes are told before TensorFlow is imported
@@ -45,6 +45,21 @@ def main(argv: list[str]) -> int | None:
         return None
     print(f"run folder: {folder.path}{' (unfinished)' if unfinished else ''}", flush=True)
     return _train(wanted, folder)
+
+
+def _net_to_begin_from(given: dict, workdir: str | None) -> dict:
+    """Returns which net to train where nobody says: that of the weights to begin from, or of the run to go on with."""
+    if "arch" in given or not given.get("init_from"):
+        return {}
+    names = ("arch", "batch_norm", "width")
+    if workdir and (there := pathlib.Path(workdir, "recipe.toml")).exists():
+        begun = recipe.read_run_recipe(there)
+        return {name: getattr(begun, name) for name in names}
+    entry.import_tensorflow()
+    from keras_vgg.weights import loading, weight_file
+
+    found = loading.build_arguments(weight_file.open_weights(given["init_from"]))
+    return {name: found[name] for name in names}
 
 
 def _train(wanted: recipe.Recipe, folder) -> int | None:

@@ -41,7 +41,7 @@ def build_vgg(
     """Returns net `arch` of Table 1, untrained.
 
     Args:
-        arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`.
+        arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`, or as they are commonly called, such as `VGG16`.
         input_shape: `(height, width, channels)`; sides of at least 32, or `None` for any size without the top.
         name: the model's name; by default from `arch`, e.g. `vgg_d`.
         classes, include_top, dropout, width, batch_norm, initializer, classifier_activation, pooling: as for `apply_vgg`.
@@ -57,7 +57,8 @@ def build_vgg(
         >>> build_vgg("D").count_params()
         138357544
     """
-    _check_shape(input_shape, configs.get_config(arch), include_top)
+    config = configs.get_config(arch)
+    _check_shape(input_shape, config, include_top)
     inputs = keras.Input(input_shape, name="images")
     outputs = apply_vgg(
         inputs,
@@ -71,7 +72,7 @@ def build_vgg(
         classifier_activation=classifier_activation,
         pooling=pooling,
     )
-    return keras.Model(inputs, outputs, name=name or default_name(arch, batch_norm=batch_norm))
+    return keras.Model(inputs, outputs, name=name or default_name(config.arch, batch_norm=batch_norm))
 
 
 def default_name(arch: str, *, batch_norm: bool = False) -> str:
@@ -96,7 +97,7 @@ def apply_vgg(
 
     Args:
         inputs: symbolic `(B, height, width, channels)`.
-        arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`.
+        arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`, or as they are commonly called, such as `VGG16`.
         classes: number of classes of `predictions`.
         include_top: whether `fc1`, `fc2` and `predictions` follow the convolutions.
         dropout: dropout rate after `fc1` and after `fc2`; no such layers at 0.

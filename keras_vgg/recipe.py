@@ -35,7 +35,9 @@ def _field(default, help: str, *, choices=None, machine: bool = False, path: boo
 class Recipe:
     """One training run. Defaults are the paper's (Sec. 3.1); each field's help is in its metadata."""
 
-    arch: str = _field("A", "net of Table 1", choices=configs.CONFIGS)
+    arch: str = _field(
+        "A", f"net of Table 1: {', '.join(configs.CONFIGS)}, or VGG11 … VGG19, with _bn behind it for batch norm (default: A)"
+    )
     width: float = _field(1.0, "factor on all filters and FC sizes, for small machines")
     batch_norm: bool = _field(False, "batch normalisation before every ReLU of a convolution, as in torchvision's vgg*_bn")
     norm_group: int = _field(32, "examples of a batch that batch norm takes its statistics of, together")
@@ -93,6 +95,9 @@ class Recipe:
     checkpoint_minutes: float = _field(10.0, "minutes between checkpoints within an epoch", machine=True)
 
     def __post_init__(self):
+        arch, with_batch_norm = configs.net_called(self.arch)
+        object.__setattr__(self, "arch", arch)
+        object.__setattr__(self, "batch_norm", self.batch_norm or with_batch_norm)
         for field in dataclasses.fields(self):
             choices, value = field.metadata["choices"], getattr(self, field.name)
             if choices and value not in (*choices, field.default):  # an optional choice may be none

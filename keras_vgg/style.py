@@ -72,7 +72,11 @@ def _parser() -> cli.Parser:
     parser.add_argument(
         "--weights", type=cli.path, metavar="PATH", help="weight file, run folder or public name (default: imagenet)"
     )
-    parser.add_argument("--arch", choices=configs.CONFIGS, help="the net (default: told by the file; E for a public name)")
+    parser.add_argument(
+        "--arch",
+        **cli.named(configs.arch_called, configs.CONFIGS),
+        help="the net (default: told by the file; E for a public name)",
+    )
     parser.add_argument("--preprocessing", choices=cli.PREPROCESSINGS, help="what the weights want, where they do not say")
     parser.add_argument(
         "--recipe", type=cli.path, metavar="FILE", help="TOML file with these flags, e.g. recipes/style.toml; flags override it"

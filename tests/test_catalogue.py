@@ -116,7 +116,12 @@ def test_only_keras_has_files_without_the_top():
             "Net A with batch normalisation has no public weights named 'imagenet_caffe'; "
             "there are: imagenet, imagenet_torchvision. Name one of these, or give a file.",
         ),
-        ("F", "imagenet", False, "`arch` must be one of A, A-LRN, B, C, D, E. Received: arch='F'."),
+        (
+            "F",
+            "imagenet",
+            False,
+            "`arch` must be one of A, A-LRN, B, C, D, E, or VGG11, VGG11LRN, VGG13, VGG16C, VGG16, VGG19. Received: 'F'.",
+        ),
     ],
 )
 def test_weights_that_are_not_there(arch, name, batch_norm, message):
@@ -128,3 +133,22 @@ def test_weights_that_are_not_there(arch, name, batch_norm, message):
 def test_imports_no_tensorflow():
     program = "import sys, keras_vgg.weights.catalogue; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("entry", catalogue.CATALOGUE, ids=by_file)
+def test_every_entry_is_found_by_its_name(entry):
+    assert catalogue.called(catalogue.reference(entry)) is entry
+    assert catalogue.called(catalogue.reference(entry).upper().replace("IMAGENET", "imagenet").split(":")[0]).arch == entry.arch
+
+
+@pytest.mark.parametrize(
+    "name", ["D", "A-LRN", "vgg16c", "vgg11_lrn", "runs/vgg16", "vgg16:imagenet_v2", "vgg17", "", ":", "vgg16.h5"]
+)
+def test_names_that_are_no_public_weights(name):
+    """A letter is rather somebody's folder, mistyped, than half a gigabyte to fetch."""
+    assert catalogue.called(name) is None
+
+
+def test_weights_alone_are_those_of_the_net_that_has_them():
+    assert catalogue.called("imagenet").file.name.startswith("vgg16_weights")
+    assert catalogue.called("imagenet_caffe").file.name == "VGG_ILSVRC_16_layers.caffemodel"

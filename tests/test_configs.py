@@ -90,5 +90,23 @@ def test_scaled_width(units, width, expected):
 
 
 def test_unknown_arch_names_the_choices():
-    with pytest.raises(InputError, match=r"`arch` must be one of A, A-LRN, B, C, D, E\. Received: arch='F'"):
+    with pytest.raises(InputError, match=r"`arch` must be one of A, A-LRN, B, C, D, E, or VGG11, .*, VGG19\. Received: 'F'"):
         configs.get_config("F")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        *(("D", ("D", False)), ("d", ("D", False)), ("A-LRN", ("A-LRN", False)), ("a_lrn", ("A-LRN", False))),
+        *(("VGG16", ("D", False)), ("vgg-16", ("D", False)), ("vgg16c", ("C", False)), ("VGG11LRN", ("A-LRN", False))),
+        *(("vgg19_bn", ("E", True)), ("VGG13BN", ("B", True)), ("D_bn", ("D", True))),
+    ],
+)
+def test_nets_by_their_common_names(name, expected):
+    assert configs.net_called(name) == expected
+
+
+def test_batch_norm_is_no_part_of_a_row():
+    assert configs.get_config("vgg16") is configs.CONFIGS["D"]
+    with pytest.raises(InputError, match=r"batch norm is said apart, by batch_norm=True\. Received: D with it"):
+        configs.get_config("vgg16_bn")

@@ -19,7 +19,7 @@ import pytest
 from keras.src.legacy.saving import legacy_h5_format
 from PIL import Image
 
-from keras_vgg import fit, preprocessing, transfer
+from keras_vgg import configs, fit, preprocessing, transfer
 from keras_vgg.data import color, datasets
 from keras_vgg.data.pipeline import View
 from keras_vgg.errors import InputError
@@ -249,7 +249,21 @@ def test_batch_norm_is_fine_tuned_from_a_net_that_has_it(tmp_path, capsys):
         ]
         assert all(same) == stays, name
     with pytest.raises(InputError, match=r"`init_from` takes the same net or net A"):
-        fit.main([*SMALL, "--init-from", str(first), "--workdir", str(tmp_path / "third")])
+        fit.main([*SMALL, "--arch", "A", "--init-from", str(first), "--workdir", str(tmp_path / "third")])
+
+
+def test_the_net_is_that_of_the_weights_to_begin_from(tmp_path, capsys):
+    source, folder = tmp_path / "net.keras", str(tmp_path / "run")
+    build_vgg("B", input_shape=(32, 32, 3), width=0.02, classes=10).save(source)
+    preprocessing.attach(source, preprocessing.TORCH)
+    told = [*TINY[2:], "--limit-images", "50", "--epochs", "1", "--init-from", str(source), "--workdir", folder]
+    assert fit.main(told) is None
+    begun = RunFolder(folder).experiment()
+    assert (begun["arch"], begun["batch_norm"], configs.scaled_width(64, begun["width"])) == ("B", False, 1)
+    assert "copied: block1_conv1, block1_conv2" in capsys.readouterr().out
+    source.unlink()  # which a run that goes on needs no more
+    assert fit.main(told) is None
+    assert "holds a finished run" in capsys.readouterr().out
 
 
 # --- Mistakes -------------------------------------------------------------------------------------------------------------
@@ -265,7 +279,10 @@ def test_batch_norm_is_fine_tuned_from_a_net_that_has_it(tmp_path, capsys):
         (["--dataset", "folder:missing"], "missing, which is no folder"),
         (["--init-from", "missing"], "missing"),
         (["--freeze", "block1"], "`freeze` must be given along with `init_from`"),
-        (["--init-from", "x", "--freeze", "blok1", "--dataset", "folder:missing"], "Received: 'blok1'; near it are block1"),
+        (
+            ["--arch", "A", "--init-from", "x", "--freeze", "blok1", "--dataset", "folder:missing"],
+            "Received: 'blok1'; near it are block1",
+        ),
         (["--strategy", "multi-worker"], "TF_CONFIG"),
         (["--strategy", "one-device", "--replicas", "2"], "one replica"),
     ],

@@ -134,7 +134,7 @@ def test_mixed_precision_keeps_posteriors_in_float32():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"arch": "VGG16"}, "`arch` must be one of .* Received: arch='VGG16'"),
+        ({"arch": "VGG17"}, "`arch` must be one of .* Received: 'VGG17'"),
         ({"input_shape": (32, 32)}, r"`input_shape` must be .*\(32, 32\)"),
         ({"input_shape": (32, 32, None)}, r"`input_shape` must be .*\(32, 32, None\)"),
         ({"input_shape": (31, 32, 3)}, r"at least 32.*\(31, 32, 3\)"),

@@ -25,7 +25,7 @@ COMMANDS = [
 ]
 COMMANDS += ["keras_vgg.client", "keras_vgg.describe", "dense_to_conv", "benchmark", "stress"]
 NO_PATHS = {
-    *("freeze", "layer", "only", "leave_out", "licence", "class_name"),  # names and texts
+    *("arch", "freeze", "layer", "only", "leave_out", "licence", "class_name"),  # names and texts
     *("url", "name", "label"),  # of what is served
     *("content_layers", "style_layers"),
 }
@@ -57,6 +57,28 @@ def home(tmp_path, monkeypatch):
 )
 def test_a_path_may_begin_within_a_word(home, text, expected):
     assert paths.expanded(text) == expected.replace("HOME", str(home))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["gs://bucket/run", "s3://b/x", "D=gs://bucket/run", "folder:gs://b/x", "x=csv:s3://b/x", "https://host/cat.jpg", "gs:/b"],
+)
+def test_a_path_of_another_machine_is_refused(text, capsys):
+    """A run in it would lie in a folder `gs:` here, and be lost with the machine."""
+    with pytest.raises(InputError, match=r"Paths must be of this machine. Received: .*; fetch what is there, or mount it"):
+        paths.expanded(text)
+    parser = cli.Parser()
+    parser.add_argument("--workdir", type=cli.path)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--workdir", text])
+    assert capsys.readouterr().err.startswith(f"Argument --workdir: Paths must be of this machine. Received: {text}")
+    with pytest.raises(InputError, match="of this machine"):
+        RunFolder(pathlib.Path("gs://bucket/run"))
+
+
+@pytest.mark.parametrize("text", ["C:/x", "tfds:imagenet2012", "folder:/x", "a:b", "runs/gs:/x", "voc:./x"])
+def test_a_path_of_this_machine_may_have_colons(text):
+    assert paths.expanded(text) == text
 
 
 class CaughtError(Exception):

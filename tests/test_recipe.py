@@ -195,6 +195,14 @@ def test_flags_override_the_file_and_the_file_the_defaults(tmp_path):
     assert resolved.batch_size == Recipe().batch_size
 
 
+def test_a_net_by_its_common_name_is_the_same_experiment():
+    assert Recipe(arch="VGG16") == Recipe(arch="D")
+    assert Recipe(arch="vgg16_bn") == Recipe(arch="D", batch_norm=True)
+    assert resolve({"arch": "A"}, {"arch": "vgg19"}).arch == "E"
+    with pytest.raises(InputError, match=r"`arch` must be one of A, .* Received: 'resnet50'"):
+        Recipe(arch="resnet50")
+
+
 def test_what_a_field_was_called_before_is_understood(tmp_path):
     assert read_recipe(written(tmp_path, "flip = false")) == {"random_flip": False}
     parser = cli.Parser()

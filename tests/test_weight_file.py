@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import gzip
+import pathlib
 import pickle
 import re
 import shutil
@@ -22,7 +23,8 @@ from torch_forward import caffe_blobs, random_state_dict, timm_state_dict
 from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.models import build_vgg
-from keras_vgg.weights import hdf5_guard, kinds, loading, saving, torch_files, weight_file
+from keras_vgg.transfer import find_model
+from keras_vgg.weights import download, hdf5_guard, kinds, loading, saving, torch_files, weight_file
 from keras_vgg.weights.torch_write import write_state_dict
 
 NARROW = {"width": 0.05, "classes": 7, "input_shape": (64, 64, 3)}  # fc1 sees 2 x 2 places, whose order matters
@@ -924,3 +926,19 @@ def test_library_that_hangs_or_crashes_is_told(child, told, net_a, tmp_path, mon
         weight_file.open_weights(path)
     monkeypatch.undo()
     assert weight_file.open_weights(path).arch == "A"
+
+
+def test_public_weights_go_by_their_names_wherever_a_file_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fetched = tmp_path / "fetched.keras"
+    build_vgg("D", input_shape=(32, 32, 3), width=0.05, classes=7).save(fetched)
+    asked = []
+    monkeypatch.setattr(download, "fetch", lambda file: asked.append(file.name) or fetched)
+    assert weight_file.open_weights("vgg16:imagenet_caffe").arch == "D"
+    assert find_model("VGG16") == fetched
+    assert asked == ["VGG_ILSVRC_16_layers.caffemodel", "vgg16_weights_tf_dim_ordering_tf_kernels.h5"]
+    (tmp_path / "vgg19").mkdir()
+    shutil.copy(fetched, tmp_path / "vgg19" / "best.keras")
+    assert find_model("vgg19") == pathlib.Path("vgg19", "best.keras")
+    with pytest.raises(InputError, match=r"or public weights such as vgg16 .*\. Received: vgg17 \(no vgg17\)"):
+        find_model("vgg17")

@@ -81,7 +81,12 @@ def _parser() -> cli.Parser:
 
 
 def _add_arch(parser) -> None:
-    parser.add_argument("--arch", choices=configs.CONFIGS, default="D", help="net of Table 1 (default: %(default)s)")
+    parser.add_argument(
+        "--arch",
+        **cli.named(configs.arch_called, configs.CONFIGS),
+        default="D",
+        help="net of Table 1 (default: %(default)s)",
+    )
 
 
 def _add_images(parser) -> None:

@@ -59,7 +59,7 @@ def open_layers(weights: str | os.PathLike[str] | keras.Model | None, *, arch: s
         entry = catalogue.find(net, weights, batch_norm)
         found = _of_file(download.fetch(entry.file_without_top or entry.file), net, batch_norm)
         return dataclasses.replace(found, preprocessing=preprocessing.BY_NAME[entry.preprocessing], origin=_OF_PUBLIC)
-    if not paths.path_of(weights).exists():
+    if not (paths.path_of(weights).exists() or catalogue.called(os.fspath(weights))):
         raise InputError(
             f"`weights` must be None (random), a Keras model, {''.join(f'{name!r}, ' for name in public)}or the path of a weight "
             f"file or run folder. Received: weights={str(weights)!r}, which does not exist."

@@ -40,7 +40,8 @@ def perceptual_model(
     is not Keras' own, so that it can be saved, and loaded anywhere.
 
     Args:
-        arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`; `None` for the net that `weights` hold, with batch norm or without.
+        arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`, or as they are commonly called, such as `VGG16`; `None` for the net that
+            `weights` hold, with batch norm or without.
         layers: `block3_conv3` or `relu3_3` is that convolution after its ReLU, `conv3_3` before it, `pool3` the block's pooling.
             `layer_names` tells it all.
         weights: what `keras_vgg.applications` takes (`None` for random ones, a public name, a weight file of any kind, a run
@@ -71,6 +72,8 @@ def perceptual_model(
     low, high = _limits(value_range)
     given = _preprocessing(preprocessing)
     if arch is not None:
+        arch, with_batch_norm = configs.net_called(arch)
+        batch_norm = batch_norm or with_batch_norm
         layer_names.resolve(layers, arch, batch_norm=batch_norm)
     source = open_layers(weights, arch=arch, batch_norm=batch_norm)
     names = layer_names.resolve(layers, source.arch, batch_norm=source.batch_norm)

@@ -1,14 +1,19 @@
 """Flags: those that several commands have alike, and those of a dataclass. Imports no TensorFlow."""
 
 import dataclasses
+import functools
 import re
 import types
 import typing
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
 
 from absl.flags import argparse_flags
 
+from keras_vgg.errors import InputError
 from keras_vgg.support import paths
+
+Parsed = TypeVar("Parsed")
 
 USER_ERROR = 2
 """Exit code for a user's mistake."""
@@ -17,6 +22,29 @@ BooleanOptionalAction = argparse_flags.argparse.BooleanOptionalAction
 
 PREPROCESSINGS = ("caffe", "torch", "caffe_rgb")
 """What weights may want of an image: the names in `preprocessing.BY_NAME`, which imports TensorFlow."""
+
+
+def checked(function: Callable[[str], Parsed]) -> Callable[[str], Parsed]:
+    """Returns the type of a flag whose value `function` makes of its text, of whose `InputError` people are to see the line."""
+
+    @functools.wraps(function)
+    def parse(text: str) -> Parsed:
+        try:
+            return function(text)
+        except InputError as error:
+            raise argparse_flags.argparse.ArgumentTypeError(str(error)) from error
+
+    return parse
+
+
+def named(function: Callable[[str], str], names: Collection[str]) -> dict[str, Any]:
+    """Returns what makes a flag take one of `names`, or what `function` makes one of them of."""
+    return {"type": checked(function), "choices": names}
+
+
+path = checked(paths.expanded)
+"""The type of every flag that takes a path, a data set (`folder:PATH`) or `NAME=` and one of these: `~` is a home folder."""
+
 
 _NET_FLAGS: dict[str, dict[str, Any]] = {
     "scales": {"nargs": "+", "type": int, "metavar": "Q", "help": "smallest sides (default: S, or the middle of the jitter)"},
@@ -38,7 +66,7 @@ _NET_FLAGS: dict[str, dict[str, Any]] = {
         "help": "images of the net's own size that go through at a time (default: %(default)s)",
     },
     "replicas": {"type": int, "help": "devices that work side by side (default: all GPUs)"},
-    "dataset": {"help": "digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or voc:PATH"},
+    "dataset": {"type": path, "help": "digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or voc:PATH"},
     "split": {
         "type": lambda text: "validation" if text == "val" else text,
         "choices": ("train", "validation", "test", "all"),
@@ -115,11 +143,6 @@ def number_or_auto(text: str) -> int | str:
     if text != "auto" and not re.fullmatch(r"[+-]?\d+", text):
         raise argparse_flags.argparse.ArgumentTypeError(f"must be a number or auto (received {text})")
     return text if text == "auto" else int(text)
-
-
-def path(text: str) -> str:
-    """The type of every flag that takes a path, a data set (`folder:PATH`) or `NAME=` and one of these: `~` is a home folder."""
-    return paths.expanded(text)
 
 
 def given(arguments, *names: str) -> dict:

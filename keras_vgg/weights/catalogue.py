@@ -3,9 +3,10 @@
 Data alone: imports no TensorFlow and touches no network. Nets C and A-LRN have no public weights.
 """
 
+import contextlib
 import dataclasses
 
-from keras_vgg.configs import get_config
+from keras_vgg.configs import CONFIGS, get_config, net_called
 from keras_vgg.errors import InputError
 
 
@@ -161,6 +162,10 @@ CATALOGUE = (
 # fmt: on
 
 
+_USUAL = "D"
+"""The net that is meant where people say which weights, and not of which net."""
+
+
 def names(arch: str, batch_norm: bool = False) -> tuple[str, ...]:
     """Returns what public weights of a net are called; empty if it has none.
 
@@ -188,6 +193,32 @@ def find(arch: str, name: str, batch_norm: bool = False) -> Entry:
     known = ", ".join(names(arch, batch_norm))
     mend = "Name one of these" if known else "Give weights=None"
     raise InputError(f"{net} has no public weights named {name!r}; there are: {known or 'none'}. {mend}, or give a file.")
+
+
+def called(text: str) -> Entry | None:
+    """Returns the public weights that are meant where a weight file is named: `NET`, `WEIGHTS` of net D, or `NET:WEIGHTS`.
+
+    >>> from keras_vgg.weights.catalogue import called
+    >>> [called(text).file.name for text in ("vgg16_bn", "VGG19:imagenet_torchvision", "imagenet")]
+    ['vgg16_bn-6c64b313.pth', 'vgg19-dcbb9e9d.pth', 'vgg16_weights_tf_dim_ordering_tf_kernels.h5']
+    >>> called("my_net") is None
+    True
+    """
+    net, _, weights = text.partition(":")
+    if any(text in entry.names for entry in CATALOGUE):
+        net, weights = CONFIGS[_USUAL].known_as[0], text
+    if net in CONFIGS:  # a letter is rather the name of somebody's folder
+        return None
+    with contextlib.suppress(InputError):  # then it is no name of theirs
+        entries = _entries(*net_called(net))
+        return next((entry for entry in entries if not weights or weights in entry.names), None) if entries else None
+    return None
+
+
+def reference(entry: Entry) -> str:
+    """Returns the shortest name by which `called` finds an entry, such as `vgg16`."""
+    net = CONFIGS[entry.arch].known_as[0].lower() + ("_bn" if entry.batch_norm else "")
+    return net if called(net) is entry else f"{net}:{entry.names[-1]}"
 
 
 def _entries(arch, batch_norm):

@@ -12,7 +12,7 @@ from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import KNOWN, Origin, Preprocessing
 from keras_vgg.support import paths
-from keras_vgg.weights import first_layer, kinds, names
+from keras_vgg.weights import catalogue, download, first_layer, kinds, names
 from keras_vgg.weights.stored_array import StoredArray
 from keras_vgg.weights.variable import Variable, as_it_lies, convolution, fc_matrix, fc_of_channels
 
@@ -68,16 +68,23 @@ class WeightFile:
 
 
 def find_file(run_or_file: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns the weight file that is named, or the `best.keras` of a run folder of `keras_vgg.fit`.
+    """Returns the weight file that is named, the `best.keras` of a run folder of `keras_vgg.fit`, or a file of public weights.
+
+    Public weights are named as `catalogue.called` says; a file or folder of that name goes before them.
 
     Raises:
-        InputError: if there is no such file.
+        InputError: if there is no such file, or public weights cannot be fetched.
     """
     path = paths.path_of(run_or_file)
+    if not path.exists() and (entry := catalogue.called(os.fspath(run_or_file))):
+        return download.fetch(entry.file)
     if path.is_dir():
         path = path / "best.keras"
     if not path.is_file():
-        raise InputError(f"Expected a run folder with best.keras, or a weight file. Received: {run_or_file} (no {path}).")
+        raise InputError(
+            f"Expected a run folder with best.keras, a weight file, or public weights such as vgg16 (python -m keras_vgg.describe "
+            f"--weights lists them). Received: {run_or_file} (no {path})."
+        )
     return path
 
 
