@@ -119,7 +119,7 @@ def test_parts_of_a_storage_in_any_order_of_axes(write, tmp_path):
         assert arrays[name].read().flags.c_contiguous
 
 
-@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model", "net", "module"])
 def test_checkpoint_and_data_parallel_are_unwrapped(key, tmp_path):
     inner = dict_of(**{f"module.{name}": tensor(storage("1", 4), 0, (4,), (1,)) for name in ("bias", "module.scale")})
     optimizer = (

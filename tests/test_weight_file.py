@@ -105,6 +105,17 @@ def test_torchs_weights_give_torchs_outputs(config, batch_norm, tmp_path):
     assert preprocessing.for_model(scores) == preprocessing.for_model(model) == preprocessing.TORCH
 
 
+@pytest.mark.parametrize("include_top", [True, False])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "net.backbone.", "module._orig_mod.encoder."])
+def test_what_stands_before_all_names_is_taken_off(prefix, include_top, tmp_path):
+    state = {name: each for name, each in random_state_dict("A").items() if include_top or name.startswith("features")}
+    wrapped = {f"{prefix}{name}": each for name, each in state.items()}
+    for path in (write_pth(tmp_path / "net.pth", wrapped), write_safetensors(tmp_path / "net.safetensors", wrapped)):
+        file = weight_file.open_weights(path)
+        assert (file.arch, file.include_top) == ("A", include_top)
+        np.testing.assert_array_equal(file.variables["block1_conv1", "bias"].read(), state["features.0.bias"])
+
+
 def test_order_of_fc1s_inputs_would_be_noticed():
     state = random_state_dict("A")
     expected = torch_forward.logits(state, channels_first(images()), "A")

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_vgg.errors import InputError
 from keras_vgg.support import extras, files
+from keras_vgg.weights.prefixes import without_prefix
 from keras_vgg.weights.stored_array import StoredArray, raw_array
 
 _KEY = "keras_vgg"
@@ -17,7 +18,7 @@ _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_d
 def read_safetensors(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], str | None]:
     """Returns the floating-point arrays of the file, and the text that `write_safetensors` put with them.
 
-    Integers and scalars (PyTorch counts batches in batch norm) are left out.
+    Integers and scalars (PyTorch counts batches in batch norm) are left out, and what stands before all names.
 
     Raises:
         InputError: for a file that is damaged or holds something else, or if the library is not installed.
@@ -29,11 +30,12 @@ def read_safetensors(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], 
             text = (file.metadata() or {}).get(_KEY)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is damaged, or no safetensors file: {error}. Fetch or copy it again.") from error
-    return {
+    arrays = {
         name: raw_array(path, name, start, shape, _DTYPES[dtype])
         for name, (start, shape, dtype) in _header(path).items()
         if shape and dtype in _DTYPES
-    }, text
+    }
+    return without_prefix(arrays), text
 
 
 def _header(path) -> dict[str, tuple[int, tuple[int, ...], str]]:

@@ -21,6 +21,7 @@ import numpy as np
 
 from keras_vgg.errors import InputError
 from keras_vgg.weights import torch_pickle
+from keras_vgg.weights.prefixes import without_prefix
 from keras_vgg.weights.stored_array import StoredArray, raw_array
 from keras_vgg.weights.torch_tensors import ITEM_SIZE, Storage, Tensor
 from keras_vgg.weights.torch_write import NOTE
@@ -28,15 +29,17 @@ from keras_vgg.weights.zip_members import member_offset
 
 _FLOATS = {"Float": "<f4", "Double": "<f8", "Half": "<f2", "BFloat16": ml_dtypes.bfloat16}
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "network", "weights")
+_DEEPEST = 3
 _Find = Callable[[str, Storage], StoredArray]  # the numbers of a storage, flat; the name of the array is for errors
 
 
 def read_state_dict(path: str | pathlib.Path) -> dict[str, StoredArray]:
     """Returns the arrays of a state dict by their names in the file, in the file's order and layout.
 
-    The dict may lie within a checkpoint, under "state_dict", "model_state_dict" or "model"; the "module." of `DataParallel` is
-    taken off. Only arrays of floats are given: counts (`num_batches_tracked`), single numbers and empty arrays are left out.
+    The dict may lie within a checkpoint, under one of `_WRAPPERS`; what stands before all names, as the "module." of
+    `DataParallel`, is taken off. Only arrays of floats are given: counts (`num_batches_tracked`), single numbers and empty arrays
+    are left out.
 
         kernel = read_state_dict("vgg16-397923af.pth")["features.0.weight"].read()  # (64, 3, 3, 3) float32
 
@@ -79,7 +82,7 @@ def read_note(path: str | pathlib.Path) -> str | None:
 
 
 def _float_tensors(content, path: pathlib.Path) -> dict[str, Tensor]:
-    for _ in _WRAPPERS:  # rather than as long as there is one: a dict of a pickle can contain itself
+    for _ in range(_DEEPEST):  # rather than as long as there is one: a dict of a pickle can contain itself
         content = next(
             (content[key] for key in _WRAPPERS if isinstance(content, dict) and isinstance(content.get(key), dict)), content
         )
@@ -88,9 +91,7 @@ def _float_tensors(content, path: pathlib.Path) -> dict[str, Tensor]:
     tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     if not all(name.isprintable() for name in tensors):
         raise InputError(f"{path} is damaged: the name of an array is no text. Fetch or copy it again.")
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-    floats = {name: tensor for name, tensor in tensors.items() if tensor.storage.kind in _FLOATS and tensor.shape}
+    floats = {name: tensor for name, tensor in without_prefix(tensors).items() if tensor.storage.kind in _FLOATS and tensor.shape}
     floats = {name: tensor for name, tensor in floats.items() if math.prod(tensor.shape)}
     if not floats:
         raise InputError(f"{path} holds no arrays of floats. Expected a state dict: save `model.state_dict()`.")
