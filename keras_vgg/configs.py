@@ -47,15 +47,17 @@ class Pooling:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A net: blocks of convolutions, each ending in a max-pooling, then fully connected layers and `predictions`.
+    """A net: blocks of convolutions, each ending in a max-pooling, then its head: fully connected layers and `predictions`.
 
     Batch normalisation is no part of it: every net is built with or without (`batch_norm` of `build_vgg` and of the recipes).
 
     Attributes:
         arch: its name, for the paper's nets a column's letter in Table 1.
         blocks: for each block its convolutions.
-        fc_units: sizes of `fc1`, `fc2`, …, at least one, each followed by ReLU.
+        fc_units: sizes of `fc1`, `fc2`, …, each followed by ReLU; at least one, unless `global_pooling`.
         pooling: what every block ends in.
+        global_pooling: whether the head takes the mean over all places of the last map, and not the map itself: light, and for
+            images of any size.
         known_as: what else people call it, in whatever capitals; with `BN` behind it, or `_bn`, they mean it with batch norm.
 
     Raises:
@@ -66,11 +68,18 @@ class Config:
     blocks: tuple[tuple[Convolution, ...], ...]
     fc_units: tuple[int, ...] = (4096, 4096)
     pooling: Pooling = Pooling()
+    global_pooling: bool = False
     known_as: tuple[str, ...] = ()
 
     def __post_init__(self):
-        if not (self.blocks and all(self.blocks) and self.fc_units):
+        if not (self.blocks and all(self.blocks) and (self.fc_units or self.global_pooling)):
             raise InputError(f"A net must have blocks of convolutions and FC layers. Received: {self}.")
+
+    @property
+    def pooled(self) -> "Config":
+        """The same convolutions with the mean over all places and `predictions` behind them, called e.g. `D-pool`."""
+        known_as = tuple(f"{name}{_POOLED}" for name in self.known_as)
+        return dataclasses.replace(self, arch=f"{self.arch}{_POOLED}", fc_units=(), global_pooling=True, known_as=known_as)
 
     @property
     def depth(self) -> int:
@@ -160,6 +169,11 @@ CONFIGS = {
     )
 }
 
+_POOLED = "-pool"
+
+HEADS = ("fc", "pool")
+"""What stands behind the convolutions: the paper's FC layers, or `predictions` on the mean over all places."""
+
 STRIDE = CONFIGS["A"].stride
 """Stride of the nets of Table 1."""
 
@@ -168,13 +182,25 @@ def with_lrn(layers: Collection[str]) -> tuple[str, ...] | None:
     """Returns the nets that have these layers of normalisation, which weigh nothing; `None`, for any net, if none."""
     if not layers:
         return None
-    return tuple(arch for arch, config in CONFIGS.items() if config.lrn_layers == tuple(layers)) or None
+    return tuple(arch for arch, config in every_net().items() if config.lrn_layers == tuple(layers)) or None
+
+
+def every_net() -> dict[str, Config]:
+    """Returns the rows of `CONFIGS`, and behind them those with a pooled head, by name."""
+    pooled = [config.pooled for config in CONFIGS.values() if not config.global_pooling]
+    return CONFIGS | {config.arch: config for config in pooled}
+
+
+def with_head(arch: str, head: str | None) -> str:
+    """Returns the name of the net with the convolutions of net `arch` and one of `HEADS`; of `None`, its own."""
+    base = next(config for config in CONFIGS.values() if arch in (config.arch, config.pooled.arch))
+    return arch if head is None else base.pooled.arch if head == "pool" else base.arch
 
 
 def distinct() -> tuple[str, ...]:
     """Returns the nets that can be told by their weights; of those that look alike the first: A-LRN's look like A's."""
     first: dict[tuple, str] = {}
-    for arch, config in CONFIGS.items():
+    for arch, config in every_net().items():
         first.setdefault(config.told_by, arch)
     return tuple(first.values())
 
@@ -185,7 +211,7 @@ def feature_layers() -> tuple[str, ...]:
 
 
 def net_called(name: str) -> tuple[str, bool]:
-    """Returns the key in `CONFIGS` of the net that people call so, and whether they mean it with batch norm.
+    """Returns the name in `every_net` of the net that people call so, and whether they mean it with batch norm.
 
     >>> from keras_vgg.configs import net_called
     >>> net_called("VGG16"), net_called("vgg16_bn"), net_called("D")
@@ -197,7 +223,7 @@ def net_called(name: str) -> tuple[str, bool]:
     if name in CONFIGS:
         return name, False
     wanted = _plain(name)
-    for arch, config in CONFIGS.items():
+    for arch, config in every_net().items():
         for known in map(_plain, (arch, *config.known_as)):
             if wanted in (known, f"{known}bn"):
                 return arch, wanted != known
@@ -206,7 +232,7 @@ def net_called(name: str) -> tuple[str, bool]:
 
 
 def arch_called(name: str) -> str:
-    """Returns the key in `CONFIGS` of the net that people call so, whatever they say of batch norm; errors as `net_called`."""
+    """Returns the name in `every_net` of the net that people call so, whatever they say of batch norm; errors as `net_called`."""
     return net_called(name)[0]
 
 
@@ -215,7 +241,7 @@ def _plain(name: str) -> str:
 
 
 def get_config(arch: str) -> Config:
-    """Returns the row of `CONFIGS` for `arch`.
+    """Returns the net `arch`, which may be a row of `CONFIGS`, one with a pooled head (`D-pool`), or a common name of either.
 
     Raises:
         InputError: (a `ValueError`) for a name that is none, or tells of batch norm, which is no part of a row.
@@ -223,7 +249,7 @@ def get_config(arch: str) -> Config:
     arch, batch_norm = net_called(arch)
     if batch_norm:
         raise InputError(f"`arch` must name a net; batch norm is said apart, by batch_norm=True. Received: {arch} with it.")
-    return CONFIGS[arch]
+    return every_net()[arch]
 
 
 def scaled_width(units: int, width: float) -> int:
@@ -231,6 +257,10 @@ def scaled_width(units: int, width: float) -> int:
     if not 0 < width < math.inf:
         raise InputError(f"`width` must be positive. Received: width={width}.")
     return max(1, round(units * width))
+
+
+POOL_LAYER = "avg_pool"
+"""The layer that takes the mean over all places."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,7 +316,9 @@ def layer_facts(
         field, stride = field + (pooling.size - 1) * stride, stride * pooling.stride
         rows, columns = ((side - pooling.size) // pooling.stride + 1 for side in (rows, columns))
         facts.append(LayerFacts(f"block{block}_pool", (rows, columns, channels), field))
-    inputs = rows * columns * channels
+    if config.global_pooling:
+        facts.append(LayerFacts(POOL_LAYER, (channels,), None))
+    inputs = channels if config.global_pooling else rows * columns * channels
     fully_connected = {name: scaled_width(units, width) for name, units in config.fully_connected.items()}
     for name, units in (fully_connected | {"predictions": classes}).items():
         facts.append(LayerFacts(name, (units,), None, inputs * units + units, inputs * units))

@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
         print(_public_weights(arguments.arch))
         return
     largest = max(configs.CONFIGS.values(), key=configs.Config.side)
-    config = configs.CONFIGS.get(arguments.arch, largest)
+    config = configs.get_config(arguments.arch) if arguments.arch else largest
     if arguments.size < (smallest := config.side()):
         parser.error(f"argument --size: must be at least {smallest}, {config.halvings} halve it (received {arguments.size})")
     if arguments.classes < 1 or not 0 < arguments.width < math.inf:

@@ -25,7 +25,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--labels", type=cli.path, metavar="FILE", help="class names, one a line (default: the run's, or ImageNet's)"
     )
-    parser.add_argument("--features", choices=configs.feature_layers(), help="layer of the features (default: fc2)")
+    parser.add_argument(
+        "--features",
+        choices=configs.feature_layers(),
+        help="layer of the features (default: fc2, or block5_pool of a net without it)",
+    )
     cli.add_net_flags(parser, "average", "pooling", "preprocessing")
     parser.add_argument(
         "--evaluation",

@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int | None:
     from_file = recipe.read_recipe(arguments.recipe) if arguments.recipe else {}
     recipe.check_scales(from_file, f"Recipe {arguments.recipe}")
     recipe.check_scales(flags, "The command line")
-    wanted = recipe.resolve(_net_to_begin_from(from_file | flags, arguments.workdir), from_file, flags)
+    wanted = recipe.resolve(_unsaid(from_file | flags, arguments), from_file, flags)
     if wanted.dataset == "digits":
         extras.require("digits")
     frozen_layers(wanted.arch, wanted.freeze)  # its mistakes are told before TensorFlow is imported
@@ -47,19 +47,22 @@ def main(argv: list[str]) -> int | None:
     return _train(wanted, folder)
 
 
-def _net_to_begin_from(given: dict, workdir: str | None) -> dict:
-    """Returns which net to train where nobody says: that of the weights to begin from, or of the run to go on with."""
-    if "arch" in given or not given.get("init_from"):
+def _unsaid(given: dict, arguments) -> dict:
+    """Returns what a run has where nobody says, if it begins from given weights; says what was chosen."""
+    if not given.get("init_from"):
         return {}
-    names = ("arch", "batch_norm", "width")
-    if workdir and (there := pathlib.Path(workdir, "recipe.toml")).exists():
-        begun = recipe.read_run_recipe(there)
-        return {name: getattr(begun, name) for name in names}
-    entry.import_tensorflow()
-    from keras_vgg.weights import loading, weight_file
+    if not arguments.recipe and arguments.workdir and pathlib.Path(arguments.workdir, "recipe.toml").exists():
+        from keras_vgg import fine_tuning
 
-    found = loading.build_arguments(weight_file.open_weights(given["init_from"]))
-    return {name: found[name] for name in names}
+        return fine_tuning.of_run(pathlib.Path(arguments.workdir), given)
+    recipe.resolve(given)  # its mistakes are told before TensorFlow is imported
+    entry.import_tensorflow()
+    from keras_vgg import fine_tuning
+
+    net, chosen = fine_tuning.of_weights(given, fine_tuning=not arguments.recipe)
+    for choice in chosen:
+        print(f"chosen: {choice.field} {choice.text}: {choice.reason}")
+    return net | {choice.field: choice.value for choice in chosen}
 
 
 def _train(wanted: recipe.Recipe, folder) -> int | None:

@@ -42,10 +42,11 @@ def to_fully_convolutional(
 
     Returns:
         A functional model from `(B, height, width, channels)`, each side at least the training size, to `(B, rows, columns,
-        classes)`.
+        classes)`. Of a net that pools globally its scores, before any soft-max, are the mean of those over the map.
 
     Raises:
-        InputError: if `model` has no top, several outputs, or is no chain of the layers of a VGG net.
+        InputError: if `model` has no top, several outputs, or is no chain of the layers of a VGG net, or has several Dense layers
+            behind global pooling, which do not go place by place.
 
     Example:
         >>> import numpy as np
@@ -60,7 +61,8 @@ def to_fully_convolutional(
     if len(model.outputs) > 1:
         raise InputError(f"Expected a net with one output. Received: {model.name!r} with {len(model.outputs)}.")
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
-    if not dense or not any(isinstance(layer, keras.layers.Flatten) for layer in model.layers):
+    ends_map = (keras.layers.Flatten, keras.layers.GlobalAveragePooling2D)
+    if not dense or not any(isinstance(layer, ends_map) for layer in model.layers):
         raise InputError(f"Expected a net with its top (Flatten and Dense layers). Received: {model.name!r} without.")
     inputs = keras.Input(_any_size(model.input_shape[1:]), dtype=model.inputs[0].dtype, name="images")
     outputs, copies, field = inputs, [], (1, 1)
@@ -70,6 +72,10 @@ def to_fully_convolutional(
         if isinstance(layer, keras.layers.Flatten):
             field = _sides(layer.input.shape[1:])
             continue
+        if isinstance(layer, keras.layers.GlobalAveragePooling2D):
+            if len(dense) > 1:
+                raise InputError(f"Expected one Dense layer behind global pooling. Received: {model.name!r} with {len(dense)}.")
+            continue  # scores of a mean are the mean of the scores at each place
         is_classifier = layer is dense[-1]
         new = _rewritten(layer, field, activation if is_classifier else KEEP, ROUNDINGS[pooling], share_weights)
         if softmax := is_classifier and _is_softmax_along_rows(new):

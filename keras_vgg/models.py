@@ -41,8 +41,9 @@ def build_vgg(
     """Returns net `arch` of Table 1, untrained.
 
     Args:
-        arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`, or as they are commonly called, such as `VGG16`.
-        input_shape: `(height, width, channels)`; sides of at least 32, or `None` for any size without the top.
+        arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`, or as they are commonly called, such as `VGG16`; with `-pool` behind it,
+            `predictions` follows the mean over all places of the last map, in place of the FC layers.
+        input_shape: `(height, width, channels)`; sides of at least 32, or `None` for any size without FC layers.
         name: the model's name; by default from `arch`, e.g. `vgg_d`.
         classes, include_top, dropout, width, batch_norm, initializer, classifier_activation, pooling: as for `apply_vgg`.
 
@@ -122,7 +123,12 @@ def apply_vgg(
     outputs = _convolutions(inputs, config, width, batch_norm, new_initializer)
     if not include_top:
         return GLOBAL_POOLINGS[pooling](name=f"{pooling}_pool")(outputs) if pooling else outputs
-    outputs = keras.layers.Flatten(name="flatten")(outputs)
+    if config.global_pooling:
+        outputs = keras.layers.GlobalAveragePooling2D(name=configs.POOL_LAYER)(outputs)
+        if dropout:
+            outputs = keras.layers.Dropout(dropout, name=f"dropout_{configs.POOL_LAYER}")(outputs)
+    else:
+        outputs = keras.layers.Flatten(name="flatten")(outputs)
     for fc, full in config.fully_connected.items():
         units = configs.scaled_width(full, width)
         outputs = keras.layers.Dense(units, activation="relu", kernel_initializer=new_initializer(), name=fc)(outputs)
@@ -174,7 +180,7 @@ def _check_shape(input_shape, config, include_top):
     if any(side is not None and side < config.side() for side in sides):
         limit = f"at least {config.side()}: {config.halvings} halve them"
         raise InputError(f"The sides of `input_shape` must be {limit}. Received: {input_shape}.")
-    if include_top and None in sides:
+    if include_top and None in sides and not config.global_pooling:
         raise InputError(f"With `include_top=True`, `input_shape` must give both sides: fc1 needs them. Received: {input_shape}.")
 
 

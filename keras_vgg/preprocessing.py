@@ -35,6 +35,11 @@ class Preprocessing:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     bgr: bool = False
 
+    def __post_init__(self):
+        # Whole numbers are the same numbers, and so the same digest of a net.
+        object.__setattr__(self, "mean", _three(self.mean))
+        object.__setattr__(self, "std", _three(self.std))
+
     def __call__(self, images):
         """`(…, 3)` RGB in 0–255 of any dtype to float32 of the same shape; never changes its argument."""
         images = (tf.cast(images, tf.float32) - tf.constant(self.mean, tf.float32)) / tf.constant(self.std, tf.float32)
@@ -53,7 +58,7 @@ class Preprocessing:
         """Returns what `to_json` was told to keep; `InputError` for anything else."""
         try:
             values = json.loads(text)
-            return cls(_three(values["mean"]), _three(values["std"]), bool(values["bgr"]))
+            return cls(tuple(values["mean"]), tuple(values["std"]), bool(values["bgr"]))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"Expected mean, std and bgr of a preprocessing as JSON. Received: {text!r}.") from error
 

@@ -38,6 +38,12 @@ class Recipe:
     arch: str = _field(
         "A", f"net of Table 1: {', '.join(configs.CONFIGS)}, or VGG11 … VGG19, with _bn behind it for batch norm (default: A)"
     )
+    head: str | None = _field(
+        None,
+        "behind the convolutions: fc, the paper's FC layers, or pool, the mean over all places (default: fc, or as ARCH "
+        "or the weights of --init-from say)",
+        choices=configs.HEADS,
+    )
     width: float = _field(1.0, "factor on all filters and FC sizes, for small machines")
     batch_norm: bool = _field(False, "batch normalisation before every ReLU of a convolution, as in torchvision's vgg*_bn")
     norm_group: int = _field(32, "examples of a batch that batch norm takes its statistics of, together")
@@ -66,7 +72,7 @@ class Recipe:
     weight_decay: float = _field(5e-4, "L2 multiplier: it is added to the gradient, inside the momentum")
     clip_norm: float | None = _field(None, "largest norm of the gradient over all weights; a longer one is shortened to it")
     ema_momentum: float = _field(0.0, "average of the weights that is tested and kept: share that stays at an update (0: none)")
-    dropout: float = _field(0.5, "dropout rate after fc1 and fc2")
+    dropout: float = _field(0.5, "dropout rate after fc1 and fc2, or after the mean over all places")
     label_smoothing: float = _field(0.0, "share of a target that is spread over all classes in training")
     init: str = _field("glorot", "initialisation of the kernels", choices=("glorot", "gaussian", "he"))
     init_from: str | None = _field(
@@ -96,12 +102,15 @@ class Recipe:
 
     def __post_init__(self):
         arch, with_batch_norm = configs.net_called(self.arch)
+        if self.head in (None, *configs.HEADS):
+            arch = configs.with_head(arch, self.head)
         object.__setattr__(self, "arch", arch)
         object.__setattr__(self, "batch_norm", self.batch_norm or with_batch_norm)
         for field in dataclasses.fields(self):
             choices, value = field.metadata["choices"], getattr(self, field.name)
             if choices and value not in (*choices, field.default):  # an optional choice may be none
                 raise InputError(f"`{field.name}` must be one of {', '.join(choices)}. Received: {value!r}.")
+        object.__setattr__(self, "head", "pool" if configs.get_config(arch).global_pooling else "fc")
         if self.jitter is not None:
             object.__setattr__(self, "jitter", tuple(self.jitter))  # TOML gives a list
         for name, (holds, expected) in _bounds(self).items():

@@ -59,7 +59,7 @@ def export_saved_model(
     flip: bool | None = None,
     top_k: int = 5,
     labels: Sequence[str] | str | os.PathLike[str] | None = None,
-    features: str = "fc2",
+    features: str | None = None,
     average: str = "posteriors",
     pooling: str = "floor",
     preprocessing: str | None = None,
@@ -99,7 +99,8 @@ def export_saved_model(
         flip: whether to look at mirror images too; by default where the net was trained with them, on where that is not known.
         top_k: how many classes to name.
         labels: class names, or a text file of them; by default those of the run, or ImageNet's.
-        features: the layer of the signature `features`: a layer of `configs.feature_layers`, such as `"fc2"` or `"block5_pool"`.
+        features: the layer of the signature `features`: a layer of `configs.feature_layers`, such as `"fc2"` or `"block5_pool"`; by
+            default the last FC layer before the classifier, or, without any, the last pooling.
         average, pooling: as for `inference.network.Network`.
         preprocessing: `"caffe"`, `"torch"` or `"caffe_rgb"`: what the weights want of an image, where a file does not say.
         evaluation: a folder of `keras_vgg.evaluate`, whose errors of these very weights go on the card.

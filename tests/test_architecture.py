@@ -20,7 +20,7 @@ LEVELS = (
     ("models", "data", "identity"),
     ("weights", "tasks"),
     ("transfer", "fully_convolutional", "recipe"),
-    ("training", "inference", "applications"),
+    ("training", "inference", "applications", "fine_tuning"),
     ("evaluation", "descriptors", "features", "serving"),
     ("linear", "saved_model"),
 )

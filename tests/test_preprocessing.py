@@ -86,3 +86,9 @@ def test_other_layers_before_the_net_are_refused(layer):
 def test_perceptual_model_wants_images_as_they_are():
     net = perceptual_model("A", ("relu1_1",), weights=None)
     assert for_model(net) == Preprocessing((0, 0, 0))
+
+
+def test_whole_numbers_are_the_same_numbers():
+    assert (
+        Preprocessing((120, 110, 100), (60, 60, 60)).to_json() == Preprocessing((120.0, 110.0, 100.0), (60.0, 60.0, 60.0)).to_json()
+    )

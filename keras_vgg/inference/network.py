@@ -6,12 +6,15 @@ import keras
 import tensorflow as tf
 
 from keras_vgg import preprocessing
+from keras_vgg.configs import TRAINING_SIZE
 from keras_vgg.errors import InputError
 from keras_vgg.fully_convolutional import stride_of, to_fully_convolutional
 from keras_vgg.inference.tracing import mean_over_places, over_flips, up_to_layer
 from keras_vgg.inference.views import CENTER, DENSE, GRID, MULTI_CROP, Views
 
-AVERAGES = ("posteriors", "scores")
+SCORES = "scores"
+AVERAGES = ("posteriors", SCORES)
+_ACTIVATIONS = {"softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid}
 PIXELS = tf.TensorSpec([None, None, None, 3], tf.uint8)
 
 
@@ -24,6 +27,7 @@ class Network:
         pooling: of odd sizes in dense views, `"floor"` or `"ceil"`.
         average: what is averaged over the places of a dense score map: `"posteriors"`, after the soft-max, or `"scores"`, before
             it. The paper says "the class score map is spatially averaged" and leaves it open. Views are always averaged after it.
+            A net that pools globally, as with the head `pool`, has scores averaged: that is the net itself.
         device: where it computes, e.g. `"GPU:1"`; by default where TensorFlow would. The model's variables should be there.
 
     Attributes:
@@ -31,7 +35,8 @@ class Network:
         crop: side of the net's input.
         smallest_input: images have at least so many pixels on their shorter side.
         classes: number of classes.
-        average, pooling: as given.
+        activation: what makes posteriors of scores: `"softmax"`, or `"sigmoid"` where classes are told each for itself.
+        average, pooling: as given, and `"scores"` for a net that pools globally.
 
     Raises:
         InputError: if the model is not of this kind.
@@ -40,16 +45,19 @@ class Network:
     def __init__(self, model: keras.Model, *, pooling: str = "floor", average: str = "posteriors", device: str | None = None):
         if average not in AVERAGES:
             raise InputError(f"`average` must be one of {', '.join(AVERAGES)}. Received: average={average!r}.")
-        height, width = model.input_shape[1:3]
+        # The mean over places of what a classifier makes of each is what it makes of their mean: of scores, not of posteriors.
+        self._pools = any(isinstance(layer, keras.layers.GlobalAveragePooling2D) for layer in model.layers)
+        height, width = (each or (self._pools and TRAINING_SIZE) or None for each in model.input_shape[1:3])
         if height is None or height != width:
             raise InputError(f"Expected a net for square inputs with its top. Received: {model.name!r} for {height}x{width}.")
         self.model, self.crop, self.classes = model, height, model.output_shape[-1]
         self.smallest_input, self.stride = self.crop, stride_of(model)
-        self.average, self.pooling, self._device = average, pooling, device
+        self.average, self.pooling, self._device = SCORES if self._pools else average, pooling, device
         self._preprocess = preprocessing.for_model(model)
         # Both without the classifier's own activation; what makes posteriors of scores is ours.
         self._dense = to_fully_convolutional(model, activation=None, pooling=pooling, share_weights=True)
-        self._posteriors_of, self._is_of_logits = _ending(model)
+        self.activation, self._is_of_logits = _ending(model)
+        self._posteriors_of = _ACTIVATIONS[self.activation]
         # A crop is seen as in training, whatever becomes of odd sizes on a map.
         self._crop_net = self._dense if pooling == "floor" else to_fully_convolutional(model, activation=None, share_weights=True)
         self._see = {DENSE: self._see_whole, MULTI_CROP: self._see_grid, CENTER: self._see_as_it_is}
@@ -122,12 +130,13 @@ class Network:
 
     def _see_whole(self, images):
         logits = self._logits(images, self._dense)
-        if self.average == "scores":
+        if self.average == SCORES:
             return self._posteriors_of(tf.reduce_mean(logits, axis=[1, 2]))
         return tf.reduce_mean(self._posteriors_of(logits), axis=[1, 2])
 
     def _see_as_it_is(self, images):
-        return self._posteriors_of(self._logits(images, self._crop_net)[:, 0, 0])
+        logits = self._logits(images, self._crop_net)
+        return self._posteriors_of(tf.reduce_mean(logits, axis=[1, 2]) if self._pools else logits[:, 0, 0])
 
     def _see_grid(self, images):
         shape = tf.shape(images)
@@ -142,8 +151,8 @@ class Network:
         return tf.reduce_mean(rows, axis=0)
 
 
-def _ending(model: keras.Model):
-    """Returns the function from scores to posteriors that a net ends in, and whether it leaves that to us.
+def _ending(model: keras.Model) -> tuple[str, bool]:
+    """Returns what makes posteriors of the scores that a net ends in, and whether it leaves that to us.
 
     Raises:
         InputError: if it ends in something else.
@@ -153,16 +162,16 @@ def _ending(model: keras.Model):
     for layer in model.layers[classifier:]:
         activation = getattr(layer, "activation", None)
         if isinstance(layer, keras.layers.Softmax) or activation is keras.activations.softmax:
-            found.append(tf.nn.softmax)
+            found.append("softmax")
         elif activation is keras.activations.sigmoid:
-            found.append(tf.nn.sigmoid)
+            found.append("sigmoid")
         elif activation not in (None, keras.activations.linear):
             raise InputError(
                 "Expected a net that ends in a soft-max, in sigmoids or in logits. Received: "
                 f"{model.name!r}, whose layer {layer.name!r} ends in {getattr(activation, '__name__', activation)}; "
                 "give a net built with `classifier_activation` 'softmax', 'sigmoid' or None."
             )
-    return (found[0], False) if found else (tf.nn.softmax, True)
+    return (found[0], False) if found else ("softmax", True)
 
 
 def grid_offsets(size, crop: int):

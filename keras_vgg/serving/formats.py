@@ -88,7 +88,7 @@ def export_file(
     flip: bool | None = None,
     top_k: int = 5,
     labels: Sequence[str] | str | os.PathLike[str] | None = None,
-    features: str = "fc2",
+    features: str | None = None,
     average: str = "posteriors",
     pooling: str = "floor",
     preprocessing: str | None = None,
@@ -160,9 +160,8 @@ def pixel_model(plan: Plan) -> keras.Model:
 
     def see(images):
         scores = logits(_Preprocess(plan.preprocessing)(images))  # (B, rows, columns, classes)
-        if network.average == "scores":
-            return keras.layers.Softmax()(keras.layers.GlobalAveragePooling2D()(scores))
-        return keras.layers.GlobalAveragePooling2D()(keras.layers.Softmax()(scores))
+        posteriors, mean = keras.layers.Activation(network.activation), keras.layers.GlobalAveragePooling2D()
+        return posteriors(mean(scores)) if network.average == "scores" else mean(posteriors(scores))
 
     both = [see(images), see(keras.ops.flip(images, axis=2))] if plan.protocol.flip else [see(images)]
     probabilities = keras.layers.Average()(both) if plan.protocol.flip else both[0]

@@ -49,7 +49,7 @@ def plan_export(
     flip: bool | None = None,
     top_k: int = 5,
     labels: Sequence[str] | str | os.PathLike[str] | None = None,
-    features: str = "fc2",
+    features: str | None = None,
     average: str = "posteriors",
     pooling: str = "floor",
     preprocessing: str | None = None,
@@ -71,8 +71,10 @@ def plan_export(
         source = open_net_file(str(model_or_run), preprocessing=preprocessing)
         _check_scales(scales or (source.default_scale,), dense, source.smallest_input)
         network = source.load(average=average, pooling=pooling)
-    if not any(layer.name == features for layer in network.model.layers):
-        there = [layer.name for layer in network.model.layers if layer.name in feature_layers()]
+    there = [name for name in feature_layers() if any(layer.name == name for layer in network.model.layers)]
+    if features is None:
+        features = there[0]
+    if features not in there:
         raise InputError(f"`features` must be a layer of the net, {' or '.join(there)}. Received: features={features!r}.")
     scales = tuple(dict.fromkeys(scales or (_default_scale(source, network),)))
     _check_scales(scales, dense, network.crop)
@@ -103,10 +105,10 @@ def _check_scales(scales, dense: bool, crop: int) -> None:
             )
 
 
-def _check_choices(top_k: int, features: str) -> None:
+def _check_choices(top_k: int, features: str | None) -> None:
     if top_k < 1:
         raise InputError(f"`top_k` must be at least 1. Received: top_k={top_k}.")
-    if features not in feature_layers():
+    if features not in (None, *feature_layers()):
         raise InputError(f"`features` must be one of {', '.join(feature_layers())}. Received: features={features!r}.")
 
 

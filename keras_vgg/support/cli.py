@@ -38,8 +38,8 @@ def checked(function: Callable[[str], Parsed]) -> Callable[[str], Parsed]:
 
 
 def named(function: Callable[[str], str], names: Collection[str]) -> dict[str, Any]:
-    """Returns what makes a flag take one of `names`, or what `function` makes one of them of."""
-    return {"type": checked(function), "choices": names}
+    """Returns what makes a flag take what `function` takes for the name of one of `names`."""
+    return {"type": checked(function), "metavar": f"{{{','.join(names)}}}"}
 
 
 path = checked(paths.expanded)

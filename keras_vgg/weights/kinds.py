@@ -92,7 +92,7 @@ def _noted(arrays: Mapping[str, StoredArray], text: str | bytes | None) -> Conte
         facts = None
     if not isinstance(facts, dict):
         return Content(arrays, text)
-    if not isinstance(facts.get("arch", ""), str) or facts.get("arch", "A") not in configs.CONFIGS:
+    if not isinstance(facts.get("arch", ""), str) or facts.get("arch", "A") not in configs.every_net():
         raise InputError(f"Expected the letter of a net in a file's note. Received: {facts['arch']!r:.100}.")
     classes = facts.get("classes")
     if not (classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes))):

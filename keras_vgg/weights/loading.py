@@ -70,7 +70,7 @@ def _load(model: keras.Model, net: names.Match, file: WeightFile) -> None:
     }
     for key, target in targets.items():
         _check(model, file, key, tuple(target.shape))
-    if net.include_top and file.spatial not in (None, places := _spatial(model)):  # as many places, in another arrangement
+    if net.flattens and file.spatial not in (None, places := _spatial(model)):  # as many places, in another arrangement
         array = file.variables["fc1", "kernel"].array
         raise InputError(f"{file.path}: fc1 ({array}) sees a map of {file.spatial}. Model {model.name!r} gives it one of {places}.")
     for key, target in targets.items():
@@ -99,10 +99,13 @@ def build_arguments(file: WeightFile) -> dict:
     }
     if not file.include_top:
         return arguments
+    arguments["classes"] = kernels["predictions"][1]
+    if config.global_pooling:
+        return arguments
     if file.spatial is None:
         raise InputError(f"{file.path}: fc1 sees a map that is no square; build the model and load the weights into it.")
     height, width = map(config.side, file.spatial)
-    return arguments | {"classes": kernels["predictions"][1], "input_shape": (height, width, kernels["block1_conv1"][2])}
+    return arguments | {"input_shape": (height, width, kernels["block1_conv1"][2])}
 
 
 def _width(file: WeightFile, units: dict[str, int], found: dict[str, int]) -> float:

@@ -173,6 +173,11 @@ class Match:
         return net_name(self.arch, batch_norm=self.batch_norm, include_top=self.include_top)
 
     @property
+    def flattens(self) -> bool:
+        """Whether it has a top that takes the last map as it is, whose places then are as many as they are."""
+        return self.include_top and not get_config(self.arch).global_pooling
+
+    @property
     def arrays(self) -> dict[tuple[str, str], str]:
         """`{(layer, variable): name of the array}` of the net."""
         return self.scheme.arrays(self.arch, batch_norm=self.batch_norm, include_top=self.include_top)

@@ -83,8 +83,9 @@ def with_swapped_colors(file: WeightFile) -> WeightFile:
 
 def _as_torchvision(file: WeightFile) -> list[tuple[str, tuple[int, ...], Callable[[], np.ndarray]]]:
     arrays = names.TORCHVISION.arrays(file.arch, batch_norm=file.batch_norm, include_top=file.include_top)
-    kernels = [variable.shape for (_, name), variable in file.variables.items() if name == "kernel"]
-    places = kernels[-3][0] // kernels[-4][-1] if file.include_top else 1  # fc1 after the last convolution
+    filters = [variable.shape[-1] for (layer, name), variable in file.variables.items() if "_conv" in layer and name == "kernel"]
+    fc1 = file.variables.get(("fc1", "kernel"))
+    places = fc1.shape[0] // filters[-1] if fc1 else 1
     return [(array, *_torch_array(key, file.variables[key], places)) for key, array in arrays.items()]
 
 

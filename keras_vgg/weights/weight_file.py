@@ -112,8 +112,8 @@ def open_weights(
     match = _identify(path, content, arch, batch_norm)
     shapes = _keras_shapes(path, match, content)
     _check_chain(path, match.arrays, shapes)
-    places = shapes["fc1", "kernel"][0] // _last_filters(shapes) if match.include_top else 1
-    spatial = _spatial(path, match, content, shapes, spatial or _square(places)) if match.include_top else None
+    places = shapes["fc1", "kernel"][0] // _last_filters(shapes) if match.flattens else 1
+    spatial = _spatial(path, match, content, shapes, spatial or _square(places)) if match.flattens else None
     _check_order(path, match, content, places)
     variables = {
         key: _variable(key, array, content.arrays[array], content, match.scheme.keras_layout, places)
