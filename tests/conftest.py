@@ -49,15 +49,9 @@ else:
     sys.meta_path.insert(0, _ConfiguredTensorFlow())
 
 _LONGEST = (
-    *(
-        "test_fit.py",
-        "test_training_step.py",
-        "test_evaluation.py",
-        "test_transfer_eval.py",
-        "test_extract.py",
-        "test_applications.py",
-    ),
-    *("test_convert.py", "test_saved_model.py", "test_multi_worker.py", "test_identity.py", "test_weight_file.py"),
+    *("test_fit.py", "test_training_step.py", "test_evaluation.py", "test_extract.py", "test_applications.py"),
+    *("test_saved_model.py", "test_convert.py", "test_transfer_eval.py", "test_identity.py", "test_damaged_files.py"),
+    *("test_stress.py", "test_multi_worker.py", "test_export.py", "test_another_net.py", "test_weight_file.py"),
 )
 
 
@@ -96,6 +90,35 @@ def colors_measured_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(color, "measure", measure_once)
+        yield
+
+
+@pytest.fixture(scope="module")
+def images_surveyed_once():
+    """Looks through the same images once, told by their bytes and labels."""
+    import tensorflow as tf
+
+    from keras_vgg.inference import images
+    from keras_vgg.linear import data
+
+    survey, known = images.survey, {}
+
+    def content(split, index):
+        try:
+            encoded, label = split.read(tf.constant(index, tf.int64))
+        except tf.errors.OpError:  # as of a file that is gone
+            return None
+        return encoded.numpy(), label.numpy().tobytes()
+
+    def survey_once(split, **options):
+        key = tuple(content(split, index) for index in range(split.size))
+        if key not in known:
+            known[key] = survey(split, **options)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (images, data):
+            patch.setattr(module, "survey", survey_once)
         yield
 
 

@@ -16,6 +16,8 @@ from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.models import build_vgg
 from keras_vgg.weights.weight_file import open_weights
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "colors_measured_once", "images_surveyed_once")
+
 SMALL = "--width 0.05 --crop 72 --jitter 72 80 --no-jit --batch-size 25 --learning-rate 0.002 --epochs 1 --limit-images 50"
 
 

@@ -19,7 +19,7 @@ from keras.src.applications import imagenet_utils
 from keras.src.legacy.saving import legacy_h5_format
 from keras.src.utils import file_utils
 
-from keras_vgg import applications, models, preprocessing
+from keras_vgg import applications, configs, models, preprocessing
 from keras_vgg.applications import VGG11, VGG11BN, VGG11LRN, VGG13, VGG13BN, VGG16, VGG16BN, VGG16C, VGG19, VGG19BN
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import CAFFE, CAFFE_RGB, TORCH, Preprocessing
@@ -67,6 +67,13 @@ def memory_as_it_comes():
 @pytest.fixture
 def random_kernels(monkeypatch):
     monkeypatch.setattr(keras.initializers.GlorotUniform, "__call__", keras.initializers.VarianceScaling.__call__)
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """An eighth of all filters, where what is told of a net does not depend on how wide it is."""
+    scaled_width = configs.scaled_width
+    monkeypatch.setattr(configs, "scaled_width", lambda units, width: scaled_width(units, width / 8))
 
 
 @pytest.fixture(params=["channels_last", "channels_first"])
@@ -237,7 +244,7 @@ def test_pooling_is_ignored_with_the_top_as_in_keras():
     assert [layer.name for layer in VGG16(weights=None, pooling="avg", **SMALL).layers[1:]] == names
 
 
-def test_classifier_activation():
+def test_classifier_activation(narrow):
     model = fill(VGG11(weights=None, **SMALL))
     logits = VGG11(weights=None, **SMALL, classifier_activation=None)
     logits.set_weights(model.get_weights())
@@ -248,7 +255,7 @@ def test_classifier_activation():
 
 
 @pytest.mark.parametrize("function", [VGG11LRN, VGG16C, VGG19, VGG11BN], ids=lambda function: function.__name__)
-def test_serialises(function):
+def test_serialises(function, narrow):
     model = fill(function(weights=None, include_top=False, pooling="avg"))
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
     again = keras.saving.deserialize_keras_object(config)
@@ -268,7 +275,7 @@ def test_dropout_is_none_by_default_and_two_layers_if_asked_for(function):
     assert [layer.rate for layer in dropped.layers if isinstance(layer, keras.layers.Dropout)] == [0.3, 0.3]
 
 
-def test_dropout_changes_training_alone():
+def test_dropout_changes_training_alone(narrow):
     plain = fill(VGG11(weights=None, **SMALL))
     dropped = VGG11(weights=None, **SMALL, dropout=0.5)
     dropped.set_weights(plain.get_weights())
@@ -497,7 +504,7 @@ def test_every_kind_of_file_without_the_top_gives_the_same(kind, bare):
 
 
 @pytest.mark.parametrize("function", [f for f in FUNCTIONS if f is not VGG11], ids=lambda function: function.__name__)
-def test_every_net_is_loaded_from_its_file(function, disk):
+def test_every_net_is_loaded_from_its_file(function, narrow, disk):
     model = fill(function(weights=None, include_top=False))
     model.save(disk / "net.keras")
     save_weights(open_weights(disk / "net.keras"), disk / "net.pth")
@@ -557,10 +564,10 @@ CAFFE_NAMES = ("conv1_1", "conv2_1", "conv3_1", "conv3_2", "conv4_1", "conv4_2",
 
 
 def foreign_net_a(height, width):
-    """Kernel and bias of each layer of a net A as PyTorch and Caffe keep them."""
-    filters = (3, 64, 128, 256, 256, 512, 512, 512, 512)
+    """Kernel and bias of each layer of a `narrow` net A as PyTorch and Caffe keep them."""
+    filters = (3, 8, 16, 32, 32, 64, 64, 64, 64)
     shapes = [(out, channels, 3, 3) for channels, out in itertools.pairwise(filters)]
-    shapes += [(4096, 512 * height * width), (4096, 4096), (10, 4096)]
+    shapes += [(512, 64 * height * width), (512, 512), (10, 512)]
     numbers = np.random.default_rng(3).uniform(-1, 1, 1_000_003).astype("float32")
     for number, shape in enumerate(shapes):
         kernel = np.resize(numbers[number:], shape) * np.float32(math.sqrt(6 / math.prod(shape[1:])))
@@ -572,7 +579,7 @@ def foreign_net_a(height, width):
     [("torchvision", "channels_last"), ("torchvision", "channels_first"), ("caffe", "channels_last")],
     indirect=["data_format"],
 )
-def test_layout_of_other_worlds(source, data_format, disk):
+def test_layout_of_other_worlds(source, data_format, narrow, disk):
     layers, path = list(foreign_net_a(2, 3)), disk / "net"
     if source == "torchvision":
         names = [f"features.{index}" for index in TORCH_INDICES] + [f"classifier.{index}" for index in (0, 3, 6)]
@@ -593,7 +600,7 @@ def test_layout_of_other_worlds(source, data_format, disk):
     patch = batch[0, 9:12, 19:22].transpose(2, 0, 1)  # around row 10, column 20
     kernel, bias = layers[0]
     assert_same(conv[0, :, 10, 20], np.maximum((kernel * patch).sum((1, 2, 3)) + bias, 0))
-    assert pool.shape == (1, 512, 2, 3)
+    assert pool.shape == (1, 64, 2, 3)
     expected_fc1 = np.maximum(layers[8][0] @ pool.ravel() + layers[8][1], 0)
     np.testing.assert_allclose(fc1[0], expected_fc1, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(fc2[0], np.maximum(layers[9][0] @ fc1[0] + layers[9][1], 0), rtol=1e-4, atol=1e-4)

@@ -10,6 +10,8 @@ from keras_vgg.data import color
 from keras_vgg.data.split import in_memory
 from keras_vgg.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced")
+
 STATISTICS = color.ColorStatistics((1.0, 2.0, 3.0), (0.3, 0.1, 0.02), ((0.6, 0.8, 0.0), (-0.8, 0.6, 0.0), (0.0, 0.0, 1.0)))
 
 

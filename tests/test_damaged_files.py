@@ -25,6 +25,8 @@ from keras_vgg.training.run_folder import RunFolder
 from keras_vgg.training.run_state import RunState
 from keras_vgg.training.run_writer import RunWriter
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "colors_measured_once", "images_surveyed_once")
+
 ARGUMENTS = [
     *("--width", "0.02", "--crop", "32", "--scale", "36", "--no-jit", "--color"),
     *("--batch-size", "50", "--limit-images", "50", "--epochs", "1"),

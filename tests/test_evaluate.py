@@ -25,7 +25,7 @@ from keras_vgg.fully_convolutional import to_fully_convolutional
 from keras_vgg.inference.network import Network
 from keras_vgg.support import entry
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced", "nets_loaded_once")
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "images_surveyed_once", "nets_loaded_once")
 
 ROOT = pathlib.Path(__file__).parents[1]
 

@@ -41,7 +41,7 @@ from keras_vgg.inference.passes import run_pass
 from keras_vgg.inference.row_cache import BROKEN, DONE, PassStore
 from keras_vgg.inference.views import Views
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced", "nets_loaded_once")
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "images_surveyed_once", "nets_loaded_once")
 
 RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
 

@@ -21,6 +21,8 @@ from keras_vgg.serving import formats
 from keras_vgg.serving.plan import plan_export
 from keras_vgg.support import extras
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced")
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 

@@ -31,10 +31,10 @@ from keras_vgg.descriptors.network import FeatureNetwork
 from keras_vgg.errors import InputError
 from keras_vgg.fully_convolutional import to_fully_convolutional
 from keras_vgg.identity import digest_of_net
-from keras_vgg.inference import passes, row_cache
+from keras_vgg.inference import batches, passes, row_cache
 from keras_vgg.support import entry
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced", "layers_loaded_once")
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "images_surveyed_once", "layers_loaded_once")
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 BROKEN = [*ENCODED[:3], TRUNCATED, *ENCODED[3:9], b"no image", *ENCODED[9:]]  # the truncated one is in a batch with others
@@ -222,6 +222,7 @@ def test_progress_goes_over_all_nets_and_scales(tmp_path, run, monkeypatch):
     stream = io.StringIO()
     interrupt(1, tmp_path, [run], scales=(36, 40), batch=1)
     monkeypatch.setattr("keras_vgg.support.progress._FILE_SECONDS", 0.0)
+    monkeypatch.setattr("keras_vgg.inference.images.survey", batches.survey)  # again, to be seen at it
     source = open_feature_source(str(run))
     protocol = DescriptorProtocol(scales=(36, 40))
     extraction.extract(split_of(), [source], protocol, tmp_path, batch=1, say=lambda line: None, stream=stream)

@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 from PIL import Image
+from warm_process import WarmProcess
 
 from keras_vgg import configs, fit, preprocessing, transfer
 from keras_vgg.data import color, datasets
@@ -28,6 +29,7 @@ from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.models import build_vgg
 from keras_vgg.recipe import Recipe, read_run_recipe, to_toml
 from keras_vgg.support import streams
+from keras_vgg.support.huge_pages import ENVIRONMENT
 from keras_vgg.support.progress import Progress
 from keras_vgg.tasks.classification import Classification
 from keras_vgg.training import checkpoint, checks, run
@@ -576,10 +578,9 @@ def test_too_many_broken_images_stop_the_run_with_their_names(tmp_path):
 # --- Stopping and going on ------------------------------------------------------------------------------------------------
 
 
-def start(folder, *arguments):
-    return subprocess.Popen(
-        command(*LONG, "--workdir", str(folder), *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+def start(folder, output, *arguments):
+    # With huge pages: else it would begin again, from scratch.
+    return WarmProcess("keras_vgg.fit", [*LONG, "--workdir", str(folder), *arguments], output, environment=ENVIRONMENT)
 
 
 def wait_for_updates(folder, process, seconds=120):
@@ -590,7 +591,7 @@ def wait_for_updates(folder, process, seconds=120):
 
     before, deadline = written(), time.monotonic() + seconds
     while written() == before:
-        assert process.poll() is None, process.stdout.read()
+        assert process.poll() is None, process.output()
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
@@ -603,15 +604,15 @@ def test_killed_and_stopped_at_random_moments_it_ends_the_same(tmp_path, capsys)
     seed = int(os.environ.get("KERAS_VGG_TEST_SEED", time.time_ns()))
     rng = random.Random(seed)
     for number in (signal.SIGKILL, rng.choice([signal.SIGTERM, signal.SIGINT])):
-        process = start(folder, "--checkpoint-minutes", "1e-9")
+        process = start(folder, tmp_path / f"{number.name}.txt", "--checkpoint-minutes", "1e-9")
         wait_for_updates(folder, process)
         time.sleep(rng.random() * 0.3)
         process.send_signal(number)
-        output, _ = process.communicate()
+        code, output = process.wait(120), process.output()
         if number == signal.SIGKILL:
-            assert process.returncode == -number, output
+            assert code == -number, output
         else:
-            assert process.returncode == 128 + number, output
+            assert code == 128 + number, output
             assert f"stopped by {number.name}; saved in" in output
             keras.saving.load_model(folder / "last.keras")
         checkpoint.load(folder / "state.zip")  # whole at any instant

@@ -32,6 +32,8 @@ from keras_vgg.serving.signatures import Served
 from keras_vgg.support import naming
 from keras_vgg.weights.conversion import convert
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "images_surveyed_once")
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):

@@ -11,6 +11,8 @@ from keras_vgg.data.order import PADDING, Layout, training_rows
 from keras_vgg.data.pipeline import View, micro_batches
 from keras_vgg.data.split import files, in_memory
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced")
+
 CENTRE = View(crop=32, scales=(32, 32))
 RANDOM = View(crop=32, scales=(32, 48), flip=True, random=True, seed=5)
 

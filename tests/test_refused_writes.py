@@ -18,6 +18,8 @@ from keras_vgg.models import build_vgg
 from keras_vgg.remote.features_file import FeaturesFile
 from keras_vgg.training.run_folder import RunFolder
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "images_surveyed_once")
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):

@@ -36,6 +36,8 @@ from keras_vgg.serving.signatures import Served
 from keras_vgg.support import files
 from keras_vgg.weights import catalogue, download
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced")
+
 SHARED = pathlib.Path(__file__).parents[1].parent / "shared"
 SCALES = (36, 44)
 SUMMARY = {"finished": True, "best_epoch": 3, "best_val_top1_error": 0.25, "best_val_top5_error": 0.0}

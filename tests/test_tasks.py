@@ -19,6 +19,8 @@ from keras_vgg.tasks.classification import Classification
 from keras_vgg.tasks.multi_label import MultiLabel
 from keras_vgg.training.report import log_columns
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced")
+
 RNG = np.random.default_rng(0)
 
 

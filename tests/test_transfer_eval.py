@@ -24,7 +24,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.linear import run as linear_run
 from keras_vgg.support import entry
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced", "layers_loaded_once")
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "images_surveyed_once", "layers_loaded_once")
 
 COLORS = {"ant": (0, 1, 1), "bee": (1, 0, 1), "cat": (1, 1, 0)}
 COUNTS = {"ant": 9, "bee": 7, "cat": 12}
