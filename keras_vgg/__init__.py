@@ -6,7 +6,11 @@ package costs nothing: a module is imported when it is first asked for, and Tens
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
+
+if sys.platform == "win32":  # which has neither the locks nor the signals that runs and files rest on
+    raise ImportError("keras_vgg runs on Linux; on Windows, use it within WSL (Windows Subsystem for Linux)")
 
 if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers and editors
     from keras_vgg import (
@@ -23,6 +27,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers and editors
         export,
         extract,
         features,
+        fine_tuning,
         fit,
         fully_convolutional,
         inference,
@@ -66,6 +71,7 @@ __all__ = [
     "export",
     "extract",
     "features",
+    "fine_tuning",
     "fit",
     "fully_convolutional",
     "inference",

@@ -26,7 +26,8 @@ def main(argv: list[str]) -> None:
     from keras_vgg.evaluation import run
     from keras_vgg.inference.net_files import open_net_file
 
-    sources = {name: open_net_file(path, name=name, preprocessing=arguments.preprocessing) for name, path in models.items()}
+    options = {"preprocessing": arguments.preprocessing, "classes": arguments.classes}
+    sources = {name: open_net_file(path, name=name, **options) for name, path in models.items()}
     devices = run.devices_for(arguments.replicas)
     name = pathlib.Path(arguments.recipe).stem if arguments.recipe else "-".join(models)
     folder = pathlib.Path(arguments.out or f"evaluations/{naming.slug(f'{name}-{naming.dataset_slug(dataset)}')}")
@@ -59,7 +60,7 @@ def _parser() -> cli.Parser:
         "--posteriors", type=cli.path, nargs="+", metavar="FILE", help="fuse posteriors of earlier evaluations (.npz)"
     )
     parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="where results go (default: evaluations/NAME)")
-    cli.add_net_flags(parser, "average", "pooling", "preprocessing", "batch", "replicas")
+    cli.add_net_flags(parser, "average", "pooling", "preprocessing", "classes", "batch", "replicas")
     parser.add_argument("--limit-images", type=int, help="test at most so many images")
     return parser
 

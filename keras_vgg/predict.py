@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int | None:
     parser.add_argument("--model", type=cli.path, required=True, metavar="PATH", help="run folder or weight file")
     cli.add_net_flags(parser, "scales", "flip", "average", "pooling")
     parser.add_argument("--top", type=int, default=5, help="how many classes to print (default: %(default)s)")
-    cli.add_net_flags(parser, "preprocessing")
+    cli.add_net_flags(parser, "preprocessing", "classes")
     parser.add_argument("--json", action="store_true", help="print JSON: a line for each image")
     parser.add_argument(
         "--heatmap", type=cli.path, metavar="FILE", help="write a picture of where the net sees the class (PNG; one image)"
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int | None:
     from keras_vgg.inference.net_files import open_net_file
     from keras_vgg.inference.views import passes
 
-    source = open_net_file(arguments.model, preprocessing=arguments.preprocessing)
+    source = open_net_file(arguments.model, preprocessing=arguments.preprocessing, classes=arguments.classes)
     network = source.load(average=arguments.average, pooling=arguments.pooling)
     digest = digest_of_net(network.model)
     print(f"{source.name} ({short(digest)}): {source.preprocessing_text}", file=sys.stderr)

@@ -53,7 +53,8 @@ def test_every_public_module_is_reached_and_known_to_type_checkers():
     there = {name.split(".")[1] for name in MODULES if "." in name}
     assert set(keras_vgg.__all__) == there - PLUMBING
     assert set(keras_vgg.__all__) <= set(dir(keras_vgg))
-    (block,) = (node for node in ast.parse((PACKAGE / "__init__.py").read_text()).body if isinstance(node, ast.If))
+    blocks = [node for node in ast.parse((PACKAGE / "__init__.py").read_text()).body if isinstance(node, ast.If)]
+    (block,) = (node for node in blocks if ast.unparse(node.test) == "TYPE_CHECKING")
     assert [alias.name for node in block.body for alias in node.names] == keras_vgg.__all__
     for name in keras_vgg.__all__:
         assert getattr(keras_vgg, name) is importlib.import_module(f"keras_vgg.{name}")

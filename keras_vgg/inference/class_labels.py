@@ -4,6 +4,7 @@ import contextlib
 import functools
 import itertools
 import json
+import os
 import re
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from keras_vgg.data.class_names import class_name
 from keras_vgg.errors import InputError
+from keras_vgg.support.paths import path_of
 from keras_vgg.weights import catalogue, download
 
 IMAGENET_CLASSES = 1000
@@ -43,6 +45,51 @@ def is_imagenet(names: tuple[str, ...]) -> bool:
     with contextlib.suppress(InputError):
         return names == tuple(name for _, name in imagenet_classes())
     return False
+
+
+def read_class_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Returns the names of a net's classes, in label order, from a file in one of the usual forms.
+
+    - Text: a name a line. Where every line begins with a WordNet id (`n01440764 tench, Tinca tinca`), the id is the name.
+    - JSON: a list of names; `{"0": "tench", …}`, or `{"0": ["n01440764", "tench"], …}` as `imagenet_class_index.json` of
+      `keras.applications` has it, of which the id is the name; or `{"tench": 0, …}` as `class_indices` of Keras' generators.
+
+    Raises:
+        InputError: for a file that cannot be read, or names no classes, or a label twice or not at all.
+    """
+    file = path_of(path)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        names = _names_of_json(json.loads(text)) if text.lstrip()[:1] in ("{", "[") else text.splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"Expected names of classes, one a line or as JSON. Received: {path} ({error}).") from error
+    if names and all(_is_id(name.split()[0] if name.strip() else "") for name in names):
+        names = [name.split()[0] for name in names]
+    names = [class_name(name) for name in names]
+    if not names or not all(names) or len(set(names)) < len(names):
+        told = "none" if not names else "one that is blank" if not all(names) else "one twice"
+        raise InputError(f"Every class must have a name of its own. Received: {path} with {told}.")
+    return tuple(names)
+
+
+def _names_of_json(content) -> list[str]:
+    if isinstance(content, dict):
+        by_label = (
+            {int(label): name for name, label in content.items()}
+            if _are_labels(content.values())
+            else {int(label): name for label, name in content.items()}
+        )
+        if sorted(by_label) != list(range(len(content))):
+            raise ValueError(f"labels must be 0 to {len(content) - 1}, each once")
+        content = [by_label[label] for label in range(len(content))]
+    names = [each[0] if isinstance(each, list) and each else each for each in content]
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("names must be text")
+    return names
+
+
+def _are_labels(values) -> bool:
+    return all(isinstance(value, int) for value in values)
 
 
 def same_classes(first: tuple[str, ...], second: tuple[str, ...]) -> bool:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_vgg import configs, preprocessing, recipe, transfer
 from keras_vgg.data.trained_on import read_training_digest
 from keras_vgg.errors import InputError
-from keras_vgg.inference.class_labels import class_names, labels_of
+from keras_vgg.inference.class_labels import class_names, labels_of, read_class_names
 from keras_vgg.inference.network import Network
 from keras_vgg.support import paths
 from keras_vgg.weights import weight_file
@@ -32,6 +32,7 @@ class NetFile:
         arch: the net of Table 1.
         training_scales: smallest and largest training scale S, `None` if not known.
         classes: class names in label order, `None` if not known.
+        told_by: the file that names them.
         preprocessing: what is to be assumed where the file does not say, a key of `preprocessing.BY_NAME`.
         smallest_input: the net's input has at least so many pixels on its shorter side, by the shape of fc1.
         include_top: whether it has its FC layers.
@@ -46,6 +47,7 @@ class NetFile:
     arch: str
     training_scales: tuple[int, int] | None
     classes: tuple[str, ...] | None
+    told_by: str = ""
     preprocessing: str | None = None
     smallest_input: int = 1
     include_top: bool = True
@@ -130,8 +132,8 @@ class NetFile:
         """
         if self.classes is not None and len(self.classes) != num_classes:
             raise InputError(
-                f"{self.file.parent / CLASSES} must name the net's {num_classes} classes, one each. Received: {len(self.classes)}; "
-                "mend it, or take it away from the weights."
+                f"{self.told_by or CLASSES} must name the net's {num_classes} classes, one each. Received: {len(self.classes)}; "
+                "mend it, or take it away."
             )
         return class_names(self.classes, num_classes)
 
@@ -141,7 +143,12 @@ class NetFile:
 
 
 def open_net_file(
-    run_or_file: str, *, name: str | None = None, preprocessing: str | None = None, needs_top: bool = True
+    run_or_file: str,
+    *,
+    name: str | None = None,
+    preprocessing: str | None = None,
+    classes: str | None = None,
+    needs_top: bool = True,
 ) -> NetFile:
     """Finds a net and what is known of it, without loading it.
 
@@ -149,6 +156,7 @@ def open_net_file(
         run_or_file: a run folder of `keras_vgg.fit`, or a weight file of any kind.
         name: for tables; by default the net's letter.
         preprocessing: `"caffe"` or `"torch"`, where the file does not say what its weights want.
+        classes: a file that says what its classes are called, see `class_labels.read_class_names`, whatever is said beside it.
         needs_top: whether it must have its FC layers.
 
     Raises:
@@ -169,7 +177,8 @@ def open_net_file(
         file=file,
         arch=arch,
         training_scales=trained.scales if trained else None,
-        classes=weights.classes,
+        classes=read_class_names(classes) if classes else weights.classes,
+        told_by=classes or str(folder / CLASSES),
         preprocessing=preprocessing,
         smallest_input=smallest_input,
         include_top=weights.include_top,

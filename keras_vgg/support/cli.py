@@ -60,6 +60,11 @@ _NET_FLAGS: dict[str, dict[str, Any]] = {
     },
     "pooling": {"choices": ("floor", "ceil"), "default": "floor", "help": "odd sizes: as Keras or as Caffe (default: %(default)s)"},
     "preprocessing": {"choices": PREPROCESSINGS, "help": "what the net wants of an image, whatever its file says"},
+    "classes": {
+        "type": path,
+        "metavar": "FILE",
+        "help": "names of the net's classes in label order: one (or a WordNet id) a line, or JSON as keras.applications has it",
+    },
     "batch": {
         "type": int,
         "default": 32,

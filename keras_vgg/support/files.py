@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator
 
 from keras_vgg.errors import InputError
-from keras_vgg.support import leftovers, paths
+from keras_vgg.support import leftovers, own_recipes, paths
 
 _BESIDE = ".writing-"
 
@@ -173,12 +173,12 @@ def read_json(path: pathlib.Path, kind: type[list] | type[dict]):
 
 
 def read_recipe_file(path: str | pathlib.Path) -> dict:
-    """Returns the contents of a recipe, a TOML file.
+    """Returns the contents of a recipe, a TOML file, or one of our own by its name, such as `quickstart`.
 
     Raises:
         InputError: for a file that is missing or not TOML.
     """
-    path = paths.path_of(path)
+    path = own_recipes.find(paths.path_of(path))
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # a byte-order mark is an editor's, and no TOML
     except OSError as error:

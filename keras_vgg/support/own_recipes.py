@@ -1,0 +1,28 @@
+"""The recipes that come with the package, found by name from wherever a command is called."""
+
+import importlib.metadata
+import pathlib
+
+_FOLDER = "recipes"
+
+
+def find(path: pathlib.Path) -> pathlib.Path:
+    """Returns the file of a recipe: `path` itself if it is there, else, of `quickstart` or `recipes/quickstart.toml`, ours.
+
+    A path that is neither comes back as it is, for whoever opens it to tell.
+    """
+    if path.exists() or path.parent not in (pathlib.Path(), pathlib.Path(_FOLDER)):
+        return path
+    name = path.name if path.suffix == ".toml" else f"{path.name}.toml"
+    return next((own for own in _own() if own.name == name), path)
+
+
+def _own() -> list[pathlib.Path]:
+    """Returns the recipes beside the package in a checkout, or where the wheel has put them."""
+    checkout = pathlib.Path(__file__).resolve().parents[2] / _FOLDER
+    if checkout.is_dir():
+        return [*checkout.glob("*.toml")]
+    installed = importlib.metadata.files("keras_vgg") or []
+    return [
+        pathlib.Path(str(file.locate())).resolve() for file in installed if file.parent.name == _FOLDER and file.suffix == ".toml"
+    ]
