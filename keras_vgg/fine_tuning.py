@@ -78,7 +78,7 @@ def of_run(run: pathlib.Path, given: Mapping) -> dict:
 
 
 def of_weights(given: Mapping, *, fine_tuning: bool) -> tuple[dict, list[Choice]]:
-    """Returns which net the weights `init_from` are of, and what is chosen for going on from them.
+    """Returns which net the weights `init_from` are of, unless one is given, and what is chosen for going on from them.
 
     Args:
         given: fields of the recipe that somebody has given, `init_from` among them.
@@ -89,7 +89,7 @@ def of_weights(given: Mapping, *, fine_tuning: bool) -> tuple[dict, list[Choice]
     """
     file = weight_file.open_weights(given["init_from"])
     found = loading.build_arguments(file)
-    net = {name: found[name] for name in _NET}
+    net = {} if "arch" in given else {name: found[name] for name in _NET}
     if not fine_tuning:
         return net, []
     asked = recipe.resolve(net, given)

@@ -401,7 +401,7 @@ def test_frozen_layers_must_come_from_the_source(tmp_path, beside_the_bare_net):
     with pytest.raises(
         InputError, match=r"layers that `init_from` gives. Received: fc1, left as initialised \(the source has none"
     ):
-        fit.main([*SMALL, "--init-from", "net.h5", "--freeze", "fc1", "--workdir", str(tmp_path / "run")])
+        fit.main([*SMALL, "--head", "fc", "--init-from", "net.h5", "--freeze", "fc1", "--workdir", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()  # nothing was begun
 
 

@@ -50,7 +50,9 @@ def _named(layers: list[str]) -> dict[str, list[str]]:
 
 def _unknown(arch, name, named) -> str:
     near = difflib.get_close_matches(name, named, 3)
-    told = f"near it are {', '.join(near)}" if near else "there are block1 … block5, convolutions, fc1, fc2, predictions"
+    blocks = [name for name in named if name.startswith("block") and "_" not in name]
+    head = [name for name in named if not name.startswith("block") and name != "convolutions"]
+    told = f"near it are {', '.join(near)}" if near else f"there are {blocks[0]} … {blocks[-1]}, convolutions, {', '.join(head)}"
     return f"`freeze` must name layers or blocks of net {arch} that have weights. Received: {name!r}; {told}."
 
 
