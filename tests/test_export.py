@@ -54,7 +54,7 @@ def test_a_mistake_is_one_line(tmp_path):
     finished = command("--model", tmp_path / "nowhere", "--out", tmp_path / "vgg", program=("tools/export_saved_model.py",))
     assert finished.returncode == 2
     assert finished.stderr.count("\n") == 1
-    assert "Expected a run folder with best.keras, or a weight file" in finished.stderr
+    assert "Expected a run folder with best.keras, a weight file" in finished.stderr
 
 
 @pytest.mark.parametrize("flag", [["--version", "3"], ["--scales", "40"], ["--top-k", "2"], ["--features", "fc1"], ["--no-check"]])

@@ -476,7 +476,7 @@ def test_nets_that_cannot_be_exported(tmp_path):
     unknown = build_vgg("A", input_shape=(32, 32, 3), width=0.05, classes=7)
     with pytest.raises(InputError, match=r"What the weights of model .* want of an image is not known"):
         export_saved_model(unknown, tmp_path / "vgg", scales=(40,), labels=CLASSES)
-    with pytest.raises(InputError, match=r"Expected a run folder with best.keras, or a weight file"):
+    with pytest.raises(InputError, match=r"Expected a run folder with best.keras, a weight file"):
         export_saved_model(tmp_path / "nowhere", tmp_path / "vgg")
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")

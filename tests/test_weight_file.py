@@ -686,7 +686,7 @@ def test_pickle_is_not_run(protocol, tmp_path):
 def test_nothing_there(tmp_path):
     model = random_model("A")
     assert_refused(
-        model, tmp_path / "none.pth", r"Expected a run folder with best\.keras, or a weight file\. Received: .*none\.pth"
+        model, tmp_path / "none.pth", r"Expected a run folder with best\.keras, a weight file, or public weights .*none\.pth"
     )
     assert_refused(model, tmp_path, r"Expected a run folder with best\.keras.*\(no .*best\.keras\)")
 
