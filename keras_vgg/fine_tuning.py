@@ -72,9 +72,9 @@ def left_open(found: Sequence[Choice], given: Mapping) -> list[Choice]:
 
 
 def of_run(run: pathlib.Path, given: Mapping) -> dict:
-    """Returns the fields of a run's recipe that are not `given`."""
-    begun = recipe.read_run_recipe(run / "recipe.toml")
-    return {field.name: getattr(begun, field.name) for field in dataclasses.fields(recipe.Recipe) if field.name not in given}
+    """Returns the fields of a run's recipe that are not `given`, without those that say on what it was computed."""
+    begun = recipe.read_run_recipe(run / "recipe.toml").experiment()
+    return {name: value for name, value in begun.items() if name not in given and value is not None}
 
 
 def of_weights(given: Mapping, *, fine_tuning: bool) -> tuple[dict, list[Choice]]:

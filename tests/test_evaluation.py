@@ -964,6 +964,30 @@ def test_the_data_line_says_what_is_tested_and_what_is_not(run, tmp_path):
     assert said[:2] == ["data: a test, 2 images for validation, 7 classes; those for tests, 3, are not tested", "A note."]
 
 
+def test_a_net_is_told_that_it_learnt_from_what_is_tested(run, tmp_path):
+    """Plain classes: whoever learnt from them is tested on the tenth held out, and warned of any other choice."""
+    data = Dataset({"train": splits.in_memory(list(ENCODED[:4]), LABELS[:4], "test")}, CLASSES, "a test")
+    source = open_net_file(run, name="a")
+    knows = {
+        "its own": dataclasses.replace(source, training_digest=data.training_digest),
+        "others": dataclasses.replace(source, training_digest="0" * 64),
+        "nobody knows": dataclasses.replace(source, training_digest=""),  # of an earlier version
+    }
+    told = {}
+    for name, each in knows.items():
+        for which in (None, "all"):
+            evaluation_run.evaluate(
+                data, {"a": each}, [row()], tmp_path, split=which, say=told.setdefault((name, which), []).append
+            )
+    tested = {key: lines[0].removeprefix("data: a test, ") for key, lines in told.items()}
+    held_out, whole = "1 images held out of training, 7 classes", "4 images, 7 classes"
+    assert [tested[name, None] for name in knows] == [held_out, whole, held_out]
+    assert [tested[name, "all"] for name in knows] == [whole] * 3
+    assert [key for key, lines in told.items() if any("learnt from images that are tested" in line for line in lines)] == [
+        ("its own", "all")
+    ]
+
+
 def test_labels_that_are_numbers(run, tmp_path):
     shutil.copy(run / "best.keras", tmp_path)
     unnamed, said = open_net_file(tmp_path), []

@@ -98,8 +98,9 @@ def evaluate(
     used = dict.fromkeys(name for row in rows for name in row.models)
     classes = {name: sources[name].class_names(sources[name].count_classes()) for name in used}
     wanted = _wanted_passes(sources, classes, rows)
-    trained_on = [name for name in used if sources[name].training_digest in ("", dataset.training_digest)]
-    which = split or default_split(dataset, bool(trained_on))
+    trained_on = [name for name in used if sources[name].training_digest == (dataset.training_digest or None)]
+    may_be = [name for name in used if sources[name].training_digest == ""]  # of an earlier version, which does not say
+    which = split or default_split(dataset, bool(trained_on or may_be))
     tested_images = dataset.split(which)
     say(f"data: {dataset.description}, {_told_of(dataset, which)}")
     for note in dataset.notes:
@@ -136,7 +137,7 @@ def default_split(dataset: Dataset, was_trained_on: bool) -> str:
     Those of the set for validation. Without one, a net that was trained on these data is tested on those held out of them; any
     other on the set for tests, or else on all images.
     """
-    if VALIDATION in dataset.sets or was_trained_on:
+    if VALIDATION in dataset.sets or (was_trained_on and TRAIN in dataset.sets):
         return VALIDATION
     return TEST if TEST in dataset.sets else ALL
 
