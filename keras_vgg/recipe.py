@@ -33,7 +33,16 @@ def _field(default, help: str, *, choices=None, machine: bool = False, path: boo
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """One training run. Defaults are the paper's (Sec. 3.1); each field's help is in its metadata."""
+    """One training run. Defaults are the paper's (Sec. 3.1); each field's help is in its metadata.
+
+    >>> from keras_vgg.recipe import Recipe
+    >>> recipe = Recipe(arch="VGG16", jitter=(256, 512))
+    >>> recipe.arch, recipe.test_scale, recipe.batch_size
+    ('D', 384, 256)
+
+    Raises:
+        InputError: (a `ValueError`) for a value that is out of range, or does not go with another; the line says what is expected.
+    """
 
     arch: str = _field(
         "A", f"net of Table 1: {', '.join(configs.CONFIGS)}, or VGG11 … VGG19, with _bn behind it for batch norm (default: A)"

@@ -241,6 +241,7 @@ class Trainer:
     def _finish(self):
         facts = {
             "arch": self._recipe.arch,
+            "batch_norm": self._recipe.batch_norm,
             "ended_by": self._recipe.schedule if self._schedule.ended else "epochs",
             "seconds": round(self._state.seconds, 1),
             "images_per_second": round(self._progress.images_per_second, 2),
