@@ -55,7 +55,9 @@ def _unsaid(given: dict, arguments) -> dict:
         from keras_vgg import fine_tuning
 
         return fine_tuning.of_run(pathlib.Path(arguments.workdir), given)
-    recipe.resolve(given)  # its mistakes are told before TensorFlow is imported
+    asked = recipe.resolve(given)  # its mistakes are told before TensorFlow is imported
+    if "arch" in given:
+        frozen_layers(asked.arch, asked.freeze)
     entry.import_tensorflow()
     from keras_vgg import fine_tuning
 
