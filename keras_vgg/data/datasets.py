@@ -32,7 +32,12 @@ def open_dataset(name: str, *, limit_images: int | None = None) -> Dataset:
     if limit_images is not None and limit_images < 1:
         raise InputError(f"`limit_images` must be at least 1. Received: {limit_images}.")
     kind, _, argument = name.partition(":")
-    openers = {"folder": open_folder, "csv": open_csv, "tfds": _open_tfds, "voc": lambda path: voc.open_dataset(f"voc:{path}")}
+    openers = {
+        "folder": open_folder,
+        "csv": open_csv,
+        "tfds": _open_tfds,
+        "voc": lambda path: voc.open_dataset(f"voc:{path}"),
+    }
     if name == "digits":
         dataset = open_digits()
     elif kind in openers and argument:

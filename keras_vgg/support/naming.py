@@ -45,7 +45,7 @@ def dataset_slug(dataset: str) -> str:
     Others may be called the same; what is kept there is told apart by what it is of.
     """
     kind, colon, path = dataset.partition(":")
-    if kind in ("folder", "csv", "voc") and path:
+    if kind != "tfds" and path:
         dataset = f"{kind}{colon}{paths.path_of(path).resolve().name}"
     return slug(dataset)
 

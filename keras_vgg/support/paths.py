@@ -6,10 +6,9 @@ import re
 
 from keras_vgg.errors import InputError
 
-_BEFORE = re.compile(r"(?:[^=~]+=)?(?:(?:folder|csv|voc):)?(?=~)")  # of NAME=PATH, KIND:PATH and NAME=KIND:PATH
-_ELSEWHERE = re.compile(
-    r"(?:[^=~/]+=)?(?:(?:folder|csv|voc):)?(?!folder|csv|voc)(\w[\w+.-]+):/"
-)  # a letter alone is a drive of Windows
+_BEFORE = re.compile(r"(?:[^=~]+=)?(?:\w+:)?(?=~)")  # of NAME=PATH, KIND:PATH and NAME=KIND:PATH
+_URL = re.compile(r"(?:[^=~/]+=)?(?:\w+:)?(\w[\w+.-]+)://")
+_COLLAPSED = re.compile(r"(\w[\w+.-]+):/")  # what `pathlib` makes of one; a letter alone is a drive of Windows
 
 
 def expanded(text: str) -> str:
@@ -20,7 +19,7 @@ def expanded(text: str) -> str:
     Raises:
         InputError: for a path that is none of this machine's, such as `gs://bucket/run`, which would become a folder `gs:` here.
     """
-    _refuse_elsewhere(text)
+    _refuse(text, _URL.match(text))
     before = found.end() if (found := _BEFORE.match(text)) else 0
     return text[:before] + os.path.expanduser(text[before:])
 
@@ -32,12 +31,12 @@ def path_of(path: str | os.PathLike[str]) -> pathlib.Path:
         InputError: as `expanded`.
     """
     text = os.fspath(path)
-    _refuse_elsewhere(text)
+    _refuse(text, _URL.match(text) or _COLLAPSED.match(text))
     return pathlib.Path(os.path.expanduser(text))
 
 
-def _refuse_elsewhere(text: str) -> None:
-    if (found := _ELSEWHERE.match(text)) and not os.path.exists(f"{found.group(1)}:"):
+def _refuse(text: str, elsewhere: re.Match | None) -> None:
+    if elsewhere and not os.path.exists(f"{elsewhere.group(1)}:"):
         raise InputError(
             f"Paths must be of this machine. Received: {text}; fetch what is there, or mount it as a folder (as gcsfuse, "
             "mount-s3 and rclone do), and give its path here."
