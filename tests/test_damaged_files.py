@@ -37,7 +37,17 @@ DAMAGES = {
     "garbage": lambda data: np.random.default_rng(0).bytes(len(data)),
     "zeros": lambda data: bytes(len(data)),
 }
-OF_A_RUN = ("recipe.toml", "classes.txt", "colors.json", "log.csv", "summary.json", "curves.png", "best.keras", "last.keras")
+OF_A_RUN = (
+    "recipe.toml",
+    "classes.txt",
+    "colors.json",
+    "data.json",
+    "log.csv",
+    "summary.json",
+    "curves.png",
+    "best.keras",
+    "last.keras",
+)
 """Files that are made again; with `state.zip`, TensorBoard's and the lock all that there are."""
 
 every_damage = pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
@@ -78,7 +88,7 @@ def test_a_run_makes_its_files_again(finished, run, turn, capsys):
     spoil_each([run / name for name in OF_A_RUN], turn)
     assert fit.main([*ARGUMENTS, "--workdir", str(run)]) is None
     assert "(unfinished)" in capsys.readouterr().out
-    for name in ("recipe.toml", "classes.txt", "colors.json", "log.csv"):
+    for name in ("recipe.toml", "classes.txt", "colors.json", "data.json", "log.csv"):
         assert (run / name).read_bytes() == (finished / name).read_bytes(), name
     was, now = (json.loads((folder / "summary.json").read_text()) for folder in (finished, run))
     assert {**now, "seconds": 0, "images_per_second": 0} == {**was, "seconds": 0, "images_per_second": 0}
@@ -92,7 +102,7 @@ def test_a_finished_run_is_gone_on_with_where_a_text_of_it_is_damaged(run, name,
     folder, wanted = RunFolder(run), read_run_recipe(run / "recipe.toml")
     assert folder.is_finished(wanted)
     spoil(run / name, damage)
-    assert folder.is_finished(wanted) == (name in ("curves.png", "colors.json", "best.keras", "last.keras"))
+    assert folder.is_finished(wanted) == (name in ("curves.png", "colors.json", "data.json", "best.keras", "last.keras"))
     folder.check(wanted)
     (run / "state.zip").unlink()  # without it nothing can be made again, and a finished run stays one
     assert folder.is_finished(wanted) == (name != "summary.json")
