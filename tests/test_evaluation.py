@@ -778,8 +778,8 @@ def test_pictures_of_whatever_name(tmp_path):
     labels = np.random.default_rng(1).integers(-1, 2, (40, 7))
     precision.write(tmp_path, "02", dataclasses.replace(result, labels=labels))
     Image.open(tmp_path / "02-classes.png").verify()
-    seen = Heatmap(np.zeros((40, 50, 3), np.uint8), np.random.default_rng(0).random((2, 3, 7)), 32, 32, "00")
-    heatmap.draw(tmp_path / "map.png", seen, 1, classes[1], title="$^.jpg, 花", facts={"image": "$^.jpg, 花"})
+    seen = Heatmap(np.zeros((40, 50, 3), np.uint8), np.random.default_rng(0).random((2, 3)), ((16, 32), (16, 32)), "00")
+    heatmap.draw(tmp_path / "map.png", seen, classes[1], title="$^.jpg, 花", facts={"image": "$^.jpg, 花"})
     Image.open(tmp_path / "map.png").verify()
 
 
