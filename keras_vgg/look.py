@@ -41,7 +41,9 @@ def main(argv: list[str]) -> None:
     if arguments.filters:
         filters = learnt.first_filters(model)
         title = f"{len(filters)} filters of the first convolution, {net}"
-        sheet.draw(pathlib.Path(arguments.filters), filters, [""] * len(filters), title=title, facts=facts, columns=16, side=0.5)
+        sheet.draw(
+            pathlib.Path(arguments.filters), list(filters), [""] * len(filters), title=title, facts=facts, columns=16, side=0.5
+        )
         print(f"{len(filters)} filters: {arguments.filters}")
     if arguments.maps:
         maps = learnt.feature_maps(model, image, arguments.layer)
