@@ -606,6 +606,18 @@ def test_figures_of_classes_by_hand():
     assert table["top-5 error"].tolist() == pytest.approx([0, 0, 50, np.nan], nan_ok=True)
 
 
+def test_an_image_whose_label_could_not_be_read_is_no_class_s(tmp_path):
+    result = three_classes()
+    unread = dataclasses.replace(result, labels=np.array([0, 0, 1, 1, 2, -1]))
+    table = errors.of_classes(unread).set_index("class")
+    assert table.images.tolist() == [2, 2, 1, 0]
+    assert table["top-5 error"].tolist() == pytest.approx([0, 0, 0, np.nan], nan_ok=True)
+    single.write_tables(tmp_path, "01", unread)
+    last = pd.read_csv(tmp_path / "01-predictions.csv").iloc[-1]
+    assert last.image == "5.jpg"
+    assert last[["right class", "first guess", "posterior of right class", "rank of right class"]].isna().all()
+
+
 def test_figures_of_classes_are_those_of_scikit_learn_and_of_the_whole():
     result = some_posteriors(400, tuple("abcdefg"), seed=3)
     result = dataclasses.replace(result, labels=np.random.default_rng(4).integers(0, 7, 400))

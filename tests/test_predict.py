@@ -305,15 +305,23 @@ def test_grad_cam_of_a_net_whose_grad_cam_is_known():
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"classifier_activation": None}, {"classifier_activation": "sigmoid"}, {"batch_norm": True}, {"side": 48}],
+    [
+        {},
+        {"classifier_activation": None},
+        {"classifier_activation": "sigmoid"},
+        {"batch_norm": True},
+        {"side": 48},
+        {"arch": "D-pool"},
+    ],
     ids=str,
 )
 def test_grad_cam_by_finite_differences(options):
     """The plain model in two halves, without our dense one, at its own size."""
-    network = Network(model := net(**options, arch="B"))
+    network = Network(model := net(**({"arch": "B"} | options)))
     image = np.random.default_rng(2).integers(0, 255, (1, network.crop, network.crop, 3), np.uint8)
-    last = model.get_layer("block5_relu2" if options.get("batch_norm") else "block5_conv2")
-    features = keras.Model(model.inputs, last.output)(np.array(WANTS(image))).numpy()
+    names = {"batch_norm": "block5_relu2", "arch": "block5_conv3"}
+    last = model.get_layer(next((names[option] for option in options if option in names), "block5_conv2"))
+    features = keras.Model(model.inputs, last.output)([np.array(WANTS(image))]).numpy()
     chain = model.layers[model.layers.index(last) + 1 :]
     classifier = chain[-1]
 

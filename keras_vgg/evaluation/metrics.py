@@ -62,7 +62,7 @@ def first_guesses(posteriors: np.ndarray) -> np.ndarray:
 def class_scores(posteriors: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns precision, recall and F1 of each class, `(classes,)` in 0–1, and how many images show it; by scikit-learn.
 
-    An image that could not be read is one of its class that is taken for no class. What a class without images, or without
+    An image that could not be read is one of its class that is taken for no class, or no class's where its label is -1. What a class without images, or without
     guesses, does not have is NaN.
     """
     with extras.needed("evaluate"):
@@ -77,12 +77,13 @@ def class_errors(before: np.ndarray, labels: np.ndarray, classes: int, k: int) -
 
     Args:
         before: `ranks` of the images.
-        labels: `(N,)` right classes.
+        labels: `(N,)` right classes; -1 of images of which it could not be read either, which are no class's.
         classes: how many there are.
         k: how many guesses there are.
     """
-    images = np.bincount(labels, minlength=classes)
-    wrong = np.bincount(labels, weights=before >= k, minlength=classes)
+    known = labels >= 0
+    images = np.bincount(labels[known], minlength=classes)
+    wrong = np.bincount(labels[known], weights=before[known] >= k, minlength=classes)
     return np.divide(wrong, images, out=np.full(classes, np.nan), where=images > 0)
 
 

@@ -36,7 +36,9 @@ def draw_worst(folder: pathlib.Path, name: str, result: Posteriors, split: Split
         result: the row.
         split: its images; one that cannot be read any more is left out.
     """
-    (folder / f"{name}-worst.png").unlink(missing_ok=True)  # of an earlier evaluation
+    path = folder / f"{name}-worst.png"
+    with files.telling(path):
+        path.unlink(missing_ok=True)  # of an earlier evaluation
     measure = measure_of(result)
     pictures, captions = [], []
     for place, text in measure.worst(result, MOST):
@@ -48,7 +50,7 @@ def draw_worst(folder: pathlib.Path, name: str, result: Posteriors, split: Split
     if pictures:
         title, facts = caption(result)
         title = f"{title}: {measure.WORST}"
-        sheet.draw(folder / f"{name}-worst.png", pictures, captions, title=title, facts=facts, columns=6, side=1.6)
+        sheet.draw(path, pictures, captions, title=title, facts=facts, columns=6, side=1.6)
 
 
 def _thumbnail(split: Split, place: int) -> np.ndarray:
