@@ -62,8 +62,8 @@ def first_guesses(posteriors: np.ndarray) -> np.ndarray:
 def class_scores(posteriors: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns precision, recall and F1 of each class, `(classes,)` in 0–1, and how many images show it; by scikit-learn.
 
-    An image that could not be read is one of its class that is taken for no class, or no class's where its label is -1. What a class without images, or without
-    guesses, does not have is NaN.
+    An image that could not be read is one of its class that is taken for no class, or no class's where its label is -1. What a
+    class without images, or without guesses, does not have is NaN.
     """
     with extras.needed("evaluate"):
         from sklearn.metrics import precision_recall_fscore_support
