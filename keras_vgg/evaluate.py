@@ -16,7 +16,7 @@ _OF_FUSING = ("posteriors", "out")  # flags that go with posteriors in files
 def main(argv: list[str]) -> None:
     """Parses `argv`, evaluates and prints the table."""
     arguments = _parser().parse_args(argv)
-    extras.require("plots")
+    extras.require("evaluate")
     if arguments.posteriors:
         _fuse(arguments)
         return
@@ -37,7 +37,9 @@ def main(argv: list[str]) -> None:
         print(f"{name}: {source.preprocessing_text}", flush=True)
     settings = run.EvaluationSettings(arguments.average, arguments.pooling, arguments.batch, devices)
     opened = open_dataset(dataset, limit_images=arguments.limit_images)
-    _report(folder, run.evaluate(opened, sources, rows, folder, settings, split=arguments.split, stream=sys.stdout))
+    found = run.evaluate(opened, sources, rows, folder, settings, split=arguments.split, stream=sys.stdout)
+    used = {name for row in rows for name in row.models}
+    _report(folder, found, opened.split(run.split_of(opened, sources, used, arguments.split)))
 
 
 def _parser() -> cli.Parser:
@@ -124,8 +126,8 @@ def _wanted(arguments):
     return rows, models, dataset
 
 
-def _report(folder: pathlib.Path, found) -> None:
-    from keras_vgg.evaluation import report
+def _report(folder: pathlib.Path, found, split=None) -> None:
+    from keras_vgg.evaluation import report, single
     from keras_vgg.evaluation.measures import measure_of
 
     files.make_folder(folder)
@@ -135,6 +137,9 @@ def _report(folder: pathlib.Path, found) -> None:
     for result, line, name in zip(found, lines, names, strict=True):
         result.save(folder / name)
         line["posteriors"] = name
+        single.write_tables(folder, name.removesuffix(".npz"), result)
+        if split is not None:
+            single.draw_worst(folder, name.removesuffix(".npz"), result, split)
     report.write_tables(folder, lines)
     measure = measure_of(result)
     of_classes = measure.write(folder, name.removesuffix(".npz"), result)

@@ -26,22 +26,24 @@ def main(argv: list[str]) -> int | None:
     cli.add_net_flags(parser, "preprocessing", "classes")
     parser.add_argument("--json", action="store_true", help="print JSON: a line for each image")
     parser.add_argument(
-        "--heatmap", type=cli.path, metavar="FILE", help="write a picture of where the net sees the class (PNG; one image)"
-    )
+        "--heatmap", type=cli.path, metavar="OUT",
+        help="write a picture of where the net sees the class: a .png file for one image, else a folder, with a PNG for each",
+    )  # fmt: skip
+    parser.add_argument(
+        "--heatmap-of", choices=("scores", "grad-cam"),
+        help="posteriors of the dense score map, or Grad-CAM on the last convolution (default: scores; for nets that pool "
+        "globally, grad-cam)",
+    )  # fmt: skip
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="class of the heatmap (default: the most probable one)")
     arguments = parser.parse_args(argv)
-    if arguments.heatmap and not arguments.heatmap.endswith(".png"):
-        parser.error(f"argument --heatmap: must end in .png (received {arguments.heatmap})")
-    if arguments.class_name and not arguments.heatmap:
-        parser.error(f"argument --class: goes with --heatmap (received {arguments.class_name})")
+    for flag, given in (("--class", arguments.class_name), ("--heatmap-of", arguments.heatmap_of)):
+        if given and not arguments.heatmap:
+            parser.error(f"argument {flag}: goes with --heatmap (received {given})")
     if arguments.top < 1:
         parser.error(f"argument --top: must be at least 1 (received {arguments.top})")
     paths = find_images(arguments.images)
-    if arguments.heatmap and len(paths) > 1:
-        raise InputError(f"`--heatmap` takes one image. Received: {len(paths)}.")
     if arguments.heatmap:
-        extras.require("plots")
-        files.check_file(pathlib.Path(arguments.heatmap))
+        _check_heatmap(arguments.heatmap, len(paths))
     entry.import_tensorflow()
     from keras_vgg.evaluation import prediction
     from keras_vgg.identity import digest_of_net, short
@@ -69,9 +71,32 @@ def main(argv: list[str]) -> int | None:
             _print(printable(path), posteriors, names, told, arguments)
     for index, problem in found.problems.items():
         print(f"Expected an image. Received: {printable(found.paths[index])} ({problem}).", file=sys.stderr)
-    if arguments.heatmap and not found.problems:
-        _draw(network, paths[0], found.posteriors[0], names, source, made_by, arguments)
-    return cli.USER_ERROR if found.problems else None
+    is_whole = not found.problems
+    for path, posteriors in _usable(found) if arguments.heatmap else ():
+        is_whole &= _draw(network, path, posteriors, names, source, made_by, arguments)
+    return None if is_whole else cli.USER_ERROR
+
+
+def _check_heatmap(out: str, number: int) -> None:
+    """Tells what is wrong with where heatmaps go, before anything is computed."""
+    extras.require("plots")
+    if not _is_file(out):
+        files.check_folder(pathlib.Path(out))
+    elif number > 1:
+        raise InputError(f"`--heatmap` takes one image where it ends in .png; give a folder for several. Received: {number}.")
+    else:
+        files.check_file(pathlib.Path(out))
+
+
+def _is_file(out: str) -> bool:
+    return out.endswith(".png")
+
+
+def _usable(found):
+    """Yields paths and posteriors of the images that could be used."""
+    for index, (path, posteriors) in enumerate(zip(found.paths, found.posteriors, strict=True)):
+        if index not in found.problems:
+            yield path, posteriors
 
 
 def _print(path: str, posteriors, names, told, arguments) -> None:
@@ -87,20 +112,33 @@ def _print(path: str, posteriors, names, told, arguments) -> None:
         print(f"  {100 * posteriors[label]:5.1f}%  {'█' * round(_BAR * posteriors[label]):{_BAR}}  {names[label]}")
 
 
-def _draw(network, path: str, posteriors, names, source, made_by, arguments) -> None:
+def _draw(network, path: str, posteriors, names, source, made_by, arguments) -> bool:
+    """Draws the heatmap of an image, and returns whether it could be; if not, one line says why."""
     from keras_vgg.evaluation import heatmap, prediction
     from keras_vgg.identity import short
     from keras_vgg.inference.views import passes
 
-    scale = max(arguments.scales) if arguments.scales else round(_HEATMAP_WINDOWS * network.crop)
+    kind = arguments.heatmap_of or (prediction.GRAD_CAM if network.pools_globally else prediction.SCORES)
+    # The score map of an image at S has few places; Grad-CAM has many, and shows what was looked at for the posteriors.
+    usual = round(_HEATMAP_WINDOWS * network.crop) if kind == prediction.SCORES else max(source.default_scale, network.crop)
+    scale = max(arguments.scales) if arguments.scales else usual
     label = names.index(arguments.class_name) if arguments.class_name else int(posteriors.argmax())
-    seen = prediction.see(network, path, scale)
+    try:
+        seen = prediction.see(network, path, scale, label, kind)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return False
     name = pathlib.Path(printable(path)).name
     title = f"{name}, net {source.arch} ({short(made_by['net sha256'])}), Q = {scale}"
     settings = prediction.settings_of(network, passes("dense", (scale,), flip=False))
     facts = {"image": name} | made_by | {"settings": settings}
-    heatmap.draw(pathlib.Path(arguments.heatmap), seen, label, names[label], title=title, facts=facts)
-    print(f"heatmap of {names[label]}: {arguments.heatmap}", file=sys.stderr if arguments.json else sys.stdout)
+    out = pathlib.Path(arguments.heatmap)
+    if not _is_file(arguments.heatmap):
+        files.make_folder(out)
+        out = heatmap.file_of(out, path)
+    heatmap.draw(out, seen, names[label], title=title, facts=facts)
+    print(f"heatmap of {names[label]}: {out}", file=sys.stderr if arguments.json else sys.stdout)
+    return True
 
 
 if __name__ == "__main__":

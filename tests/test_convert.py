@@ -551,7 +551,7 @@ def test_help_tells_the_kinds(tmp_path):
     ("arguments", "message"),
     [
         (["a.pth"], "The following arguments are required: OUT"),
-        (["a.pth", "b.keras", "--arch", "F"], r"Argument --arch: `arch` must be one of A, A-LRN, .* Received: 'F'"),
+        (["a.pth", "b.keras", "--arch", "F"], "Argument --arch: `arch` must be one of A, A-LRN, B"),
         (["a.pth", "b.keras", "--preprocessing", "tf"], "Argument --preprocessing: invalid choice: 'tf'"),
     ],
 )

@@ -197,7 +197,7 @@ def look(run):
     return source.default_scale, source.flip, names, digest, source.preprocessing_text, _summary(run, digest)
 
 
-NAMED = {"recipe.toml", "classes.txt", "summary.json", "best.keras"}
+NAMED = {"recipe.toml", "classes.txt", "data.json", "summary.json", "best.keras"}
 
 
 @every_damage

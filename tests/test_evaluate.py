@@ -117,6 +117,19 @@ def test_all_that_is_left_says_of_what_it_is(table, evaluated):
         assert facts["code sha256"] == told["code sha256"]
 
 
+def test_every_row_says_of_its_classes_and_images(table, evaluated, place):
+    for line in table.itertuples():
+        name = line.posteriors.removesuffix(".npz")
+        result = Posteriors.read(evaluated / line.posteriors)
+        predictions, classes = (pd.read_csv(evaluated / f"{name}-{what}.csv") for what in ("predictions", "classes"))
+        assert predictions.image.tolist() == result.images.tolist()
+        right = predictions["rank of right class"] == 1
+        assert 100 * (1 - right.mean()) == pytest.approx(table["top-1 error"][line.Index])
+        assert classes.images.sum() == 13
+        with Image.open(evaluated / f"{name}-worst.png") as picture:
+            assert picture.text["images sha256"] == predictions["images sha256"][0]
+
+
 def test_confused_classes_are_those_of_the_last_row(table, evaluated):
     (path,) = evaluated.glob("*-confused.csv")
     result = Posteriors.read(evaluated / table.posteriors.iloc[-1])

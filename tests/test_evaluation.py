@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -25,7 +26,7 @@ from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.datasets import open_dataset
 from keras_vgg.data.pipeline import View
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation import heatmap, metrics, report, results
+from keras_vgg.evaluation import heatmap, metrics, report, results, single
 from keras_vgg.evaluation import run as evaluation_run
 from keras_vgg.evaluation.measures import errors, precision
 from keras_vgg.evaluation.prediction import Heatmap
@@ -556,7 +557,12 @@ def test_ranks_by_hand():
     ],
 )
 def test_intervals_by_hand(errors, count, interval):
-    assert metrics.wilson_interval(errors / count, count) == pytest.approx(interval, abs=5e-5)
+    found = metrics.wilson_interval(errors / count, count)
+    assert found == pytest.approx(interval, abs=5e-5)
+    z, share = 1.959963984540054, errors / count  # Wilson's formula
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    assert found == pytest.approx((middle - half, middle + half), abs=1e-12)
 
 
 def test_confusion_by_hand():
@@ -569,6 +575,114 @@ def test_confusion_by_hand():
     assert metrics.most_confused(counts, 5) == [(0, 1, 2), (2, 0, 1)]
     assert metrics.most_confused(counts, 1) == [(0, 1, 2)]
     assert metrics.most_confused(np.diag([3, 4]), 5) == []
+
+
+def three_classes():
+    """Six images of three classes, of which the last shows none, in a net of four; one could not be read."""
+    values = np.array(
+        [
+            [0.7, 0.2, 0.1, 0],
+            [0.1, 0.6, 0.2, 0.1],
+            [0.3, 0.4, 0.2, 0.1],
+            [0.5, 0.3, 0.1, 0.1],
+            [0.05, 0.9, 0.03, 0.02],
+            [np.nan] * 4,
+        ]
+    )
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    facts = {"net": "D", "Q": "256", "protocol": "dense", "nets sha256": "aa", "images sha256": "bb", "code sha256": "cc"}
+    names = np.array([f"{n}.jpg" for n in range(6)])
+    return Posteriors(values.astype(np.float32), labels, names, ("cat", "dog", "fox", "owl"), facts)
+
+
+def test_figures_of_classes_by_hand():
+    """An image that could not be read is one of its class that is taken for none."""
+    table = errors.of_classes(three_classes()).set_index("class")
+    assert table.images.tolist() == [2, 2, 2, 0]
+    assert table.precision.tolist() == pytest.approx([50, 100 / 3, np.nan, np.nan], nan_ok=True)
+    assert table.recall.tolist() == pytest.approx([50, 50, 0, np.nan], nan_ok=True)
+    assert table.F1.tolist() == pytest.approx([50, 40, 0, np.nan], nan_ok=True)
+    assert table["top-1 error"].tolist() == pytest.approx([50, 50, 100, np.nan], nan_ok=True)
+    assert table["top-5 error"].tolist() == pytest.approx([0, 0, 50, np.nan], nan_ok=True)
+
+
+def test_an_image_whose_label_could_not_be_read_is_no_class_s(tmp_path):
+    result = three_classes()
+    unread = dataclasses.replace(result, labels=np.array([0, 0, 1, 1, 2, -1]))
+    table = errors.of_classes(unread).set_index("class")
+    assert table.images.tolist() == [2, 2, 1, 0]
+    assert table["top-5 error"].tolist() == pytest.approx([0, 0, 0, np.nan], nan_ok=True)
+    single.write_tables(tmp_path, "01", unread)
+    last = pd.read_csv(tmp_path / "01-predictions.csv").iloc[-1]
+    assert last.image == "5.jpg"
+    assert last[["right class", "first guess", "posterior of right class", "rank of right class"]].isna().all()
+
+
+def test_figures_of_classes_are_those_of_scikit_learn_and_of_the_whole():
+    result = some_posteriors(400, tuple("abcdefg"), seed=3)
+    result = dataclasses.replace(result, labels=np.random.default_rng(4).integers(0, 7, 400))
+    table = errors.of_classes(result)
+    told = sklearn.metrics.classification_report(
+        result.labels, result.values.argmax(1), output_dict=True, target_names=list("abcdefg")
+    )
+    for _, row in table.iterrows():
+        expected = told[row["class"]]
+        assert (row.precision, row.recall, row.F1, row.images) == pytest.approx(
+            (100 * expected["precision"], 100 * expected["recall"], 100 * expected["f1-score"], expected["support"])
+        )
+    for k in (1, 5):
+        mean = np.average(table[f"top-{k} error"], weights=table.images)
+        assert mean == pytest.approx(errors.figures(result)[f"top-{k} error"])
+
+
+def test_predictions_of_images_by_hand(tmp_path):
+    single.write_tables(tmp_path, "01", three_classes())
+    table = pd.read_csv(tmp_path / "01-predictions.csv")
+    assert table["right class"].tolist() == ["cat", "cat", "dog", "dog", "fox", "fox"]
+    assert table["first guess"].fillna("").tolist() == ["cat", "dog", "dog", "cat", "dog", ""]
+    assert table["rank of right class"].tolist() == pytest.approx([1, 3, 1, 2, 3, np.nan], nan_ok=True)
+    right = [0.7, 0.1, 0.4, 0.3, 0.03, np.nan]
+    assert table["posterior of right class"].tolist() == pytest.approx(right, nan_ok=True)
+    assert table["posterior of first guess"].tolist() == pytest.approx([0.7, 0.6, 0.4, 0.5, 0.9, np.nan], nan_ok=True)
+    for name in ("classes", "predictions"):
+        told = pd.read_csv(tmp_path / f"01-{name}.csv")
+        assert [set(told[digest]) for digest in ("nets sha256", "images sha256", "code sha256")] == [{"aa"}, {"bb"}, {"cc"}]
+
+
+def test_the_worst_images_by_hand():
+    found = errors.worst(three_classes(), 9)
+    assert [place for place, _ in found] == [4, 1, 3]
+    assert found[0][1] == "fox\ndog, 90.0%"
+    assert [place for place, _ in errors.worst(three_classes(), 2)] == [4, 1]
+
+
+def test_what_is_told_of_images_of_several_classes(tmp_path):
+    values = np.array([[0.9, 0.8, 0.1, 0.5], [0.2, 0.6, 0.4, 0.3], [np.nan] * 4], np.float32)
+    labels = np.array([[1, 0, 0, -1], [1, 1, 0, 0], [1, 0, 0, 0]], np.int8)
+    result = dataclasses.replace(three_classes(), values=values, labels=labels, images=np.array(["a", "b", "c"]))
+    single.write_tables(tmp_path, "01", result)
+    table = pd.read_csv(tmp_path / "01-predictions.csv").fillna("")
+    assert table.shown.tolist() == ["cat", "cat; dog", "cat"]
+    assert table.told.tolist() == ["cat; dog", "dog", ""]
+    assert pd.read_csv(tmp_path / "01-classes.csv")["class"].tolist() == ["cat", "dog"]
+    losses = [-np.log([0.9, 0.2, 0.9]).mean(), -np.log([0.2, 0.6, 0.6, 0.7]).mean()]  # what is not told does not count
+    assert losses == pytest.approx(
+        [sklearn.metrics.log_loss([1, 0, 0], values[0, :3]), sklearn.metrics.log_loss([1, 1, 0, 0], values[1])]
+    )
+    expected = [(0, f"cat\ncat, dog\nloss {losses[0]:.2f}"), (1, f"cat, dog\ndog\nloss {losses[1]:.2f}")]
+    assert sorted(precision.worst(result, 9)) == expected
+    assert precision.worst(result, 1) == [expected[int(np.argmax(losses))]]
+
+
+def test_a_sheet_of_the_worst_images(tmp_path):
+    split = splits.in_memory([*ENCODED[:4], b"text", ENCODED[5]], three_classes().labels, "test")  # the worst is not there any more
+    single.draw_worst(tmp_path, "01", three_classes(), split)
+    with Image.open(tmp_path / "01-worst.png") as picture:
+        assert picture.text["nets sha256"] == "aa"
+        assert picture.width > picture.height  # two in a row
+    right = dataclasses.replace(three_classes(), labels=np.array([0, 1, 1, 0, 1, 1]))
+    single.draw_worst(tmp_path, "01", right, split)
+    assert not (tmp_path / "01-worst.png").exists()
 
 
 # --- Posteriors in files, fused, in the table -----------------------------------------------------------------------------
@@ -778,8 +892,8 @@ def test_pictures_of_whatever_name(tmp_path):
     labels = np.random.default_rng(1).integers(-1, 2, (40, 7))
     precision.write(tmp_path, "02", dataclasses.replace(result, labels=labels))
     Image.open(tmp_path / "02-classes.png").verify()
-    seen = Heatmap(np.zeros((40, 50, 3), np.uint8), np.random.default_rng(0).random((2, 3, 7)), 32, 32, "00")
-    heatmap.draw(tmp_path / "map.png", seen, 1, classes[1], title="$^.jpg, 花", facts={"image": "$^.jpg, 花"})
+    seen = Heatmap(np.zeros((40, 50, 3), np.uint8), np.random.default_rng(0).random((2, 3)), ((16, 32), (16, 32)), "00")
+    heatmap.draw(tmp_path / "map.png", seen, classes[1], title="$^.jpg, 花", facts={"image": "$^.jpg, 花"})
     Image.open(tmp_path / "map.png").verify()
 
 

@@ -95,8 +95,9 @@ def test_what_is_no_extra_stays_what_it_is():
 
 COMMANDS = {
     "fit --recipe recipes/quickstart.toml": "Training needs matplotlib, tensorboard, which are",
-    "evaluate --model net --dataset folder:images": "Drawing pictures needs matplotlib, which is",
+    "evaluate --model net --dataset folder:images": "Testing needs matplotlib, scikit-learn, scipy, which are",
     "predict conftest.py --model net --heatmap where.png": "Drawing pictures needs matplotlib, which is",
+    "look --model net --filters f.png": "Drawing pictures needs matplotlib, which is",
     "transfer_eval --model net --dataset folder:images": "Training linear SVMs needs scikit-learn, scipy, which are",
     "style --content a.jpg --style b.jpg": "Style transfer needs pillow, scipy, which are",
     "export --model net --out models/vgg": "Work with TensorFlow Serving needs tensorflow-serving-api, tenacity, which are",

@@ -21,7 +21,7 @@ from keras_vgg.training.run_folder import RunFolder
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tools"))
 
 COMMANDS = [
-    f"keras_vgg.{name}" for name in ("fit", "evaluate", "predict", "extract", "transfer_eval", "style", "export", "convert")
+    f"keras_vgg.{name}" for name in ("fit", "evaluate", "predict", "look", "extract", "transfer_eval", "style", "export", "convert")
 ]
 COMMANDS += ["keras_vgg.client", "keras_vgg.describe", "dense_to_conv", "benchmark", "stress"]
 NO_PATHS = {

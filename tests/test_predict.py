@@ -9,6 +9,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from run_folders import without_flips, write_run
 from small_images import CLASSES, ENCODED, SHAPES, TRUNCATED
@@ -20,7 +21,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.evaluation import heatmap, prediction
 from keras_vgg.fully_convolutional import to_fully_convolutional
 from keras_vgg.identity import digest_of_net
-from keras_vgg.inference import batches, passes
+from keras_vgg.inference import batches, grad_cam, passes
 from keras_vgg.inference.code_digest import digest_of_code
 from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.inference.network import Network
@@ -250,7 +251,7 @@ def test_heatmap_of_a_class_of_choice(here, run, capsys):
 
 def test_a_position_is_drawn_at_the_centre_of_its_window():
     values = np.arange(12.0).reshape(3, 4)
-    drawn = heatmap._upsampled(values, 96, 128, 32, 32)
+    drawn = heatmap._upsampled(values, (96, 128), ((16, 32), (16, 32)))
     assert drawn.shape == (96, 128)
     for row, column in np.ndindex(3, 4):
         # Pixel centres lie half a pixel beside those of windows.
@@ -260,17 +261,129 @@ def test_a_position_is_drawn_at_the_centre_of_its_window():
     assert drawn[0, 0] == 0
     assert drawn[-1, -1] == 11
     assert drawn[48, 64] == pytest.approx((values[1, 1] + values[1, 2]) / 2, abs=0.1)
-    np.testing.assert_array_equal(heatmap._upsampled(np.full((1, 2), 0.3), 40, 70, 32, 32), np.full((40, 70), 0.3))
+    one = heatmap._upsampled(np.full((1, 2), 0.3), (40, 70), ((16, 32), (16, 32)))
+    np.testing.assert_array_equal(one, np.full((40, 70), 0.3))
 
 
 def test_what_is_seen_for_a_heatmap(here):
     network = Network(model := net())
-    found = prediction.see(network, "photo.jpg", 73)
+    found = prediction.see(network, "photo.jpg", 73, 5)
     assert found.image.shape == (73, 102, 3)  # 50 x 70
     dense = to_fully_convolutional(model)
     expected = dense.predict(np.array(WANTS(found.image[np.newaxis])), verbose=0)[0]
-    assert found.posteriors.shape == expected.shape == (2, 3, 7)
-    np.testing.assert_allclose(found.posteriors, expected, atol=1e-5)
+    assert expected.shape == (2, 3, 7)
+    np.testing.assert_allclose(found.values, expected[..., 5], atol=1e-5)
+    assert found.centres == ((16, 32), (16, 32))
+
+
+def test_the_picture_is_filled(tmp_path):
+    """Whatever the image's shape, no large part of the picture is blank."""
+    for height, width in ((60, 90), (90, 60), (70, 70), (40, 400), (300, 60)):
+        image = np.random.default_rng(0).integers(0, 200, (height, width, 3), np.uint8)
+        seen = prediction.Heatmap(image, np.eye(2, dtype=np.float32), ((16, 32), (16, 32)), "00")
+        heatmap.draw(tmp_path / "map.png", seen, "a class", title="a title", facts={})
+        pixels = np.asarray(Image.open(tmp_path / "map.png").convert("RGB"))
+        blank = (pixels == 255).all(axis=2)
+        runs = "".join("x."[int(each)] for each in blank.all(axis=1)).split("x")
+        assert max(map(len, runs)) < 0.25 * 110, (height, width)  # a quarter of an inch
+        runs = "".join("x."[int(each)] for each in blank.all(axis=0)).split("x")
+        assert max(map(len, runs)) < 0.25 * 110, (height, width)
+
+
+def test_grad_cam_of_a_net_whose_grad_cam_is_known():
+    """Two feature maps, the red and the green of the image, and scores that are means of both: weights by hand."""
+    body = [tf.identity]
+    kernel = tf.constant([[2.0, -3.0], [-1.0, 4.0]])  # (channels, classes)
+    head = [lambda maps: tf.reduce_mean(maps, axis=[1, 2]) @ kernel]
+    maps = np.random.default_rng(0).random((3, 4, 5, 2)).astype(np.float32)
+    for label, (red, green) in enumerate(kernel.numpy().T):
+        # Each place has a share of 1/20 in the mean, and so has the gradient; eq. 1 averages, and does not sum.
+        expected = np.maximum((red * maps[..., 0] + green * maps[..., 1]) / 20, 0)
+        np.testing.assert_allclose(grad_cam.grad_cam(body, head, maps, label), expected, atol=1e-7)
+        assert 0 < (expected == 0).mean() < 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"classifier_activation": None},
+        {"classifier_activation": "sigmoid"},
+        {"batch_norm": True},
+        {"side": 48},
+        {"arch": "D-pool"},
+    ],
+    ids=str,
+)
+def test_grad_cam_by_finite_differences(options):
+    """The plain model in two halves, without our dense one, at its own size."""
+    network = Network(model := net(**({"arch": "B"} | options)))
+    image = np.random.default_rng(2).integers(0, 255, (1, network.crop, network.crop, 3), np.uint8)
+    names = {"batch_norm": "block5_relu2", "arch": "block5_conv3"}
+    last = model.get_layer(next((names[option] for option in options if option in names), "block5_conv2"))
+    features = keras.Model(model.inputs, last.output)([np.array(WANTS(image))]).numpy()
+    chain = model.layers[model.layers.index(last) + 1 :]
+    classifier = chain[-1]
+
+    def score(maps, label):
+        for layer in chain[:-1]:
+            maps = layer(maps)
+        return (maps @ classifier.kernel + classifier.bias).numpy()[:, label].astype(np.float64)
+
+    rows, columns, channels = features.shape[1:]
+    for label in (0, 4):
+        weights = np.zeros(channels)
+        for channel in range(channels):
+            moved = np.repeat(features, 2 * rows * columns, axis=0)
+            for place in range(rows * columns):
+                for sign in (0, 1):
+                    moved[2 * place + sign, place // columns, place % columns, channel] += (1e-3, -1e-3)[sign]
+            scores = score(moved, label)
+            weights[channel] = np.mean((scores[::2] - scores[1::2]) / 2e-3)
+        expected = np.maximum((features[0] * weights).sum(-1), 0)
+        found, _ = network.grad_cam(image, label)
+        np.testing.assert_allclose(found[0], expected, atol=0.02 * max(np.abs(features[0] * weights).sum(-1).max(), 1e-6))
+
+
+def test_places_of_the_last_convolution_are_where_they_are_drawn():
+    """A step in the middle of an image shows between the places whose centres lie on its two sides."""
+    network = Network(net())
+    _, places = network.grad_cam(np.zeros((1, 48, 80, 3), np.uint8), 0)
+    assert places == ((8, 16), (8, 16))
+    pooling = keras.layers.MaxPooling2D(3, 2)
+    assert grad_cam.centres([pooling], 9) == (1.5, 2)  # the second of the first three pixels
+    assert grad_cam.centres([keras.layers.Conv2D(1, 7, padding="same")], 9) == (0.5, 1)
+    # 224 pixels by twos: two before and three behind, so that the first sees pixels -2 to 4.
+    assert grad_cam.centres([keras.layers.Conv2D(1, 7, strides=2, padding="same")], 224) == (1.5, 2)
+
+
+def test_grad_cam_of_an_image_is_in_shares_of_its_largest_place(here):
+    network = Network(net())
+    found = prediction.see(network, "photo.jpg", 48, 3, prediction.GRAD_CAM)
+    values, centres = network.grad_cam(found.image[np.newaxis], 3)
+    assert found.values.max() == 1
+    np.testing.assert_allclose(found.values * values.numpy().max(), values[0], rtol=1e-5)
+    assert (found.image.shape, found.values.shape, found.centres) == ((48, 67, 3), (3, 4), centres)
+
+
+def test_heatmaps_of_several_images_lie_in_a_folder(here, run, capsys):
+    (here / "deeper").mkdir()
+    shutil.copy("photo.jpg", "deeper/photo.jpg")
+    arguments = ["photo.jpg", "deeper/photo.jpg", "--model", str(run), "--heatmap", "maps", "--heatmap-of", "grad-cam"]
+    assert predict.main(arguments) is None
+    told = [line.split(": ")[1] for line in capsys.readouterr().out.splitlines() if line.startswith("heatmap of")]
+    found = {str(path) for path in (here / "maps").iterdir()}
+    assert {f"{here}/{name}" for name in told} == found
+    assert len(found) == 2
+    for name in told:
+        with Image.open(name) as picture:
+            assert (picture.text["heatmap"], picture.text["image"]) == ("grad-cam", "photo.jpg")
+            assert picture.text["image sha256"] == hashlib.sha256(ENCODED[0]).hexdigest()
+    (here / "broken.jpg").write_bytes(TRUNCATED)
+    assert predict.main(["broken.jpg", *arguments]) == 2
+    assert {str(path) for path in (here / "maps").iterdir()} == found  # their own are replaced
+    assert predict.main(["wide.jpg", "--model", str(run), "--heatmap", "one"]) is None
+    assert len(list((here / "one").iterdir())) == 1
 
 
 def test_what_cannot_be_seen(here, monkeypatch):
@@ -278,10 +391,10 @@ def test_what_cannot_be_seen(here, monkeypatch):
     (here / "broken.jpg").write_bytes(TRUNCATED)
     for name in ("broken.jpg", "missing.jpg"):
         with pytest.raises(InputError, match=rf"Expected an image. Received: {name} \("):
-            prediction.see(network, name, 73)
+            prediction.see(network, name, 73, 0)
     monkeypatch.setattr(prediction, "MAX_PIXELS", 5000)
     with pytest.raises(InputError, match=r"wide\.jpg has 73x332 pixels at Q=73, more than 5,000"):
-        prediction.see(network, "wide.jpg", 73)
+        prediction.see(network, "wide.jpg", 73, 0)
 
 
 # --- Mistakes -------------------------------------------------------------------------------------------------------------
@@ -291,7 +404,7 @@ def test_what_cannot_be_seen(here, monkeypatch):
     ("arguments", "told"),
     [
         ("missing.jpg", r"names none"),
-        ("photo.jpg wide.jpg --heatmap a.png", r"`--heatmap` takes one image. Received: 2"),
+        ("photo.jpg wide.jpg --heatmap a.png", r"`--heatmap` takes one image where it ends in .png; .* Received: 2"),
         ("photo.jpg --heatmap a.png --class dandelion", r"one of the net's classes, e.g. daisy, crocus, iris. .*'dandelion'"),
         ("photo.jpg --heatmap nope/a.png", r"a file in a folder that is there. Received: nope/a\.png"),
         ("photo.jpg --scales 20", r"at least the net's input, 32 pixels. Received: 20"),
@@ -306,7 +419,7 @@ def test_a_mistake_is_told(here, run, arguments, told):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["photo.jpg", "--model", "run", "--heatmap", "a.jpg"], "Argument --heatmap: must end in .png (received a.jpg)"),
+        (["photo.jpg", "--model", "run", "--heatmap-of", "scores"], "Argument --heatmap-of: goes with --heatmap (received scores)"),
         (["photo.jpg", "--model", "run", "--top", "0"], "Argument --top: must be at least 1 (received 0)"),
         (["photo.jpg", "--model", "run", "--class", "rose"], "Argument --class: goes with --heatmap (received rose)"),
         (["photo.jpg"], "--model"),

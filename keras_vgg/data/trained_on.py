@@ -10,6 +10,7 @@ DATA = "data.json"
 """The file that says it."""
 
 _DIGEST = "training sha256"
+_MADE_AGAIN = "The command of keras_vgg.fit that began the run makes it again."
 
 
 def write_note(path: pathlib.Path, description: str, training_digest: str) -> None:
@@ -29,4 +30,4 @@ def read_training_digest(run: pathlib.Path) -> str | None:
     try:
         return str(files.read_json(path, dict)[_DIGEST])
     except (ValueError, KeyError) as error:
-        raise InputError(f"Expected what keras_vgg.fit noted of its data. Received: {path} ({error}); remove it.") from error
+        raise InputError(f"Expected what keras_vgg.fit noted of its data. Received: {path} ({error}). {_MADE_AGAIN}") from error

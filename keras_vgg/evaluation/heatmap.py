@@ -1,55 +1,79 @@
 """A picture of where in an image a net sees a class."""
 
 import functools
+import hashlib
+import os
 import pathlib
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from keras_vgg.evaluation.prediction import Heatmap
-from keras_vgg.support import picture
+from keras_vgg.evaluation.prediction import GRAD_CAM, SCORES, Heatmap
+from keras_vgg.support import naming, picture
+from keras_vgg.support.image_files import printable
 
-_WIDTH, _SCALE_WIDTH, _TITLE_HEIGHT = 8.0, 1.2, 0.4  # inches
+_SIDE, _NARROWEST, _HIGHEST = 8.0, 3.5, 20.0  # inches: the image's longer side, its least width, its greatest height
+_MARGIN, _LINE, _SCALE, _GAP, _LABELS = 0.18, 0.18, 0.16, 0.1, 0.42  # inches
+_LETTERS = 13  # of the title, an inch
+_QUANTITIES = {SCORES: "posterior of {}", GRAD_CAM: "Grad-CAM of {} (share of the largest)"}
 
 
-def draw(path: pathlib.Path, heatmap: Heatmap, label: int, class_name: str, *, title: str, facts: Mapping[str, Any]) -> None:
-    """Writes the image with the posterior of a class laid over it, as a PNG.
+def file_of(folder: pathlib.Path, path: str) -> pathlib.Path:
+    """Returns the file in `folder` for an image's heatmap: the same whenever asked, another for each image, whatever its folder."""
+    # By bytes: names that are not UTF-8 may be told alike.
+    which = hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:8]
+    return folder / f"{naming.slug(printable(pathlib.PurePath(path).stem))}-{which}.png"
 
-    A position of the score map is drawn at the centre of the window it looks at, and between positions it is interpolated.
+
+def draw(path: pathlib.Path, heatmap: Heatmap, class_name: str, *, title: str, facts: Mapping[str, Any]) -> None:
+    """Writes the image with a heatmap laid over it, a colour scale beneath and a title above, as a PNG.
+
+    A place of the map is drawn at the centre of what it looks at, and between places it is interpolated.
 
     Args:
         path: where to.
         heatmap: what the net saw.
-        label: the class.
-        class_name: its name.
+        class_name: the name of its class.
         title: stands above.
-        facts: what the file says of the net and how it was asked; class and image are added.
+        facts: what the file says of the net and how it was asked; class, kind and image are added.
     """
-    values = heatmap.posteriors[..., label]  # (rows, columns)
+    values = heatmap.values
     height, width = heatmap.image.shape[:2]
-    # As high as the image comes out beside the colour scale, and a panorama's scale must still be legible.
-    size = (_WIDTH, max((_WIDTH - _SCALE_WIDTH) * height / width, _SCALE_WIDTH) + _TITLE_HEIGHT)
-    told = {"class": class_name, "image sha256": heatmap.digest, **facts}
+    rows, columns = values.shape
+    across = max(_SIDE * min(1, width / height), _NARROWEST)
+    down = min(across * height / width, _HIGHEST)
+    lines = textwrap.wrap(f"{title}; {rows}x{columns} places", int(across * _LETTERS))
+    above, beneath = len(lines) * _LINE + _GAP, _GAP + _SCALE + _LABELS
+    size = (across + 2 * _MARGIN, down + above + beneath + 2 * _MARGIN)
+
+    def part(bottom, part_height):  # of the figure, from inches
+        return (_MARGIN / size[0], (_MARGIN + bottom) / size[1], across / size[0], part_height / size[1])
+
+    told = {"class": class_name, "heatmap": heatmap.kind, "image sha256": heatmap.digest, **facts}
     with picture.drawing(path, size, dpi=110, facts=told) as figure:
-        axes = figure.subplots()
+        figure.set_layout_engine("none")  # the parts are where they are
+        axes = figure.add_axes(part(beneath, down))
         axes.imshow(heatmap.image)
         overlay = axes.imshow(
-            _upsampled(values, height, width, heatmap.crop, heatmap.stride),
+            _upsampled(values, (height, width), heatmap.centres),
             cmap="inferno",
             alpha=0.55,
             vmin=0,
             vmax=max(values.max(), 1e-3),
         )
-        figure.colorbar(overlay, label=f"posterior of {class_name}", fraction=0.05, pad=0.02)
-        rows, columns = values.shape
-        axes.set_title(f"{title}; {rows}x{columns} positions", fontsize="medium")
         axes.set_axis_off()
+        figure.text(_MARGIN / size[0], 1 - _MARGIN / size[1], "\n".join(lines), va="top", fontsize="medium", linespacing=1.15)
+        scale = figure.add_axes(part(_LABELS, _SCALE))
+        figure.colorbar(overlay, cax=scale, orientation="horizontal")
+        scale.locator_params(axis="x", nbins=6)
+        scale.set_xlabel("\n".join(textwrap.wrap(_QUANTITIES[heatmap.kind].format(class_name), int(across * _LETTERS))[:1]))
 
 
-def _upsampled(values: np.ndarray, height: int, width: int, crop: int, stride: int) -> np.ndarray:
-    """Bilinear between the centres of windows; beyond the outermost, their values."""
-    for axis, size in enumerate((height, width)):
-        centres = crop / 2 + stride * np.arange(values.shape[axis])
-        values = np.apply_along_axis(functools.partial(np.interp, np.arange(size) + 0.5, centres), axis, values)
+def _upsampled(values: np.ndarray, size: tuple[int, int], centres) -> np.ndarray:
+    """Bilinear between centres of places; beyond the outermost, their values."""
+    for axis, (pixels, (first, step)) in enumerate(zip(size, centres, strict=True)):
+        places = first + step * np.arange(values.shape[axis])
+        values = np.apply_along_axis(functools.partial(np.interp, np.arange(pixels) + 0.5, places), axis, values)
     return values

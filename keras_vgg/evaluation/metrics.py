@@ -1,11 +1,8 @@
-"""Errors of posteriors: top-k, their intervals, and what is taken for what. NumPy alone."""
-
-import math
+"""Errors of posteriors: top-k, their intervals, figures of classes, and what is taken for what."""
 
 import numpy as np
 
-Z95 = 1.959963984540054
-"""The normal deviate that leaves 2.5% on either side."""
+from keras_vgg.support import extras
 
 
 def ranks(posteriors: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -34,19 +31,60 @@ def top_k_error(posteriors: np.ndarray, labels: np.ndarray, k: int) -> float:
     return float(np.mean(ranks(posteriors, labels) >= k))
 
 
-def wilson_interval(share: float, count: int, z: float = Z95) -> tuple[float, float]:
-    """Returns the interval (95% by default) for a share seen among `count` (Wilson 1927): it holds near 0 and 1 too."""
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """Returns the 95% interval for a share seen among `count` (Wilson 1927): it holds near 0 and 1 too. By SciPy."""
+    with extras.needed("evaluate"):
+        from scipy.stats import binomtest
+
+    interval = binomtest(round(share * count), count).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def confusion(posteriors: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns `(classes, classes)` counts: right class by first guess; images that could not be read are left out."""
-    classes = posteriors.shape[1]
-    read = np.isfinite(posteriors).all(axis=1)
-    pairs = labels[read] * classes + np.argmax(posteriors[read], axis=1)
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+    """Returns `(classes, classes)` int64 counts: right class by first guess; images that could not be read are left out.
+
+    By scikit-learn.
+    """
+    with extras.needed("evaluate"):
+        from sklearn.metrics import confusion_matrix
+
+    found = first_guesses(posteriors)
+    read = found >= 0
+    return confusion_matrix(labels[read], found[read], labels=np.arange(posteriors.shape[1]))
+
+
+def first_guesses(posteriors: np.ndarray) -> np.ndarray:
+    """Returns the most probable class of each of `(N, classes)` posteriors, `(N,)` int64; -1 for images that could not be read."""
+    guesses = np.argmax(posteriors, axis=1)
+    return np.where(np.isfinite(posteriors).all(axis=1), guesses, -1)
+
+
+def class_scores(posteriors: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns precision, recall and F1 of each class, `(classes,)` in 0–1, and how many images show it; by scikit-learn.
+
+    An image that could not be read is one of its class that is taken for no class, or no class's where its label is -1. What a
+    class without images, or without guesses, does not have is NaN.
+    """
+    with extras.needed("evaluate"):
+        from sklearn.metrics import precision_recall_fscore_support
+
+    classes = np.arange(posteriors.shape[1])
+    return precision_recall_fscore_support(labels, first_guesses(posteriors), labels=classes, zero_division=np.nan)
+
+
+def class_errors(before: np.ndarray, labels: np.ndarray, classes: int, k: int) -> np.ndarray:
+    """Returns the share of each class's images whose class is not among the `k` most probable ones, NaN without images.
+
+    Args:
+        before: `ranks` of the images.
+        labels: `(N,)` right classes; -1 of images of which it could not be read either, which are no class's.
+        classes: how many there are.
+        k: how many guesses there are.
+    """
+    known = labels >= 0
+    images = np.bincount(labels[known], minlength=classes)
+    wrong = np.bincount(labels[known], weights=before[known] >= k, minlength=classes)
+    return np.divide(wrong, images, out=np.full(classes, np.nan), where=images > 0)
 
 
 def most_confused(counts: np.ndarray, most: int) -> list[tuple[int, int, int]]:

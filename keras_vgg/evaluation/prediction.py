@@ -21,6 +21,7 @@ from keras_vgg.inference.network import Network
 from keras_vgg.inference.passes import BATCH, Pass, run_passes
 from keras_vgg.inference.row_cache import PassStore
 from keras_vgg.inference.views import Views
+from keras_vgg.support.image_files import printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,27 +89,49 @@ def settings_of(network: Network, passes: Sequence[Views]) -> dict:
     return looked | {"average": network.average, "pooling": network.pooling, "preprocessing": wants}
 
 
+SCORES, GRAD_CAM = "scores", "grad-cam"
+HEATMAPS = (SCORES, GRAD_CAM)
+"""What a heatmap shows: posteriors at every place of the dense score map, or the Grad-CAM of the last convolution."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Heatmap:
-    """Where a net sees what.
+    """Where a net sees a class.
 
     Attributes:
         image: `(height, width, 3)` uint8, rescaled to Q.
-        posteriors: `(rows, columns, classes)` float32.
-        crop: side of the window in `image` that a position looks at.
-        stride: pixels from one position to the next.
+        values: `(rows, columns)` float32, in 0–1: posteriors, or Grad-CAM in shares of its largest place.
+        centres: for rows and columns, the pixel of `image` at the centre of what the first looks at, and pixels to the next.
         digest: SHA-256 of the image file's content.
+        kind: one of `HEATMAPS`.
     """
 
     image: np.ndarray
-    posteriors: np.ndarray
-    crop: int
-    stride: int
+    values: np.ndarray
+    centres: tuple[tuple[float, int], tuple[float, int]]
     digest: str
+    kind: str = SCORES
 
 
-def see(network: Network, path: str, scale: int) -> Heatmap:
-    """Returns the dense score map of an image at scale Q.
+def see(network: Network, path: str, scale: int, label: int, kind: str = SCORES) -> Heatmap:
+    """Returns where a net sees a class in a whole image at scale Q, looked at densely, without its mirror image.
+
+    Raises:
+        InputError: if the image cannot be read, or is too large at this scale.
+    """
+    image, digest = read_image(path, scale)
+    if kind == GRAD_CAM:
+        found, centres = network.grad_cam(image[np.newaxis], label)
+        values = found[0].numpy()
+        values = values / max(values.max(), np.finfo(np.float32).tiny)  # nowhere: zeros
+    else:
+        values = network.score_map(image[np.newaxis])[0, ..., label].numpy()
+        centres = ((network.window / 2, network.stride),) * 2
+    return Heatmap(image, values, centres, digest, kind)
+
+
+def read_image(path: str, scale: int) -> tuple[np.ndarray, str]:
+    """Returns an image file's pixels rescaled to Q, `(height, width, 3)` uint8, RGB, and the SHA-256 of its content.
 
     Raises:
         InputError: if the image cannot be read, or is too large at this scale.
@@ -119,9 +142,9 @@ def see(network: Network, path: str, scale: int) -> Heatmap:
         size = image_ops.rescaled_size(rows, columns, scale)
         height, width = map(int, size)
         if height * width > MAX_PIXELS:
-            raise InputError(f"{path} has {height}x{width} pixels at Q={scale}, more than {MAX_PIXELS:,}; give a smaller --scales.")
+            told = f"{printable(path)} has {height}x{width} pixels at Q={scale}, more than {MAX_PIXELS:,}"
+            raise InputError(f"{told}; give a smaller --scales.")
         image = image_ops.decode_whole(encoded, size)
     except tf.errors.OpError as error:
-        raise InputError(f"Expected an image. Received: {path} ({error.message.splitlines()[0][:200]}).") from error
-    posteriors = network.score_map(image[tf.newaxis])[0].numpy()
-    return Heatmap(image.numpy(), posteriors, network.crop, network.stride, digest_of_image(encoded.numpy()))
+        raise InputError(f"Expected an image. Received: {printable(path)} ({error.message.splitlines()[0][:200]}).") from error
+    return image.numpy(), digest_of_image(encoded.numpy())

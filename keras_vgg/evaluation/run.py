@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -98,9 +98,8 @@ def evaluate(
     used = dict.fromkeys(name for row in rows for name in row.models)
     classes = {name: sources[name].class_names(sources[name].count_classes()) for name in used}
     wanted = _wanted_passes(sources, classes, rows)
-    trained_on = [name for name in used if sources[name].training_digest == (dataset.training_digest or None)]
-    may_be = [name for name in used if sources[name].training_digest == ""]  # of an earlier version, which does not say
-    which = split or default_split(dataset, bool(trained_on or may_be))
+    trained_on = _trained_on(dataset, sources, used)
+    which = split_of(dataset, sources, used, split)
     tested_images = dataset.split(which)
     say(f"data: {dataset.description}, {_told_of(dataset, which)}")
     for note in dataset.notes:
@@ -129,6 +128,16 @@ def evaluate(
     told = {name: {"settings": settings.told_of(sources[name]), "nets sha256": tested[name].digest} | of_all for name in wanted}
     known = {name: _Known(classes[name], labels[name], told[name]) for name in wanted}
     return [_posteriors(row, sources, tested, known, images, names) for row in rows]
+
+
+def split_of(dataset: Dataset, sources: Mapping[str, NetFile], used: Iterable[str], split: str | None = None) -> str:
+    """Returns which images `evaluate` tests: `split`, or where that is `None` `default_split` by what the nets learnt from."""
+    may_be = any(sources[name].training_digest == "" for name in used)  # of an earlier version, which does not say
+    return split or default_split(dataset, may_be or bool(_trained_on(dataset, sources, used)))
+
+
+def _trained_on(dataset: Dataset, sources: Mapping[str, NetFile], used: Iterable[str]) -> list[str]:
+    return [name for name in used if sources[name].training_digest == (dataset.training_digest or None)]
 
 
 def default_split(dataset: Dataset, was_trained_on: bool) -> str:

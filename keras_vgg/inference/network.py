@@ -9,6 +9,7 @@ from keras_vgg import preprocessing
 from keras_vgg.configs import TRAINING_SIZE
 from keras_vgg.errors import InputError
 from keras_vgg.fully_convolutional import stride_of, to_fully_convolutional
+from keras_vgg.inference.grad_cam import centres, grad_cam, split_at_last_convolution
 from keras_vgg.inference.tracing import mean_over_places, over_flips, up_to_layer
 from keras_vgg.inference.views import CENTER, DENSE, GRID, MULTI_CROP, Views
 
@@ -37,6 +38,9 @@ class Network:
         classes: number of classes.
         activation: what makes posteriors of scores: `"softmax"`, or `"sigmoid"` where classes are told each for itself.
         average, pooling: as given, and `"scores"` for a net that pools globally.
+        stride: pixels from one place of the score map to the next.
+        window: side of the window that a place of the score map looks at; of a net that pools globally, `stride`.
+        pools_globally: whether its classifier takes the mean over places, as with the head `pool`.
 
     Raises:
         InputError: if the model is not of this kind.
@@ -46,13 +50,14 @@ class Network:
         if average not in AVERAGES:
             raise InputError(f"`average` must be one of {', '.join(AVERAGES)}. Received: average={average!r}.")
         # The mean over places of what a classifier makes of each is what it makes of their mean: of scores, not of posteriors.
-        self._pools = any(isinstance(layer, keras.layers.GlobalAveragePooling2D) for layer in model.layers)
-        height, width = (each or (self._pools and TRAINING_SIZE) or None for each in model.input_shape[1:3])
+        self.pools_globally = any(isinstance(layer, keras.layers.GlobalAveragePooling2D) for layer in model.layers)
+        height, width = (each or (self.pools_globally and TRAINING_SIZE) or None for each in model.input_shape[1:3])
         if height is None or height != width:
             raise InputError(f"Expected a net for square inputs with its top. Received: {model.name!r} for {height}x{width}.")
         self.model, self.crop, self.classes = model, height, model.output_shape[-1]
         self.smallest_input, self.stride = self.crop, stride_of(model)
-        self.average, self.pooling, self._device = SCORES if self._pools else average, pooling, device
+        self.window = self.stride if self.pools_globally else self.crop
+        self.average, self.pooling, self._device = SCORES if self.pools_globally else average, pooling, device
         self._preprocess = preprocessing.for_model(model)
         # Both without the classifier's own activation; what makes posteriors of scores is ours.
         self._dense = to_fully_convolutional(model, activation=None, pooling=pooling, share_weights=True)
@@ -92,6 +97,21 @@ class Network:
         """Returns posteriors at every place of a dense net: `(B, height, width, 3)` uint8 to `(B, rows, columns, classes)`."""
         with tf.device(self._device):
             return self._score_map(images)
+
+    def grad_cam(self, images, label: int):
+        """Returns the Grad-CAM of a class on the last convolution, for whole images looked at densely; see `grad_cam.grad_cam`.
+
+        Args:
+            images: `(B, height, width, 3)` uint8, RGB, each side at least `crop`.
+            label: the class.
+
+        Returns:
+            `(B, rows, columns)` float32, and for rows and columns the pixel of the first's centre and the pixels to the next.
+        """
+        body, head = split_at_last_convolution(self._dense)
+        with tf.device(self._device):
+            values = grad_cam(body, head, self._preprocess(images), label)
+        return values, tuple(centres(body, side) for side in images.shape[1:3])
 
     def own_posteriors(self, crops):
         """Returns what the model itself says of crops, through its own layers to their end: `(B, classes)` float32."""
@@ -136,7 +156,7 @@ class Network:
 
     def _see_as_it_is(self, images):
         logits = self._logits(images, self._crop_net)
-        return self._posteriors_of(tf.reduce_mean(logits, axis=[1, 2]) if self._pools else logits[:, 0, 0])
+        return self._posteriors_of(tf.reduce_mean(logits, axis=[1, 2]) if self.pools_globally else logits[:, 0, 0])
 
     def _see_grid(self, images):
         shape = tf.shape(images)

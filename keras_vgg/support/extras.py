@@ -27,6 +27,7 @@ class Extra:
 
 EXTRAS = {
     "digits": Extra("Loading the embedded digits", {"PIL": "pillow", "sklearn": "scikit-learn"}),
+    "evaluate": Extra("Testing", {"matplotlib": "matplotlib", "sklearn": "scikit-learn", "scipy": "scipy"}),
     "litert": Extra("The format litert", {"ai_edge_litert": "ai-edge-litert"}),
     "onnx": Extra("The format onnx", {"onnx": "onnx", "tf2onnx": "tf2onnx", "onnxruntime": "onnxruntime"}),
     "plots": Extra("Drawing pictures", {"matplotlib": "matplotlib"}),

@@ -6,7 +6,16 @@ import numpy as np
 import pandas as pd
 
 from keras_vgg.evaluation.measures.caption import caption
-from keras_vgg.evaluation.metrics import confusion, most_confused, top_k_error, wilson_interval
+from keras_vgg.evaluation.metrics import (
+    class_errors,
+    class_scores,
+    confusion,
+    first_guesses,
+    most_confused,
+    ranks,
+    top_k_error,
+    wilson_interval,
+)
 from keras_vgg.evaluation.results import Posteriors
 from keras_vgg.identity import digests_of
 from keras_vgg.support import files, picture
@@ -35,6 +44,53 @@ def shown(line: dict) -> dict:
     }
     paper = [line.get(f"paper top-{k}") for k in (1, 5)]
     return found | {"paper": " / ".join(f"{value:.1f}" for value in paper if value is not None)}
+
+
+def of_classes(result: Posteriors) -> pd.DataFrame:
+    """Returns for each class how many images show it, precision, recall and F1, and top-1 and top-5 errors, in percent.
+
+    What is not defined, such as the recall of a class without images, is NaN.
+    """
+    precision, recall, f1, images = class_scores(result.values, result.labels)
+    before = ranks(result.values, result.labels)
+    table = {"class": result.classes, "images": images, "precision": 100 * precision, "recall": 100 * recall, "F1": 100 * f1}
+    of = len(result.classes)
+    return pd.DataFrame(table | {f"top-{k} error": 100 * class_errors(before, result.labels, of, k) for k in (1, 5)})
+
+
+def of_images(result: Posteriors) -> pd.DataFrame:
+    """Returns for each image its name, right class, first guess, posteriors of both, and the right class's rank, 1 for the first.
+
+    Images that could not be read have no guess.
+    """
+    read, guesses, classes = result.is_read, first_guesses(result.values), np.array([*result.classes, ""])  # -1: ""
+    places = np.arange(len(result.labels))
+    return pd.DataFrame(
+        {
+            "image": result.images,
+            "right class": classes[result.labels],
+            "first guess": classes[guesses],
+            "posterior of right class": result.values[places, result.labels],
+            "posterior of first guess": result.values[places, guesses],
+            "rank of right class": pd.array(np.where(read, ranks(result.values, result.labels) + read, 0), "Int64"),
+        }
+    ).assign(**{"rank of right class": lambda table: table["rank of right class"].where(read)})
+
+
+def worst(result: Posteriors, most: int) -> list[tuple[int, str]]:
+    """Returns place and description of the images with the most probable wrong first guess, at most `most`, the worst first."""
+    guesses = first_guesses(result.values)
+    wrong = np.flatnonzero((guesses >= 0) & (guesses != result.labels))
+    posteriors = result.values[wrong, guesses[wrong]]
+    chosen = wrong[np.argsort(-posteriors, kind="stable")[:most]]
+    return [
+        (int(place), f"{result.classes[result.labels[place]]}\n{result.classes[guesses[place]]}, "
+         f"{100 * result.values[place, guesses[place]]:.1f}%")
+        for place in chosen
+    ]  # fmt: skip
+
+
+WORST = "most probable wrong first guesses (right class, guess and its posterior)"
 
 
 def write(folder: pathlib.Path, name: str, result: Posteriors) -> str:

@@ -8,8 +8,7 @@ import pandas as pd
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.measures.caption import caption
 from keras_vgg.evaluation.results import Posteriors
-from keras_vgg.identity import digests_of
-from keras_vgg.support import files, picture
+from keras_vgg.support import picture
 from keras_vgg.tasks.average_precision import DIFFICULT, PRESENT, area, eleven_point
 
 DEFINITIONS = {"AP": area, "AP (11 points)": eleven_point}
@@ -52,10 +51,47 @@ def shown(line: dict) -> dict:
     return {f"{name} (%)": f"{line[name]:.1f}" for name in (*(f"mean {name}" for name in DEFINITIONS), "label error")}
 
 
+def of_images(result: Posteriors) -> pd.DataFrame:
+    """Returns for each image its name, the classes that it shows and those that the net tells at 0.5, between semicolons."""
+    with np.errstate(invalid="ignore"):
+        told = result.values > 0.5  # not read: none
+    named = {"shown": result.labels == PRESENT, "told": told}
+    return pd.DataFrame({"image": result.images} | {name: [_names(row, result) for row in rows] for name, rows in named.items()})
+
+
+def _names(row: np.ndarray, result: Posteriors, between: str = "; ") -> str:
+    return between.join(result.classes[label] for label in np.flatnonzero(row))
+
+
+def worst(result: Posteriors, most: int) -> list[tuple[int, str]]:
+    """Returns place and description of the images with the highest loss, at most `most`, the worst first.
+
+    The loss is the mean cross-entropy over the classes that are told of an image, as in training.
+    """
+    read = np.flatnonzero(result.is_read)
+    losses = np.zeros(len(read))
+    for start in range(0, len(read), _ROWS):
+        part = slice(start, start + _ROWS)
+        values, labels = result.values[read[part]], result.labels[read[part]]
+        of_right = np.clip(np.where(labels == PRESENT, values, 1 - values), _SMALLEST, 1)
+        counted = labels != DIFFICULT
+        losses[part] = -np.where(counted, np.log(of_right), 0).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
+    order = np.argsort(-losses, kind="stable")[:most]
+
+    def described(place, loss):
+        shown, told = (_names(row, result, ", ") or "–" for row in (result.labels[place] == PRESENT, result.values[place] > 0.5))
+        return f"{shown}\n{told}\nloss {loss:.2f}"
+
+    return [(int(place), described(place, loss)) for place, loss in zip(read[order], losses[order], strict=True)]
+
+
+WORST = "highest losses (classes shown, classes told at 0.5)"
+_ROWS, _SMALLEST = 4096, 1e-7
+
+
 def write(folder: pathlib.Path, name: str, result: Posteriors) -> str:
-    """Writes `<name>-classes.csv` and `<name>-classes.png`, and returns the classes of the lowest average precision for people."""
+    """Writes `<name>-classes.png`, and returns the classes of the lowest average precision for people."""
     table = of_classes(result).sort_values("AP", kind="stable")
-    files.write_text(folder / f"{name}-classes.csv", table.assign(**digests_of(result.facts)).to_csv(index=False))
     title, facts = caption(result)
     with picture.drawing(folder / f"{name}-classes.png", (7, 1.5 + 0.25 * len(table)), dpi=120, facts=facts) as figure:
         axes = figure.subplots()
