@@ -13,8 +13,8 @@ A_LAYERS = ["block1_conv1", "block2_conv1", *(f"block{block}_conv{conv}" for blo
 
 def shapes_of(scheme, arch, batch_norm=False, include_top=True, side=2):
     """Names and shapes of a narrow net's arrays, worked out from Table 1."""
-    outputs = {f"block{block}": each.filters // 16 for block, _, each in configs.CONFIGS[arch].places()}
-    kernels = {name: each.kernel for name, each in configs.CONFIGS[arch].convolutions.items()}
+    outputs = {f"block{block}": each.filters // 16 for block, _, each in configs.get_config(arch).places()}
+    kernels = {name: each.kernel for name, each in configs.get_config(arch).convolutions.items()}
     shapes, channels = {}, 3
     for (layer, variable), array in scheme.arrays(arch, batch_norm=batch_norm, include_top=include_top).items():
         units = outputs.get(layer.split("_")[0], 10)
@@ -119,7 +119,8 @@ def test_net_is_found_by_its_names_and_kernels(scheme, arch, batch_norm, include
     assert match.scheme is scheme or (match.scheme, scheme, include_top) == (TORCHVISION, TIMM, False)
     assert (match.distance, match.problem, match.is_hopeless) == (0, "nothing", False)
     assert names.closest(shapes, (arch,), (batch_norm,)).distance == 0  # A-LRN if asked for
-    for other in set(configs.distinct()) - {match.arch}:
+    alike = set() if include_top else {configs.CONFIGS[match.arch].pooled.arch}  # which has the same convolutions
+    for other in set(configs.distinct()) - {match.arch} - alike:
         assert names.closest(shapes, (other,)).distance > 0
     assert names.closest(shapes, (arch,), (not batch_norm,)).distance > 0
 

@@ -222,7 +222,7 @@ def test_heatmap_is_a_picture_of_the_images_shape(here, run, capsys):
     assert 0.6 < picture.height / picture.width < 0.95  # the image is 50 x 70
     pixels = np.asarray(picture.convert("RGB"))
     assert pixels.std() > 20
-    assert (pixels == 255).all(axis=(1, 2)).mean() < 0.1  # blank rows
+    assert (pixels == 255).all(axis=(1, 2)).mean() < 0.12  # blank rows; with a band above and below they were a fifth
 
 
 def test_heatmap_carries_what_it_is_of(here, run):

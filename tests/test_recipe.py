@@ -148,7 +148,7 @@ def test_table_of_the_papers_figures_is_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("learning_rat = 0.1", "unknown keys: learning_rat. Known: arch, width"),
+        ("learning_rat = 0.1", "unknown keys: learning_rat. Known: arch, head, width"),
         ("[training]\nepochs = 3", "unknown keys: training"),
         ("epochs = 3.0", "`epochs` must be int. Received: 3.0"),
         ("epochs = true", "`epochs` must be int. Received: True"),

@@ -153,7 +153,9 @@ def test_score_maps_of_unlike_size_are_filled_up(served, run, paths):
     assert len({tuple(size) for size in sizes}) > 2
     for path, size, scores in zip(paths[:4], sizes[:4], found["score_map"].numpy()[:4], strict=True):
         rows, columns = size
-        np.testing.assert_allclose(scores[:rows, :columns], see(network, path, max(SCALES)).posteriors, atol=1e-6)
+        for label in range(2):
+            seen = see(network, path, max(SCALES), label).values
+            np.testing.assert_allclose(scores[:rows, :columns, label], seen, atol=1e-6)
         assert np.isnan(scores[rows:]).all()
         assert np.isnan(scores[:, columns:]).all()
 
