@@ -5,6 +5,7 @@ follow from it, so that another net is another row.
 """
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Collection, Iterator
@@ -75,7 +76,7 @@ class Config:
         if not (self.blocks and all(self.blocks) and (self.fc_units or self.global_pooling)):
             raise InputError(f"A net must have blocks of convolutions and FC layers. Received: {self}.")
 
-    @property
+    @functools.cached_property
     def pooled(self) -> "Config":
         """The same convolutions with the mean over all places and `predictions` behind them, called e.g. `D-pool`."""
         known_as = tuple(f"{name}{_POOLED}" for name in self.known_as)
@@ -220,10 +221,11 @@ def net_called(name: str) -> tuple[str, bool]:
     Raises:
         InputError: for a name that is none; lists those that there are.
     """
-    if name in CONFIGS:
+    nets = every_net()
+    if name in nets:
         return name, False
     wanted = _plain(name)
-    for arch, config in every_net().items():
+    for arch, config in nets.items():
         for known in map(_plain, (arch, *config.known_as)):
             if wanted in (known, f"{known}bn"):
                 return arch, wanted != known
@@ -246,10 +248,15 @@ def get_config(arch: str) -> Config:
     Raises:
         InputError: (a `ValueError`) for a name that is none, or tells of batch norm, which is no part of a row.
     """
+    if arch in CONFIGS:  # asked often, as by the matching of weights
+        return CONFIGS[arch]
+    nets = every_net()
+    if arch in nets:
+        return nets[arch]
     arch, batch_norm = net_called(arch)
     if batch_norm:
         raise InputError(f"`arch` must name a net; batch norm is said apart, by batch_norm=True. Received: {arch} with it.")
-    return every_net()[arch]
+    return nets[arch]
 
 
 def scaled_width(units: int, width: float) -> int:
