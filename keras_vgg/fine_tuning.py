@@ -71,10 +71,14 @@ def left_open(found: Sequence[Choice], given: Mapping) -> list[Choice]:
     return [choice for choice in found if not {choice.field, *_REPLACED_BY.get(choice.field, ())} & set(given)]
 
 
-def of_run(run: pathlib.Path, given: Mapping) -> dict:
-    """Returns the fields of a run's recipe that are not `given`, without those that say on what it was computed."""
+def of_run(run: pathlib.Path, given: Mapping, *, fine_tuning: bool) -> dict:
+    """Returns what `of_weights` once said of a run: the fields of its recipe that are not `given`, or of its net alone.
+
+    Of fields that say on what a run was computed there are none.
+    """
     begun = recipe.read_run_recipe(run / "recipe.toml").experiment()
-    return {name: value for name, value in begun.items() if name not in given and value is not None}
+    wanted = begun if fine_tuning else _NET
+    return {name: begun[name] for name in wanted if name not in given and begun[name] is not None}
 
 
 def of_weights(given: Mapping, *, fine_tuning: bool) -> tuple[dict, list[Choice]]:
@@ -88,8 +92,8 @@ def of_weights(given: Mapping, *, fine_tuning: bool) -> tuple[dict, list[Choice]
         InputError: if weights or data cannot be used.
     """
     file = weight_file.open_weights(given["init_from"])
-    found = loading.build_arguments(file)
-    net = {} if "arch" in given else {name: found[name] for name in _NET}
+    found = {} if "arch" in given else loading.build_arguments(file)
+    net = {name: found[name] for name in _NET if name in found}
     if not fine_tuning:
         return net, []
     asked = recipe.resolve(net, given)

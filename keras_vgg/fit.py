@@ -49,19 +49,20 @@ def main(argv: list[str]) -> int | None:
 
 def _unsaid(given: dict, arguments) -> dict:
     """Returns what a run has where nobody says, if it begins from given weights; says what was chosen."""
-    if not given.get("init_from"):
+    chooses = not arguments.recipe
+    if not given.get("init_from") or ("arch" in given and not chooses):
         return {}
-    if not arguments.recipe and arguments.workdir and pathlib.Path(arguments.workdir, "recipe.toml").exists():
+    if arguments.workdir and pathlib.Path(arguments.workdir, "recipe.toml").exists():
         from keras_vgg import fine_tuning
 
-        return fine_tuning.of_run(pathlib.Path(arguments.workdir), given)
+        return fine_tuning.of_run(pathlib.Path(arguments.workdir), given, fine_tuning=chooses)
     asked = recipe.resolve(given)  # its mistakes are told before TensorFlow is imported
     if "arch" in given:
         frozen_layers(asked.arch, asked.freeze)
     entry.import_tensorflow()
     from keras_vgg import fine_tuning
 
-    net, chosen = fine_tuning.of_weights(given, fine_tuning=not arguments.recipe)
+    net, chosen = fine_tuning.of_weights(given, fine_tuning=chooses)
     for choice in chosen:
         print(f"chosen: {choice.field} {choice.text}: {choice.reason}")
     return net | {choice.field: choice.value for choice in chosen}

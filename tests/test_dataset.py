@@ -43,6 +43,7 @@ def test_a_tenth_is_held_out_where_there_is_no_set_for_validation():
 @pytest.mark.parametrize("name", ["validation", "test"])
 def test_a_set_to_test_with_alone_trains_nothing(name):
     data = Dataset({name: some("x", 5)}, CLASSES, "data")
+    assert data.training_notes == ()
     assert contents(data.split(name)) == contents(data.split(ALL)) == [f"x {index}" for index in range(5)]
     with pytest.raises(InputError, match=rf"There must be images to train on\. Received: data with 5 for {name} alone\."):
         _ = data.train

@@ -87,3 +87,6 @@ def test_a_recipe_says_it_all(sources, tmp_path, capsys):
     fit.main(["--recipe", str(recipe), *DIGITS, "--batch-size", "64", "--workdir", str(tmp_path / "run")])
     assert "chosen" not in capsys.readouterr().out
     assert RunFolder(tmp_path / "run").experiment()["arch"] == "B"  # the net is that of the weights even so
+    recipe.write_text('init_from = "moved.keras"\ndropout = 0.0\n')  # which a run that goes on needs no more
+    fit.main(["--recipe", str(recipe), *DIGITS, "--batch-size", "64", "--workdir", str(tmp_path / "run")])
+    assert "holds a finished run" in capsys.readouterr().out

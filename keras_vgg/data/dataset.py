@@ -53,9 +53,8 @@ class Dataset:
         Raises:
             InputError: if there are none.
         """
-        held_out = None if VALIDATION in self.sets else hold_out(self._for_training("to train on").size)
         whole = self._for_training("to train on")
-        return (whole if held_out is None else whole.subset(held_out[0])).limited(self.most)
+        return (whole if VALIDATION in self.sets else whole.subset(hold_out(whole.size)[0])).limited(self.most)
 
     @functools.cached_property
     def validation(self) -> Split:
@@ -98,7 +97,7 @@ class Dataset:
     @property
     def training_notes(self) -> tuple[str, ...]:
         """`notes`, and where validation images come from if there are some for tests alone."""
-        if TEST not in self.sets or VALIDATION in self.sets:
+        if {*self.sets} != {TRAIN, TEST}:
             return self.notes
         held_out, whole = self.validation.size, self.train.size + self.validation.size
         return (
