@@ -16,6 +16,7 @@ from keras_vgg import layers, preprocessing
 from keras_vgg.errors import InputError
 
 KEEP = "keep"
+GLOBAL_POOLINGS = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 ROUNDINGS = {"floor": "valid", "ceil": "same"}
 """What becomes of the last row or column of an odd size: Keras drops it, Caffe pools it alone."""
 
@@ -42,11 +43,12 @@ def to_fully_convolutional(
 
     Returns:
         A functional model from `(B, height, width, channels)`, each side at least the training size, to `(B, rows, columns,
-        classes)`. Of a net that pools globally its scores, before any soft-max, are the mean of those over the map.
+        classes)`. Of a net that pools globally its scores, before any soft-max, are the mean of those over the map; where more
+        than one Dense layer follows, they are of the whole map, `(B, 1, 1, classes)`.
 
     Raises:
-        InputError: if `model` has no top, several outputs, or is no chain of the layers of a VGG net, or has several Dense layers
-            behind global pooling, which do not go place by place.
+        InputError: if `model` has no top, several outputs, or is no chain of the layers of a VGG net, or has a layer between
+            `Flatten` and its first Dense layer that does not go place by place.
 
     Example:
         >>> import numpy as np
@@ -61,23 +63,32 @@ def to_fully_convolutional(
     if len(model.outputs) > 1:
         raise InputError(f"Expected a net with one output. Received: {model.name!r} with {len(model.outputs)}.")
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
-    ends_map = (keras.layers.Flatten, keras.layers.GlobalAveragePooling2D)
-    if not dense or not any(isinstance(layer, ends_map) for layer in model.layers):
+    if not dense or not any(isinstance(layer, (keras.layers.Flatten, *GLOBAL_POOLINGS)) for layer in model.layers):
         raise InputError(f"Expected a net with its top (Flatten and Dense layers). Received: {model.name!r} without.")
+    head = model.layers[model.layers.index(dense[-1]) + 1 :]
+    if strange := next((layer for layer in head if not isinstance(layer, _ENDINGS)), None):
+        raise InputError(f"Expected an activation alone behind the last Dense layer. Received: {_name_of(strange)}.")
+    pools_scores = has_score_map(model)
     inputs = keras.Input(_any_size(model.input_shape[1:]), dtype=model.inputs[0].dtype, name="images")
-    outputs, copies, field = inputs, [], (1, 1)
+    outputs, copies, field, is_map = inputs, [], (1, 1), True
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
         if isinstance(layer, keras.layers.Flatten):
-            field = _sides(layer.input.shape[1:])
+            field, is_map = _sides(layer.input.shape[1:]) if is_map else field, False
             continue
-        if isinstance(layer, keras.layers.GlobalAveragePooling2D):
-            if len(dense) > 1:
-                raise InputError(f"Expected one Dense layer behind global pooling. Received: {model.name!r} with {len(dense)}.")
-            continue  # scores of a mean are the mean of the scores at each place
+        if isinstance(layer, GLOBAL_POOLINGS):
+            is_map = False
+            if not pools_scores:
+                outputs = type(layer)(keepdims=True, dtype=layer.dtype_policy, name=layer.name)(outputs)
+            continue  # else scores of a mean are the mean of the scores at each place
         is_classifier = layer is dense[-1]
-        new = _rewritten(layer, field, activation if is_classifier else KEEP, ROUNDINGS[pooling], share_weights)
+        if is_map or isinstance(layer, _AT_EVERY_PLACE):
+            new = _rewritten(layer, field, activation if is_classifier else KEEP, ROUNDINGS[pooling], share_weights)
+        elif field == (1, 1):
+            new = AtEveryPlace(layer if share_weights else type(layer).from_config(layer.get_config()), name=layer.name)
+        else:
+            raise InputError(f"Expected a Dense layer behind Flatten. Received: {_name_of(layer)}, which sees all places at once.")
         if softmax := is_classifier and _is_softmax_along_rows(new):
             new.activation = keras.activations.linear
         outputs = new(outputs)
@@ -96,6 +107,18 @@ def to_fully_convolutional(
     if preprocessing.is_known(model):
         preprocessing.remember(result, preprocessing.of_weights(model), preprocessing.origin_of(model))
     return result
+
+
+def has_score_map(model: keras.Model) -> bool:
+    """Whether a net with a top tells classes at every place of a map, and not only of the whole.
+
+    It does with FC layers, and with one Dense layer on the mean over places.
+    """
+    if not any(isinstance(layer, GLOBAL_POOLINGS) for layer in model.layers):
+        return True
+    start = next(place for place, layer in enumerate(model.layers) if isinstance(layer, GLOBAL_POOLINGS))
+    kinds = [type(layer) for layer in model.layers[start:] if not isinstance(layer, (*_ENDINGS, keras.layers.Dropout))]
+    return kinds == [keras.layers.GlobalAveragePooling2D, keras.layers.Dense]
 
 
 def stride_of(model: keras.Model) -> int:
@@ -141,6 +164,16 @@ _KEPT = (
     keras.layers.Dropout,
     layers.LocalResponseNormalization,
 )
+
+
+_AT_EVERY_PLACE = (keras.layers.Dense, keras.layers.ReLU, keras.layers.Activation, keras.layers.Dropout, keras.layers.Softmax)
+"""What goes place by place as it is, or is rewritten so."""
+
+_ENDINGS = (keras.layers.Activation, keras.layers.Softmax)
+
+
+def _name_of(layer: keras.layers.Layer) -> str:
+    return f"{layer.name!r} ({type(layer).__name__})"
 
 
 def _rewritten(layer: keras.layers.Layer, field: tuple[int, int], activation, padding: str, share: bool) -> keras.layers.Layer:
@@ -193,3 +226,40 @@ class DenseAsConvolution(keras.layers.Layer):
     def get_config(self):
         """Raises: a saved model must have variables of its own."""
         raise InputError("A fully convolutional net with shared weights cannot be saved; make it with share_weights=False.")
+
+
+@keras.saving.register_keras_serializable("keras_vgg")
+class AtEveryPlace(keras.layers.Layer):
+    """A layer of vectors, such as batch norm behind a Dense layer, applied at every place of a map with channels last.
+
+    Args:
+        layer: the layer.
+    """
+
+    def __init__(self, layer: keras.layers.Layer, **kwargs):
+        super().__init__(**{"dtype": layer.dtype_policy} | kwargs)
+        self.layer = layer
+
+    def build(self, input_shape):
+        """Builds the layer for vectors of as many channels."""
+        if not self.layer.built:
+            self.layer.build((None, input_shape[-1]))
+
+    def call(self, inputs):
+        """`(B, height, width, channels)` to as many places."""
+        shape = keras.ops.shape(inputs)
+        outputs = self.layer(keras.ops.reshape(inputs, (-1, inputs.shape[-1])))
+        return keras.ops.reshape(outputs, (*shape[:-1], outputs.shape[-1]))
+
+    def compute_output_shape(self, input_shape):
+        """Returns the shape that comes out, for one that goes in."""
+        return (*input_shape[:-1], self.layer.compute_output_shape((None, input_shape[-1]))[-1])
+
+    def get_config(self):
+        """Returns what makes a layer like this one."""
+        return super().get_config() | {"layer": keras.saving.serialize_keras_object(self.layer)}
+
+    @classmethod
+    def from_config(cls, config):
+        """Makes a layer from what `get_config` told."""
+        return cls(keras.saving.deserialize_keras_object(config.pop("layer")), **config)

@@ -29,9 +29,10 @@ def affine_before(model: keras.Model, convolution: keras.layers.Layer) -> tuple[
     steps = list(_steps(model, convolution))
     if not steps:
         return None
-    shape = next((step.inputs[0].shape for step in steps if isinstance(step, keras.Model)), None)
     first = convolution.data_format == "channels_first"
-    sides = (shape[2:] if first else shape[1:3]) if shape else (None, None)
+    shapes = [step.inputs[0].shape for step in steps if isinstance(step, keras.Model)][:1] + [convolution.input.shape]
+    # Of the size that the convolution gets, resizing leaves images as they are.
+    sides = next(((shape[2:] if first else shape[1:3]) for shape in shapes if None not in shape[1:4]), (None, None))
     images = np.random.default_rng(0).uniform(0, 255, (1, *(side or _SIDE for side in sides), 3)).astype(np.float32)
     try:
         outputs = np.moveaxis(images, -1, 1) if first else images
@@ -49,7 +50,8 @@ def affine_before(model: keras.Model, convolution: keras.layers.Layer) -> tuple[
         scale = np.einsum("pc,pc->c", given - middle, found) / np.sum((given - middle) ** 2, axis=0)
         offset = found.mean(axis=0) - scale * middle
         if np.all(scale > 0) and np.allclose(scale * given + offset, found, rtol=0, atol=1e-4 * np.ptp(found)):
-            return turned, scale, offset
+            is_nothing = not turned and np.allclose(scale, 1) and np.allclose(offset, 0, atol=1e-4)
+            return None if is_nothing else (turned, scale, offset)
     raise _other(model)
 
 

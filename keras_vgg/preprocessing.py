@@ -72,7 +72,11 @@ CAFFE = Preprocessing(mean=(123.68, 116.779, 103.939), bgr=True)
 TORCH = Preprocessing(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 CAFFE_RGB = Preprocessing(mean=(255 * 0.48235, 255 * 0.45882, 255 * 0.40784))
 """Of torchvision's `VGG16_Weights.IMAGENET1K_FEATURES`, the authors' turned to RGB: their deviation is 1/255, of images in 0–1."""
-BY_NAME = {"caffe": CAFFE, "torch": TORCH, "caffe_rgb": CAFFE_RGB}
+TF = Preprocessing(mean=(127.5,) * 3, std=(127.5,) * 3)
+UNIT = Preprocessing(mean=(0,) * 3, std=(255,) * 3)
+NONE = Preprocessing(mean=(0,) * 3)
+BY_NAME = {"caffe": CAFFE, "torch": TORCH, "caffe_rgb": CAFFE_RGB, "tf": TF, "unit": UNIT, "none": NONE}
+"""`caffe`, `torch` and `tf` are Keras' modes; `unit` is RGB in 0–1, as by `Rescaling(1 / 255)`; `none` RGB in 0–255."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,10 +99,12 @@ GIVEN = Origin("said", "as was said")
 KNOWN = Origin("known", "known from the file")
 RECOGNISED = Origin("recognised", "recognised by its first layer")
 ASSUMED = Origin("assumed", "assumed, as is the custom of its kind of file")
+OWN_LAYERS = Origin("own", "as the model's own layers do it")
 
 _NOTED = {
     "said": "as was said when the file was written",
     "recognised": "recognised by its first layer when the file was written",
+    "own": "as the layers did of the model that the file was made of",
     "assumed": "assumed when the file was written, as is the custom of the kind it was made of",
 }
 
@@ -165,11 +171,23 @@ def for_model(model: keras.Model) -> Preprocessing:
         return known
     turned, scale, offset = own
     order = slice(None, None, -1 if known.bgr else 1)  # of what the convolution gets; then as RGB
-    std = np.array(known.std) * scale[order]
-    mean = np.array(known.mean) + np.array(known.std) * offset[order]
-    # A scale of 1 found by trying in float32 is one of 1 ± 1e-7.
+    mean, std = np.array(known.mean) + np.array(known.std) * offset[order], np.array(known.std) * scale[order]
+    return _of_trying(mean, std, known.bgr != turned)
+
+
+def of_affine(turned: bool, scale: np.ndarray, offset: np.ndarray) -> Preprocessing:
+    """Returns what `input_layers.affine_before` has found, as a preprocessing."""
+    order = slice(None, None, -1 if turned else 1)  # of the channels as they come out; then as RGB
+    return _of_trying((-offset / scale)[order], (1 / scale)[order], turned)
+
+
+def _of_trying(mean: np.ndarray, std: np.ndarray, bgr: bool) -> Preprocessing:
+    """Returns the preprocessing whose numbers were found by trying in float32, where a scale of 1 is one of 1 ± 1e-7."""
+    for known in BY_NAME.values():
+        if known.bgr == bgr and np.allclose(mean, known.mean, rtol=0, atol=2e-3) and np.allclose(std, known.std, rtol=1e-5):
+            return known
     mean, std = ([float(f"{value:.5g}") for value in np.where(np.abs(values) < 1e-3, 0, values)] for values in (mean, std))
-    return Preprocessing(_three(mean), _three(std), known.bgr != turned)
+    return Preprocessing(_three(mean), _three(std), bgr)
 
 
 def of_weights(model: keras.Model) -> Preprocessing:

@@ -11,7 +11,7 @@ from keras_vgg import preprocessing
 from keras_vgg.configs import CONFIGS
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
-from keras_vgg.weights import first_layer, keras_files, kinds, loading, weight_file
+from keras_vgg.weights import first_layer, kinds, loading, own_models, weight_file
 
 NET_A_LAYERS = ("block1_conv1", "block2_conv1", "block3_conv1", "block3_conv2", "fc1", "fc2", "predictions")
 """Net A's first four convolutions and its FC layers: what the paper copies into the deeper nets.
@@ -202,18 +202,17 @@ def load_model(run_or_file: str | os.PathLike[str]) -> keras.Model:
         ('vgg_c', (None, 10))
     """
     path = find_model(run_or_file)
-    if kinds.tell(path) is not kinds.KERAS:
+    is_keras, is_own = kinds.tell(path) is kinds.KERAS, kinds.is_own_model(path)
+    if not (is_keras or is_own):
         return loading.load_net(path)
-    try:
-        keras_files.check_keras(path)
-    except Exception as error:  # as below
-        raise InputError(f"Expected a .keras file that Keras can load. Received: {path} ({error}).") from error
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras raises whatever comes up within a damaged archive, or one that holds no model
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"Expected a .keras file that Keras can load. Received: {path} ({reason}).") from error
-    if wants := preprocessing.read_attached(path):
+    model = own_models.load_whole(path)
+    if is_own:
+        own = own_models.take_apart(model, path)
+        model = own.model
+        if own.wants:
+            preprocessing.remember(model, own.wants, preprocessing.OWN_LAYERS)
+            return model
+    if is_keras and (wants := preprocessing.read_attached(path)):
         preprocessing.remember(model, wants, preprocessing.attached_origin(path))
     elif wants := _recognise(model):
         preprocessing.remember(model, wants, preprocessing.RECOGNISED)

@@ -165,12 +165,15 @@ def open_net_file(
     path = paths.path_of(run_or_file)
     file = transfer.find_model(path)
     weights = weight_file.open_weights(file)
-    if needs_top and not weights.include_top:
+    has_top = weights.num_classes is not None
+    if needs_top and not has_top:
         raise _without_top(path)
     folder = file.parent
     trained = recipe.read_run_recipe(folder / "recipe.toml") if (folder / "recipe.toml").exists() else None
-    arch = weights.arch + (" BN" if weights.batch_norm else "")
+    arch = weights.arch + (" BN" if weights.batch_norm else "") + (", own head" if weights.head else "")
     smallest_input = configs.get_config(weights.arch).side(min(weights.spatial)) if weights.spatial else 1
+    if weights.head and weights.head.side:
+        smallest_input = weights.head.side
     return NetFile(
         name=name or arch,
         path=path,
@@ -181,10 +184,10 @@ def open_net_file(
         told_by=classes or str(folder / CLASSES),
         preprocessing=preprocessing,
         smallest_input=smallest_input,
-        include_top=weights.include_top,
+        include_top=has_top,
         flip=trained.random_flip if trained else True,
         training_digest=(read_training_digest(folder) or "") if trained else None,
-        num_classes=weights.variables["predictions", "kernel"].shape[-1] if weights.include_top else None,
+        num_classes=weights.num_classes,
         weights=weights,
     )
 

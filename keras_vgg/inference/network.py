@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_vgg import preprocessing
 from keras_vgg.configs import TRAINING_SIZE
 from keras_vgg.errors import InputError
-from keras_vgg.fully_convolutional import stride_of, to_fully_convolutional
+from keras_vgg.fully_convolutional import GLOBAL_POOLINGS, has_score_map, stride_of, to_fully_convolutional
 from keras_vgg.inference.grad_cam import centres, grad_cam, split_at_last_convolution
 from keras_vgg.inference.tracing import mean_over_places, over_flips, up_to_layer
 from keras_vgg.inference.views import CENTER, DENSE, GRID, MULTI_CROP, Views
@@ -35,12 +35,13 @@ class Network:
         model: the model, whose variables are shared.
         crop: side of the net's input.
         smallest_input: images have at least so many pixels on their shorter side.
-        classes: number of classes.
+        classes: number of classes; two where the net ends in one sigmoid, which tells the second of them.
         activation: what makes posteriors of scores: `"softmax"`, or `"sigmoid"` where classes are told each for itself.
         average, pooling: as given, and `"scores"` for a net that pools globally.
         stride: pixels from one place of the score map to the next.
         window: side of the window that a place of the score map looks at; of a net that pools globally, `stride`.
-        pools_globally: whether its classifier takes the mean over places, as with the head `pool`.
+        pools_globally: whether its head takes the mean over places, as `pool` does, or the largest values.
+        has_score_map: whether it tells classes at every place of a map, see `fully_convolutional.has_score_map`.
 
     Raises:
         InputError: if the model is not of this kind.
@@ -50,21 +51,23 @@ class Network:
         if average not in AVERAGES:
             raise InputError(f"`average` must be one of {', '.join(AVERAGES)}. Received: average={average!r}.")
         # The mean over places of what a classifier makes of each is what it makes of their mean: of scores, not of posteriors.
-        self.pools_globally = any(isinstance(layer, keras.layers.GlobalAveragePooling2D) for layer in model.layers)
+        self.pools_globally = any(isinstance(layer, GLOBAL_POOLINGS) for layer in model.layers)
+        self.has_score_map = has_score_map(model)
         height, width = (each or (self.pools_globally and TRAINING_SIZE) or None for each in model.input_shape[1:3])
         if height is None or height != width:
             raise InputError(f"Expected a net for square inputs with its top. Received: {model.name!r} for {height}x{width}.")
-        self.model, self.crop, self.classes = model, height, model.output_shape[-1]
+        self.model, self.crop, self.classes = model, height, max(model.output_shape[-1], 2)
         self.smallest_input, self.stride = self.crop, stride_of(model)
         self.window = self.stride if self.pools_globally else self.crop
         self.average, self.pooling, self._device = SCORES if self.pools_globally else average, pooling, device
         self._preprocess = preprocessing.for_model(model)
         # Both without the classifier's own activation; what makes posteriors of scores is ours.
-        self._dense = to_fully_convolutional(model, activation=None, pooling=pooling, share_weights=True)
+        self._dense = score_net(model, pooling=pooling, share_weights=True)
         self.activation, self._is_of_logits = _ending(model)
         self._posteriors_of = _ACTIVATIONS[self.activation]
+        self._tells_two = model.output_shape[-1] == 1
         # A crop is seen as in training, whatever becomes of odd sizes on a map.
-        self._crop_net = self._dense if pooling == "floor" else to_fully_convolutional(model, activation=None, share_weights=True)
+        self._crop_net = self._dense if pooling == "floor" else score_net(model, share_weights=True)
         self._see = {DENSE: self._see_whole, MULTI_CROP: self._see_grid, CENTER: self._see_as_it_is}
         # Signatures without sizes: one graph for images of every shape.
         traced = functools.partial(tf.function, input_signature=[PIXELS], autograph=False)
@@ -116,6 +119,9 @@ class Network:
     def own_posteriors(self, crops):
         """Returns what the model itself says of crops, through its own layers to their end: `(B, classes)` float32."""
         outputs = tf.cast(self.model(self._preprocess(crops), training=False), tf.float32)
+        if self._tells_two:
+            second = tf.nn.sigmoid(outputs) if self._is_of_logits else outputs
+            return tf.concat([1 - second, second], axis=-1)
         return self._posteriors_of(outputs) if self._is_of_logits else outputs
 
     def trace_posteriors(self, images, kind: str, flip: bool):
@@ -171,6 +177,26 @@ class Network:
         return tf.reduce_mean(rows, axis=0)
 
 
+def score_net(model: keras.Model, *, pooling: str = "floor", share_weights: bool = False) -> keras.Model:
+    """Returns the fully convolutional net from prepared images to scores, before what makes posteriors of them.
+
+    `(B, height, width, 3)` to `(B, rows, columns, classes)`; arguments as for `to_fully_convolutional`.
+    """
+    net = to_fully_convolutional(model, activation=None, pooling=pooling, share_weights=share_weights)
+    if net.output_shape[-1] > 1:
+        return net
+    return keras.Model(net.inputs, TwoScores(name="two_scores")(net.output), name=net.name)
+
+
+@keras.saving.register_keras_serializable("keras_vgg")
+class TwoScores(keras.layers.Layer):
+    """The scores of two classes, of which a sigmoid of one score tells the second: their soft-max is that sigmoid."""
+
+    def call(self, inputs):
+        """`(…, 1)` to `(…, 2)`."""
+        return keras.ops.concatenate([-inputs / 2, inputs / 2], axis=-1)
+
+
 def _ending(model: keras.Model) -> tuple[str, bool]:
     """Returns what makes posteriors of the scores that a net ends in, and whether it leaves that to us.
 
@@ -191,7 +217,11 @@ def _ending(model: keras.Model) -> tuple[str, bool]:
                 f"{model.name!r}, whose layer {layer.name!r} ends in {getattr(activation, '__name__', activation)}; "
                 "give a net built with `classifier_activation` 'softmax', 'sigmoid' or None."
             )
-    return (found[0], False) if found else ("softmax", True)
+    if model.output_shape[-1] > 1:
+        return (found[0], False) if found else ("softmax", True)
+    if "softmax" in found:
+        raise InputError(f"Expected more than one output before a soft-max. Received: {model.name!r} with one, which is always 1.")
+    return "softmax", not found  # of two scores, see `TwoScores`
 
 
 def grid_offsets(size, crop: int):

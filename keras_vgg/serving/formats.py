@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from keras_vgg.errors import InputError
-from keras_vgg.fully_convolutional import to_fully_convolutional
+from keras_vgg.inference.network import score_net
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.serving.comparison import largest_difference, with_own_layers
 from keras_vgg.serving.plan import Plan, plan_export
@@ -154,7 +154,7 @@ def pixel_model(plan: Plan) -> keras.Model:
             f"The format takes nets in float32. Received: one that computes in {', '.join(half)}; convert it "
             "to .safetensors (keras_vgg.convert), which is in float32, and export that."
         )
-    logits = to_fully_convolutional(network.model, activation=None, pooling=network.pooling)
+    logits = score_net(network.model, pooling=network.pooling)
     side = None if dense else network.crop
     images = keras.Input((side, side, 3), name="images")
 

@@ -20,7 +20,7 @@ USER_ERROR = 2
 
 BooleanOptionalAction = argparse_flags.argparse.BooleanOptionalAction
 
-PREPROCESSINGS = ("caffe", "torch", "caffe_rgb")
+PREPROCESSINGS = ("caffe", "torch", "caffe_rgb", "tf", "unit", "none")
 """What weights may want of an image: the names in `preprocessing.BY_NAME`, which imports TensorFlow."""
 
 

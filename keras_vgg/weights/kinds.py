@@ -6,13 +6,24 @@ import pathlib
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 
+import keras
 import numpy as np
 
 from keras_vgg import configs, preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import KNOWN, Origin, Preprocessing
-from keras_vgg.weights import caffe_files, catalogue, keras_files, keras_makers, legacy_keras, names, safetensors_files, torch_files
-from keras_vgg.weights.stored_array import StoredArray
+from keras_vgg.weights import (
+    caffe_files,
+    catalogue,
+    keras_files,
+    keras_makers,
+    legacy_keras,
+    names,
+    own_models,
+    safetensors_files,
+    torch_files,
+)
+from keras_vgg.weights.stored_array import StoredArray, in_memory
 
 NOT_KNOWN = "null"
 """Noted where what weights want is not known, so that no reader takes them for those its kind mostly holds."""
@@ -42,6 +53,8 @@ class Content:
         classes: what its classes are called, in label order, where its maker noted it.
         schemes: the ways in which its arrays may be named.
         channels_first: whether arrays in Keras' layout have fc1's inputs as C x H x W; `None` if nothing tells it.
+        head: what stands behind the convolutions of a model that Keras has saved whole, where that is no net's.
+        is_own: whether it is such a model, or one that is a net only when it is taken apart.
     """
 
     arrays: Mapping[str, StoredArray]
@@ -51,6 +64,8 @@ class Content:
     classes: tuple[str, ...] | None = None
     schemes: tuple[names.Scheme, ...] = names.SCHEMES
     channels_first: bool | None = False
+    head: own_models.Head | None = None
+    is_own: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +130,44 @@ def _read_keras(path) -> Content:
         lrn = [layer["config"]["name"] for layer in layers if layer["class_name"] == "LocalResponseNormalization"]
     except (LookupError, TypeError):  # no functional model
         lrn = []
-    channels_first = bool(keras_makers.flattens_first(path, config))
-    return dataclasses.replace(noted, archs=configs.with_lrn(lrn), channels_first=channels_first)
+    content = dataclasses.replace(noted, archs=configs.with_lrn(lrn))
+    if not (own_models.is_plain(config) and _is_net(content)):
+        return _taken_apart(path, noted)
+    return dataclasses.replace(content, channels_first=bool(keras_makers.flattens_first(path, config)))
+
+
+def _is_net(content: Content) -> bool:
+    """Whether a whole model's arrays are a net's, as far as their names and shapes tell."""
+    shapes = {name: array.shape for name, array in content.arrays.items()}
+    match = names.closest(shapes, content.archs, schemes=content.schemes)
+    if match.distance or match.flattens or not match.include_top:
+        return not match.distance
+    *_, (last, _) = configs.get_config(match.arch).convolutions.items()
+    filters, taken = (shapes[match.arrays[layer, "kernel"]] for layer in (last, "predictions"))
+    return filters[-1] == taken[0]  # else the map is flattened
+
+
+def _taken_apart(path, noted: Content) -> Content:
+    """Returns what is in a model of people's own making, which Keras itself has to load."""
+    own = own_models.take_apart(own_models.load_whole(path), path)
+    convolutions = set(names.weight_layers(own.config.arch, batch_norm=own.batch_norm, include_top=own.head is None))
+    kept = {name for name, _ in convolutions}
+    return dataclasses.replace(
+        noted,
+        arrays={
+            f"{layer.name}/{number}": in_memory(keras.ops.convert_to_numpy(variable))
+            for layer in own.model.layers
+            if layer.name in kept
+            for number, variable in enumerate(layer.weights)
+        },
+        preprocessing=own.wants.to_json() if own.wants else noted.preprocessing,
+        origin=preprocessing.OWN_LAYERS if own.wants else noted.origin,
+        archs=(own.config.arch,),
+        schemes=(names.KERAS,),
+        channels_first=False,
+        head=own.head,
+        is_own=True,
+    )
 
 
 def _read_legacy_keras(path) -> Content:
@@ -124,7 +175,8 @@ def _read_legacy_keras(path) -> Content:
     arrays, channels_first = keras_makers.turned(path, arrays, maker)
     shapes = {name: array.shape for name, array in arrays.items()}
     scheme = names.KERAS if _FIRST in shapes else names.by_order(shapes)  # where names are ours they say more than the order
-    return dataclasses.replace(_noted(arrays, text), schemes=(scheme,), channels_first=channels_first)
+    content = dataclasses.replace(_noted(arrays, text), schemes=(scheme,), channels_first=channels_first)
+    return _taken_apart(path, content) if maker.config is not None and not _is_net(content) else content
 
 
 def _read_torch(path) -> Content:
@@ -149,6 +201,12 @@ LEGACY_KERAS = Kind("legacy Keras weights", _read_legacy_keras, "caffe")  # as i
 TORCH = Kind("PyTorch state dict", _read_torch, "torch")
 SAFETENSORS = Kind("safetensors", lambda path: _noted(*safetensors_files.read_safetensors(path)), "torch")
 CAFFE = Kind("Caffe model", lambda path: Content(caffe_files.read_caffemodel(path)), "caffe")
+
+
+def is_own_model(path: pathlib.Path) -> bool:
+    """Whether a file holds a whole model that is a net only when it is taken apart, or has a head of its own."""
+    kind = tell(path)
+    return kind in (KERAS, LEGACY_KERAS) and kind.read(path).is_own
 
 
 def tell(path: pathlib.Path) -> Kind:

@@ -33,6 +33,11 @@ class StoredArray:
         return self.rows(0, self.shape[0])
 
 
+def in_memory(values: np.ndarray) -> StoredArray:
+    """Returns an array that was read already."""
+    return StoredArray(values.shape, values.dtype, lambda start, stop: values[start:stop])
+
+
 def raw_array(path: str | pathlib.Path, name: str, offset: int, shape: tuple[int, ...], dtype) -> StoredArray:
     """Returns the array of plain little-endian numbers, last axis fastest, that starts at byte `offset` of the file.
 

@@ -13,6 +13,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import KNOWN, Origin, Preprocessing
 from keras_vgg.support import paths
 from keras_vgg.weights import catalogue, download, first_layer, kinds, names
+from keras_vgg.weights.own_models import Head
 from keras_vgg.weights.stored_array import StoredArray
 from keras_vgg.weights.variable import Variable, as_it_lies, convolution, fc_matrix, fc_of_channels
 
@@ -35,6 +36,8 @@ class WeightFile:
         preprocessing: what the weights want of an image; `None` if nothing tells it.
         origin: how that is known; `None` if it is not.
         classes: what the classes are called, in label order: as `classes.txt` beside the file or its note says; else `None`.
+        head: what a model that somebody has saved whole has behind its convolutions, where that is no net's; `variables` are those
+            of the net without its top, then.
     """
 
     path: pathlib.Path
@@ -47,6 +50,14 @@ class WeightFile:
     preprocessing: Preprocessing | None
     origin: Origin | None = KNOWN
     classes: tuple[str, ...] | None = None
+    head: Head | None = None
+
+    @property
+    def num_classes(self) -> int | None:
+        """How many classes it tells apart; `None` where it has no head."""
+        if self.head:
+            return self.head.classes
+        return self.variables["predictions", "bias"].shape[0] if self.include_top else None
 
     def checked_classes(self) -> tuple[str, ...] | None:
         """Returns `classes`.
@@ -54,17 +65,17 @@ class WeightFile:
         Raises:
             InputError: if the net has more or fewer.
         """
-        number = self.variables["predictions", "bias"].shape[0] if self.include_top else None
-        if self.classes is not None and number is not None and len(self.classes) != number:
+        if self.classes is not None and len(self.classes) != (self.num_classes or len(self.classes)):
             raise InputError(
-                f"{self.path.parent / CLASSES} must name the net's {number} classes, one each. Received: {len(self.classes)}; "
+                f"{self.path.parent / CLASSES} must name the net's {self.num_classes} classes, one each. "
+                f"Received: {len(self.classes)}; "
                 "mend it, or take it away from the weights."
             )
         return self.classes
 
     def __str__(self):
-        net = names.net_name(self.arch, batch_norm=self.batch_norm, include_top=self.include_top)
-        return f"{self.path} ({self.kind}, {net})"
+        net = names.net_name(self.arch, batch_norm=self.batch_norm, include_top=self.include_top or self.head is not None)
+        return f"{self.path} ({self.kind}, {net}{f' with a head of its own: {self.head}' if self.head else ''})"
 
 
 def find_file(run_or_file: str | os.PathLike[str]) -> pathlib.Path:
@@ -132,6 +143,7 @@ def open_weights(
         preprocessing=wants,
         origin=origin,
         classes=content.classes if beside is None else beside,
+        head=content.head,
     )
 
 
@@ -165,7 +177,8 @@ def _preprocessing(
     """Returns what weights want of an image and how that is known: noted, recognised, or the custom of their kind of file."""
     if content.preprocessing not in (None, kinds.NOT_KNOWN):
         return Preprocessing.from_json(content.preprocessing), content.origin
-    custom = preprocessing.BY_NAME.get(kind.preprocessing or "") if content.preprocessing is None else None
+    has_custom = content.preprocessing is None and not content.is_own  # whole models have no custom
+    custom = preprocessing.BY_NAME.get(kind.preprocessing or "") if has_custom else None
     if first.shape != first_layer.SHAPE or not first_layer.is_of_authors(kernel := first.read()):
         return custom, preprocessing.ASSUMED if custom else None
     if recognised := first_layer.recognise(kernel, bias.read()):

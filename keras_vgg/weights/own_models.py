@@ -1,0 +1,291 @@
+"""Keras models that people make of a VGG net and a head of their own, saved whole, as a chain of layers by our names.
+
+`keras.applications.VGG16(include_top=False)` under pooling or `Flatten` and Dense layers, functional or sequential, the net one of
+its layers or spread out, with rescaling or augmentation before it; and nets that are written layer by layer.
+"""
+
+import dataclasses
+import pathlib
+import zipfile
+from collections.abc import Iterator, Sequence
+
+import keras
+
+from keras_vgg import configs, preprocessing
+from keras_vgg.configs import Config
+from keras_vgg.errors import InputError
+from keras_vgg.input_layers import affine_before
+from keras_vgg.layers import LocalResponseNormalization
+from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.weights import keras_files
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """What a model has behind the convolutions, where that is not the head of a net of ours.
+
+    Attributes:
+        layers: its layers, for people.
+        outputs: how many numbers it puts out.
+        side: side of the images that it is for, where it flattens the last map; else `None`.
+    """
+
+    layers: tuple[str, ...]
+    outputs: int
+    side: int | None
+
+    @property
+    def classes(self) -> int:
+        """How many classes it tells apart: one sigmoid tells two."""
+        return max(self.outputs, 2)
+
+    def __str__(self):
+        return ", ".join(self.layers)
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnModel:
+    """A model taken apart.
+
+    Attributes:
+        model: a functional model that is a chain of the same layers, from the first convolution on, called by our names.
+        config: the net whose convolutions it has, and whose head, where it is one.
+        head: its own head; `None` where it is the net's.
+        wants: what its layers before the first convolution make of an image; `None` where there are none that change it.
+    """
+
+    model: keras.Model
+    config: Config
+    batch_norm: bool
+    head: Head | None
+    wants: Preprocessing | None
+
+
+def is_plain(config: object) -> bool:
+    """Whether a model's configuration is that of a net whose images go straight into the first convolution, none nested in it."""
+    try:
+        layers = [(layer["class_name"], layer.get("config", {})) for layer in config["config"]["layers"]]  # type: ignore[index]
+    except (LookupError, TypeError):
+        return False
+    classes = [name for name, _ in layers if name not in ("InputLayer", "ZeroPadding2D")]
+    return bool(classes) and classes[0] in ("Conv2D", "Convolution2D") and not any("layers" in each for _, each in layers)
+
+
+def load_whole(path: pathlib.Path) -> keras.Model:
+    """Loads a model that Keras has saved whole, as it is.
+
+    Raises:
+        InputError: if Keras cannot load it.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            keras_files.check_keras(path)
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever comes up within a damaged archive, or one that holds no model
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"Expected a model that Keras can load. Received: {path} ({reason}).") from error
+
+
+def take_apart(model: keras.Model, path: pathlib.Path) -> OwnModel:
+    """Returns a model as a chain of its own layers, which are renamed and shared by both.
+
+    Args:
+        model: a model whose layers are this caller's to rename.
+        path: where it lies, for messages.
+
+    Raises:
+        InputError: if it is no chain, its convolutions are those of no net, or its first layers do more than rescale.
+    """
+    first = next(_leaves(model, keras.layers.Conv2D), None)
+    if first is None or len(getattr(model, "outputs", ())) != 1:
+        raise InputError(f"Expected a model with convolutions and one output. Received: {path}, which holds {model.name!r}.")
+    chain = _chain(model, first, path)
+    config, batch_norm, number = _net_of(chain, path)
+    wants, shape = _own_preprocessing(model, first, path), _shape_given(model, first)
+    trunk, head = chain[:number], chain[number:]
+    _rename(trunk, config)
+    own = None
+    width = trunk[0].filters / config.blocks[0][0].filters
+    if arch := _known_head(head, config, width):
+        config = configs.get_config(arch)
+        _rename_head(head, config)
+    elif any(isinstance(layer, keras.layers.Dense) for layer in head):
+        flattens = any(isinstance(layer, keras.layers.Flatten) for layer in head)
+        own = Head(tuple(map(_told, head)), model.output_shape[-1], shape[0] if flattens else None)
+    inputs = outputs = keras.Input(shape, name="images")
+    for layer in chain:
+        outputs = layer(outputs)
+    return OwnModel(keras.Model(inputs, outputs, name=model.name), config, batch_norm, own, wants)
+
+
+def _leaves(model, kind) -> Iterator[keras.layers.Layer]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaves(layer, kind)
+        elif isinstance(layer, kind):
+            yield layer
+
+
+def _chain(model, first, path) -> list[keras.layers.Layer]:
+    """Returns the layers that follow one another from `first`, or from the model's images where it is not in it, to its output."""
+    chain = []
+    for step in _steps(model, first, path):
+        if isinstance(step, keras.Model):
+            chain += _chain(step, first, path)
+        elif not isinstance(step, keras.layers.InputLayer):
+            chain.append(step)
+    return chain
+
+
+def _steps(model, first, path) -> list:
+    if isinstance(model, keras.Sequential):
+        begins = next((place for place, layer in enumerate(model.layers) if _is_or_has(layer, first)), 0)
+        return model.layers[begins:]
+    steps, tensor, ours = [], model.outputs[0], {id(each) for each in model.inputs}
+    while id(tensor) not in ours:
+        operation, index, _ = tensor._keras_history  # how Keras itself finds its way back
+        given = operation._inbound_nodes[index].input_tensors
+        if not isinstance(operation, keras.layers.Layer) or len(given) != 1:
+            raise InputError(
+                f"Expected a model whose layers follow one another behind its first convolution. Received: {path}, where "
+                f"{operation.name!r} ({type(operation).__name__}) does not; make it of layers in one chain."
+            )
+        steps.append(operation)
+        if _is_or_has(operation, first):
+            break  # what comes before is done to images
+        tensor = given[0]
+    return steps[::-1]
+
+
+def _is_or_has(layer, first) -> bool:
+    return layer is first or (isinstance(layer, keras.Model) and any(each is first for each in _leaves(layer, type(first))))
+
+
+# What layers compute, in the words in which nets are compared.
+
+
+def _operations(layer) -> list[str]:
+    if isinstance(layer, keras.layers.Conv2D):
+        plain = layer.padding == "same" and set(layer.dilation_rate) == {1} and layer.groups == 1
+        convolution = _convolution(layer.kernel_size, layer.strides) + ("" if plain else f" ({layer.padding} padding)")
+        return [convolution, *_activation(layer)]
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return ["batch norm"]
+    if isinstance(layer, keras.layers.MaxPooling2D):
+        return [_pooling(layer.pool_size, layer.strides)]
+    if isinstance(layer, LocalResponseNormalization):
+        return ["LRN"]
+    if isinstance(layer, keras.layers.ReLU):
+        return ["ReLU"]
+    return _activation(layer) if isinstance(layer, keras.layers.Activation) else [_told(layer)]
+
+
+def _activation(layer) -> list[str]:
+    if layer.activation is keras.activations.linear:
+        return []
+    return ["ReLU" if layer.activation is keras.activations.relu else layer.activation.__name__]
+
+
+def _convolution(kernel: Sequence[int], strides: Sequence[int]) -> str:
+    return f"convolution {kernel[0]}x{kernel[1]}" + (f" / {strides[0]}" if strides[0] > 1 else "")
+
+
+def _pooling(size: Sequence[int], strides: Sequence[int]) -> str:
+    return f"max-pooling {size[0]}x{size[1]} / {strides[0]}"
+
+
+def _wanted(config: Config, batch_norm: bool) -> list[str]:
+    operations = []
+    for block in config.blocks:
+        for each in block:
+            operations += [_convolution((each.kernel,) * 2, (each.stride,) * 2), *["batch norm"] * batch_norm, "ReLU"]
+            operations += ["LRN"] * each.lrn
+        operations.append(_pooling((config.pooling.size,) * 2, (config.pooling.stride,) * 2))
+    return operations
+
+
+def _net_of(chain: Sequence[keras.layers.Layer], path) -> tuple[Config, bool, int]:
+    """Returns the net whose convolutions a chain begins with, whether with batch norm, and how many layers they are."""
+    last = max(place for place, layer in enumerate(chain) if isinstance(layer, keras.layers.Conv2D))
+    pool = next((place for place, layer in enumerate(chain) if place > last and isinstance(layer, keras.layers.MaxPooling2D)), last)
+    found = [operation for layer in chain[: pool + 1] for operation in _operations(layer)]
+    differing = []
+    for config in configs.CONFIGS.values():
+        for batch_norm in (False, True):
+            wanted = _wanted(config, batch_norm)
+            if found == wanted:
+                return config, batch_norm, pool + 1
+            same = next((place for place, pair in enumerate(zip(found, wanted, strict=False)) if pair[0] != pair[1]), None)
+            differing.append((min(len(found), len(wanted)) if same is None else same, config.arch, wanted))
+    place, arch, wanted = max(differing, key=lambda each: each[0])
+    told = [operations[place] if place < len(operations) else "nothing more" for operations in (found, wanted)]
+    raise InputError(
+        f"Expected the convolutions and poolings of a VGG net. Received: {path}, which comes closest to net {arch}, but has "
+        f"{told[0]} where that has {told[1]}, after {place} operations."
+    )
+
+
+def _rename(trunk: Sequence[keras.layers.Layer], config: Config) -> None:
+    """Gives the layers of convolutions the names that `models.build_vgg` gives them."""
+    places = config.places()
+    block = conv = 0
+    for layer in trunk:
+        if isinstance(layer, keras.layers.Conv2D):
+            block, conv, _ = next(places)
+            layer.name = f"block{block}_conv{conv}"
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            layer.name = f"block{block}_bn{conv}"
+        elif isinstance(layer, LocalResponseNormalization):
+            layer.name = configs.lrn_name(block, conv)
+        elif isinstance(layer, keras.layers.MaxPooling2D):
+            layer.name = f"block{block}_pool"
+        else:
+            layer.name = f"block{block}_relu{conv}"
+
+
+def _known_head(head: Sequence[keras.layers.Layer], config: Config, width: float) -> str | None:
+    """Returns the net that has convolutions of this width and this head; `None` for a head that no net has."""
+    computing = [layer for layer in head if not isinstance(layer, keras.layers.Dropout)]
+    classes = [type(layer) for layer in computing]
+    activations = [layer.activation for layer in computing if isinstance(layer, keras.layers.Dense)]
+    endings = (keras.activations.softmax, keras.activations.sigmoid, keras.activations.linear)
+    if not activations or activations[-1] not in endings or computing[-1].units == 1:
+        return None
+    if classes == [keras.layers.GlobalAveragePooling2D, keras.layers.Dense]:
+        return config.pooled.arch
+    wanted = [configs.scaled_width(units, width) for units in config.fc_units]
+    is_fc = classes == [keras.layers.Flatten, *[keras.layers.Dense] * (len(wanted) + 1)]
+    is_whole = is_fc and [layer.units for layer in computing[1:-1]] == wanted
+    return config.arch if is_whole and set(activations[:-1]) == {keras.activations.relu} else None
+
+
+def _rename_head(head: Sequence[keras.layers.Layer], config: Config) -> None:
+    names = iter(config.top)
+    for layer in head:
+        if isinstance(layer, keras.layers.Dense):
+            layer.name = next(names)
+        elif isinstance(layer, keras.layers.GlobalAveragePooling2D):
+            layer.name = configs.POOL_LAYER
+
+
+def _told(layer) -> str:
+    return f"{type(layer).__name__} {layer.units}" if isinstance(layer, keras.layers.Dense) else type(layer).__name__
+
+
+def _own_preprocessing(model, first, path) -> Preprocessing | None:
+    try:
+        found = affine_before(model, first)
+    except InputError as error:
+        raise InputError(
+            f"Expected a model whose layers before the first convolution change scale, mean or colour order alone. Received: {path}, "
+            "where they do more; save the model without them, and say by --preprocessing what it wants."
+        ) from error
+    return preprocessing.of_affine(*found) if found else None
+
+
+def _shape_given(model, first) -> tuple[int | None, int | None, int]:
+    """Returns height, width and channels of what the convolution gets, as far as the model fixes them."""
+    shape = tuple(first.input.shape[1:])
+    if None in shape[:2] and None not in model.input_shape[1:3]:
+        return (*model.input_shape[1:3], shape[2])
+    return shape
