@@ -16,7 +16,7 @@ LEVELS = (
     ("errors", "randomness"),
     ("support",),
     ("configs", "input_layers", "schedules"),
-    ("layers", "preprocessing", "remote"),
+    ("layers", "heads", "preprocessing", "remote"),
     ("models", "data", "identity"),
     ("weights", "tasks"),
     ("transfer", "fully_convolutional", "recipe"),
