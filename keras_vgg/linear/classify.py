@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_vgg.errors import InputError
 from keras_vgg.linear import splits, svm
+from keras_vgg.linear.classifier import LinearClassifier, sharpness
 from keras_vgg.linear.measures import accuracy, class_recalls, mean_class_recall
 from keras_vgg.tasks import average_precision
 
@@ -26,6 +27,7 @@ class Outcome:
         train_images, test_images: numbers of them.
         gap: the largest duality gap of the SVMs that were tested, as a share of their objective; solved ones have at most
             `squared_hinge.GAP`.
+        classifier: the SVMs that were tested, where they were to be kept.
     """
 
     measures: dict[str, float]
@@ -34,6 +36,7 @@ class Outcome:
     train_images: int
     test_images: int
     gap: float
+    classifier: LinearClassifier | None = None
 
 
 def one_label(
@@ -46,6 +49,7 @@ def one_label(
     costs: Sequence[float] = svm.COSTS,
     seed: int = 0,
     number: int = 1,
+    keep: bool = False,
 ) -> Outcome:
     """Tells the class of images that have one.
 
@@ -58,6 +62,7 @@ def one_label(
         classes: class names in label order.
         costs: among which C is chosen.
         seed, number: of the split, for which images are held out.
+        keep: whether the classifier is wanted, which takes images held out too: those tell how sure it may be.
 
     Raises:
         InputError: for an empty class, a single one, or one too small to hold out any.
@@ -71,7 +76,7 @@ def one_label(
         return lambda cost: svm.decide(features, labels[fit], cost)
 
     cost = costs[0]
-    if len(costs) > 1:
+    if len(costs) > 1 or keep:
         kept, held_out = (train[places] for places in splits.hold_out(labels[train], classes, seed=seed, number=number))
         decide = decisions(kept, held_out)
 
@@ -79,11 +84,18 @@ def one_label(
             return mean_class_recall(labels[held_out], decide(cost).scores.argmax(axis=1), len(classes))
 
         cost = svm.choose_cost(costs, recall)
-    decided = decisions(train, test)(cost)
+    features = svm.compact(values[train], values[test])
+    decided = svm.decide(features, labels[train], cost)
+    classifier = None
+    if keep:
+        sharp = sharpness(decide(cost).scores, labels[held_out])
+        classifier = LinearClassifier(
+            svm.in_own_coordinates(decided.weights[:-1], features, values[train]), decided.weights[-1], sharp
+        )
     found = decided.scores.argmax(axis=1)
     recalls = 100 * class_recalls(labels[test], found, len(classes))
     measures = {"mean_class_recall": float(np.nanmean(recalls)), "accuracy": 100 * accuracy(labels[test], found)}
-    return Outcome(measures, {"mean_class_recall": recalls}, cost, len(train), len(test), decided.gap)
+    return Outcome(measures, {"mean_class_recall": recalls}, cost, len(train), len(test), decided.gap, classifier)
 
 
 def many_labels(
