@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from keras_vgg.data import split as splits
 from keras_vgg.data import tfds_records
 from keras_vgg.data.pipeline import View, micro_batches
 from keras_vgg.errors import InputError
@@ -163,6 +164,12 @@ def test_names_and_description(colors):
     assert colors.train.name_of(4) == "colors_files/1.0.0/train[4]"
     assert colors.validation.name_of(0) == "colors_files/1.0.0/validation[0]"
     assert colors.description == "TFDS colors_files/1.0.0"
+    # What its file was called stands in the record, which has been shuffled.
+    for index, (encoded, _) in enumerate(read_by_tfds("colors_files", "validation")):
+        red = int(tf.io.decode_png(encoded)[0, 0, 0])
+        assert colors.validation.file_name(index) == f"{red}.png"
+    everything = splits.joined([colors.train, colors.validation]).subset(np.array([55, 3]))
+    assert [everything.file_name(place) for place in (0, 1)] == [colors.validation.file_name(5), colors.train.file_name(3)]
 
 
 def test_in_the_pipeline(colors):

@@ -62,7 +62,27 @@ def _split(builder, name: str) -> Split:
         example = specs.deserialize_example(record, decoders=decoders)
         return example["image"], tf.cast(example["label"], tf.int32)
 
-    return Split(len(reader), read, lambda index: f"{builder.info.full_name}/{name}[{index}]")
+    return Split(
+        len(reader),
+        read,
+        lambda index: f"{builder.info.full_name}/{name}[{index}]",
+        file_name_of=_file_names(features, reader),
+    )
+
+
+def _file_names(features, reader):
+    """Returns what tells the name of a record's file by reading the record, where the data set keeps it, as ImageNet's does."""
+    import tensorflow_datasets as tfds
+
+    if not isinstance(features.get("file_name"), tfds.features.Text):
+        return None
+    specs = tfds.decode.PartialDecoding({"file_name": features["file_name"]}).extract_features(features)
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+    def name_in(record):
+        return specs.deserialize_example(record)["file_name"]
+
+    return lambda index: name_in(reader.read(index)).numpy().decode(errors="replace")
 
 
 class TFRecords:
