@@ -10,8 +10,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from keras_vgg.data import datasets, tfds_records
 from keras_vgg.data import split as splits
-from keras_vgg.data import tfds_records
 from keras_vgg.data.pipeline import View, micro_batches
 from keras_vgg.errors import InputError
 
@@ -146,6 +146,31 @@ def test_examples_at_any_index_are_those_that_tfds_reads(colors, name):
         encoded, label = read(tf.constant(index))
         assert (encoded.numpy(), int(label)) == expected[index]
     assert label.dtype == tf.int32
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_a_prepared_folder_is_read_without_the_code_that_made_it(prepared, tmp_path, monkeypatch, file_format):
+    use(monkeypatch, prepared / file_format)
+    expected = read_by_tfds("colors_files", "validation")
+    use(monkeypatch, tmp_path)  # where there is nothing by that name
+    folder = prepared / file_format / "colors_files" / "1.0.0"
+    split = datasets.open_dataset(f"tfds:{folder}").validation
+    assert split.size == len(expected)
+    encoded, label = split.read(tf.constant(3, tf.int64))
+    assert (encoded.numpy(), int(label)) == expected[3]
+    with pytest.raises(
+        InputError, match=r"a folder with dataset_info.json and features.json\. Received: .*/colors_files \(no .*1.0.0 has"
+    ):
+        datasets.open_dataset(f"tfds:{folder.parent}")
+    with pytest.raises(InputError, match=r"tfds\.folder_dataset\.write_metadata writes them"):
+        datasets.open_dataset(f"tfds:{tmp_path}")
+
+
+def test_what_cannot_be_read_in_any_order_is_refused(prepared, monkeypatch):
+    use(monkeypatch, prepared / "tfrecord")
+    monkeypatch.setattr(tfds_records, "_READERS", {"array_record": tfds_records.ArrayRecords})  # as if TFRecord were parquet
+    with pytest.raises(InputError, match=r"Received: colors_files/1.0.0 in tfrecord; prepare it again"):
+        tfds_records.open_tfds("colors_files")
 
 
 def test_labels_belong_to_their_images(colors):
