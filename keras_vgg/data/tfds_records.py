@@ -190,8 +190,10 @@ def _builder_of_folder(folder: pathlib.Path):
         return tfds.builder_from_directory(folder)
     except Exception as error:  # as above
         below = sorted(path.parent for path in folder.glob(f"*/{_METADATA[0]}"))
-        told = f"; {below[0]} has" if below else "; tfds.folder_dataset.write_metadata writes them for TFRecord files of your own"
+        others = "tfds.folder_dataset.write_metadata writes them for TFRecord files of your own"
+        told = f"; {below[0]} has" if below else f"; {others}"
         reason = str(error).strip().split("\n")[0]
         raise InputError(
-            f"`tfds:` must name a data set of TFDS, or a folder with {' and '.join(_METADATA)}. Received: {folder} ({reason}){told}."
+            f"`tfds:` must name a data set of TFDS, or a folder with {' and '.join(_METADATA)}. "
+            f"Received: {folder} ({reason}){told}."
         ) from error
