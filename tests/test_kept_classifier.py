@@ -77,7 +77,7 @@ def test_keras_alone_loads_it_and_says_what_predict_says(here, tmp_path, capsys)
     capsys.readouterr()
     image = np.random.default_rng(1).integers(0, 256, (32, 32, 3)).astype(np.uint8)
     Image.fromarray(image).save(tmp_path / "square.png")
-    predict.main([str(tmp_path / "square.png"), "--model", str(kept), "--scales", "32", "--no-flip", "--json"])
+    predict.main([str(tmp_path / "square.png"), "--model", str(kept), "--json"])
     told = {top["class"]: top["posterior"] for top in json.loads(capsys.readouterr().out)["top"]}
     alone = keras.saving.load_model(kept, compile=False)
     assert not [layer for layer in alone.layers if type(layer).__module__.startswith("keras_vgg")]

@@ -6,6 +6,7 @@ then images are read where they lie. WebDataset's own library reads shards from 
 """
 
 import collections
+import functools
 import os
 import pathlib
 import re
@@ -127,7 +128,7 @@ def _index(shards: list[pathlib.Path]) -> tuple[np.ndarray, list[str], list[str]
         told += [labels[key] for key in images]
     if not names:
         raise InputError(
-            f"Tar files must hold images. Received: none in {printable(shards[0])}{' and others' * (len(shards) > 1)}."
+            f"Tar files must hold images. Received: none in {printable(shards[0].name)}{' and others' * (len(shards) > 1)}."
         )
     return np.array(places, np.int64), names, told
 
@@ -145,13 +146,19 @@ def _members(shard: pathlib.Path) -> Iterator[tuple]:
                     raise tarfile.ReadError(f"it ends within {member.name}")
                 folder, slash, name = member.name.rpartition("/")
                 sample, _, extension = name.partition(".")
-                yield f"{folder}{slash}{sample}", extension.lower(), member, lambda member=member: tar.extractfile(member).read()
-                tar.members = []  # else a million headers stay in memory
+                yield f"{folder}{slash}{sample}", extension.lower(), member, functools.partial(_content, tar, member)
+                tar.members = []  # type: ignore[attr-defined]  # else a million headers stay in memory
                 end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
             if end + tarfile.BLOCKSIZE > size:  # no block of zeros, as at the end of each tar file
                 raise tarfile.ReadError("it has no end")
     except (tarfile.TarError, OSError) as error:
         raise InputError(f"{shard} must be a whole tar file, not compressed. Received: {error}.") from error
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    assert file is not None  # of a regular file
+    return file.read()
 
 
 def _classes_of(told: list[str], file: pathlib.Path) -> tuple[tuple[str, ...], np.ndarray]:

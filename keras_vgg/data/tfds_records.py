@@ -154,7 +154,7 @@ class ArrayRecords:
         return self._source.__getitems__([int(index)])[0]
 
 
-_READERS = {"tfrecord": TFRecords, "array_record": ArrayRecords}
+_READERS: dict[str, type[TFRecords] | type[ArrayRecords]] = {"tfrecord": TFRecords, "array_record": ArrayRecords}
 _METADATA = ("dataset_info.json", "features.json")
 
 

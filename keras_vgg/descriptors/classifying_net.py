@@ -5,6 +5,7 @@ several scales or nets, mirror images, whose features are averaged before they a
 densely, whose places are.
 """
 
+import json
 import pathlib
 from collections.abc import Sequence
 
@@ -18,7 +19,7 @@ from keras_vgg.identity import digest_of_copies
 from keras_vgg.inference.net_files import NetFile
 from keras_vgg.inference.views import Views
 from keras_vgg.support import files
-from keras_vgg.weights import saving
+from keras_vgg.weights import kinds
 
 UNIT_LENGTH = "unit_length"
 """The layer that makes features of length one."""
@@ -72,7 +73,7 @@ def keep(
     *,
     digest: str,
 ) -> Views:
-    """Writes a classifier on descriptors as a net, with what its weights want of an image and the names of its classes.
+    """Writes a classifier on descriptors as a net, with what its weights want of an image, at which Q, and its classes' names.
 
     Args:
         path: where to, a `.keras` file.
@@ -95,7 +96,11 @@ def keep(
     (views,) = protocol.views(source.default_scale, source.flip)
     # Keras' own calls take images of this size alone; the commands look at whole images, of any size from it on.
     side = model.input_shape[1] or min(views.scale, configs.TRAINING_SIZE)
-    saving.save_model(classifying_net(model, protocol, kernel, bias, side=side), path, classes=classes)
+    net = classifying_net(model, protocol, kernel, bias, side=side)
+    note = json.loads(kinds.note(preprocessing.of_weights(net), preprocessing.origin_of(net), None, classes))
+    with files.replacing(path) as beside:
+        net.save(beside)
+        preprocessing.attach_note(beside, json.dumps(note | {"scale": views.scale, "flip": False}))
     return views
 
 

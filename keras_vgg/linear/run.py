@@ -151,8 +151,8 @@ def _save(found: Outcome, path: pathlib.Path, source: NetFile, digest: str, benc
     say(f"kept as a net: {path}; it puts out the soft-max of {sharp:.3g} times the SVMs' scores")
     if benchmark.protocol == "fixed":
         split = "test" if TEST in data.parts else "val"
-        looks = f"--protocol {views.kind} --scales {views.scale} --no-flip"
-        say(f"to test it: python -m keras_vgg.evaluate --model {path} --dataset {benchmark.dataset} --split {split} {looks}")
+        told = f"--model {path} --dataset {benchmark.dataset} --split {split} --protocol {views.kind}"
+        say(f"to test it: python -m keras_vgg.evaluate {told}")
 
 
 def _told(net: str, data: str, facts: dict, images: str = "") -> dict[str, str]:
