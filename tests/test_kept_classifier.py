@@ -1,7 +1,8 @@
 """`transfer_eval --save`: the classifier as a whole net, which says what the SVMs said, to every command and to Keras alone."""
 
+import contextlib
+import io
 import json
-import pathlib
 
 import keras
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 from PIL import Image
 from run_folders import write_run
 from small_nets import WANTS, net_without_top
+from voc_tree import write_voc
 
 from keras_vgg import evaluate, predict, preprocessing, transfer_eval
 from keras_vgg.errors import InputError
 from keras_vgg.linear import svm
-from keras_vgg.linear.classifier import sharpness
+from keras_vgg.linear.classifier import line, sharpness
 
 pytestmark = pytest.mark.usefixtures("graphs_as_traced", "images_surveyed_once", "layers_loaded_once")
 
@@ -44,40 +46,53 @@ def here(place, monkeypatch):
     monkeypatch.chdir(place)
 
 
-def accuracy(folder):
-    table = pd.read_csv(pathlib.Path(folder) / "table.csv")
-    return float(table[table.measure == "accuracy"].value.item())
+def keep(folder, *flags):
+    """Keeps a classifier as `kept.keras`; returns the figures of the table by measure, and the arguments that test it again."""
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        transfer_eval.main([*flags, "--no-flip", "--save", str(folder / "kept.keras"), "--out", str(folder / "transfer")])
+    table = pd.read_csv(folder / "transfer" / "table.csv").set_index("measure").value
+    return table, told.getvalue().split("keras_vgg.evaluate ")[1].split("\n")[0].split()
 
 
-@pytest.mark.parametrize(
-    ("model", "flags", "protocol"),
-    [
-        ("notop.keras", ["--layer", "block5_pool", "--scales", "40"], "dense"),
-        ("run", ["--layer", "fc2", "--scales", "36", "--no-dense"], "center"),
-    ],
-)
-def test_a_kept_net_is_as_accurate_as_its_classifier_to_the_image(here, tmp_path, capsys, model, flags, protocol):
-    kept = tmp_path / "kept.keras"
-    transfer_eval.main(
-        ["--model", model, "--dataset", "folder:data", *COMMON, *flags, "--save", str(kept), "--out", str(tmp_path / "transfer")]
-    )
-    command = capsys.readouterr().out.split("keras_vgg.evaluate ")[1].split("\n")[0].split()
-    assert command[command.index("--protocol") + 1] == protocol
-    evaluate.main([*command, "--out", str(tmp_path / "evaluation")])
-    row = json.loads((tmp_path / "evaluation" / "table.json").read_text())[0]
-    found = accuracy(tmp_path / "transfer")
-    assert 40 < found < 100  # so that a mistake would show
-    assert row["top-1 error"] == pytest.approx(100 - found)
+def evaluated_again(folder, command):
+    evaluate.main([*command, "--out", str(folder / "evaluation")])
+    return json.loads((folder / "evaluation" / "table.json").read_text())[0]
 
 
-def test_keras_alone_loads_it_and_says_what_predict_says(here, tmp_path, capsys):
-    kept = tmp_path / "kept.keras"
-    flags = ["--layer", "fc2", "--scales", "32", "--no-dense", "--out", str(tmp_path / "transfer")]
-    transfer_eval.main(["--model", "run", "--dataset", "folder:data", *COMMON, *flags, "--save", str(kept)])
-    capsys.readouterr()
+@pytest.fixture(scope="module")
+def of_crops(place, tmp_path_factory):
+    """What `keep` returns for a classifier on fc2 of the centre crop, and its folder."""
+    folder = tmp_path_factory.mktemp("crops")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        flags = ["--layer", "fc2", "--scales", "36", "--no-dense"]
+        return folder, *keep(folder, "--model", "run", "--dataset", "folder:data", *COMMON, *flags)
+
+
+@pytest.mark.slow
+def test_a_kept_net_of_whole_images_is_as_accurate_as_its_classifier(here, tmp_path):
+    flags = ["--layer", "block5_pool", "--scales", "40"]
+    table, command = keep(tmp_path, "--model", "notop.keras", "--dataset", "folder:data", *COMMON, *flags)
+    assert 40 < table["accuracy"] < 100  # so that a mistake would show
+    row = evaluated_again(tmp_path, command)
+    assert row["protocol"] == "dense, no flip"
+    assert row["top-1 error"] == pytest.approx(100 - table["accuracy"])
+
+
+def test_a_kept_net_of_crops_too(here, of_crops, tmp_path):
+    _, table, command = of_crops
+    assert 40 < table["accuracy"] < 100
+    row = evaluated_again(tmp_path, command)
+    assert (row["protocol"], row["Q"]) == ("center, no flip", "36")
+    assert row["top-1 error"] == pytest.approx(100 - table["accuracy"])
+
+
+def test_keras_alone_loads_it_and_says_what_predict_says(of_crops, tmp_path, capsys):
+    kept = of_crops[0] / "kept.keras"
     image = np.random.default_rng(1).integers(0, 256, (32, 32, 3)).astype(np.uint8)
     Image.fromarray(image).save(tmp_path / "square.png")
-    predict.main([str(tmp_path / "square.png"), "--model", str(kept), "--json"])
+    predict.main([str(tmp_path / "square.png"), "--model", str(kept), "--scales", "32", "--json"])
     told = {top["class"]: top["posterior"] for top in json.loads(capsys.readouterr().out)["top"]}
     alone = keras.saving.load_model(kept, compile=False)
     assert not [layer for layer in alone.layers if type(layer).__module__.startswith("keras_vgg")]
@@ -110,9 +125,9 @@ def test_weights_in_few_coordinates_and_in_all_give_the_same_scores():
     train, test, labels = random.normal(size=(12, 30)), random.normal(size=(5, 30)), np.arange(12) % 3
     features = svm.compact(train, test)
     decided = svm.decide(features, labels, 1.0)
-    kernel = svm.in_own_coordinates(decided.weights[:-1], features, train)
-    assert kernel.shape == (30, 3)
-    np.testing.assert_allclose(test @ kernel + decided.weights[-1], decided.scores, rtol=0, atol=1e-7)
+    weights = svm.in_own_coordinates(decided.weights, features, train)
+    assert weights.shape == (31, 3)
+    np.testing.assert_allclose(test @ weights[:-1] + weights[-1], decided.scores, rtol=0, atol=1e-7)
 
 
 def test_probabilities_are_as_sure_as_the_images_held_out_allow():
@@ -123,3 +138,30 @@ def test_probabilities_are_as_sure_as_the_images_held_out_allow():
     assert sharpness(scores, labels) == pytest.approx(1, abs=0.05)
     assert sharpness(2 * scores, labels) == pytest.approx(0.5, abs=0.03)
     assert sharpness(scores[:6], scores[:6].argmax(axis=1)) < 3  # all are right, which does not make it sure
+
+
+def test_probabilities_of_single_classes_are_as_sure_and_rise_with_the_scores():
+    random = np.random.default_rng(0)
+    scores = random.normal(size=4000)
+    shown = random.uniform(size=4000) < 1 / (1 + np.exp(-(3 * scores - 1)))
+    assert line(scores, shown) == pytest.approx((3, -1), abs=0.3)
+    assert line(scores, ~shown)[0] > 0
+    assert np.isfinite(line(np.array([1.0, -1.0]), np.array([True, False]))).all()
+
+
+def test_of_several_classes_an_image_the_kept_net_ranks_as_the_classifiers_do(here, tmp_path):
+    names = ("cat", "dog", "person")
+    shown = {part: {f"{20 * place + n:06}": [(name, 0) for bit, name in enumerate(names) if (n + 1) >> bit & 1] for n in range(14)}
+             for place, part in enumerate(("train", "val", "test"))}  # fmt: skip
+    root = write_voc(tmp_path / "VOC2007", shown, color_of=_noisy)
+    flags = ["--layer", "block5_pool", "--scales", "40"]
+    table, command = keep(tmp_path, "--model", "notop.keras", "--dataset", f"voc:{root}", *flags)
+    row = evaluated_again(tmp_path, command)
+    assert 20 < table["mAP (area)"] < 100
+    assert row["mean AP"] == pytest.approx(table["mAP (area)"])
+    assert row["mean AP (11 points)"] == pytest.approx(table["mAP (11-point)"])
+
+
+def _noisy(image, objects):
+    random = np.random.default_rng(int(image))
+    return tuple(int(60 + 120 * (name in dict(objects)) * 0.4 + random.uniform(0, 90)) for name in ("cat", "dog", "person"))

@@ -1,4 +1,4 @@
-"""A whole net of a linear classifier on descriptors: the layers that describe an image, and the classifier as `predictions`.
+"""A whole net of a linear classifier on descriptors: the layers that describe an image, and the classifier as the last one.
 
 What is a net: the descriptor of one view, the whole image at one Q or the crop, made of length one by a layer or not. What is none:
 several scales or nets, mirror images, whose features are averaged before they are made of length one, and FC layers looked at
@@ -21,8 +21,8 @@ from keras_vgg.inference.views import Views
 from keras_vgg.support import files
 from keras_vgg.weights import kinds
 
-UNIT_LENGTH = "unit_length"
-"""The layer that makes features of length one."""
+UNIT_LENGTH, CLASSIFIER = "unit_length", "classifier"
+"""The layers that make features of length one, and classify them: no `predictions`, which stands on features as they are."""
 
 
 def check(source: NetFile, protocol: DescriptorProtocol, path: pathlib.Path) -> None:
@@ -71,6 +71,7 @@ def keep(
     bias: np.ndarray,
     classes: Sequence[str],
     *,
+    activation: str,
     digest: str,
 ) -> Views:
     """Writes a classifier on descriptors as a net, with what its weights want of an image, at which Q, and its classes' names.
@@ -79,9 +80,10 @@ def keep(
         path: where to, a `.keras` file.
         source: the net that described the images.
         protocol: the descriptor, see `check`.
-        kernel: `(D, classes)`, from a descriptor to scores, whose soft-max the net puts out.
+        kernel: `(D, classes)`, from a descriptor to logits.
         bias: `(classes,)`.
         classes: class names in label order.
+        activation: from logits to what the net puts out, `"softmax"` or `"sigmoid"`.
         digest: of the net that described the images, `Extracted.digests`.
 
     Returns:
@@ -96,7 +98,7 @@ def keep(
     (views,) = protocol.views(source.default_scale, source.flip)
     # Keras' own calls take images of this size alone; the commands look at whole images, of any size from it on.
     side = model.input_shape[1] or min(views.scale, configs.TRAINING_SIZE)
-    net = classifying_net(model, protocol, kernel, bias, side=side)
+    net = classifying_net(model, protocol, kernel, bias, side=side, activation=activation)
     note = json.loads(kinds.note(preprocessing.of_weights(net), preprocessing.origin_of(net), None, classes))
     with files.replacing(path) as beside:
         net.save(beside)
@@ -105,18 +107,18 @@ def keep(
 
 
 def classifying_net(
-    model: keras.Model, protocol: DescriptorProtocol, kernel: np.ndarray, bias: np.ndarray, *, side: int
+    model: keras.Model, protocol: DescriptorProtocol, kernel: np.ndarray, bias: np.ndarray, *, side: int, activation: str
 ) -> keras.Model:
-    """Returns a net whose scores are `descriptor @ kernel + bias`.
+    """Returns a net whose logits are `descriptor @ kernel + bias`.
 
     Args:
         model: the net that describes images, whose layers are shared.
-        protocol, kernel, bias: as for `keep`.
+        protocol, kernel, bias, activation: as for `keep`.
         side: of the images that it takes.
 
     Returns:
         A functional model, `(B, side, side, 3)` to probabilities `(B, classes)` float32: the layers of `model` up to the last
-        pooling and `avg_pool`, or up to an FC layer; then `unit_length` and `predictions`.
+        pooling and `avg_pool`, or up to an FC layer; then `unit_length` and `classifier`.
     """
     inputs = outputs = keras.Input((side, side, model.input_shape[-1]), dtype=model.inputs[0].dtype, name="images")
     for layer in model.layers:
@@ -129,8 +131,8 @@ def classifying_net(
         outputs = keras.layers.GlobalAveragePooling2D(dtype="float32", name=configs.POOL_LAYER)(outputs)
     if protocol.normalize:
         outputs = keras.layers.UnitNormalization(dtype="float32", name=UNIT_LENGTH)(outputs)
-    predictions = keras.layers.Dense(bias.size, activation="softmax", dtype="float32", name="predictions")
-    net = keras.Model(inputs, predictions(outputs), name=f"{model.name}_classifier")
-    predictions.set_weights([kernel, bias])
+    last = keras.layers.Dense(bias.size, activation=activation, dtype="float32", name=CLASSIFIER)
+    net = keras.Model(inputs, last(outputs), name=f"{model.name}_classifier")
+    last.set_weights([kernel, bias])
     preprocessing.remember(net, preprocessing.of_weights(model), preprocessing.origin_of(model))
     return net

@@ -1,9 +1,10 @@
 """The linear classifier that SVMs are, and how sure it may be of what it says.
 
-Scores of SVMs are distances from their planes, no probabilities. What a net puts out are: the soft-max of the scores times one
-number, the inverse of a temperature (Guo et al. 2017, "On Calibration of Modern Neural Networks"). One number for all classes
-leaves every decision as it was, which Platt's line for each class, as in scikit-learn's `CalibratedClassifierCV`, does not; that
-has temperatures too, but from version 1.8 on alone.
+Scores of SVMs are distances from their planes, no probabilities. What a net puts out are probabilities. Of images of one class each
+they are the soft-max of the scores times one number, the inverse of a temperature (Guo et al. 2017, "On Calibration of Modern
+Neural Networks"), which leaves every decision as it was; a line for each class, as in scikit-learn's `CalibratedClassifierCV`,
+would not, and temperatures it has from version 1.8 on alone. Of images of any number of classes they are the sigmoid of a rising
+line of each class's scores (Platt 1999), which leaves the order of images as it was, and so average precision.
 """
 
 import dataclasses
@@ -12,22 +13,50 @@ import numpy as np
 
 from keras_vgg.support import extras
 
-_BOUNDS = (-5.0, 10.0)  # of the logarithm; scores of SVMs on features of length one are around one
+_BOUNDS = (-5.0, 10.0)  # of the logarithm of a factor; scores of SVMs on features of length one are around one
 
 
 @dataclasses.dataclass(frozen=True)
 class LinearClassifier:
-    """Scores of classes, linear in an image's features.
+    """Probabilities of classes: an activation of what is linear in an image's features.
 
     Attributes:
         kernel: `(D, classes)` float64.
         bias: `(classes,)` float64.
-        sharpness: by which scores are multiplied before the soft-max that makes probabilities of them.
+        activation: `"softmax"` of images of one class each, `"sigmoid"` of others.
+        told: for people, what the probabilities are of the SVMs' scores.
     """
 
     kernel: np.ndarray
     bias: np.ndarray
-    sharpness: float
+    activation: str
+    told: str
+
+
+def of_one_label(weights: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> LinearClassifier:
+    """Returns the classifier of images of one class each.
+
+    Args:
+        weights: `(D + 1, classes)` of the SVMs, the last of the constant 1.
+        scores: `(n, classes)` of images held out.
+        labels: `(n,)` int, theirs.
+    """
+    sharp = sharpness(scores, labels)
+    return LinearClassifier(
+        sharp * weights[:-1], sharp * weights[-1], "softmax", f"the soft-max of {sharp:.3g} times the SVMs' scores"
+    )
+
+
+def of_many_labels(weights: np.ndarray, lines: np.ndarray) -> LinearClassifier:
+    """Returns the classifier of images of any number of classes.
+
+    Args:
+        weights: as for `of_one_label`.
+        lines: `(classes, 2)`, slope and offset of each class, of `line`.
+    """
+    slopes, offsets = lines.T
+    told = "the sigmoids of a line for each class of the SVMs' scores"
+    return LinearClassifier(slopes * weights[:-1], slopes * weights[-1] + offsets, "sigmoid", told)
 
 
 def sharpness(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -60,3 +89,27 @@ def sharpness(scores: np.ndarray, labels: np.ndarray) -> float:
         return -np.sum(targets * log_softmax(np.exp(logarithm) * scores, axis=1))
 
     return float(np.exp(minimize_scalar(loss, bounds=_BOUNDS, method="bounded").x))
+
+
+def line(scores: np.ndarray, shown: np.ndarray) -> tuple[float, float]:
+    """Returns slope and offset by which the sigmoid of a class's scores is most likely, given images held out (Platt 1999).
+
+    The slope is positive, whatever the images are: images stay in their order.
+
+    Args:
+        scores: `(n,)` of images that the SVM has not seen.
+        shown: `(n,)` bool, which of them show the class.
+    """
+    with extras.needed("transfer"):
+        from scipy.optimize import minimize
+        from scipy.special import log_expit
+
+    count = int(shown.sum())
+    targets = np.where(shown, (count + 1) / (count + 2), 1 / (shown.size - count + 2))
+
+    def loss(parameters):
+        logits = np.exp(parameters[0]) * scores + parameters[1]
+        return -np.sum(targets * log_expit(logits) + (1 - targets) * log_expit(-logits))
+
+    found = minimize(loss, np.zeros(2), method="L-BFGS-B", bounds=[_BOUNDS, (None, None)]).x
+    return float(np.exp(found[0])), float(found[1])

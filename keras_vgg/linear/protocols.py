@@ -31,7 +31,7 @@ def check(data: Data, benchmark: Benchmark, costs: Sequence[float] = svm.COSTS, 
             raise InputError("There must be images to test on. Received: none that can be used.")
     else:
         check_many(data.labels, data.indices(*_training_sets(benchmark)), data.indices(benchmark.test_set), data.classes)
-        if len(costs) > 1:
+        if len(costs) > 1 or keep:
             classes_to_choose_by(data.labels, *_choosing(data, benchmark, seed))
         return
     if len(costs) > 1 or keep:
@@ -55,7 +55,7 @@ def run(
         benchmark: the protocol.
         costs: among which C is chosen.
         seed: of all that is drawn.
-        keep: whether outcomes are to have their classifiers, of images of one class each.
+        keep: whether outcomes are to have their classifiers.
 
     Raises:
         InputError: as `check`.
@@ -64,7 +64,7 @@ def run(
     if benchmark.protocol == "multi-label":
         train, test = data.indices(*_training_sets(benchmark)), data.indices(benchmark.test_set)
         choosing = _choosing(data, benchmark, seed)
-        return [many_labels(values, data.labels, train, test, data.classes, choosing=choosing, costs=costs)]
+        return [many_labels(values, data.labels, train, test, data.classes, choosing=choosing, costs=costs, keep=keep)]
     labels = _labels(data)
     if benchmark.protocol == "fixed":
         return [one_label(values, labels, *_own_split(data), data.classes, costs=costs, seed=seed, keep=keep)]

@@ -134,8 +134,6 @@ def _check_save(benchmarks, sources, rows: Sequence[Row], path: pathlib.Path) ->
     if len(rows) != 1 or len(rows[0].models) != 1:
         raise InputError(f"`--save` keeps the classifier of one net. Received: {len(sources)}; give one --model.")
     benchmark = benchmarks[rows[0].data]
-    if benchmark.protocol == "multi-label":
-        raise InputError("`--save` keeps classifiers of images of one class each. Received: the protocol multi-label.")
     if benchmark.protocol == "random" and benchmark.splits != 1:
         raise InputError(
             f"`--save` keeps one classifier. Received: {benchmark.splits} random splits, with one each; give --splits 1, or "
@@ -146,10 +144,18 @@ def _check_save(benchmarks, sources, rows: Sequence[Row], path: pathlib.Path) ->
 
 def _save(found: Outcome, path: pathlib.Path, source: NetFile, digest: str, benchmark: Benchmark, data: Data, say) -> None:
     assert found.classifier is not None  # of `protocols.run`
-    kernel, bias, sharp = found.classifier.kernel, found.classifier.bias, found.classifier.sharpness
-    views = classifying_net.keep(path, source, benchmark.descriptor, sharp * kernel, sharp * bias, data.classes, digest=digest)
-    say(f"kept as a net: {path}; it puts out the soft-max of {sharp:.3g} times the SVMs' scores")
-    if benchmark.protocol == "fixed":
+    views = classifying_net.keep(
+        path,
+        source,
+        benchmark.descriptor,
+        found.classifier.kernel,
+        found.classifier.bias,
+        data.classes,
+        activation=found.classifier.activation,
+        digest=digest,
+    )
+    say(f"kept as a net: {path}; it puts out {found.classifier.told}")
+    if benchmark.protocol != "random":
         split = "test" if TEST in data.parts else "val"
         told = f"--model {path} --dataset {benchmark.dataset} --split {split} --protocol {views.kind}"
         say(f"to test it: python -m keras_vgg.evaluate {told}")

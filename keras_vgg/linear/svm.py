@@ -88,18 +88,19 @@ def in_own_coordinates(weights: np.ndarray, features: Features, train: np.ndarra
     """Returns weights for `features` as weights for the images they were made of: the same scores.
 
     Args:
-        weights: `(d, classes)`.
+        weights: `(d + 1, classes)`, the last of the constant 1.
         features: of `compact`.
         train: `(n, D)`, the training images that it was given.
 
     Returns:
-        `(D, classes)` float64.
+        `(D + 1, classes)` float64.
     """
     if features.train.shape[1] == train.shape[1]:
         return weights
     from scipy.linalg import solve_triangular
 
-    return train.astype(np.float64).T @ solve_triangular(features.train, weights, lower=True, trans="T")
+    own = train.astype(np.float64).T @ solve_triangular(features.train, weights[:-1], lower=True, trans="T")
+    return np.concatenate([own, weights[-1:]])
 
 
 def decide(features: Features, labels: np.ndarray, cost: float) -> Decisions:

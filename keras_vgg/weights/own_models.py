@@ -68,8 +68,6 @@ def is_plain(config: object) -> bool:
     except (LookupError, TypeError):
         return False
     classes = [name for name, _ in layers if name not in ("InputLayer", "ZeroPadding2D")]
-    if "UnitNormalization" in classes:  # it has no weights by which it would be missed, but no net of ours has it
-        return False
     return bool(classes) and classes[0] in ("Conv2D", "Convolution2D") and not any("layers" in each for _, each in layers)
 
 
