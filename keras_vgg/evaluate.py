@@ -10,7 +10,7 @@ import sys
 from keras_vgg.errors import InputError
 from keras_vgg.support import cli, entry, extras, files, naming
 
-_OF_FUSING = ("posteriors", "out")  # flags that go with posteriors in files
+_OF_FUSING = ("posteriors", "out", "real_labels")  # flags that go with posteriors in files
 
 
 def main(argv: list[str]) -> None:
@@ -24,6 +24,7 @@ def main(argv: list[str]) -> None:
     entry.import_tensorflow()
     from keras_vgg.data.datasets import open_dataset
     from keras_vgg.evaluation import run
+    from keras_vgg.evaluation.real_labels import columns_of
     from keras_vgg.inference.net_files import open_net_file
 
     options = {"preprocessing": arguments.preprocessing, "classes": arguments.classes}
@@ -37,9 +38,14 @@ def main(argv: list[str]) -> None:
         print(f"{name}: {source.preprocessing_text}", flush=True)
     settings = run.EvaluationSettings(arguments.average, arguments.pooling, arguments.batch, devices)
     opened = open_dataset(dataset, limit_images=arguments.limit_images)
-    found = run.evaluate(opened, sources, rows, folder, settings, split=arguments.split, stream=sys.stdout)
     used = {name for row in rows for name in row.models}
-    _report(folder, found, opened.split(run.split_of(opened, sources, used, arguments.split)))
+    tested = opened.split(run.split_of(opened, sources, used, arguments.split))
+    measure = _real_measure(arguments.real_labels, map(tested.file_name, range(tested.size)))
+    if arguments.real_labels:
+        for name in used:  # a mistake is not to be told hours later
+            columns_of(sources[name].class_names(sources[name].count_classes()))
+    found = run.evaluate(opened, sources, rows, folder, settings, split=arguments.split, stream=sys.stdout)
+    _report(folder, [*map(measure, found)], tested)
 
 
 def _parser() -> cli.Parser:
@@ -63,8 +69,23 @@ def _parser() -> cli.Parser:
     )
     parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="where results go (default: evaluations/NAME)")
     cli.add_net_flags(parser, "average", "pooling", "preprocessing", "classes", "batch", "replicas")
+    parser.add_argument(
+        "--real-labels", type=cli.path, metavar="FILE",
+        help="of ImageNet's validation images, count as right whatever real.json (Beyer et al. 2020) says that they show, too",
+    )  # fmt: skip
     parser.add_argument("--limit-images", type=int, help="test at most so many images")
     return parser
+
+
+def _real_measure(path: str | None, names):
+    """Returns what adds ReaL labels to results of images of these names; what leaves results as they are without a file."""
+    if not path:
+        return lambda result: result
+    from keras_vgg.evaluation.real_labels import read_real_labels
+
+    real = read_real_labels(path)
+    of_images = real.of_images([*names])
+    return lambda result: real.measure(result, of_images)
 
 
 def _fuse(arguments) -> None:
@@ -82,7 +103,8 @@ def _fuse(arguments) -> None:
             print(f"{path} is of an earlier version and does not say of which images it is: they are compared by name")
     if len({each.facts.get("code sha256") for each in found}) > 1:
         print("these posteriors were computed by different versions of the code or of TensorFlow; test again to be sure")
-    _report(folder, [*found, results.fuse(found)] if len(found) > 1 else found)
+    found += [results.fuse(found)] if len(found) > 1 else []
+    _report(folder, [_real_measure(arguments.real_labels, each.images)(each) for each in found])
 
 
 def _check(folder: pathlib.Path) -> None:

@@ -58,7 +58,9 @@ class Recipe:
     norm_group: int = _field(32, "examples of a batch that batch norm takes its statistics of, together")
     task: str = _field("classification", "what is told of an image: its class, or of each class whether it is there", choices=TASKS)
     dataset: str = _field(
-        "digits", "digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]; for multi-label voc:PATH or tfds:voc/YEAR", path=True
+        "digits",
+        "digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or wds:PATH; for multi-label voc:PATH or tfds:voc/YEAR",
+        path=True,
     )
     scale: int = _field(256, "training scale S: smallest side of the rescaled image, pixels")
     jitter: tuple[int, int] | None = _field(None, "draw S per image from [SMIN; SMAX] (scale jitter)", metavar=("SMIN", "SMAX"))

@@ -34,7 +34,10 @@ def main(argv: list[str]) -> None:
 
     costs = tuple(arguments.costs or svm.COSTS)
     svm.check_costs(costs)
-    settings = run.TransferSettings(costs, arguments.seed, arguments.batch)
+    save = pathlib.Path(arguments.save) if arguments.save else None
+    if save and not arguments.model:
+        raise InputError("`--save` makes a net of a net and its classifier: it goes with --model.")
+    settings = run.TransferSettings(costs, arguments.seed, arguments.batch, save=save)
     if arguments.features:
         folder = _folder(arguments, pathlib.Path(arguments.features[0]).stem)
         lines = run.evaluate_files(arguments.features, _task_of_file(arguments), folder, settings)
@@ -88,6 +91,10 @@ def _parser() -> cli.Parser:
     cli.add_net_flags(parser, *cli.OF_DESCRIPTOR)
     parser.set_defaults(pooling=None)  # what is not given is left to `DescriptorProtocol`, or to a recipe
     parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="where results go (default: evaluations/transfer-NAME)")
+    parser.add_argument(
+        "--save", type=cli.path, metavar="FILE.keras",
+        help="keep net and classifier as one net, for predict, evaluate and export; of one net at one scale, without mirror images",
+    )  # fmt: skip
     cli.add_net_flags(parser, "preprocessing", "batch", "replicas")
     return parser
 

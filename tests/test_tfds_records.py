@@ -10,7 +10,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from keras_vgg.data import tfds_records
+from keras_vgg.data import datasets, tfds_records
+from keras_vgg.data import split as splits
 from keras_vgg.data.pipeline import View, micro_batches
 from keras_vgg.errors import InputError
 
@@ -147,6 +148,31 @@ def test_examples_at_any_index_are_those_that_tfds_reads(colors, name):
     assert label.dtype == tf.int32
 
 
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_a_prepared_folder_is_read_without_the_code_that_made_it(prepared, tmp_path, monkeypatch, file_format):
+    use(monkeypatch, prepared / file_format)
+    expected = read_by_tfds("colors_files", "validation")
+    use(monkeypatch, tmp_path)  # where there is nothing by that name
+    folder = prepared / file_format / "colors_files" / "1.0.0"
+    split = datasets.open_dataset(f"tfds:{folder}").validation
+    assert split.size == len(expected)
+    encoded, label = split.read(tf.constant(3, tf.int64))
+    assert (encoded.numpy(), int(label)) == expected[3]
+    with pytest.raises(
+        InputError, match=r"a folder with dataset_info.json and features.json\. Received: .*/colors_files \(no .*1.0.0 has"
+    ):
+        datasets.open_dataset(f"tfds:{folder.parent}")
+    with pytest.raises(InputError, match=r"tfds\.folder_dataset\.write_metadata writes them"):
+        datasets.open_dataset(f"tfds:{tmp_path}")
+
+
+def test_what_cannot_be_read_in_any_order_is_refused(prepared, monkeypatch):
+    use(monkeypatch, prepared / "tfrecord")
+    monkeypatch.setattr(tfds_records, "_READERS", {"array_record": tfds_records.ArrayRecords})  # as if TFRecord were parquet
+    with pytest.raises(InputError, match=r"Received: colors_files/1.0.0 in tfrecord; prepare it again"):
+        tfds_records.open_tfds("colors_files")
+
+
 def test_labels_belong_to_their_images(colors):
     seen = []
     for index in range(colors.train.size):
@@ -163,6 +189,12 @@ def test_names_and_description(colors):
     assert colors.train.name_of(4) == "colors_files/1.0.0/train[4]"
     assert colors.validation.name_of(0) == "colors_files/1.0.0/validation[0]"
     assert colors.description == "TFDS colors_files/1.0.0"
+    # What its file was called stands in the record, which has been shuffled.
+    for index, (encoded, _) in enumerate(read_by_tfds("colors_files", "validation")):
+        red = int(tf.io.decode_png(encoded)[0, 0, 0])
+        assert colors.validation.file_name(index) == f"{red}.png"
+    everything = splits.joined([colors.train, colors.validation]).subset(np.array([55, 3]))
+    assert [everything.file_name(place) for place in (0, 1)] == [colors.validation.file_name(5), colors.train.file_name(3)]
 
 
 def test_in_the_pipeline(colors):

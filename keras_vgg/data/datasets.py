@@ -1,4 +1,4 @@
-"""Opens a data set by its name: `digits`, `folder:PATH`, `csv:FILE`, `tfds:NAME[/CONFIG]`, `voc:PATH`."""
+"""Opens a data set by its name: `digits`, `folder:PATH`, `csv:FILE`, `tfds:NAME[/CONFIG]`, `wds:PATH`, `voc:PATH`."""
 
 import io
 
@@ -9,11 +9,12 @@ from keras_vgg.data.class_folders import open_folder
 from keras_vgg.data.csv_listing import open_csv
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.split import in_memory
+from keras_vgg.data.tar_shards import open_tars
 from keras_vgg.data.tfds_records import open_builder, open_tfds
 from keras_vgg.errors import InputError
 from keras_vgg.support import extras
 
-NAMES = "digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or, of several classes an image, voc:PATH"
+NAMES = "digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG], tfds:PATH, wds:PATH or, of several classes an image, voc:PATH"
 
 
 def open_dataset(name: str, *, limit_images: int | None = None) -> Dataset:
@@ -22,7 +23,8 @@ def open_dataset(name: str, *, limit_images: int | None = None) -> Dataset:
     Args:
         name: `digits` for scikit-learn's handwritten digits; `folder:PATH` for a folder of class folders, with or without
             `train/`, `val/` and `test/`; `csv:FILE` for columns path, label and optionally split; `tfds:NAME[/CONFIG]` for
-            TensorFlow Datasets; `voc:PATH` for PASCAL VOC's layout. Of that, and of TFDS's `voc`, targets tell of each class
+            TensorFlow Datasets, `tfds:PATH` for one that lies prepared in a folder; `wds:PATH` for WebDataset's tar files;
+            `voc:PATH` for PASCAL VOC's layout. Of that, and of TFDS's `voc`, targets tell of each class
             whether the image shows it, see `voc`; of all others, which class it shows.
         limit_images: most examples of each split, at least 1.
 
@@ -36,6 +38,7 @@ def open_dataset(name: str, *, limit_images: int | None = None) -> Dataset:
         "folder": open_folder,
         "csv": open_csv,
         "tfds": _open_tfds,
+        "wds": open_tars,
         "voc": lambda path: voc.open_dataset(f"voc:{path}"),
     }
     if name == "digits":

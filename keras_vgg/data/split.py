@@ -24,12 +24,18 @@ class Split:
             the image. An error that it raises is the example's own and costs that example alone.
         name_of: the example's name in messages, from its index.
         target: shape and dtype of a target; by default a label, the number of the one class that the image shows.
+        file_name_of: what the example's file was called where it comes from, from its index; may read it. By default `name_of`.
     """
 
     size: int
     read: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
     name_of: Callable[[int], str]
     target: tf.TensorSpec = LABEL
+    file_name_of: Callable[[int], str] | None = None
+
+    def file_name(self, index: int) -> str:
+        """Returns what the file of example `index` was called where it comes from."""
+        return (self.file_name_of or self.name_of)(index)
 
     def subset(self, indices: np.ndarray) -> "Split":
         """Returns the split of the examples at `indices`, in that order."""
@@ -39,6 +45,7 @@ class Split:
             lambda index: self.read(tf.gather(positions, index)),
             lambda index: self.name_of(int(indices[index])),
             self.target,
+            lambda index: self.file_name(int(indices[index])),
         )
 
     def with_targets(self, targets: np.ndarray) -> "Split":
@@ -85,8 +92,16 @@ def joined(splits: Sequence[Split]) -> Split:
             part, [functools.partial(split.read, index - start) for split, start in zip(splits, starts, strict=True)]
         )
 
-    def name_of(index):
+    def within(index):
         part = int(np.searchsorted(ends, index, side="right"))
-        return splits[part].name_of(index - starts[part])
+        return splits[part], index - starts[part]
 
-    return splits[0] if len(splits) == 1 else Split(ends[-1], read, name_of, splits[0].target)
+    def name_of(index):
+        split, place = within(index)
+        return split.name_of(place)
+
+    def file_name_of(index):
+        split, place = within(index)
+        return split.file_name(place)
+
+    return splits[0] if len(splits) == 1 else Split(ends[-1], read, name_of, splits[0].target, file_name_of)

@@ -6,6 +6,7 @@ from header to header, which reads 12 bytes a record.
 """
 
 import os
+import pathlib
 import struct
 
 import numpy as np
@@ -15,15 +16,20 @@ from keras_vgg.data import sets
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.split import Split
 from keras_vgg.errors import InputError
+from keras_vgg.support.paths import path_of
 
 _HEADER = struct.Struct("<QI")  # length, checksum of the length; the data and its checksum follow
 _FOOTER_BYTES = 4
 
 
 def open_tfds(name: str) -> Dataset:
-    """Returns the TFDS data set `NAME[/CONFIG]`, prepared first if it is not yet.
+    """Returns the TFDS data set `NAME[/CONFIG]`, prepared first if it is not yet, or the one that lies prepared in a folder.
 
     Splits are told by their names, see `sets.NAMES`.
+
+    Args:
+        name: a name of TFDS, or the path of a folder with `dataset_info.json` and `features.json`, such as
+            `/data/imagenet2012/5.1.0`: whoever made it, by whatever code.
 
     Raises:
         InputError: if TFDS does not know it, cannot prepare it, or it has no image and class label by these names.
@@ -50,7 +56,12 @@ def _split(builder, name: str) -> Split:
 
     info = builder.info.splits[name]
     shards = [os.fspath(path) for path in info.filepaths]
-    reader = ArrayRecords(shards) if builder.info.file_format.value == "array_record" else TFRecords(shards)
+    if (kind := builder.info.file_format.value) not in _READERS:
+        raise InputError(
+            f"TFDS's data must lie in files of {' or '.join(_READERS)}, which can be read in any order. Received: "
+            f"{builder.info.full_name} in {kind}; prepare it again with one of these as its file_format."
+        )
+    reader = _READERS[kind](shards)
     decoders = {"image": tfds.decode.SkipDecoding()}
     features = builder.info.features
     labels_only = {"image": features["image"], "label": features["label"]}
@@ -62,7 +73,27 @@ def _split(builder, name: str) -> Split:
         example = specs.deserialize_example(record, decoders=decoders)
         return example["image"], tf.cast(example["label"], tf.int32)
 
-    return Split(len(reader), read, lambda index: f"{builder.info.full_name}/{name}[{index}]")
+    return Split(
+        len(reader),
+        read,
+        lambda index: f"{builder.info.full_name}/{name}[{index}]",
+        file_name_of=_file_names(features, reader),
+    )
+
+
+def _file_names(features, reader):
+    """Returns what tells the name of a record's file by reading the record, where the data set keeps it, as ImageNet's does."""
+    import tensorflow_datasets as tfds
+
+    if "file_name" not in features or not isinstance(features["file_name"], tfds.features.Text):
+        return None
+    specs = tfds.decode.PartialDecoding({"file_name": features["file_name"]}).extract_features(features)
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+    def name_in(record):
+        return specs.deserialize_example(record)["file_name"]
+
+    return lambda index: name_in(reader.read(index)).numpy().decode(errors="replace")
 
 
 class TFRecords:
@@ -123,14 +154,24 @@ class ArrayRecords:
         return self._source.__getitems__([int(index)])[0]
 
 
+_READERS: dict[str, type[TFRecords] | type[ArrayRecords]] = {"tfrecord": TFRecords, "array_record": ArrayRecords}
+_METADATA = ("dataset_info.json", "features.json")
+
+
 def open_builder(name: str):
     """Returns TFDS's builder of a data set that is there and prepared.
 
+    Args:
+        name: as for `open_tfds`.
+
     Raises:
-        InputError: if TFDS does not know it or cannot prepare it.
+        InputError: if TFDS does not know it or cannot prepare it, or its folder is none of TFDS's.
     """
     import tensorflow_datasets as tfds
 
+    folder = path_of(name)
+    if folder.is_dir() or name.startswith((".", "/", "~")):
+        return _builder_of_folder(folder)
     try:
         builder = tfds.builder(name)
         builder.download_and_prepare()
@@ -138,3 +179,21 @@ def open_builder(name: str):
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"`tfds:` must name a data set that TFDS has or can prepare. Received: {name} ({reason}).") from error
     return builder
+
+
+def _builder_of_folder(folder: pathlib.Path):
+    import tensorflow_datasets as tfds
+
+    try:
+        if missing := [name for name in _METADATA if not (folder / name).is_file()]:
+            raise ValueError(f"no {missing[0]} there")
+        return tfds.builder_from_directory(folder)
+    except Exception as error:  # as above
+        below = sorted(path.parent for path in folder.glob(f"*/{_METADATA[0]}"))
+        others = "tfds.folder_dataset.write_metadata writes them for TFRecord files of your own"
+        told = f"; {below[0]} has" if below else f"; {others}"
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"`tfds:` must name a data set of TFDS, or a folder with {' and '.join(_METADATA)}. "
+            f"Received: {folder} ({reason}){told}."
+        ) from error

@@ -31,6 +31,19 @@ def top_k_error(posteriors: np.ndarray, labels: np.ndarray, k: int) -> float:
     return float(np.mean(ranks(posteriors, labels) >= k))
 
 
+def real_error(posteriors: np.ndarray, right: np.ndarray) -> tuple[int, float]:
+    """Returns how many images have any right class, and the share of them whose first guess is none of theirs; NaN of none.
+
+    Args:
+        posteriors: `(N, classes)`; an image that could not be read has no guess.
+        right: `(N, most)` right classes: -1 for none, -2 for one that is not among the classes, which no guess can be.
+    """
+    has_any = (right != -1).any(axis=1)
+    guesses = first_guesses(posteriors)
+    wrong = (guesses < 0) | (right != guesses[:, None]).all(axis=1)
+    return int(has_any.sum()), float(wrong[has_any].mean()) if has_any.any() else float("nan")
+
+
 def wilson_interval(share: float, count: int) -> tuple[float, float]:
     """Returns the 95% interval for a share seen among `count` (Wilson 1927): it holds near 0 and 1 too. By SciPy."""
     with extras.needed("evaluate"):

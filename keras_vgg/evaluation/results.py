@@ -14,6 +14,8 @@ from keras_vgg.inference.class_labels import same_classes
 from keras_vgg.support import files, paths
 
 _ROWS = 4096
+REAL_DIGEST = "ReaL labels sha256"
+"""Fact and column of the table: the file of ReaL labels by which a row was measured."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Posteriors:
             `images sha256`, `code sha256`.
         fingerprints: `(N,)` int64 of the images (`batches.Survey`), by which they are compared; `None` in files of earlier
             versions, whose images are compared by name.
+        real: `(N, most)` int64, all classes that are right by ReaL labels (`real_labels`), filled up with negative numbers; of
+            ImageNet's validation images, where they were asked for.
     """
 
     values: np.ndarray
@@ -39,6 +43,7 @@ class Posteriors:
     classes: tuple[str, ...]
     facts: dict
     fingerprints: np.ndarray | None = None
+    real: np.ndarray | None = None
 
     @property
     def is_read(self) -> np.ndarray:
@@ -48,6 +53,7 @@ class Posteriors:
     def save(self, path: pathlib.Path) -> None:
         """Writes everything into an `.npz` file, for `read`."""
         more: dict[str, Any] = {} if self.fingerprints is None else {"fingerprints": self.fingerprints}
+        more |= {} if self.real is None else {"real": self.real}
         more |= {f"fact_{name}": np.array(value) for name, value in self.facts.items()}
         with files.replacing(path) as beside:
             np.savez(beside, posteriors=self.values, labels=self.labels, images=self.images, classes=np.array(self.classes), **more)
@@ -61,7 +67,9 @@ class Posteriors:
         """
         with _opened(path) as stored:
             classes, fingerprints = tuple(map(str, stored["classes"])), stored.get("fingerprints")
-            return cls(stored["posteriors"], stored["labels"], stored["images"], classes, _facts(stored), fingerprints)
+            return cls(
+                stored["posteriors"], stored["labels"], stored["images"], classes, _facts(stored), fingerprints, stored.get("real")
+            )
 
 
 def read_facts(path: str | pathlib.Path) -> dict:
@@ -128,7 +136,11 @@ def fuse(results: Sequence[Posteriors]) -> Posteriors:
         facts["images/s"] = 1 / sum(1 / speed for speed in speeds)
     fingerprints = next((result.fingerprints for result in results if result.fingerprints is not None), None)
     values = mean_over([result.values for result in results])
-    return dataclasses.replace(first, values=values, facts=facts, fingerprints=fingerprints)
+    real = {str(result.facts.get(REAL_DIGEST, "")) for result in results}
+    if len(real) == 1 and first.real is not None:
+        facts[REAL_DIGEST] = real.pop()
+    of_real = first.real if REAL_DIGEST in facts else None
+    return dataclasses.replace(first, values=values, facts=facts, fingerprints=fingerprints, real=of_real)
 
 
 def _told(result: Posteriors) -> str:

@@ -1,6 +1,7 @@
 """The nets of an evaluation before they are loaded: where they lie, what they were trained on, what their classes are called."""
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Callable
 
@@ -14,10 +15,13 @@ from keras_vgg.errors import InputError
 from keras_vgg.inference.class_labels import class_names, labels_of, read_class_names
 from keras_vgg.inference.network import Network
 from keras_vgg.support import paths
-from keras_vgg.weights import weight_file
+from keras_vgg.weights import kinds, weight_file
 from keras_vgg.weights.weight_file import CLASSES
 
 DEFAULT_SCALE = 256
+VIEWS = ("scale", "flip")
+"""What a note in a `.keras` file may say of how its net is to look at images: Q, and whether at mirror images too."""
+
 _TRIES = 5
 
 
@@ -31,6 +35,7 @@ class NetFile:
         file: its weights.
         arch: the net of Table 1.
         training_scales: smallest and largest training scale S, `None` if not known.
+        scale: Q that the file says it is for, `None` if it does not, see `descriptors.classifying_net`.
         classes: class names in label order, `None` if not known.
         told_by: the file that names them.
         preprocessing: what is to be assumed where the file does not say, a key of `preprocessing.BY_NAME`.
@@ -54,6 +59,7 @@ class NetFile:
     flip: bool = True
     training_digest: str | None = None
     num_classes: int | None = None
+    scale: int | None = None
     weights: weight_file.WeightFile | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
@@ -83,8 +89,10 @@ class NetFile:
     def default_scale(self) -> int:
         """Q of the paper's single-scale test (Sec. 3.2): S, or the middle of the jitter range.
 
-        Where S is not known, 256, or as much as the net takes at least.
+        Where S is not known, Q that the file says, else 256, or as much as the net takes at least.
         """
+        if self.scale:
+            return self.scale
         return max(sum(self.training_scales) // 2 if self.training_scales else DEFAULT_SCALE, self.smallest_input)
 
     @property
@@ -180,6 +188,7 @@ def open_net_file(
         raise _without_top(path)
     folder = file.parent
     trained = recipe.read_run_recipe(folder / "recipe.toml") if (folder / "recipe.toml").exists() else None
+    noted = _noted_views(file)
     arch = weights.arch + (" BN" if weights.batch_norm else "") + (", own head" if weights.head else "")
     smallest_input = configs.get_config(weights.arch).side(min(weights.spatial)) if weights.spatial else 1
     if weights.head and weights.head.side:
@@ -195,11 +204,29 @@ def open_net_file(
         preprocessing=preprocessing,
         smallest_input=smallest_input,
         include_top=has_top,
-        flip=trained.random_flip if trained else True,
+        flip=trained.random_flip if trained else noted.get("flip", True),
+        scale=None if trained else noted.get("scale"),
         training_digest=(read_training_digest(folder) or "") if trained else None,
         num_classes=weights.num_classes,
         weights=weights,
     )
+
+
+def _noted_views(file: pathlib.Path) -> dict:
+    """Returns `scale` and `flip` as the note of a `.keras` file says, if it does.
+
+    Raises:
+        InputError: if they are no scale and no flip.
+    """
+    note = preprocessing.read_note(file) if kinds.tell(file) is kinds.KERAS else None
+    facts = json.loads(note) if note else None
+    found = {name: facts[name] for name in VIEWS if name in facts} if isinstance(facts, dict) else {}
+    scale, flip = found.get("scale", 1), found.get("flip", True)
+    if type(scale) is not int or scale < 1 or type(flip) is not bool:
+        raise InputError(
+            f"Expected a number of pixels and whether to flip in a file's note. Received: {scale!r:.50}, {flip!r:.50}."
+        )
+    return found
 
 
 def _without_top(path: pathlib.Path) -> InputError:

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_vgg.errors import InputError
 from keras_vgg.linear import splits, svm
+from keras_vgg.linear.classifier import LinearClassifier, line, of_many_labels, of_one_label
 from keras_vgg.linear.measures import accuracy, class_recalls, mean_class_recall
 from keras_vgg.tasks import average_precision
 
@@ -26,6 +27,7 @@ class Outcome:
         train_images, test_images: numbers of them.
         gap: the largest duality gap of the SVMs that were tested, as a share of their objective; solved ones have at most
             `squared_hinge.GAP`.
+        classifier: the SVMs that were tested, where they were to be kept.
     """
 
     measures: dict[str, float]
@@ -34,6 +36,7 @@ class Outcome:
     train_images: int
     test_images: int
     gap: float
+    classifier: LinearClassifier | None = None
 
 
 def one_label(
@@ -46,6 +49,7 @@ def one_label(
     costs: Sequence[float] = svm.COSTS,
     seed: int = 0,
     number: int = 1,
+    keep: bool = False,
 ) -> Outcome:
     """Tells the class of images that have one.
 
@@ -58,6 +62,7 @@ def one_label(
         classes: class names in label order.
         costs: among which C is chosen.
         seed, number: of the split, for which images are held out.
+        keep: whether the classifier is wanted, which takes images held out too: those tell how sure it may be.
 
     Raises:
         InputError: for an empty class, a single one, or one too small to hold out any.
@@ -71,7 +76,7 @@ def one_label(
         return lambda cost: svm.decide(features, labels[fit], cost)
 
     cost = costs[0]
-    if len(costs) > 1:
+    if len(costs) > 1 or keep:
         kept, held_out = (train[places] for places in splits.hold_out(labels[train], classes, seed=seed, number=number))
         decide = decisions(kept, held_out)
 
@@ -79,11 +84,16 @@ def one_label(
             return mean_class_recall(labels[held_out], decide(cost).scores.argmax(axis=1), len(classes))
 
         cost = svm.choose_cost(costs, recall)
-    decided = decisions(train, test)(cost)
+    features = svm.compact(values[train], values[test])
+    decided = svm.decide(features, labels[train], cost)
+    classifier = None
+    if keep:
+        weights = svm.in_own_coordinates(decided.weights, features, values[train])
+        classifier = of_one_label(weights, decide(cost).scores, labels[held_out])
     found = decided.scores.argmax(axis=1)
     recalls = 100 * class_recalls(labels[test], found, len(classes))
     measures = {"mean_class_recall": float(np.nanmean(recalls)), "accuracy": 100 * accuracy(labels[test], found)}
-    return Outcome(measures, {"mean_class_recall": recalls}, cost, len(train), len(test), decided.gap)
+    return Outcome(measures, {"mean_class_recall": recalls}, cost, len(train), len(test), decided.gap, classifier)
 
 
 def many_labels(
@@ -95,6 +105,7 @@ def many_labels(
     *,
     choosing: tuple[np.ndarray, np.ndarray],
     costs: Sequence[float] = svm.COSTS,
+    keep: bool = False,
 ) -> Outcome:
     """Ranks images by whether they show a class, for each class by itself.
 
@@ -108,6 +119,7 @@ def many_labels(
         classes: class names in label order.
         choosing: indices to train on and to test on for choosing C.
         costs: among which C is chosen.
+        keep: whether the classifier is wanted, as for `one_label`.
 
     Raises:
         InputError: if a class has no image that shows it, or none that does not, for training; or none to test on.
@@ -119,7 +131,8 @@ def many_labels(
         return lambda label, cost: _decide(features, labels[fit, label], cost)
 
     cost = costs[0]
-    if len(costs) > 1:
+    lines = np.tile([1.0, 0.0], (len(classes), 1))  # of classes that lack examples held out
+    if len(costs) > 1 or keep:
         fit, on = choosing
         able = classes_to_choose_by(labels, fit, on)
         decide = rank(fit, on)
@@ -128,17 +141,23 @@ def many_labels(
             return np.mean([average_precision.area(labels[on, label], decide(label, cost).scores[:, 1]) for label in able])
 
         cost = svm.choose_cost(costs, mean_area)
-    decide = rank(train, test)
-    eleven_point, area, gaps = [], [], []
+        for label in able if keep else ():
+            told = labels[on, label] != average_precision.DIFFICULT
+            lines[label] = line(decide(label, cost).scores[told, 1], labels[on[told], label] == average_precision.PRESENT)
+    features = svm.compact(values[train], values[test])
+    eleven_point, area, gaps, weights = [], [], [], []
     for label in range(len(classes)):
-        decided = decide(label, cost)
+        decided = _decide(features, labels[train, label], cost)
         gaps.append(decided.gap)
+        if keep:
+            weights.append(svm.in_own_coordinates(decided.weights[:, 1:], features, values[train]))
         found = decided.scores[:, 1]
         eleven_point.append(100 * average_precision.eleven_point(labels[test, label], found))
         area.append(100 * average_precision.area(labels[test, label], found))
     by_class = {"mean_ap_11_point": np.array(eleven_point), "mean_ap_area": np.array(area)}
     measures = {name: float(each.mean()) for name, each in by_class.items()}
-    return Outcome(measures, by_class, cost, len(train), len(test), max(gaps))
+    classifier = of_many_labels(np.concatenate(weights, axis=1), lines) if keep else None
+    return Outcome(measures, by_class, cost, len(train), len(test), max(gaps), classifier)
 
 
 def check_many(labels: np.ndarray, train: np.ndarray, test: np.ndarray, classes: Sequence[str]) -> None:

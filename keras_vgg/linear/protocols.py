@@ -12,8 +12,10 @@ from keras_vgg.linear.classify import Outcome, check_many, classes_to_choose_by,
 from keras_vgg.linear.data import Data
 
 
-def check(data: Data, benchmark: Benchmark, costs: Sequence[float] = svm.COSTS, seed: int = 0) -> None:
+def check(data: Data, benchmark: Benchmark, costs: Sequence[float] = svm.COSTS, seed: int = 0, *, keep: bool = False) -> None:
     """Finds out whether the images suffice; before they are described, so that nobody waits for a net in vain.
+
+    Arguments are those of `run`.
 
     Raises:
         InputError: for a single class, an empty one, or fewer images than a split, or the choice of C, needs.
@@ -29,15 +31,21 @@ def check(data: Data, benchmark: Benchmark, costs: Sequence[float] = svm.COSTS, 
             raise InputError("There must be images to test on. Received: none that can be used.")
     else:
         check_many(data.labels, data.indices(*_training_sets(benchmark)), data.indices(benchmark.test_set), data.classes)
-        if len(costs) > 1:
+        if len(costs) > 1 or keep:
             classes_to_choose_by(data.labels, *_choosing(data, benchmark, seed))
         return
-    if len(costs) > 1:
+    if len(costs) > 1 or keep:
         splits.hold_out(labels, data.classes, seed=0, number=1)
 
 
 def run(
-    data: Data, values: np.ndarray, benchmark: Benchmark, *, costs: Sequence[float] = svm.COSTS, seed: int = 0
+    data: Data,
+    values: np.ndarray,
+    benchmark: Benchmark,
+    *,
+    costs: Sequence[float] = svm.COSTS,
+    seed: int = 0,
+    keep: bool = False,
 ) -> list[Outcome]:
     """Returns what came of each split: of `random` as many as it has, else one.
 
@@ -47,18 +55,19 @@ def run(
         benchmark: the protocol.
         costs: among which C is chosen.
         seed: of all that is drawn.
+        keep: whether outcomes are to have their classifiers.
 
     Raises:
         InputError: as `check`.
     """
-    check(data, benchmark, costs, seed)
+    check(data, benchmark, costs, seed, keep=keep)
     if benchmark.protocol == "multi-label":
         train, test = data.indices(*_training_sets(benchmark)), data.indices(benchmark.test_set)
         choosing = _choosing(data, benchmark, seed)
-        return [many_labels(values, data.labels, train, test, data.classes, choosing=choosing, costs=costs)]
+        return [many_labels(values, data.labels, train, test, data.classes, choosing=choosing, costs=costs, keep=keep)]
     labels = _labels(data)
     if benchmark.protocol == "fixed":
-        return [one_label(values, labels, *_own_split(data), data.classes, costs=costs, seed=seed)]
+        return [one_label(values, labels, *_own_split(data), data.classes, costs=costs, seed=seed, keep=keep)]
     outcomes = []
     for number in range(1, benchmark.splits + 1):
         train, test = splits.random_split(
@@ -69,7 +78,7 @@ def run(
             seed=seed,
             number=number,
         )
-        outcomes.append(one_label(values, labels, train, test, data.classes, number=number, costs=costs, seed=seed))
+        outcomes.append(one_label(values, labels, train, test, data.classes, number=number, costs=costs, seed=seed, keep=keep))
     return outcomes
 
 

@@ -7,12 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from keras_vgg.data.sets import TEST
+from keras_vgg.descriptors import classifying_net
 from keras_vgg.descriptors.extraction import extract, facts_of, load_networks
+from keras_vgg.errors import InputError
 from keras_vgg.identity import digest_of_images, digests_of, short
 from keras_vgg.inference.net_files import NetFile
 from keras_vgg.inference.passes import BATCH
 from keras_vgg.linear import protocols, report, squared_hinge, svm
 from keras_vgg.linear.benchmarks import Benchmark, Row
+from keras_vgg.linear.classify import Outcome
 from keras_vgg.linear.data import Data, open_data, open_files, with_descriptors
 from keras_vgg.support import extras, files
 
@@ -25,12 +29,14 @@ class TransferSettings:
         costs: among which C is chosen.
         seed: of random splits and of what is held out.
         batch, devices: see `extraction.extract`.
+        save: where the classifier of the only row is kept, as a whole net: a `.keras` file.
     """
 
     costs: tuple[float, ...] = svm.COSTS
     seed: int = 0
     batch: int = BATCH
     devices: tuple[str | None, ...] = (None,)
+    save: pathlib.Path | None = None
 
 
 def evaluate(
@@ -60,13 +66,15 @@ def evaluate(
         InputError: for whatever the user can mend: what is wrong with a net or with the data, before any net is at work.
     """
     extras.require("transfer")
+    if settings.save:
+        _check_save(benchmarks, sources, rows, settings.save)
     for name, descriptor in dict.fromkeys((name, benchmarks[row.data].descriptor) for row in rows for name in row.models):
         load_networks(sources[name], descriptor)  # let go at once: only for mistakes, before data of hours are looked through
     opened = {}
     for name in dict.fromkeys(row.data for row in rows):
         data = opened[name] = open_data(benchmarks[name], stream=stream)
         say("\n".join([f"data: {data.description}, {len(data.parts)} images, {len(data.classes)} classes", *data.notes]))
-        protocols.check(data, benchmarks[name], settings.costs, settings.seed)
+        protocols.check(data, benchmarks[name], settings.costs, settings.seed, keep=settings.save is not None)
 
     def describe(row: Row) -> _Described:
         data, nets, descriptor = opened[row.data], [sources[name] for name in row.models], benchmarks[row.data].descriptor
@@ -77,7 +85,12 @@ def evaluate(
         found = extract(data.split, nets, descriptor, folder / "features", known=data.survey, **options)
         images = digest_of_images(found.fingerprints, data.labels)
         told = _told(" & ".join(row.models), row.data, facts_of(nets, found.digests, descriptor), images)
-        return _Described(data, found.values, found.names, found.problems, told, found.discard)
+
+        def save(outcome: Outcome) -> None:
+            assert settings.save is not None
+            _save(outcome, settings.save, nets[0], found.digests[0], benchmarks[row.data], data, say)
+
+        return _Described(data, found.values, found.names, found.problems, told, found.discard, save)
 
     return _evaluate(benchmarks, rows, describe, folder, settings, say)
 
@@ -105,7 +118,7 @@ def evaluate_files(
 
 @dataclasses.dataclass(frozen=True)
 class _Described:
-    """Images with their descriptors, what is wrong with some, what a table tells of them, and how they are done with."""
+    """Images with their descriptors, what is wrong with some, what a table tells of them, how they are done with, and kept."""
 
     data: Data
     values: np.ndarray
@@ -113,6 +126,39 @@ class _Described:
     problems: dict[str, str]
     told: dict[str, str]
     discard: Callable[[], None] = lambda: None
+    save: Callable[[Outcome], None] = lambda outcome: None
+
+
+def _check_save(benchmarks, sources, rows: Sequence[Row], path: pathlib.Path) -> None:
+    """Raises `InputError` where no net can be made of the classifier: before anything is computed."""
+    if len(rows) != 1 or len(rows[0].models) != 1:
+        raise InputError(f"`--save` keeps the classifier of one net. Received: {len(sources)}; give one --model.")
+    benchmark = benchmarks[rows[0].data]
+    if benchmark.protocol == "random" and benchmark.splits != 1:
+        raise InputError(
+            f"`--save` keeps one classifier. Received: {benchmark.splits} random splits, with one each; give --splits 1, or "
+            "--protocol fixed."
+        )
+    classifying_net.check(sources[rows[0].models[0]], benchmark.descriptor, path)
+
+
+def _save(found: Outcome, path: pathlib.Path, source: NetFile, digest: str, benchmark: Benchmark, data: Data, say) -> None:
+    assert found.classifier is not None  # of `protocols.run`
+    views = classifying_net.keep(
+        path,
+        source,
+        benchmark.descriptor,
+        found.classifier.kernel,
+        found.classifier.bias,
+        data.classes,
+        activation=found.classifier.activation,
+        digest=digest,
+    )
+    say(f"kept as a net: {path}; it puts out {found.classifier.told}")
+    if benchmark.protocol != "random":
+        split = "test" if TEST in data.parts else "val"
+        told = f"--model {path} --dataset {benchmark.dataset} --split {split} --protocol {views.kind}"
+        say(f"to test it: python -m keras_vgg.evaluate {told}")
 
 
 def _told(net: str, data: str, facts: dict, images: str = "") -> dict[str, str]:
@@ -154,7 +200,8 @@ def _evaluate(benchmarks, rows, describe, folder, settings: TransferSettings, sa
         _write_left_out(folder / "left_out.csv", left_out)
         if lost.size:
             say(f"{lost.size} images of {row.data} cannot be used and are left out: {folder / 'left_out.csv'}")
-        outcomes = protocols.run(data, found.values, benchmark, costs=settings.costs, seed=settings.seed)
+        keep = settings.save is not None
+        outcomes = protocols.run(data, found.values, benchmark, costs=settings.costs, seed=settings.seed, keep=keep)
         found.discard()
         if (gap := max(outcome.gap for outcome in outcomes)) > squared_hinge.GAP:
             say(
@@ -171,6 +218,8 @@ def _evaluate(benchmarks, rows, describe, folder, settings: TransferSettings, sa
         }
         lines += report.lines_of(outcomes, facts, row.paper, data.classes)
         report.write(folder, lines)  # after each row: a table may take days
+        if keep:
+            found.save(outcomes[0])
     return lines
 
 

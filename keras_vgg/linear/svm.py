@@ -50,10 +50,12 @@ class Decisions:
     Attributes:
         scores: `(m, classes)` float64: the larger the likelier.
         gap: the largest duality gap of these SVMs, as a share of the objective: 0 at the optimum.
+        weights: `(d + 1, classes)` float64, in the coordinates of the features; the last are of the constant 1.
     """
 
     scores: np.ndarray
     gap: float
+    weights: np.ndarray
 
 
 def compact(train: np.ndarray, test: np.ndarray) -> Features:
@@ -82,6 +84,25 @@ def compact(train: np.ndarray, test: np.ndarray) -> Features:
     return Features(factor, solve_triangular(factor, train @ test.T, lower=True).T, jitter)
 
 
+def in_own_coordinates(weights: np.ndarray, features: Features, train: np.ndarray) -> np.ndarray:
+    """Returns weights for `features` as weights for the images they were made of: the same scores.
+
+    Args:
+        weights: `(d + 1, classes)`, the last of the constant 1.
+        features: of `compact`.
+        train: `(n, D)`, the training images that it was given.
+
+    Returns:
+        `(D + 1, classes)` float64.
+    """
+    if features.train.shape[1] == train.shape[1]:
+        return weights
+    from scipy.linalg import solve_triangular
+
+    own = train.astype(np.float64).T @ solve_triangular(features.train, weights[:-1], lower=True, trans="T")
+    return np.concatenate([own, weights[-1:]])
+
+
 def decide(features: Features, labels: np.ndarray, cost: float) -> Decisions:
     """Trains an SVM for each class and returns what they say of the test images.
 
@@ -107,8 +128,8 @@ def decide(features: Features, labels: np.ndarray, cost: float) -> Decisions:
     for row, label in enumerate(positive):
         weights[row], gap = squared_hinge.finish(train, np.where(labels == label, 1.0, -1.0), cost, weights[row])
         gaps.append(gap)
-    scores = test @ weights.T
-    return Decisions(np.column_stack([-scores, scores]) if len(weights) == 1 else scores, max(gaps))
+    weights = np.concatenate([-weights, weights]) if len(weights) == 1 else weights
+    return Decisions(test @ weights.T, max(gaps), weights.T)
 
 
 def _with_constant(values: np.ndarray) -> np.ndarray:

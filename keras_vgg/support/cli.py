@@ -71,7 +71,7 @@ _NET_FLAGS: dict[str, dict[str, Any]] = {
         "help": "images of the net's own size that go through at a time (default: %(default)s)",
     },
     "replicas": {"type": int, "help": "devices that work side by side (default: all GPUs)"},
-    "dataset": {"type": path, "help": "digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or voc:PATH"},
+    "dataset": {"type": path, "help": "digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG], wds:PATH or voc:PATH"},
     "split": {
         "type": lambda text: "validation" if text == "val" else text,
         "choices": ("train", "validation", "test", "all"),

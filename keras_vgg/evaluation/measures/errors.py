@@ -13,10 +13,11 @@ from keras_vgg.evaluation.metrics import (
     first_guesses,
     most_confused,
     ranks,
+    real_error,
     top_k_error,
     wilson_interval,
 )
-from keras_vgg.evaluation.results import Posteriors
+from keras_vgg.evaluation.results import REAL_DIGEST, Posteriors
 from keras_vgg.identity import digests_of
 from keras_vgg.support import files, picture
 
@@ -33,7 +34,16 @@ def figures(result: Posteriors) -> dict:
         found |= {f"top-{k} error": 100 * error, f"top-{k} low": 100 * low, f"top-{k} high": 100 * high}
         if (paper := result.facts.get(f"paper top-{k}")) is not None:
             found[f"paper top-{k}"] = paper
-    return found
+    return found | _real_figures(result)
+
+
+def _real_figures(result: Posteriors) -> dict:
+    if result.real is None:
+        return {}
+    counted, error = real_error(result.values, result.real)
+    low, high = wilson_interval(error, counted) if counted else (np.nan, np.nan)
+    ends = {"ReaL error": 100 * error, "ReaL low": 100 * low, "ReaL high": 100 * high}
+    return ends | {"ReaL images": counted, REAL_DIGEST: result.facts[REAL_DIGEST]}
 
 
 def shown(line: dict) -> dict:
@@ -42,6 +52,9 @@ def shown(line: dict) -> dict:
         f"top-{k} error (95%)": f"{line[f'top-{k} error']:.1f} ({line[f'top-{k} low']:.1f}–{line[f'top-{k} high']:.1f})"
         for k in (1, 5)
     }
+    real = "ReaL error" in line
+    told = f"{line['ReaL error']:.1f} ({line['ReaL low']:.1f}–{line['ReaL high']:.1f})" if real else ""
+    found["ReaL error (95%)"] = told
     paper = [line.get(f"paper top-{k}") for k in (1, 5)]
     return found | {"paper": " / ".join(f"{value:.1f}" for value in paper if value is not None)}
 
@@ -65,7 +78,7 @@ def of_images(result: Posteriors) -> pd.DataFrame:
     """
     read, guesses, classes = result.is_read, first_guesses(result.values), np.array([*result.classes, ""])  # -1: ""
     places = np.arange(len(result.labels))
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "image": result.images,
             "right class": classes[result.labels],
@@ -75,6 +88,9 @@ def of_images(result: Posteriors) -> pd.DataFrame:
             "rank of right class": pd.array(np.where(read, ranks(result.values, result.labels) + read, 0), "Int64"),
         }
     ).assign(**{"rank of right class": lambda table: table["rank of right class"].where(read)})
+    if result.real is None:
+        return table
+    return table.assign(**{"ReaL classes": ["; ".join(classes[row[row >= 0]]) for row in result.real]})
 
 
 def worst(result: Posteriors, most: int) -> list[tuple[int, str]]:
