@@ -13,7 +13,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "keras_vgg"
 
 # Imports run downward. A part is a module or a package of `keras_vgg`; what is in no level is a command, above all of them.
 LEVELS = (
-    ("errors", "randomness"),
+    ("errors", "randomness", "resizing"),
     ("support",),
     ("configs", "input_layers", "schedules"),
     ("layers", "preprocessing", "remote"),

@@ -17,7 +17,7 @@ import pytest
 import keras_vgg
 
 PACKAGE = pathlib.Path(keras_vgg.__file__).parent
-PLUMBING = {"__main__", "identity", "input_layers", "randomness", "support"}
+PLUMBING = {"__main__", "identity", "input_layers", "randomness", "resizing", "support"}
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__") for path in PACKAGE.rglob("*.py")
 )
@@ -29,6 +29,7 @@ PUBLIC = (
     "fully_convolutional.to_fully_convolutional",
     "models.build_vgg",
     "preprocessing.for_model",
+    "preprocessing.ImageTransform",
     "saved_model.export_saved_model",
     "training.fit",
     "training.load_data",

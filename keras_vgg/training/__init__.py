@@ -1,6 +1,6 @@
 """The paper's training (Sec. 3.1): one step for one device, many and many machines; schedule, checkpoints, runs.
 
-From Python: `fit` trains what the command `keras_vgg.fit` trains, with Keras callbacks; `load_data`, `SGD` and `PlateauSchedule` are
+From Python: `fit` trains what the command `keras_vgg.fit` does, with Keras callbacks; `load_data`, `SGD` and `PlateauSchedule` are
 for a `compile` and `fit` of one's own.
 
 Importing the package costs nothing, as with `keras_vgg`; the module that defines a name is imported when the name is asked for.
