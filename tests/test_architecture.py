@@ -16,7 +16,7 @@ LEVELS = (
     ("errors", "randomness", "resizing"),
     ("support",),
     ("configs", "input_layers", "schedules"),
-    ("layers", "preprocessing", "remote"),
+    ("class_names", "layers", "preprocessing", "remote"),
     ("models", "data", "identity"),
     ("weights", "tasks"),
     ("transfer", "fully_convolutional", "recipe"),

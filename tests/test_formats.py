@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_vgg import resizing
 from keras_vgg.data import images
 from keras_vgg.data.broken import BrokenImages
 from keras_vgg.data.split import in_memory
@@ -201,7 +200,7 @@ def view(encoded):
 @tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)])
 def decoded_whole(encoded, scale):
     size = images.encoded_size(encoded)
-    return images.decode_whole(encoded, resizing.rescaled_size(size[0], size[1], scale))
+    return images.decode_whole(encoded, images.rescaled_size(size[0], size[1], scale))
 
 
 def serve(scale):

@@ -23,6 +23,7 @@ MODULES = sorted(
 )
 PUBLIC = (
     *(f"applications.{name}" for name in keras_vgg.applications.__all__ if name.startswith("VGG")),
+    "class_names.for_model",
     "features.PerceptualLoss",
     "features.gram_matrix",
     "features.perceptual_model",

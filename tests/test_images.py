@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_vgg import randomness, resizing
+from keras_vgg import randomness
 from keras_vgg.data import images
 from keras_vgg.data.broken import BrokenImages
 from keras_vgg.data.split import in_memory
@@ -81,7 +81,7 @@ def test_corners_are_reached(kind, sides):
 def test_window_by_hand():
     # 400x600 to S=200 halves it: 200x300, the crop of 100 has 101 and 201 places.
     def window(top, left):
-        return resizing.window(400, 600, 200, tf.constant(top), tf.constant(left), 100).numpy().tolist()
+        return images.window(400, 600, 200, tf.constant(top), tf.constant(left), 100).numpy().tolist()
 
     assert window(0.0, 0.0) == [0, 0, 200, 200]
     assert window(0.5, 0.5) == [100, 200, 200, 200]
@@ -92,7 +92,7 @@ def test_window_by_hand():
 
 def test_window_lies_within_the_image_whatever_its_size():
     crop = 224
-    window = tf.function(lambda *arguments: resizing.window(*arguments, crop))
+    window = tf.function(lambda *arguments: images.window(*arguments, crop))
     random = np.random.default_rng(0)
     sizes = [(1, 1), (1, 5000), (5000, 1), (1, 65500), (65500, 1), (2, 3), (31, 7000), (6000, 8000), (224, 224), (225, 223)]
     sizes += [tuple(size) for size in np.exp(random.uniform(0, np.log(9000), (150, 2))).astype(int)]
@@ -198,7 +198,7 @@ def test_reduced_jpeg_agrees_with_averaging(reduction):
     crop, side = 32, 40 * reduction + 5
     image = gradient(side, side + 3 * reduction)
     pixels = view(encode(image, "JPEG", quality=95), 40, 0.3, 0.7, crop=crop)
-    y, x, rows, columns = resizing.window(side, side + 3 * reduction, 40, tf.constant(0.3), tf.constant(0.7), crop).numpy().tolist()
+    y, x, rows, columns = images.window(side, side + 3 * reduction, 40, tf.constant(0.3), tf.constant(0.7), crop).numpy().tolist()
     expected = image.crop((x, y, x + columns, y + rows)).resize((crop, crop), Image.Resampling.BOX)
     difference = np.abs(pixels - np.asarray(expected, np.float32))
     pixel = 255 / 40  # the window is rounded to the decoder's grid, which moves it by less than a pixel of the crop
@@ -331,7 +331,7 @@ def test_view_depends_on_key_and_seed_alone():
     ],
 )
 def test_rescaled_size_by_hand(size, scale, expected):
-    assert resizing.rescaled_size(*size, scale).numpy().tolist() == expected
+    assert images.rescaled_size(*size, scale).numpy().tolist() == expected
 
 
 @pytest.mark.parametrize("mode", ["P", "1", "inverted L"])
@@ -423,7 +423,7 @@ def test_whole_images_within_dataset_map():
     everything = [encode(gradient(90, 120), kind) for kind in ("PNG", "JPEG", "BMP")] + [encode(gradient(700, 600), "JPEG")]
 
     def rescaled(encoded):
-        return images.decode_whole(encoded, resizing.rescaled_size(*tf.unstack(images.encoded_size(encoded)), 40))
+        return images.decode_whole(encoded, images.rescaled_size(*tf.unstack(images.encoded_size(encoded)), 40))
 
     for encoded, pixels in zip(everything, tf.data.Dataset.from_tensor_slices(everything).map(rescaled), strict=True):
         np.testing.assert_array_equal(rescaled(tf.constant(encoded)), pixels)

@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_vgg import randomness, resizing
+from keras_vgg import randomness
 from keras_vgg.data import decoding
+from keras_vgg.resizing import cut, resize, window
+from keras_vgg.resizing import rescaled_size as rescaled_size  # an operation like those below
 
 _ENCODED, _WHOLE, _FRACTION = (tf.TensorSpec([], dtype) for dtype in (tf.string, tf.int32, tf.float32))
 _REDUCTIONS = (1, 2, 4, 8)  # what a JPEG decoder can do by leaving out frequencies
@@ -57,11 +59,11 @@ def draw_view(key, *, scales: tuple[int, int], flip: bool, seed: int):
 
 
 def decode_view(encoded, scale, top, left, mirrored, crop: int):
-    """Decodes what `resizing.window` chooses and resizes it to the crop.
+    """Decodes what `window` chooses and resizes it to the crop.
 
     Args:
         encoded: scalar string: an image as `formats` lists them, told by its content.
-        scale, top, left, crop: as for `resizing.window`.
+        scale, top, left, crop: as for `window`.
         mirrored: whether to mirror the result left to right.
 
     Returns:
@@ -84,7 +86,7 @@ def decode_view_placed(encoded, scale, top, left, mirrored, crop: int) -> tuple[
 @tf.function(input_signature=[_ENCODED, _WHOLE, _FRACTION, _FRACTION, tf.TensorSpec([], tf.bool), _WHOLE], autograph=False)
 def _decode_view(encoded, scale, top, left, mirrored, crop):
     def place(size):
-        return resizing.window(size[0], size[1], scale, top, left, crop)
+        return window(size[0], size[1], scale, top, left, crop)
 
     def of_jpeg(size):
         part = place(size)
@@ -112,7 +114,7 @@ def _window_of_jpeg(encoded, size, box, crop):
 
 
 def _window_of_pixels(pixels, box, crop):
-    return resizing.cut(pixels[tf.newaxis], box, crop)[0]
+    return cut(pixels[tf.newaxis], box, crop)[0]
 
 
 @tf.function(input_signature=[_ENCODED], autograph=False)
@@ -131,7 +133,7 @@ def decode_whole(encoded, size):
 
     Args:
         encoded: as for `decode_view`.
-        size: `[height, width]`, int32, as `resizing.rescaled_size` gives it.
+        size: `[height, width]`, int32, as `rescaled_size` gives it.
 
     Returns:
         `(height, width, 3)` uint8, RGB.
@@ -149,4 +151,4 @@ def decode_whole(encoded, size):
 
 
 def _resize(pixels, size):
-    return resizing.resize(pixels[tf.newaxis], size)[0]
+    return resize(pixels[tf.newaxis], size)[0]

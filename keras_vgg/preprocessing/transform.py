@@ -25,7 +25,7 @@ class ImageTransform(keras.layers.Layer):
         size: Q, the smallest side in pixels, at least `crop`.
         crop: side of the square crop.
         preprocessing: what the weights want, or the same as a dict of `mean`, `std` and `bgr`; `None` leaves RGB in 0–255.
-        **kwargs: further arguments of `keras.layers.Layer`.
+        name, dtype, trainable: as of any layer; there is nothing to train.
 
     Raises:
         InputError: for sizes out of range, or a preprocessing that is none.
@@ -49,9 +49,12 @@ class ImageTransform(keras.layers.Layer):
         size: int = 256,
         crop: int = 224,
         preprocessing: Preprocessing | Mapping[str, Any] | None = None,
-        **kwargs,
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = False,
     ):
-        super().__init__(**{"trainable": False, "autocast": False} | kwargs)  # half precision would round pixels
+        super().__init__(name=name, dtype=dtype, trainable=trainable, autocast=False)  # half precision would round pixels
         if not 1 <= crop <= size:
             raise InputError(f"`size` and `crop` must be 1 <= crop <= size. Received: size={size}, crop={crop}.")
         if isinstance(preprocessing, Mapping):
@@ -70,13 +73,13 @@ class ImageTransform(keras.layers.Layer):
         self.supports_jit = False  # XLA has no resizing with averaging
 
     @classmethod
-    def for_model(cls, model: keras.Model, *, size: int | None = None, **kwargs) -> "ImageTransform":
+    def for_model(cls, model: keras.Model, *, size: int | None = None, name: str | None = None) -> "ImageTransform":
         """Returns the layer that makes of images what `model` is to be given.
 
         Args:
             model: a net whose preprocessing is known, see `preprocessing.for_model`.
             size: Q; by default 8/7 of the net's input, 256 for one of 224.
-            **kwargs: further arguments of `keras.layers.Layer`.
+            name: of the layer.
 
         Raises:
             InputError: if the preprocessing is not known, or the net's input is no square.
@@ -85,7 +88,7 @@ class ImageTransform(keras.layers.Layer):
         if crop != width:
             raise InputError(f"Expected a net for square images, channels last. Received: {model.name!r} for {model.input_shape}.")
         crop = crop or TRAINING_SIZE  # where any size will do
-        return cls(size or round(crop * 8 / 7), crop, for_model(model), **kwargs)
+        return cls(size or round(crop * 8 / 7), crop, for_model(model), name=name)
 
     def call(self, images):
         """`(B, height, width, 3)` or `(height, width, 3)`, RGB in 0–255 of any dtype, to `(…, crop, crop, 3)` floats."""

@@ -6,7 +6,6 @@ reason.
 
 import tensorflow as tf
 
-from keras_vgg import resizing
 from keras_vgg.data import formats, image_headers, images
 from keras_vgg.data.reading import attempt
 
@@ -37,7 +36,7 @@ def rescaled_images(encoded, scales: tuple[int, ...], *, crop: int | None, most_
     def decode():
         def at_scale(encoded, scale):
             if crop is None:
-                return images.decode_whole(encoded, resizing.rescaled_size(size[0], size[1], scale))
+                return images.decode_whole(encoded, images.rescaled_size(size[0], size[1], scale))
             return images.decode_view(encoded, scale, 0.5, 0.5, tf.constant(False), crop)
 
         def at_scales(encoded):

@@ -30,11 +30,14 @@ class Callbacks:
 
     Attributes:
         are_there: whether there are callbacks.
-        stop: whether one of them has ended the run.
     """
 
     are_there = False
-    stop = False
+
+    @property
+    def stop(self) -> bool:
+        """Whether a callback has ended the run."""
+        return False
 
     def train_begins(self) -> None:
         """Is called once, before anything is trained."""

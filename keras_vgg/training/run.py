@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from keras_vgg import models, preprocessing, transfer
+from keras_vgg import class_names, models, preprocessing, transfer
 from keras_vgg.data import color, trained_on
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.order import Layout
@@ -93,6 +93,7 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
             initializer=recipe.init,
             classifier_activation=task.activation,
         )
+        class_names.adopt(model, dataset.classes)
         num_frozen = freezing.freeze(model, frozen)
         optimizer = SGD(recipe.learning_rate, momentum=recipe.momentum, l2=recipe.weight_decay)
     say(f"model: net {recipe.net}, {model.count_params():,} parameters{f', {num_frozen:,} of them frozen' if frozen else ''}")

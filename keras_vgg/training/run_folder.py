@@ -26,7 +26,7 @@ class RunFolder:
         path: the folder, made by `claim`.
     """
 
-    def __init__(self, path: str | pathlib.Path):
+    def __init__(self, path: str | os.PathLike[str]):
         self.path = paths.path_of(path)
         self.recipe = self.path / "recipe.toml"
         self.state = self.path / "state.zip"

@@ -88,7 +88,7 @@ def _loop(settings: Settings, callable_of) -> dict:
     model = _model(settings)
     import tensorflow as tf
 
-    from keras_vgg import preprocessing, resizing
+    from keras_vgg import preprocessing
     from keras_vgg.data import images
     from keras_vgg.fully_convolutional import to_fully_convolutional
     from keras_vgg.inference.tracing import up_to_layer
@@ -99,7 +99,7 @@ def _loop(settings: Settings, callable_of) -> dict:
         encoded, rows = tf.io.read_file(path), []
         for scale in settings.scales:
             height, width = tf.unstack(images.encoded_size(encoded))
-            size = resizing.rescaled_size(height, width, scale)
+            size = images.rescaled_size(height, width, scale)
             image = preprocess(images.decode_whole(encoded, size))[tf.newaxis]
             rows += [see(view).mean(axis=(0, 1, 2)) for view in (image, tf.reverse(image, [2]))]
         return np.mean(rows, axis=0)

@@ -70,7 +70,6 @@ def make_readers(samples: pathlib.Path, work: pathlib.Path) -> dict[str, Callabl
     """Returns `{reader: read(kind, content) -> digest of the pixels}`; `InputError` where the package leaves an image out."""
     import tensorflow as tf
 
-    from keras_vgg import resizing
     from keras_vgg.data import images
     from keras_vgg.data.pipeline import View
     from keras_vgg.errors import InputError
@@ -86,7 +85,7 @@ def make_readers(samples: pathlib.Path, work: pathlib.Path) -> dict[str, Callabl
     @tf.function(input_signature=text)
     def testing(encoded):
         height, width = tf.unstack(images.encoded_size(encoded))
-        return images.decode_whole(encoded, resizing.rescaled_size(height, width, _CROP))
+        return images.decode_whole(encoded, images.rescaled_size(height, width, _CROP))
 
     @tf.function(input_signature=text)
     def served(encoded):
