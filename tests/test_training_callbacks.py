@@ -10,10 +10,13 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_vgg import training, transfer
+from keras_vgg.data.split import LABEL
 from keras_vgg.errors import InputError
+from keras_vgg.models import build_vgg
 from keras_vgg.recipe import Recipe, to_toml
 from keras_vgg.tasks.classification import Classification
 from keras_vgg.training import checkpoint
+from keras_vgg.training.callbacks import KerasCallbacks
 from keras_vgg.training.report import Events
 
 pytestmark = pytest.mark.usefixtures("colors_measured_once", "graphs_as_traced")
@@ -167,13 +170,31 @@ def test_callbacks_see_the_weights_that_are_tested_and_may_bring_the_best_back(t
             keras.callbacks.EarlyStopping("val_acc"),
             "`monitor` of EarlyStopping must be one of loss, accuracy, .* Received: 'val_acc'",
         ),
-        (When(lambda model: setattr(model.optimizer, "learning_rate", 0.5), update=1), "changed it from 0.002 to 0.5"),
+        (keras.callbacks.ModelCheckpoint("m.keras", "learning_rate"), "`mode` of ModelCheckpoint must be 'max' or 'min' where"),
     ],
 )
 def test_what_a_run_cannot_honour_is_told(tmp_path, callback, told):
     with pytest.raises(InputError, match=told):
         training.fit(Recipe(**SMALL), workdir=tmp_path / "run", callbacks=[callback])
     assert not pathlib.Path("backup").exists()
+
+
+@pytest.mark.parametrize("hook", ["update_begins", "update_ends", "epoch_begins", "epoch_ends"])
+def test_a_callback_that_changes_the_learning_rate_is_told(hook):
+    class Change(keras.callbacks.Callback):
+        """At every opportunity."""
+
+        def change(self, *arguments, logs=None):
+            self.model.optimizer.learning_rate = 0.5
+
+        on_train_batch_begin = on_train_batch_end = on_epoch_begin = on_epoch_end = change
+
+    model, optimizer = build_vgg("A", input_shape=(32, 32, 3), classes=2, width=0.02), training.SGD(0.002)
+    told = KerasCallbacks([Change()], model, optimizer, Classification(("a", "b")), LABEL, epochs=1, steps=1)
+    told.train_begins()
+    arguments = {"update_ends": (0, dict), "epoch_ends": (0, {}, {})}.get(hook, (0,))
+    with pytest.raises(InputError, match=r"must leave the learning rate alone.* changed it from 0.002 to 0.5"):
+        getattr(told, hook)(*arguments)
 
 
 def scalars(folder):

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_vgg.errors import InputError
-from keras_vgg.tasks.task import Task
+from keras_vgg.tasks.task import LOSS, Task
 from keras_vgg.training.plateau import learning_rate_of
 
 Figures = Mapping[str, float]
@@ -85,7 +85,7 @@ class KerasCallbacks(Callbacks):
         steps: weight updates of an epoch.
 
     Raises:
-        InputError: for a callback that watches a figure that there is not.
+        InputError: for a callback that watches a figure that there is not, or does not say whether more is better.
     """
 
     def __init__(
@@ -181,11 +181,19 @@ class KerasCallbacks(Callbacks):
     @staticmethod
     def _check_watched(callbacks, task: Task) -> None:
         figures = task.figures(dict.fromkeys(task.sums, 0.0), 1.0)
+        judged = {LOSS, *(metric.name for metric in task.compile_arguments().get("metrics", ()))}
         known = [*figures, *(f"val_{name}" for name in {**figures, task.monitor: 0.0}), "learning_rate"]
         for callback in callbacks:
-            if isinstance(callback, _WATCHING) and callback.monitor not in known:
+            if not isinstance(callback, _WATCHING):
+                continue
+            if callback.monitor not in known:
                 raise InputError(
                     f"`monitor` of {type(callback).__name__} must be one of {', '.join(known)}. Received: {callback.monitor!r}."
+                )
+            if callback.mode == "auto" and callback.monitor.removeprefix("val_") not in judged:
+                raise InputError(
+                    f"`mode` of {type(callback).__name__} must be 'max' or 'min' where it watches {callback.monitor}: Keras does not "
+                    "know whether more of it is better. Received: 'auto'."
                 )
 
 

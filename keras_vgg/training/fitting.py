@@ -50,7 +50,8 @@ def fit(
     `val_mean_ap`), and `learning_rate`. A batch of the training is a weight update. Epochs of a resumed run go on counting; what
     callbacks themselves have counted begins anew. `model.stop_training = True` ends the run after the update or epoch, with
     everything saved; the same call goes on from there. Weights that a callback sets at the end, as `EarlyStopping` with
-    `restore_best_weights` does, are those of the returned model alone. Of several workers each is to be given the same callbacks.
+    `restore_best_weights` does, are those of the returned model alone. What `ModelCheckpoint` saves has the optimizer along, of
+    which Keras knows once `keras_vgg.training.SGD` is imported. Of several workers each is to be given the same callbacks.
 
     Args:
         recipe: what to train: a `Recipe`, a recipe file, or one of the package's by name, such as `"quickstart"`.
