@@ -33,7 +33,7 @@ class Choice:
 _FROZEN = ((3_000, "block1-block4"), (30_000, "block1-block3"), (300_000, "block1-block2"))
 """What keeps its weights in sets of fewer training images than that: the fewer there are, the less can be learnt anew."""
 
-_UPDATES, _MOST_EPOCHS = 300, 30
+_UPDATES, _MOST_EPOCHS = 450, 30
 """Updates that are aimed at in small sets, and most epochs that they may take."""
 
 _FEWEST_EPOCHS = 3

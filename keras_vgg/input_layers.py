@@ -30,7 +30,7 @@ def affine_before(model: keras.Model, convolution: keras.layers.Layer) -> tuple[
     if not steps:
         return None
     first = convolution.data_format == "channels_first"
-    shapes = [step.inputs[0].shape for step in steps if isinstance(step, keras.Model)][:1] + [convolution.input.shape]
+    shapes = [*[step.inputs[0].shape for step in steps if isinstance(step, keras.Model)][:1], convolution.input.shape]
     # Of the size that the convolution gets, resizing leaves images as they are.
     sides = next(((shape[2:] if first else shape[1:3]) for shape in shapes if None not in shape[1:4]), (None, None))
     images = np.random.default_rng(0).uniform(0, 255, (1, *(side or _SIDE for side in sides), 3)).astype(np.float32)

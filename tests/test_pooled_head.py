@@ -89,11 +89,14 @@ def test_its_scores_are_the_mean_of_the_map(net):
     np.testing.assert_allclose(np.mean(found, axis=(1, 2)), of_any_size(images), rtol=0, atol=1e-5)
 
 
-def test_several_layers_behind_the_mean_do_not_go_place_by_place(monkeypatch):
+def test_several_layers_behind_the_mean_see_the_whole_map(monkeypatch):
     config = configs.Config("P", ((configs.Convolution(8),),), fc_units=(16,), global_pooling=True)
     monkeypatch.setitem(configs.CONFIGS, "P", config)
-    with pytest.raises(InputError, match=r"Expected one Dense layer behind global pooling\. Received: 'vgg_p' with 2"):
-        to_fully_convolutional(build_vgg("P"))
+    net = build_vgg("P", input_shape=(None, None, 3), classes=7)
+    images = np.random.default_rng(0).uniform(-100, 100, (2, 40, 52, 3)).astype(np.float32)
+    scores = to_fully_convolutional(net)(images)
+    assert scores.shape == (2, 1, 1, 7)
+    np.testing.assert_allclose(scores[:, 0, 0], net(images), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["out.keras", "out.weights.h5", "out.h5", "out.pth", "out.safetensors"])

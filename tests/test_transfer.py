@@ -146,7 +146,7 @@ def overwritten_in_the_middle(path: pathlib.Path, model):
 def test_damaged_file_is_named(spoil, tmp_path):
     path = tmp_path / "model.keras"
     spoil(path, net("A"))
-    with pytest.raises(InputError, match=r"Received: .*model\.keras|model\.keras is truncated or damaged") as caught:
+    with pytest.raises(InputError, match=r"Received: .*model\.keras|model\.keras is (truncated or )?damaged") as caught:
         transfer.load_model(path)
     assert "\n" not in str(caught.value)
 

@@ -119,6 +119,11 @@ def see(network: Network, path: str, scale: int, label: int, kind: str = SCORES)
     Raises:
         InputError: if the image cannot be read, or is too large at this scale.
     """
+    if kind == SCORES and not network.has_score_map:
+        raise InputError(
+            "Expected a net that tells classes at every place of a map. Received: one whose head sees the whole map at once; "
+            "give --heatmap-of grad-cam."
+        )
     image, digest = read_image(path, scale)
     if kind == GRAD_CAM:
         found, centres = network.grad_cam(image[np.newaxis], label)

@@ -46,8 +46,12 @@ class Preprocessing:
         return images[..., ::-1] if self.bgr else images
 
     def __str__(self):
-        told = f"{'BGR' if self.bgr else 'RGB'} in 0–255 minus {', '.join(f'{mean:g}' for mean in self.mean)} (R, G, B)"
-        return told if set(self.std) == {1.0} else f"{told}, divided by {', '.join(f'{std:g}' for std in self.std)}"
+        parts = [f"{'BGR' if self.bgr else 'RGB'} in 0–255"]
+        if set(self.mean) != {0.0}:
+            parts[0] += f" minus {', '.join(f'{mean:g}' for mean in self.mean)} (R, G, B)"
+        if set(self.std) != {1.0}:
+            parts.append(f"divided by {', '.join(f'{std:g}' for std in self.std)}")
+        return ", ".join(parts)
 
     def to_json(self) -> str:
         """Returns the three fields as JSON, for `from_json`."""
@@ -186,8 +190,8 @@ def _of_trying(mean: np.ndarray, std: np.ndarray, bgr: bool) -> Preprocessing:
     for known in BY_NAME.values():
         if known.bgr == bgr and np.allclose(mean, known.mean, rtol=0, atol=2e-3) and np.allclose(std, known.std, rtol=1e-5):
             return known
-    mean, std = ([float(f"{value:.5g}") for value in np.where(np.abs(values) < 1e-3, 0, values)] for values in (mean, std))
-    return Preprocessing(_three(mean), _three(std), bgr)
+    rounded = ([float(f"{value:.5g}") for value in np.where(np.abs(values) < 1e-3, 0, values)] for values in (mean, std))
+    return Preprocessing(*map(_three, rounded), bgr=bgr)
 
 
 def of_weights(model: keras.Model) -> Preprocessing:

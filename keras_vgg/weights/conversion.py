@@ -28,6 +28,8 @@ class Conversion:
 
     def __str__(self):
         lines = [self.table.to_string(index=False), "", f"from {self.source}", f"to {self.target}, {self._wanted()}"]
+        if head := self.source.head:
+            lines.append(f"its own head ({head}) is no part of net {self.source.arch} and stays behind")
         return "\n".join(lines)
 
     def _wanted(self) -> str:

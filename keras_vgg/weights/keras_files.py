@@ -13,7 +13,7 @@ import os
 import pathlib
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import h5py
 import numpy as np
@@ -88,13 +88,18 @@ def _arrays(file: h5py.File, path, reopen: Callable) -> dict[str, StoredArray]:
     group = next((file[name] for name in _LAYER_GROUPS if name in file), None)
     if group is None:
         raise InputError(f"{path} is an HDF5 file without Keras weights: it holds {', '.join(file) or 'nothing'}.")
-    datasets = {
-        f"{variables.attrs.get('name', folder)}/{number}": variables[number]
-        for folder, layer in group.items()
-        for variables in [layer.get("vars", {})]
-        for number in variables
-    }
-    return {name: stored(path, name, dataset, file, reopen) for name, dataset in datasets.items()}
+    return {name: stored(path, name, dataset, file, reopen) for name, dataset in _datasets(group)}
+
+
+def _datasets(group) -> Iterator[tuple[str, object]]:
+    """Yields name and array of every variable of layers, those of models among them too."""
+    for folder, layer in group.items():
+        variables = layer.get("vars", {})
+        for number in variables:
+            yield f"{variables.attrs.get('name', folder)}/{number}", variables[number]
+        for nested in _LAYER_GROUPS:
+            if isinstance(layer.get(nested), h5py.Group):
+                yield from _datasets(layer[nested])
 
 
 def stored(path, name: str, dataset, file: h5py.File, reopen: Callable) -> StoredArray:

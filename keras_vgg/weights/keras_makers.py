@@ -70,6 +70,14 @@ def turned(path, arrays: Mapping[str, StoredArray], maker: Maker) -> tuple[dict[
     return {**arrays, **kernels}, _flattens_first(path, maker, lie_first)
 
 
+_CONVOLUTIONS = ("Conv2D", "Convolution2D")
+
+
+def has_convolutions(config) -> bool:
+    """Whether a configuration is that of a model with convolutions, in it or in a model that is part of it."""
+    return any(name in _CONVOLUTIONS for name, _ in _layers(config))
+
+
 def flattens_first(path, config) -> bool | None:
     """Returns whether the model of a configuration flattens its feature map as C x H x W; `None` if that does not tell it.
 
@@ -77,7 +85,7 @@ def flattens_first(path, config) -> bool | None:
         InputError: if its layers have the channels now here, now there.
     """
     layers = list(_layers(config))
-    formats = {_format(layer) for name, layer in layers if name in ("Conv2D", "Convolution2D")} - {None}
+    formats = {_format(layer) for name, layer in layers if name in _CONVOLUTIONS} - {None}
     flatten = next((_format(layer) for name, layer in layers if name == "Flatten"), None)
     if not formats:
         return None

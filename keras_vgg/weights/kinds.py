@@ -136,7 +136,7 @@ def _read_keras(path) -> Content:
     except (LookupError, TypeError):  # no functional model
         lrn = []
     content = dataclasses.replace(noted, archs=configs.with_lrn(lrn))
-    if not (own_models.is_plain(config) and _is_net(content)):
+    if keras_makers.has_convolutions(config) and not (own_models.is_plain(config) and _is_net(content)):
         return _taken_apart(path, noted)
     return dataclasses.replace(content, channels_first=bool(keras_makers.flattens_first(path, config)))
 
@@ -181,7 +181,7 @@ def _read_legacy_keras(path) -> Content:
     shapes = {name: array.shape for name, array in arrays.items()}
     scheme = names.KERAS if _FIRST in shapes else names.by_order(shapes)  # where names are ours they say more than the order
     content = dataclasses.replace(_noted(arrays, text), schemes=(scheme,), channels_first=channels_first)
-    return _taken_apart(path, content) if maker.config is not None and not _is_net(content) else content
+    return _taken_apart(path, content) if keras_makers.has_convolutions(maker.config) and not _is_net(content) else content
 
 
 def _read_torch(path) -> Content:

@@ -17,7 +17,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.input_layers import affine_before
 from keras_vgg.layers import LocalResponseNormalization
 from keras_vgg.preprocessing import Preprocessing
-from keras_vgg.weights import keras_files
+from keras_vgg.weights import keras_files, operations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +100,7 @@ def take_apart(model: keras.Model, path: pathlib.Path) -> OwnModel:
     if first is None or len(getattr(model, "outputs", ())) != 1:
         raise InputError(f"Expected a model with convolutions and one output. Received: {path}, which holds {model.name!r}.")
     chain = _chain(model, first, path)
-    config, batch_norm, number = _net_of(chain, path)
+    config, batch_norm, number = operations.net_of(chain, path)
     wants, shape = _own_preprocessing(model, first, path), _shape_given(model, first)
     trunk, head = chain[:number], chain[number:]
     _rename(trunk, config)
@@ -111,7 +111,7 @@ def take_apart(model: keras.Model, path: pathlib.Path) -> OwnModel:
         _rename_head(head, config)
     elif any(isinstance(layer, keras.layers.Dense) for layer in head):
         flattens = any(isinstance(layer, keras.layers.Flatten) for layer in head)
-        own = Head(tuple(map(_told, head)), model.output_shape[-1], shape[0] if flattens else None)
+        own = Head(tuple(map(operations.name_of, head)), model.output_shape[-1], shape[0] if flattens else None)
     inputs = outputs = keras.Input(shape, name="images")
     for layer in chain:
         outputs = layer(outputs)
@@ -161,70 +161,6 @@ def _is_or_has(layer, first) -> bool:
     return layer is first or (isinstance(layer, keras.Model) and any(each is first for each in _leaves(layer, type(first))))
 
 
-# What layers compute, in the words in which nets are compared.
-
-
-def _operations(layer) -> list[str]:
-    if isinstance(layer, keras.layers.Conv2D):
-        plain = layer.padding == "same" and set(layer.dilation_rate) == {1} and layer.groups == 1
-        convolution = _convolution(layer.kernel_size, layer.strides) + ("" if plain else f" ({layer.padding} padding)")
-        return [convolution, *_activation(layer)]
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return ["batch norm"]
-    if isinstance(layer, keras.layers.MaxPooling2D):
-        return [_pooling(layer.pool_size, layer.strides)]
-    if isinstance(layer, LocalResponseNormalization):
-        return ["LRN"]
-    if isinstance(layer, keras.layers.ReLU):
-        return ["ReLU"]
-    return _activation(layer) if isinstance(layer, keras.layers.Activation) else [_told(layer)]
-
-
-def _activation(layer) -> list[str]:
-    if layer.activation is keras.activations.linear:
-        return []
-    return ["ReLU" if layer.activation is keras.activations.relu else layer.activation.__name__]
-
-
-def _convolution(kernel: Sequence[int], strides: Sequence[int]) -> str:
-    return f"convolution {kernel[0]}x{kernel[1]}" + (f" / {strides[0]}" if strides[0] > 1 else "")
-
-
-def _pooling(size: Sequence[int], strides: Sequence[int]) -> str:
-    return f"max-pooling {size[0]}x{size[1]} / {strides[0]}"
-
-
-def _wanted(config: Config, batch_norm: bool) -> list[str]:
-    operations = []
-    for block in config.blocks:
-        for each in block:
-            operations += [_convolution((each.kernel,) * 2, (each.stride,) * 2), *["batch norm"] * batch_norm, "ReLU"]
-            operations += ["LRN"] * each.lrn
-        operations.append(_pooling((config.pooling.size,) * 2, (config.pooling.stride,) * 2))
-    return operations
-
-
-def _net_of(chain: Sequence[keras.layers.Layer], path) -> tuple[Config, bool, int]:
-    """Returns the net whose convolutions a chain begins with, whether with batch norm, and how many layers they are."""
-    last = max(place for place, layer in enumerate(chain) if isinstance(layer, keras.layers.Conv2D))
-    pool = next((place for place, layer in enumerate(chain) if place > last and isinstance(layer, keras.layers.MaxPooling2D)), last)
-    found = [operation for layer in chain[: pool + 1] for operation in _operations(layer)]
-    differing = []
-    for config in configs.CONFIGS.values():
-        for batch_norm in (False, True):
-            wanted = _wanted(config, batch_norm)
-            if found == wanted:
-                return config, batch_norm, pool + 1
-            same = next((place for place, pair in enumerate(zip(found, wanted, strict=False)) if pair[0] != pair[1]), None)
-            differing.append((min(len(found), len(wanted)) if same is None else same, config.arch, wanted))
-    place, arch, wanted = max(differing, key=lambda each: each[0])
-    told = [operations[place] if place < len(operations) else "nothing more" for operations in (found, wanted)]
-    raise InputError(
-        f"Expected the convolutions and poolings of a VGG net. Received: {path}, which comes closest to net {arch}, but has "
-        f"{told[0]} where that has {told[1]}, after {place} operations."
-    )
-
-
 def _rename(trunk: Sequence[keras.layers.Layer], config: Config) -> None:
     """Gives the layers of convolutions the names that `models.build_vgg` gives them."""
     places = config.places()
@@ -268,17 +204,13 @@ def _rename_head(head: Sequence[keras.layers.Layer], config: Config) -> None:
             layer.name = configs.POOL_LAYER
 
 
-def _told(layer) -> str:
-    return f"{type(layer).__name__} {layer.units}" if isinstance(layer, keras.layers.Dense) else type(layer).__name__
-
-
 def _own_preprocessing(model, first, path) -> Preprocessing | None:
     try:
         found = affine_before(model, first)
     except InputError as error:
         raise InputError(
-            f"Expected a model whose layers before the first convolution change scale, mean or colour order alone. Received: {path}, "
-            "where they do more; save the model without them, and say by --preprocessing what it wants."
+            f"Expected a model whose layers before the first convolution change scale, mean or colour order alone. Received: "
+            f"{path}, where they do more; save the model without them, and say by --preprocessing what it wants."
         ) from error
     return preprocessing.of_affine(*found) if found else None
 

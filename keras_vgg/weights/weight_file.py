@@ -204,7 +204,9 @@ def _identify(path, content: kinds.Content, arch, batch_norm) -> names.Match:
     if wanted.distance and not found.distance:
         raise InputError(f"Expected weights of {wanted}. Received: {path}, which holds {found}: it {wanted.problem}.")
     if wanted.distance:
-        raise InputError(f"Expected weights of {wanted}. Received: {path}, which {wanted.problem}.")
+        has_head = not wanted.missing and not wanted.include_top and not wanted.other_kernels
+        advice = "; weights alone do not say what these do: save the whole model (model.save('net.keras'))" if has_head else ""
+        raise InputError(f"Expected weights of {wanted}. Received: {path}, which {wanted.problem}{advice}.")
     return wanted
 
 
