@@ -192,8 +192,8 @@ class KerasCallbacks(Callbacks):
                 )
             if callback.mode == "auto" and callback.monitor.removeprefix("val_") not in judged:
                 raise InputError(
-                    f"`mode` of {type(callback).__name__} must be 'max' or 'min' where it watches {callback.monitor}: Keras does not "
-                    "know whether more of it is better. Received: 'auto'."
+                    f"`mode` of {type(callback).__name__} must be 'max' or 'min' where it watches {callback.monitor}: Keras cannot "
+                    "tell whether more of it is better. Received: 'auto'."
                 )
 
 
