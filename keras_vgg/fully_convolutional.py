@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_vgg import layers, preprocessing
+from keras_vgg import class_names, layers, preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.heads import ENDINGS, GLOBAL_POOLINGS, has_score_map
 
@@ -106,6 +106,7 @@ def to_fully_convolutional(
     result = keras.Model(inputs, outputs, name=name or f"{model.name}_fully_convolutional")
     if preprocessing.is_known(model):
         preprocessing.remember(result, preprocessing.of_weights(model), preprocessing.origin_of(model))
+    class_names.adopt(result, class_names.known(model))
     return result
 
 
