@@ -80,7 +80,7 @@ class Recipe:
     mixup: float = _field(
         0.0, "MixUp: an image is blended with its neighbour in the batch, by a share from Beta(MIXUP, MIXUP) (0: off)"
     )
-    cutmix: float = _field(0.0, "CutMix: the same with a rectangle of the neighbour; of both, each image has one (0: off)")
+    cutmix: float = _field(0.0, "CutMix: the same with a rectangle of the neighbour; of both, each image has either (0: off)")
     sampling: str = _field("shuffled", "an epoch: every image once, or every class as often", choices=("shuffled", BALANCED))
     class_weights: str | None = _field(
         None,
@@ -90,7 +90,9 @@ class Recipe:
     batch_size: int = _field(256, "examples per weight update, over all replicas and micro-batches")
     epochs: int = _field(74, "most epochs; the plateau schedule may end the run before")
     optimizer: str = _field(optimizers.SGD, "what updates the weights, by Keras' name", choices=tuple(optimizers.RATES))
-    learning_rate: float = _field(None, "initial learning rate (default: 0.01 for sgd, 0.0001 for lion, 0.001 for adam and most)")
+    learning_rate: float = _field(
+        None, "initial learning rate (default: 0.01 for sgd, 0.0001 for lion, 0.001 for adam, adamw and most)"
+    )
     layer_rate_decay: float = _field(1.0, "factor on the rate from each block of layers to the one before it, from the last on")
     head_rate: float = _field(1.0, "factor on the rate of the last layer, predictions, which is new where the classes are")
     schedule: str = _field("plateau", "how the learning rate goes on from there", choices=schedules.SCHEDULES)

@@ -131,18 +131,17 @@ AUGMENTED = Recipe(
 
 @pytest.fixture(scope="module")
 def augmented(dataset):
-    return train(dataset, 1, 32, False, recipe=AUGMENTED, steps=4)
+    return train(dataset, 1, 32, False, recipe=AUGMENTED, steps=3)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("replicas", "micro_batch", "jit"), [(2, 16, True), (4, 6, False)])
-def test_nor_do_other_optimizers_and_augmentation(dataset, augmented, replicas, micro_batch, jit):
-    """Moments of AdamW among the variables; classes that come as often and mixtures of two examples."""
-    variables, figures = train(dataset, replicas, micro_batch, jit, recipe=AUGMENTED, steps=4)
+def test_nor_do_other_optimizers_and_augmentation(dataset, augmented):
+    """AdamW's moments among the variables; every class as often, mixtures of two examples."""
+    variables, figures = train(dataset, 2, 6, False, recipe=AUGMENTED, steps=3)
     for ours, theirs in zip(variables, augmented[0], strict=True):
-        print(np.linalg.norm(ours - theirs), np.linalg.norm(theirs))
+        assert np.linalg.norm(ours - theirs) <= 2e-5 * np.linalg.norm(theirs)
     for ours, theirs in zip(figures, augmented[1], strict=True):
-        print(ours.sums, theirs.sums)
+        assert ours.sums == theirs.sums | {"loss": pytest.approx(theirs.sums["loss"], rel=1e-5)}
 
 
 def test_dropout_and_views_matter(dataset, reference):

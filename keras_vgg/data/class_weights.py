@@ -14,8 +14,9 @@ _COLUMNS = ["class", "weight"]
 
 
 def balanced(labels: np.ndarray, classes: int) -> tuple[float, ...]:
-    """Returns `n / (k * n_c)` of each class, as scikit-learn has it: `n_c` of the `n` examples with a label are of it, and `k` classes
-    have any. Their mean over the examples is 1.
+    """Returns `n / (k * n_c)` of each class, as scikit-learn has it: `n_c` of the `n` examples are of it, and `k` classes have any.
+
+    The mean over the examples is 1.
 
     Args:
         labels: `(n,)` whole numbers; negative ones do not count.

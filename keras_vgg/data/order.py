@@ -76,10 +76,10 @@ def training_rows(
 
 
 def balanced_order(labels: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
-    """Returns the order of an epoch that has every class as often, but for one, and as many examples as there are.
+    """Returns the order of an epoch that has every class as often, give or take one, and as many examples as there are.
 
     A small class has its examples several times, of a large one some wait for another epoch; which they are is drawn anew each
-    epoch. Example `i` comes as `i`, again as `n + i`, then as `2n + i`, … of `n` examples: what is random about it is another each time.
+    epoch. Of `n` examples, `i` comes as `i`, again as `n + i`, then as `2n + i`, …: what is random about it is another each time.
 
     Args:
         labels: `(n,)` whole numbers; examples of a negative one have no class and are left out.

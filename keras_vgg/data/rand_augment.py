@@ -1,7 +1,7 @@
 """RandAugment (Cubuk et al. 2020): a few operations at random, all of one strength.
 
-Operations and their ranges are those of AutoAugment, which the paper takes; each grows from nothing to its most as the strength does,
-to either side where it has two. What an operation uncovers is grey.
+Operations and their ranges are those of AutoAugment, which the paper takes. Each grows from nothing to its most as the strength
+does, to either side where it has two. What an operation uncovers is grey.
 """
 
 import math
@@ -35,13 +35,16 @@ def rand_augment(pixels, key, *, operations: int, strength: int, seed: int):
     draws = randomness.uniform(key, [operations, 2], seed=seed, stream=randomness.RAND_AUGMENT)
     for which, side in map(tf.unstack, tf.unstack(draws)):
         amount = tf.where(side < 0.5, -1.0, 1.0) * strength / STRONGEST
-        branch = tf.cast(which * len(OPERATIONS), tf.int32)
-        pixels = tf.switch_case(branch, [_applied(operation, pixels, amount) for operation in OPERATIONS.values()])
+        pixels = _apply(tf.cast(which * len(OPERATIONS), tf.int32), pixels, amount)
     return pixels
 
 
-def _applied(operation: Callable, pixels, amount) -> Callable:
-    return lambda: tf.ensure_shape(operation(pixels, amount), pixels.shape)
+@tf.function(autograph=False)  # traced once for all that there are, and all data sets
+def _apply(number, pixels, amount):
+    def applied(operation):
+        return lambda: tf.ensure_shape(operation(pixels, amount), pixels.shape)
+
+    return tf.switch_case(number, [applied(operation) for operation in OPERATIONS.values()])
 
 
 def _identity(pixels, amount):

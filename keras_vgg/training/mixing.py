@@ -1,8 +1,10 @@
 """MixUp (Zhang et al. 2018) and CutMix (Yun et al. 2019) that do not depend on how a batch is cut.
 
-Two examples that stand beside each other in the order of the epoch are mixed, each by a share of its own: who they are is a function of
-the seed and the epoch, and no image is read for it that the batch has not got. Such a pair lies within one micro-batch, which
-therefore has an even number of places, as those of `batch_norm` hold whole groups.
+Two examples that stand beside each other in the order of the epoch are mixed, one way and the other, by what the key of the first
+one draws. Who they are is a function of the seed and the epoch; no image is read for it that the batch has not got, and of each
+there is as much in the batch as without. Such a pair lies within one micro-batch, which therefore has an even number of places, as
+those of `batch_norm` hold whole groups. Who has no partner stays as it is: the last of a batch of an odd number, and whoever stands
+beside an image that could not be read.
 """
 
 import dataclasses
@@ -19,8 +21,8 @@ class Mixing:
     """Which mixtures are made.
 
     Attributes:
-        mixup, cutmix: the parameter of the distribution Beta(α, α) of shares; 0 for none of the kind. With both, each example is
-            mixed in either way as often.
+        mixup, cutmix: the parameter of the distribution Beta(α, α) of shares; 0 for none of the kind. With both, a pair is mixed in
+            either way as often.
         seed: the run's seed.
     """
 
@@ -41,7 +43,8 @@ def mix(images, keys, weights, mixing: Mixing):
     Returns:
         `(mixed, shares)`: like `images`, and `(m,)` float32, how much of each is its own.
     """
-    which, share, *centre = tf.unstack(randomness.batch_uniform(keys, [4], seed=mixing.seed, stream=randomness.MIXING), axis=1)
+    draws = randomness.batch_uniform(keys[::2], [4], seed=mixing.seed, stream=randomness.MIXING)
+    which, share, *centre = tf.unstack(tf.repeat(draws, 2, axis=0), axis=1)
     has_partner = weights * partners(weights) > 0
     is_cut = which < (0.5 if mixing.mixup else 1.0) if mixing.cutmix else tf.zeros_like(which, tf.bool)
     shares = symmetric_beta(share, tf.where(is_cut, float(mixing.cutmix or 1), float(mixing.mixup or 1)))

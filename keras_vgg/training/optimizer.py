@@ -1,4 +1,4 @@
-"""The paper's SGD, with the L2 term in the gradient (Sec. 3.1), and Keras' optimizers by name; each layer may have a rate of its own."""
+"""The paper's SGD, with the L2 term in the gradient (Sec. 3.1), and Keras' optimizers by name; a rate for each layer."""
 
 from collections.abc import Mapping
 from typing import Any
