@@ -134,3 +134,14 @@ def test_the_papers_sgd_is_as_it_was_where_nothing_is_asked():
     optimizer = make_optimizer(Recipe(), two_layers(), {"first": 1.0, "second": 1.0})
     assert type(optimizer) is SGD
     assert (optimizer.l2, optimizer.momentum, float(optimizer.learning_rate)) == (5e-4, 0.9, np.float32(0.01))
+
+
+def test_a_bias_that_batch_norm_takes_off_stays():
+    """Its gradient is rounding alone, of which AdamW would make whole steps, on each layout others."""
+    model = models.build_vgg("A", input_shape=(32, 32, 3), width=0.02, classes=3, batch_norm=True)
+    model.get_layer("block2_bn1").trainable = False  # takes off its own mean, whatever the bias is
+    optimizer = make_optimizer(Recipe(optimizer="adamw"), model, {})
+    optimizer.build(model.trainable_variables)
+    optimizer.apply([tf.ones(variable.shape) for variable in model.trainable_variables], model.trainable_variables)
+    biases = {layer.name: layer.bias.numpy() for layer in model.layers if hasattr(layer, "bias")}
+    assert {name for name, bias in biases.items() if bias.any()} == {"block2_conv1", "fc1", "fc2", "predictions"}

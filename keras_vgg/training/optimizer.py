@@ -1,6 +1,6 @@
 """The paper's SGD, with the L2 term in the gradient (Sec. 3.1), and Keras' optimizers by name; a rate for each layer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -59,13 +59,26 @@ def make_optimizer(recipe: Recipe, model: keras.Model, factors: Mapping[str, flo
         factors: what each layer's rate is multiplied by, see `layer_rates`; 1 for those that are not among them.
     """
     kinds = {name.lower(): kind for name, kind in vars(keras.optimizers).items() if isinstance(kind, type)}
-    of_weights = tuple(factors.get(layer.name, 1.0) for layer in model.layers for _ in layer.trainable_variables)
+    of_weights = tuple(_factors(model, factors))
     kind, arguments = kinds[recipe.optimizer], {"weight_decay": recipe.weight_decay or None}
     if recipe.optimizer == optimizers.SGD:
         kind, arguments = SGD, {"momentum": recipe.momentum, "l2": recipe.weight_decay}
         if set(of_weights) == {1.0}:
             return SGD(recipe.learning_rate, **arguments)
-    return _with_layer_rates(kind)(of_weights, learning_rate=recipe.learning_rate, **arguments)
+    # An adaptive optimizer would make whole steps of the rounding that is all there is of some gradients.
+    moving = tuple(0.0 if is_idle else factor for factor, is_idle in zip(of_weights, _idle(model), strict=True))
+    return _with_layer_rates(kind)(moving, learning_rate=recipe.learning_rate, **arguments)
+
+
+def _factors(model: keras.Model, factors: Mapping[str, float]) -> Iterator[float]:
+    return (factors.get(layer.name, 1.0) for layer in model.layers for _ in layer.trainable_variables)
+
+
+def _idle(model: keras.Model) -> Iterator[bool]:
+    """Yields of each trained variable whether nothing depends on it in training: a bias whose sum batch norm takes the mean off."""
+    for layer, following in zip(model.layers, [*model.layers[1:], None], strict=True):
+        is_normalized = isinstance(following, keras.layers.BatchNormalization) and following.trainable
+        yield from (is_normalized and variable is getattr(layer, "bias", None) for variable in layer.trainable_variables)
 
 
 def _with_layer_rates(kind: Any) -> Any:
