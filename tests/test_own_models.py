@@ -72,7 +72,7 @@ def written_layer_by_layer():
 
 def of_plain_images():
     net = build_vgg("D", input_shape=(SIDE, SIDE, 3), width=WIDTH, classes=4)
-    return keras.Sequential([preprocessing.ImageTransform(SIDE, SIDE, preprocessing.CAFFE), net])
+    return keras.Sequential([keras.Input((None, None, 3)), preprocessing.ImageTransform(SIDE, SIDE, preprocessing.CAFFE), net])
 
 
 def pooled():
