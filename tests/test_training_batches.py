@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("colors_measured_once", "graphs_as_traced")
 
 RECIPE = Recipe(
     **{"width": 0.05, "crop": 32, "jitter": (32, 40), "batch_size": 50, "learning_rate": 0.002, "limit_images": 120, "epochs": 2},
-    **{"dropout": 0.0, "seed": 3, "jit": False},
+    **{"dropout": 0.0, "seed": 3, "jit": False, "random_erasing": 0.5, "sampling": "balanced"},
 )
 
 
@@ -45,6 +45,11 @@ def test_every_pass_is_the_next_epoch_and_begins_where_it_is_told():
     np.testing.assert_array_equal(*every)  # each image once
     centre = [[images.numpy() for images, _ in data.validation] for _ in range(2)]
     assert all(map(np.array_equal, *centre))
+
+
+def test_what_a_training_step_does_is_no_part_of_batches():
+    with pytest.raises(InputError, match=r"done by `training\.fit`\. Received: mixup=0\.2, class_weights='balanced'"):
+        training.load_data(Recipe(mixup=0.2, class_weights="balanced"))
 
 
 def test_what_cannot_be_read_is_told_and_left_out(tmp_path):

@@ -190,8 +190,8 @@ def _of_trying(mean: np.ndarray, std: np.ndarray, bgr: bool) -> Preprocessing:
     for known in BY_NAME.values():
         if known.bgr == bgr and np.allclose(mean, known.mean, rtol=0, atol=2e-3) and np.allclose(std, known.std, rtol=1e-5):
             return known
-    rounded = ([float(f"{value:.5g}") for value in np.where(np.abs(values) < 1e-3, 0, values)] for values in (mean, std))
-    return Preprocessing(*map(_three, rounded), bgr=bgr)
+    means, stds = ([float(f"{value:.5g}") for value in np.where(np.abs(values) < 1e-3, 0, values)] for values in (mean, std))
+    return Preprocessing(_three(means), _three(stds), bgr)
 
 
 def of_weights(model: keras.Model) -> Preprocessing:

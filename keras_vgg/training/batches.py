@@ -12,9 +12,14 @@ import tensorflow as tf
 from keras_vgg.data import color, order, pipeline
 from keras_vgg.data.broken import BrokenImages
 from keras_vgg.data.split import Split
+from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.recipe import Recipe, check_scales, read_recipe, resolve
 from keras_vgg.tasks import get_task
+from keras_vgg.training.feed import drawn_from, training_view, validation_view
+
+
+_OF_THE_STEP = ("mixup", "cutmix", "class_weights")  # fields of a recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,15 +43,16 @@ class Data:
 def load_data(recipe: Recipe | str | os.PathLike[str], *, first_epoch: int = 0) -> Data:
     """Returns the images that a recipe trains on, in the views and the order in which `fit` trains on them.
 
-    Every choice is the recipe's: `dataset`, `scale` or `jitter`, `crop`, `random_flip`, `color`, `batch_size`, `seed`,
-    `limit_images`. An image that cannot be read is told in a warning, and its batch is the smaller for it.
+    Every choice is the recipe's: `dataset`, `scale` or `jitter`, `crop`, `random_flip`, `color`, `rand_augment`,
+    `random_erasing`, `sampling`, `batch_size`, `seed`, `limit_images`. An image that cannot be read is told in a warning, and its batch is the smaller for it.
 
     Args:
         recipe: a `Recipe`, a recipe file, or one of the package's by name, such as `"quickstart"`.
         first_epoch: the epoch to begin with, as `initial_epoch` of `Model.fit`.
 
     Raises:
-        InputError: for data that are missing, inconsistent or not for the recipe's task.
+        InputError: for data that are missing, inconsistent or not for the recipe's task, and a recipe with `mixup`, `cutmix` or
+            `class_weights`.
 
     Example:
         >>> from keras_vgg import training
@@ -63,6 +69,9 @@ def load_data(recipe: Recipe | str | os.PathLike[str], *, first_epoch: int = 0) 
         given = read_recipe(recipe)
         check_scales(given, f"Recipe {os.fspath(recipe)}")
         recipe = resolve(given)
+    if done_by_step := [name for name in _OF_THE_STEP if getattr(recipe, name)]:
+        told = ", ".join(f"{name}={getattr(recipe, name)!r}" for name in done_by_step)
+        raise InputError(f"Batches are images and targets; mixing and weighing them is done by `training.fit`. Received: {told}.")
     task_class = get_task(recipe.task)
     dataset = task_class.open(recipe.dataset, limit_images=recipe.limit_images)
     task = task_class(dataset.classes)
@@ -73,11 +82,12 @@ def load_data(recipe: Recipe | str | os.PathLike[str], *, first_epoch: int = 0) 
     wants = Preprocessing(mean=colors.mean)
     layout = order.Layout(recipe.batch_size, recipe.batch_size, replicas=1)
     alone, epochs = range(1), itertools.count(first_epoch)
-    random = pipeline.View(recipe.crop, recipe.scales, flip=recipe.random_flip, random=True, seed=recipe.seed, place=task.place)
-    centre = pipeline.View(recipe.crop, (recipe.test_scale,) * 2, place=task.place)
+    drawn, balance = drawn_from(dataset.train, recipe)
 
     def training_rows():
-        endless = order.training_rows(dataset.train.size, layout, seed=recipe.seed, epoch=next(epochs), step=0, my_replicas=alone)
+        endless = order.training_rows(
+            dataset.train.size, layout, seed=recipe.seed, epoch=next(epochs), step=0, my_replicas=alone, balance=balance
+        )
         return itertools.islice(endless, layout.steps(dataset.train.size))
 
     def validation_rows():
@@ -91,8 +101,8 @@ def load_data(recipe: Recipe | str | os.PathLike[str], *, first_epoch: int = 0) 
         return wants(images)
 
     return Data(
-        _batches(dataset.train, training_rows, layout, random, prepare),
-        _batches(dataset.validation, validation_rows, layout, centre, lambda batch: wants(batch.images)),
+        _batches(drawn, training_rows, layout, training_view(task, recipe), prepare),
+        _batches(dataset.validation, validation_rows, layout, validation_view(task, recipe), lambda batch: wants(batch.images)),
         dataset.classes,
         wants,
     )

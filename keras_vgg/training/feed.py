@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import tensorflow as tf
 
 from keras_vgg.data import order, pipeline
@@ -46,20 +47,25 @@ def training_feed(
     split: Split, task: Task, recipe: Recipe, layout: order.Layout, cluster: Cluster, *, epoch: int, step: int
 ) -> Feed:
     """Returns the training examples from `step` of `epoch` on, in random views (Sec. 3.1), augmented as the recipe says."""
-    balance = split.labels() if recipe.sampling == BALANCED else None
+    drawn, balance = drawn_from(split, recipe)
 
     def rows():
+        replicas = cluster.my_replicas
         return order.training_rows(
-            split.size,
-            layout,
-            seed=recipe.seed,
-            epoch=epoch,
-            step=step,
-            my_replicas=cluster.my_replicas,
-            balance=balance,
+            split.size, layout, seed=recipe.seed, epoch=epoch, step=step, my_replicas=replicas, balance=balance
         )
 
-    view = pipeline.View(
+    return Feed(drawn, rows, layout.micro_batch, training_view(task, recipe), cluster)
+
+
+def drawn_from(split: Split, recipe: Recipe) -> tuple[Split, np.ndarray | None]:
+    """Returns the examples that a recipe draws from a split, and the labels by which it balances them, if it does."""
+    return (split.repeating(), split.labels()) if recipe.sampling == BALANCED else (split, None)
+
+
+def training_view(task: Task, recipe: Recipe) -> pipeline.View:
+    """Returns what is taken of images for training."""
+    return pipeline.View(
         recipe.crop,
         recipe.scales,
         flip=recipe.random_flip,
@@ -68,7 +74,11 @@ def training_feed(
         place=task.place,
         augment=Augmentation(recipe.rand_augment, recipe.random_erasing, recipe.seed),
     )
-    return Feed(split if balance is None else split.repeating(), rows, layout.micro_batch, view, cluster)
+
+
+def validation_view(task: Task, recipe: Recipe) -> pipeline.View:
+    """Returns what is taken of images for validation."""
+    return pipeline.View(recipe.crop, (recipe.test_scale,) * 2, place=task.place)
 
 
 def validation_feed(split: Split, task: Task, recipe: Recipe, layout: order.Layout, cluster: Cluster) -> Feed:
@@ -77,5 +87,4 @@ def validation_feed(split: Split, task: Task, recipe: Recipe, layout: order.Layo
     def rows():
         return order.validation_rows(split.size, layout, my_replicas=cluster.my_replicas)
 
-    view = pipeline.View(recipe.crop, (recipe.test_scale,) * 2, place=task.place)
-    return Feed(split, rows, layout.micro_batch, view, cluster)
+    return Feed(split, rows, layout.micro_batch, validation_view(task, recipe), cluster)

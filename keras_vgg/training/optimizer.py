@@ -60,7 +60,8 @@ def make_optimizer(recipe: Recipe, model: keras.Model, factors: Mapping[str, flo
     """
     kinds = {name.lower(): kind for name, kind in vars(keras.optimizers).items() if isinstance(kind, type)}
     of_weights = tuple(_factors(model, factors))
-    kind, arguments = kinds[recipe.optimizer], {"weight_decay": recipe.weight_decay or None}
+    kind: Any = kinds[recipe.optimizer]
+    arguments: dict[str, Any] = {"weight_decay": recipe.weight_decay or None}
     if recipe.optimizer == optimizers.SGD:
         kind, arguments = SGD, {"momentum": recipe.momentum, "l2": recipe.weight_decay}
         if set(of_weights) == {1.0}:
