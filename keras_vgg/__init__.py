@@ -15,6 +15,7 @@ if sys.platform == "win32":  # which has neither the locks nor the signals that 
 if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers and editors
     from keras_vgg import (
         applications,
+        class_names,
         client,
         configs,
         convert,
@@ -60,6 +61,7 @@ else:  # unseen by those, to whom it would mean that any name is there
 __version__ = "0.1.0"
 __all__ = [
     "applications",
+    "class_names",
     "client",
     "configs",
     "convert",

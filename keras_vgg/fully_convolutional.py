@@ -12,11 +12,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_vgg import layers, preprocessing
+from keras_vgg import class_names, layers, preprocessing
 from keras_vgg.errors import InputError
+from keras_vgg.heads import ENDINGS, GLOBAL_POOLINGS, has_score_map
 
 KEEP = "keep"
-GLOBAL_POOLINGS = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 ROUNDINGS = {"floor": "valid", "ceil": "same"}
 """What becomes of the last row or column of an odd size: Keras drops it, Caffe pools it alone."""
 
@@ -66,9 +66,9 @@ def to_fully_convolutional(
     if not dense or not any(isinstance(layer, (keras.layers.Flatten, *GLOBAL_POOLINGS)) for layer in model.layers):
         raise InputError(f"Expected a net with its top (Flatten and Dense layers). Received: {model.name!r} without.")
     head = model.layers[model.layers.index(dense[-1]) + 1 :]
-    if strange := next((layer for layer in head if not isinstance(layer, _ENDINGS)), None):
+    if strange := next((layer for layer in head if not isinstance(layer, ENDINGS)), None):
         raise InputError(f"Expected an activation alone behind the last Dense layer. Received: {_name_of(strange)}.")
-    pools_scores = has_score_map(model)
+    pools_scores = has_score_map(model.layers)
     inputs = keras.Input(_any_size(model.input_shape[1:]), dtype=model.inputs[0].dtype, name="images")
     outputs, copies, field, is_map = inputs, [], (1, 1), True
     for layer in model.layers:
@@ -106,19 +106,8 @@ def to_fully_convolutional(
     result = keras.Model(inputs, outputs, name=name or f"{model.name}_fully_convolutional")
     if preprocessing.is_known(model):
         preprocessing.remember(result, preprocessing.of_weights(model), preprocessing.origin_of(model))
+    class_names.adopt(result, class_names.known(model))
     return result
-
-
-def has_score_map(model: keras.Model) -> bool:
-    """Whether a net with a top tells classes at every place of a map, and not only of the whole.
-
-    It does with FC layers, and with one Dense layer on the mean over places.
-    """
-    if not any(isinstance(layer, GLOBAL_POOLINGS) for layer in model.layers):
-        return True
-    start = next(place for place, layer in enumerate(model.layers) if isinstance(layer, GLOBAL_POOLINGS))
-    kinds = [type(layer) for layer in model.layers[start:] if not isinstance(layer, (*_ENDINGS, keras.layers.Dropout))]
-    return kinds == [keras.layers.GlobalAveragePooling2D, keras.layers.Dense]
 
 
 def stride_of(model: keras.Model) -> int:
@@ -168,8 +157,6 @@ _KEPT = (
 
 _AT_EVERY_PLACE = (keras.layers.Dense, keras.layers.ReLU, keras.layers.Activation, keras.layers.Dropout, keras.layers.Softmax)
 """What goes place by place as it is, or is rewritten so."""
-
-_ENDINGS = (keras.layers.Activation, keras.layers.Softmax)
 
 
 def _name_of(layer: keras.layers.Layer) -> str:

@@ -6,6 +6,7 @@ the paper that the recipe reproduces; it is data for people and tables and chang
 
 import dataclasses
 import math
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -210,7 +211,7 @@ def _bounds(recipe: Recipe) -> dict[str, tuple[bool, str]]:
     }
 
 
-def read_recipe(path: str | pathlib.Path) -> dict:
+def read_recipe(path: str | os.PathLike[str]) -> dict:
     """Returns the fields that a recipe file sets, the `[paper]` table left out.
 
     Raises:

@@ -7,7 +7,7 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_vgg import preprocessing
+from keras_vgg import class_names, preprocessing
 from keras_vgg.configs import CONFIGS
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
@@ -183,7 +183,7 @@ def facts_of(run_or_file: str | os.PathLike[str]) -> weight_file.WeightFile:
 
 
 def load_model(run_or_file: str | os.PathLike[str]) -> keras.Model:
-    """Returns the model that `find_model` finds, and notes what its weights want of an image, if the file says so.
+    """Returns the model that `find_model` finds; notes what its weights want and what its classes are called, if the file says so.
 
     A `.keras` file gives its own model; from other files the net is built that they hold weights for.
 
@@ -206,6 +206,7 @@ def load_model(run_or_file: str | os.PathLike[str]) -> keras.Model:
     if not (is_keras or is_own):
         return loading.load_net(path)
     model = own_models.load_whole(path)
+    class_names.adopt(model, weight_file.told_classes(path))
     if is_own:
         own = own_models.take_apart(model, path)
         model = own.model

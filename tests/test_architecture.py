@@ -13,14 +13,15 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "keras_vgg"
 
 # Imports run downward. A part is a module or a package of `keras_vgg`; what is in no level is a command, above all of them.
 LEVELS = (
-    ("errors", "randomness"),
+    ("errors", "randomness", "resizing"),
     ("support",),
     ("configs", "input_layers", "schedules"),
-    ("layers", "preprocessing", "remote"),
+    ("class_names", "heads", "layers", "preprocessing", "remote"),
     ("models", "data", "identity"),
     ("weights", "tasks"),
     ("transfer", "fully_convolutional", "recipe"),
-    ("training", "inference", "applications", "fine_tuning"),
+    ("fine_tuning",),
+    ("training", "inference", "applications"),
     ("evaluation", "descriptors", "features", "serving"),
     ("linear", "saved_model"),
 )
@@ -138,7 +139,7 @@ def test_what_must_answer_at_once_imports_no_tensorflow():
         import keras_vgg.support.cli, keras_vgg.support.files
         import keras_vgg.convert, keras_vgg.weights.catalogue, keras_vgg.export, keras_vgg.client
         import keras_vgg.extract, keras_vgg.transfer_eval, keras_vgg.style
-        import keras_vgg.remote.session, keras_vgg.remote.rest_transport
+        import keras_vgg.training, keras_vgg.remote.session, keras_vgg.remote.rest_transport
         print([name for name in ("tensorflow", "keras", "tensorflow_datasets") if name in sys.modules])
     """
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)

@@ -267,9 +267,7 @@ def test_how_preprocessing_is_known_goes_with_the_weights(origin, output, by_ori
 def test_origin_that_nobody_writes_is_told(nets, tmp_path):
     path = shutil.copy(nets / "a.keras", tmp_path / "net.keras")
     preprocessing.attach_note(path, CAFFE.to_json()[:-1] + ', "origin": "guessed"}')
-    with pytest.raises(
-        InputError, match=r"one of said, recognised, own, assumed as the origin .* Received: 'guessed'"
-    ):
+    with pytest.raises(InputError, match=r"one of said, recognised, own, assumed as the origin .* Received: 'guessed'"):
         open_weights(path)
 
 

@@ -17,19 +17,23 @@ import pytest
 import keras_vgg
 
 PACKAGE = pathlib.Path(keras_vgg.__file__).parent
-PLUMBING = {"__main__", "identity", "input_layers", "randomness", "support"}
+PLUMBING = {"__main__", "identity", "input_layers", "randomness", "resizing", "support"}
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__") for path in PACKAGE.rglob("*.py")
 )
 PUBLIC = (
     *(f"applications.{name}" for name in keras_vgg.applications.__all__ if name.startswith("VGG")),
+    "class_names.for_model",
     "features.PerceptualLoss",
     "features.gram_matrix",
     "features.perceptual_model",
     "fully_convolutional.to_fully_convolutional",
     "models.build_vgg",
     "preprocessing.for_model",
+    "preprocessing.ImageTransform",
     "saved_model.export_saved_model",
+    "training.fit",
+    "training.load_data",
     "transfer.init_from_net_a",
     "transfer.load_model",
 )
@@ -62,12 +66,13 @@ def test_every_public_module_is_reached_and_known_to_type_checkers():
         _ = keras_vgg.aplications
 
 
-def test_what_features_offers_is_known_to_type_checkers_and_at_hand():
-    (block,) = (node for node in ast.parse(source_of("keras_vgg.features")).body if isinstance(node, ast.If))
+@pytest.mark.parametrize("package", [keras_vgg.features, keras_vgg.training])
+def test_what_a_package_offers_is_known_to_type_checkers_and_at_hand(package):
+    (block,) = (node for node in ast.parse(source_of(package.__name__)).body if isinstance(node, ast.If))
     told = {alias.name: node.module for node in block.body for alias in node.names}
-    assert set(told) == set(keras_vgg.features.__all__) <= set(dir(keras_vgg.features))
+    assert set(told) == set(package.__all__) <= set(dir(package))
     for name, module in told.items():
-        assert getattr(keras_vgg.features, name) is getattr(importlib.import_module(module), name)
+        assert getattr(package, name) is getattr(importlib.import_module(module), name)
 
 
 USER = """
@@ -83,6 +88,8 @@ keras_vgg.features.PerceptualLoss(model, style={"relu1_2": 0.1})
 dense = keras_vgg.fully_convolutional.to_fully_convolutional(small, activation=None)
 keras_vgg.saved_model.export_saved_model(net, "models/vgg", scales=(256, 384), top_k=3).path.name
 arch: str = keras_vgg.recipe.Recipe(jitter=(256, 512)).arch
+losses: list = keras_vgg.training.fit("quickstart", workdir="runs/a").history["loss"]
+small.fit(keras_vgg.training.load_data("quickstart").train)
 
 keras_vgg.applications.VGG19(clases=10)  # Unexpected keyword argument "clases"
 keras_vgg.applications.vgg16.VGG16BN(classes="10")  # "classes"? has incompatible type "str"; expected "int"
@@ -90,6 +97,7 @@ keras_vgg.models.build_vgg("D", widht=0.25)  # Unexpected keyword argument "widh
 keras_vgg.saved_model.export_saved_model(net, "models/vgg", topk=3)  # Unexpected keyword argument "topk"
 keras_vgg.features.perceptual_model(layers=3)  # has incompatible type "int"; expected "Sequence
 keras_vgg.transfer.init_from_net_a(net)  # Missing positional argument "net_a"
+keras_vgg.training.fit("quickstart", epochs=3)  # Unexpected keyword argument "epochs"
 keras_vgg.recipe.Recipe(epoch=3)  # Unexpected keyword argument "epoch"
 keras_vgg.aplications  # has no attribute "aplications"
 keras_vgg.applications.VGG17  # has no attribute "VGG17"

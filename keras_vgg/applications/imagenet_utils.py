@@ -1,8 +1,12 @@
 """`preprocess_input` and `decode_predictions`, as in `keras.applications.imagenet_utils`."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
+from keras_vgg import class_names
+from keras_vgg.errors import InputError
 from keras_vgg.weights import catalogue, download
 
 
@@ -29,20 +33,38 @@ def preprocess_input(x, data_format: str | None = None, mode: str = "caffe"):
     return keras.applications.imagenet_utils.preprocess_input(x, data_format=data_format, mode=mode)
 
 
-def decode_predictions(preds, top: int = 5) -> list[list[tuple[str, str, float]]]:
-    """Returns the `top` ImageNet classes of each row of posteriors, best first.
+def decode_predictions(
+    preds, top: int = 5, classes: keras.Model | Sequence[str] | None = None
+) -> list[list[tuple[str, str, float]]]:
+    """Returns the `top` classes of each row of posteriors, best first; ImageNet's unless others are told.
 
     Args:
-        preds: `(B, 1000)` posteriors.
+        preds: `(B, 1000)` posteriors; of other classes `(B, classes)`.
         top: how many.
+        classes: what the classes are called, in label order; or the model, which knows it if it was loaded from a run or a file
+            that says so (`keras_vgg.class_names`). One of 1,000 classes that does not know it is taken for ImageNet's.
 
     Returns:
-        For each row tuples of WordNet id, name and score.
+        For each row tuples of WordNet id, name and score; of other classes the name stands for the id, too.
 
     Raises:
         ValueError: for another shape.
-        InputError: if the names of the classes are not in Keras' cache and cannot be fetched.
+        InputError: if the names of the classes are not known, or not in Keras' cache and cannot be fetched.
     """
+    if isinstance(classes, keras.Model):
+        is_imagenet = class_names.known(classes) is None and classes.output_shape[-1] == 1000
+        classes = None if is_imagenet else class_names.for_model(classes)
+    if classes is not None:
+        return _decoded(np.asarray(preds), top, classes)
     if preds.ndim == 2 and preds.shape[1] == 1000:  # else Keras says what is wrong
         download.fetch(catalogue.CLASS_INDEX)
     return keras.applications.imagenet_utils.decode_predictions(preds, top=top)
+
+
+def _decoded(preds: np.ndarray, top: int, names: Sequence[str]) -> list[list[tuple[str, str, float]]]:
+    if preds.ndim == 2 and (preds.shape[1], len(names)) == (1, 2):  # one sigmoid tells the second of two classes
+        preds = np.concatenate([1 - preds, preds], axis=1)
+    if preds.ndim != 2 or preds.shape[1] != len(names):
+        raise InputError(f"`preds` must be (B, {len(names)}), one posterior for each class. Received: shape {preds.shape}.")
+    best = np.argsort(-preds, axis=1, kind="stable")[:, :top]
+    return [[(names[label], names[label], float(row[label])) for label in labels] for row, labels in zip(preds, best, strict=True)]

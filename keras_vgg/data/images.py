@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from keras_vgg import randomness
 from keras_vgg.data import decoding
+from keras_vgg.resizing import cut, resize, window
+from keras_vgg.resizing import rescaled_size as rescaled_size  # an operation like those below
 
 _ENCODED, _WHOLE, _FRACTION = (tf.TensorSpec([], dtype) for dtype in (tf.string, tf.int32, tf.float32))
 _REDUCTIONS = (1, 2, 4, 8)  # what a JPEG decoder can do by leaving out frequencies
@@ -54,39 +56,6 @@ def draw_view(key, *, scales: tuple[int, int], flip: bool, seed: int):
     draws = randomness.uniform(key, [4], seed=seed, stream=randomness.VIEW)
     scale = scales[0] + tf.cast(draws[0] * (scales[1] - scales[0] + 1), tf.int32)
     return tf.minimum(scale, scales[1]), draws[1], draws[2], tf.logical_and(flip, draws[3] < 0.5)
-
-
-def window(height, width, scale, top, left, crop: int):
-    """Returns the part of an image that becomes the crop after rescaling to smallest side `scale`.
-
-    Args:
-        height, width: the image's size in pixels, int32.
-        scale: S, int32, at least `crop`.
-        top, left: place of the crop as fractions of the room it has, float32 in [0, 1].
-        crop: side of the crop.
-
-    Returns:
-        int32 `[top, left, height, width]` in pixels of the original image, rounded to whole ones, at least one pixel high and
-        wide and within the image.
-    """
-    original, crop = tf.cast(tf.stack([height, width]), tf.float32), tf.cast(crop, tf.float32)
-    zoom = tf.cast(scale, tf.float32) / tf.reduce_min(original)
-    rescaled = tf.cast(rescaled_size(height, width, scale), tf.float32)
-    # The crop starts at a whole pixel of the rescaled image, uniform over all places it can take.
-    start = tf.minimum(tf.floor(tf.stack([top, left]) * (rescaled - crop + 1)), rescaled - crop)
-    first = tf.minimum(tf.round(start / zoom), original - 1)
-    size = tf.minimum(tf.maximum(tf.round(crop / zoom), 1), original - first)
-    return tf.cast(tf.concat([first, size], axis=0), tf.int32)
-
-
-def rescaled_size(height, width, scale):
-    """Returns `[height, width]`, int32, of an image rescaled isotropically to smallest side `scale`, rounded, halves upward.
-
-    In whole numbers, as `evaluation.batches` has it too: floats of another precision round halves to another side.
-    """
-    sides, scale = tf.cast(tf.stack([height, width]), tf.int64), tf.cast(scale, tf.int64)
-    smallest = tf.reduce_min(sides)
-    return tf.cast((2 * sides * scale + smallest) // (2 * smallest), tf.int32)
 
 
 def decode_view(encoded, scale, top, left, mirrored, crop: int):
@@ -145,7 +114,7 @@ def _window_of_jpeg(encoded, size, box, crop):
 
 
 def _window_of_pixels(pixels, box, crop):
-    return _resize(tf.slice(pixels, tf.concat([box[:2], [0]], 0), tf.concat([box[2:], [3]], 0)), [crop, crop])
+    return cut(pixels[tf.newaxis], box, crop)[0]
 
 
 @tf.function(input_signature=[_ENCODED], autograph=False)
@@ -182,9 +151,4 @@ def decode_whole(encoded, size):
 
 
 def _resize(pixels, size):
-    def bilinear(antialias):
-        return lambda: tf.image.resize(pixels[tf.newaxis], size, antialias=antialias)[0]
-
-    # Two-tap bilinear skips pixels beyond a reduction of two; averaging costs much and is needed for large PNGs alone.
-    resized = tf.cond(tf.reduce_all(tf.shape(pixels)[:2] >= 2 * tf.convert_to_tensor(size)), bilinear(True), bilinear(False))
-    return tf.cast(tf.round(resized), tf.uint8)  # means of pixels, so that they lie in [0, 255] already
+    return resize(pixels[tf.newaxis], size)[0]

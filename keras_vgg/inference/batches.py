@@ -90,7 +90,7 @@ def rescaled_sizes(sizes: np.ndarray, scale: int) -> np.ndarray:
     """Returns sizes after rescaling isotropically to smallest side `scale`, `(N, 2)` int32; 0 where there is no image."""
     sizes = sizes.astype(np.int64)
     smallest = np.maximum(sizes.min(axis=1, keepdims=True), 1)
-    return ((2 * sizes * scale + smallest) // (2 * smallest)).astype(np.int32)  # as `images.rescaled_size`
+    return ((2 * sizes * scale + smallest) // (2 * smallest)).astype(np.int32)  # as `resizing.rescaled_size`
 
 
 def group(survey: Survey, views: Views, crop: int, pixels: int, pending: np.ndarray) -> list[np.ndarray]:

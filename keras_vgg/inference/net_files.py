@@ -64,7 +64,17 @@ class NetFile:
 
     @property
     def preprocessing_text(self) -> str:
-        """What the weights want of an image and how that is known, in the words of all commands; `InputError` if it is not."""
+        """What the weights want of an image and how that is known, in the words of all commands; `InputError` if it is not.
+
+        With it, where that is so, that whole images are looked at in a way of the net's own.
+        """
+        head = self.weights.head if self.weights else None
+        sees_whole = head is not None and not head.has_score_map
+        told = "\nits head sees a whole map at once: a dense view is the net itself on the whole image" if sees_whole else ""
+        return f"{self._preprocessing_text}{told}"
+
+    @property
+    def _preprocessing_text(self) -> str:
         if self.preprocessing:
             return preprocessing.statement(preprocessing.BY_NAME[self.preprocessing], preprocessing.GIVEN)
         wants, origin = (self.weights.preprocessing, self.weights.origin) if self.weights else (None, None)

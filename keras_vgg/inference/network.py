@@ -8,7 +8,8 @@ import tensorflow as tf
 from keras_vgg import preprocessing
 from keras_vgg.configs import TRAINING_SIZE
 from keras_vgg.errors import InputError
-from keras_vgg.fully_convolutional import GLOBAL_POOLINGS, has_score_map, stride_of, to_fully_convolutional
+from keras_vgg.fully_convolutional import stride_of, to_fully_convolutional
+from keras_vgg.heads import GLOBAL_POOLINGS, has_score_map
 from keras_vgg.inference.grad_cam import centres, grad_cam, split_at_last_convolution
 from keras_vgg.inference.tracing import mean_over_places, over_flips, up_to_layer
 from keras_vgg.inference.views import CENTER, DENSE, GRID, MULTI_CROP, Views
@@ -41,7 +42,7 @@ class Network:
         stride: pixels from one place of the score map to the next.
         window: side of the window that a place of the score map looks at; of a net that pools globally, `stride`.
         pools_globally: whether its head takes the mean over places, as `pool` does, or the largest values.
-        has_score_map: whether it tells classes at every place of a map, see `fully_convolutional.has_score_map`.
+        has_score_map: whether it tells classes at every place of a map, see `heads.has_score_map`.
 
     Raises:
         InputError: if the model is not of this kind.
@@ -52,7 +53,7 @@ class Network:
             raise InputError(f"`average` must be one of {', '.join(AVERAGES)}. Received: average={average!r}.")
         # The mean over places of what a classifier makes of each is what it makes of their mean: of scores, not of posteriors.
         self.pools_globally = any(isinstance(layer, GLOBAL_POOLINGS) for layer in model.layers)
-        self.has_score_map = has_score_map(model)
+        self.has_score_map = has_score_map(model.layers)
         height, width = (each or (self.pools_globally and TRAINING_SIZE) or None for each in model.input_shape[1:3])
         if height is None or height != width:
             raise InputError(f"Expected a net for square inputs with its top. Received: {model.name!r} for {height}x{width}.")

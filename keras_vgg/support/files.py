@@ -172,7 +172,7 @@ def read_json(path: pathlib.Path, kind: type[list] | type[dict]):
     return found
 
 
-def read_recipe_file(path: str | pathlib.Path) -> dict:
+def read_recipe_file(path: str | os.PathLike[str]) -> dict:
     """Returns the contents of a recipe, a TOML file, or one of our own by its name, such as `quickstart`.
 
     Raises:

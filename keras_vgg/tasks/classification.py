@@ -69,6 +69,14 @@ class Classification(Task):
         means = super().figures(sums, examples)
         return {LOSS: means[LOSS], "accuracy": means["top1"], "top5_accuracy": means["top5"]}
 
+    def compile_arguments(self):
+        """Cross-entropy and accuracies."""
+        top5 = keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5_accuracy")
+        return {
+            "loss": keras.losses.SparseCategoricalCrossentropy(),
+            "metrics": [keras.metrics.SparseCategoricalAccuracy(name="accuracy"), top5],
+        }
+
     def to_columns(self, figures: Mapping[str, float]) -> dict[str, float]:
         """Loss and errors."""
         return {LOSS: figures[LOSS], "top1_error": 1 - figures["accuracy"], "top5_error": 1 - figures["top5_accuracy"]}

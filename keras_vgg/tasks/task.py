@@ -7,7 +7,7 @@ The net puts out `(m, units)`. A training step makes of a micro-batch one loss f
 import abc
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -117,6 +117,10 @@ class Task(abc.ABC):
 
     def row_figures(self, rows: np.ndarray) -> dict[str, float]:
         """Returns the figures of what was kept of all validation examples: `(examples, row_length)`, in no order."""
+        return {}
+
+    def compile_arguments(self) -> dict[str, Any]:
+        """Returns `loss` and `metrics` for `Model.compile` that tell the same as this task, under the names of `figures`."""
         return {}
 
     def to_columns(self, figures: Mapping[str, float]) -> dict[str, float]:

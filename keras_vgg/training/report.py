@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -91,29 +92,46 @@ def _mark(table: pd.DataFrame) -> str | None:
 
 
 class Events:
-    """TensorBoard events of a run: `train/…` by step, `epoch/…` by epoch. Nothing is made before the first figure.
+    """TensorBoard events of a run, laid out as by Keras' callback: of the training in `train/`, of the validation in `validation/`.
+
+    Figures of an epoch have the same tags in both (`epoch_loss`, …), so that TensorBoard draws them in one chart; epochs count from
+    1, as in `log.csv`. Those of a weight update are `batch_loss`, …. Nothing is made before the first figure.
 
     Raises:
         InputError: if the file system refuses.
     """
 
-    def __init__(self, folder: pathlib.Path):
-        self._folder = folder
-        self._writer: Any = None  # TensorFlow's, once there is something to write
+    def __init__(self, folder: pathlib.Path, task: Task):
+        self._folder, self._task = folder, task
+        self._writers: dict[str, Any] = {}  # TensorFlow's, once there is something to write
+        self._has_earlier_epochs = (folder / "train").exists()
 
-    def write(self, prefix: str, step: int, values: dict[str, float]) -> None:
-        """Writes figures under `prefix`."""
+    def write_update(self, number: int, figures: Mapping[str, float]) -> None:
+        """Writes the figures of a weight update."""
+        self._write("train", number, {f"batch_{name}": value for name, value in figures.items()})
+
+    def write_epoch(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Writes the figures of the last row of `log.csv`; of all, if a run goes on whose events lie otherwise, or are gone."""
+        for row in history[-1:] if self._has_earlier_epochs else history:
+            train = {f"epoch_{name}": row[name] for name in (*self._task.columns, "learning_rate")}
+            validation = {f"epoch_{name}": row[f"val_{name}"] for name in self._task.val_columns}
+            self._write("train", row["epoch"], train)
+            self._write("validation", row["epoch"], validation)
+        self._has_earlier_epochs = True
+
+    def _write(self, which: str, step: int, values: Mapping[str, float]) -> None:
         with self._told():
-            self._writer = self._writer or tf.summary.create_file_writer(str(self._folder))
-            with self._writer.as_default():
+            if which not in self._writers:
+                self._writers[which] = tf.summary.create_file_writer(str(self._folder / which))
+            with self._writers[which].as_default():
                 for name, value in values.items():
-                    tf.summary.scalar(f"{prefix}/{name}", value, step=step)
+                    tf.summary.scalar(name, value, step=step)
 
     def close(self) -> None:
         """Writes out what is pending."""
-        if self._writer:
-            with self._told():
-                self._writer.close()
+        with self._told():
+            for writer in self._writers.values():
+                writer.close()
 
     @contextlib.contextmanager
     def _told(self):

@@ -3,11 +3,12 @@
 import contextlib
 import dataclasses
 import json
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from keras_vgg import models, preprocessing, transfer
+from keras_vgg import class_names, models, preprocessing, transfer
 from keras_vgg.data import color, trained_on
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.order import Layout
@@ -19,6 +20,7 @@ from keras_vgg.support import extras, files
 from keras_vgg.support.xla import convolutions_prefer_xla
 from keras_vgg.tasks import get_task
 from keras_vgg.training import checkpoint, freezing
+from keras_vgg.training.callbacks import Callbacks, KerasCallbacks
 from keras_vgg.training.cluster import Cluster, make_cluster
 from keras_vgg.training.memory import auto_micro_batch
 from keras_vgg.training.optimizer import SGD
@@ -26,12 +28,13 @@ from keras_vgg.training.run_folder import RunFolder
 from keras_vgg.training.trainer import Trainer
 
 
-def train(wanted: Recipe, folder: RunFolder) -> None:
+def train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callbacks.Callback] = ()) -> None:
     """Trains `wanted` in `folder`, from its last checkpoint if there is one, to the end of the run.
 
     Args:
         wanted: what to train.
         folder: where to; claimed here by the chief.
+        callbacks: told of the course of the run, as `callbacks.checked` returns them.
 
     Raises:
         InputError: for whatever the user can mend.
@@ -39,7 +42,7 @@ def train(wanted: Recipe, folder: RunFolder) -> None:
     """
     extras.require("train")
     with _precision(wanted.precision):
-        _train(wanted, folder)
+        _train(wanted, folder, callbacks)
 
 
 @contextlib.contextmanager
@@ -53,7 +56,7 @@ def _precision(policy: str):
         keras.config.set_dtype_policy(before)
 
 
-def _train(wanted: Recipe, folder: RunFolder) -> None:
+def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callbacks.Callback]) -> None:
     recipe, frozen = wanted, freezing.frozen_layers(wanted.arch, wanted.freeze)
     cluster = make_cluster(recipe.strategy, recipe.replicas)
     say = print if cluster.is_chief else lambda *args: None
@@ -90,19 +93,24 @@ def _train(wanted: Recipe, folder: RunFolder) -> None:
             initializer=recipe.init,
             classifier_activation=task.activation,
         )
+        class_names.adopt(model, dataset.classes)
         num_frozen = freezing.freeze(model, frozen)
         optimizer = SGD(recipe.learning_rate, momentum=recipe.momentum, l2=recipe.weight_decay)
     say(f"model: net {recipe.net}, {model.count_params():,} parameters{f', {num_frozen:,} of them frozen' if frozen else ''}")
     given, begun_from = Preprocessing(mean=colors.mean), None
     if recipe.init_from and not resuming:  # before the trainer, which begins to write
-        source, told, classes = _source(recipe, recipe.init_from)
+        source, known, classes = _source(recipe, recipe.init_from)
         begun_from = digest_of_net(source)
         names = transfer.Classes(tuple(dataset.classes), classes)
         transferred = transfer.init_from(model, source, wants=given, classes=names)
-        say(f"from {recipe.init_from} ({short(begun_from)})\n{told}\n{transferred}")
+        say(f"from {recipe.init_from} ({short(begun_from)})\n{known}\n{transferred}")
         freezing.check_copied(frozen, transferred.left_random)
     layout = Layout(recipe.batch_size, micro_batch, cluster.replicas)
-    trainer = Trainer(model, optimizer, recipe, layout, jit, task, dataset, colors, given, cluster, folder, begun_from)
+    told = Callbacks()
+    if callbacks:
+        epochs, steps = recipe.epochs, layout.steps(dataset.train.size)
+        told = KerasCallbacks(callbacks, model, optimizer, task, dataset.target, epochs=epochs, steps=steps)
+    trainer = Trainer(model, optimizer, recipe, layout, jit, task, dataset, colors, given, cluster, folder, begun_from, told)
     if resuming:
         say(f"going on with {folder.path} at {trainer.restore()}")
     if cluster.is_chief:  # only now: what failed before leaves no trace

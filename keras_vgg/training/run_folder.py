@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import fcntl
 import json
+import os
 import pathlib
 from typing import IO
 
@@ -25,7 +26,7 @@ class RunFolder:
         path: the folder, made by `claim`.
     """
 
-    def __init__(self, path: str | pathlib.Path):
+    def __init__(self, path: str | os.PathLike[str]):
         self.path = paths.path_of(path)
         self.recipe = self.path / "recipe.toml"
         self.state = self.path / "state.zip"
@@ -169,7 +170,7 @@ def _is_of(folder: RunFolder, wanted: recipe.Recipe) -> bool:
         return False
 
 
-def choose_folder(workdir: str | None, wanted: recipe.Recipe, name: str) -> tuple[RunFolder, bool]:
+def choose_folder(workdir: str | os.PathLike[str] | None, wanted: recipe.Recipe, name: str) -> tuple[RunFolder, bool]:
     """Returns the folder of a run and whether it was found there, unfinished.
 
     Without `workdir` it is the latest unfinished run of the same experiment under `runs/`, so that the same command goes on

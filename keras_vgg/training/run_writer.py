@@ -47,7 +47,7 @@ class RunWriter:
     ):
         self._folder, self._cluster, self._model, self._variables = folder, cluster, model, variables
         self._preprocessing, self._task, self._title = wanted, task, title
-        self._events = report.Events(folder.tensorboard) if cluster.is_chief else None
+        self._events = report.Events(folder.tensorboard, task) if cluster.is_chief else None
         self._saved_at = self._drawn_at = time.monotonic()
         preprocessing.remember(model, wanted)  # which is part of what the net is known by
 
@@ -122,10 +122,15 @@ class RunWriter:
             )
         return best_is_lost
 
-    def write_events(self, prefix: str, step: int, values: dict[str, float]) -> None:
-        """Writes figures for TensorBoard."""
+    def write_update(self, number: int, figures: dict[str, float]) -> None:
+        """Writes the figures of a weight update for TensorBoard."""
         if self._events:
-            self._events.write(prefix, step, values)
+            self._events.write_update(number, figures)
+
+    def write_epoch(self, history: list[dict]) -> None:
+        """Writes the figures of the latest epoch for TensorBoard."""
+        if self._events:
+            self._events.write_epoch(history)
 
     def write_broken(self, found: dict[str, list[tuple[str, str]]]) -> None:
         """Adds to the list of images that could not be read; every worker keeps its own."""
@@ -140,13 +145,13 @@ class RunWriter:
             self._events.close()
 
     def finish(self, state: RunState, facts: dict) -> None:
-        """Writes the log, the curves to the end and `summary.json` with the row of the best epoch; with it the run is finished."""
+        """Writes the log, the curves to the end and `summary.json` with the row of the best epoch and further `facts`."""
         if not self._cluster.is_chief:
             return
         history, best = state.history, state.best or {}
         report.write_log(self._folder.log, history, self._task)  # again: it may be why a finished run was gone on with
         self._draw(history)
-        summary = {"finished": True, "parameters": self._model.count_params(), "epochs": len(history)}
+        summary = {"parameters": self._model.count_params(), "epochs": len(history)}
         summary |= {"best_epoch": state.best_epoch}
         summary |= {f"best_{name}": value for name, value in best.items() if name.startswith("val_") and name != "val_loss"}
         summary |= {"best_sha256": best.get("net sha256"), "last_sha256": history[-1].get("net sha256")}

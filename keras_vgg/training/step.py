@@ -164,6 +164,15 @@ class TrainingStep:
         rows = self._take_rows().numpy()
         return dataclasses.replace(found, rows=rows[rows[:, 0] == 1, 1:])
 
+    def so_far(self) -> Totals:
+        """Returns the figures since the last `totals`, over all replicas, and lets them go on; every worker must call it."""
+        *sums, examples, broken = self._read_sums().numpy().tolist()
+        return Totals(dict(zip(self._task.sums, sums, strict=True)), examples, broken)
+
+    @tf.function(autograph=False)
+    def _read_sums(self):
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(self._sums.read_value), axis=None)
+
     @tf.function(autograph=False)
     def _take_sums(self, stop):
         return self._over_replicas(self._sums, lambda sums: tf.concat([sums, stop], axis=0))

@@ -21,6 +21,7 @@ from keras_vgg.recipe import Recipe
 from keras_vgg.support.progress import Progress, duration
 from keras_vgg.tasks.task import LOSS, Task
 from keras_vgg.training import checks
+from keras_vgg.training.callbacks import Callbacks
 from keras_vgg.training.cluster import Cluster
 from keras_vgg.training.feed import training_feed, validation_feed
 from keras_vgg.training.loss_scale import LossScale
@@ -58,6 +59,7 @@ class Trainer:
         cluster: where to train.
         folder: the run folder.
         begun_from: digest of the net that the weights were copied from; `None` of random ones.
+        callbacks: what is told of the course of the run; by default nobody.
     """
 
     def __init__(
@@ -74,8 +76,9 @@ class Trainer:
         cluster: Cluster,
         folder: RunFolder,
         begun_from: str | None = None,
+        callbacks: Callbacks | None = None,
     ):
-        self._begun_from = begun_from
+        self._begun_from, self._callbacks = begun_from, callbacks or Callbacks()
         self._recipe, self._task, self._dataset, self._cluster, self._folder = recipe, task, dataset, cluster, folder
         self._layout, self._steps = layout, layout.steps(dataset.train.size)
         self._average = WeightAverage(model, recipe.ema_momentum, cluster.strategy)
@@ -115,7 +118,7 @@ class Trainer:
         with self._average.in_place():
             best_is_gone = self._writer.mend_models(state)
         if best_is_gone:
-            if self._schedule.ended or state.epoch == self._recipe.epochs:
+            if self._is_over:
                 raise InputError(f"{self._folder.best} is gone, and no epoch is left to take its place: put back a copy.")
             state.forget_best()
             place += f"; {self._folder.best} is gone: the best of the epochs to come takes its place"
@@ -139,11 +142,14 @@ class Trainer:
         with StopRequest("saving") as self._stop:
             self._train_to_the_end()
             self._finish()  # which takes seconds: a wish to stop is granted by coming to the end
+        self._average.keep()
+        self._callbacks.train_ends()
 
     def _train_to_the_end(self):
         try:
             with self._progress:
-                while self._state.epoch < self._recipe.epochs and not self._schedule.ended:
+                self._callbacks.train_begins()
+                while not self._is_over and not self._callbacks_stop():
                     self._train_epoch()
                     with self._average.in_place():
                         self._finish_epoch(self._validate())
@@ -161,16 +167,21 @@ class Trainer:
 
     def _train_epoch(self):
         state = self._state
+        self._callbacks.epoch_begins(state.epoch)
         while state.step < self._steps:
+            self._callbacks.update_begins(state.step)
             self._schedule.before_update(self._iterations)
             totals = self._train_step()
             state.totals += totals
             state.step += 1
             figures = self._figures(totals) | {"learning_rate": self._learning_rate}
-            self._writer.write_events("train", self._iterations, figures)
+            self._writer.write_update(self._iterations, figures)
             self._check_broken("train", state.totals.broken, self._training)
             if totals.stop:  # all workers learn of it at the same step
                 raise Stopped(self._stop.signal)
+            self._callbacks.update_ends(state.step - 1, lambda: self._figures(state.totals))
+            if self._callbacks_stop():
+                return
             if state.step < self._steps and self._writer.seconds_since_save > 60 * self._recipe.checkpoint_minutes:
                 self._save()
 
@@ -209,8 +220,11 @@ class Trainer:
     def _validate(self) -> Totals:
         size = self._dataset.validation.size
         one_pass = dataclasses.replace(self._layout, batch_size=size)
-        for _ in range(one_pass.micro_steps(size, 0)):
+        self._callbacks.validation_begins()
+        for number in range(one_pass.micro_steps(size, 0)):
+            self._callbacks.validation_batch_begins(number)
             self._step.evaluate(next(self._validation))
+            self._callbacks.validation_batch_ends(number, lambda: self._figures(self._step.so_far()))
             self._stop_if_alone()
             # What is left is told in training images, so that these are not counted.
             self._progress.show(f"epoch {self._state.epoch + 1}/{self._recipe.epochs}  validation")
@@ -225,24 +239,38 @@ class Trainer:
         train, val = self._figures(state.totals), self._figures(validation)
         if validation.rows is not None:
             val |= task.row_figures(validation.rows)
+        self._callbacks.validation_ends(val)
+        if state.step < self._steps:  # a callback ended the run within the epoch, which is gone on with in a later one
+            self._callbacks.epoch_ends(state.epoch, train, val)
+            self._writer.save_models(improved=False)
+            return
         epoch = state.epoch + 1
         row: dict[str, Any] = {"epoch": epoch, "step": self._iterations, "learning_rate": self._learning_rate}
         row |= task.to_columns(train) | {f"val_{name}": value for name, value in task.to_columns(val).items()}
-        self._writer.write_events("epoch", epoch, {name: row[name] for name in row if name not in ("epoch", "step")})
         row |= {"broken_images": int(state.totals.broken), "net sha256": self._writer.digest()}
         improved = state.finish_epoch(row, val[task.monitor])
+        self._writer.write_epoch(state.history)
         told = f"epoch {epoch:>3}  {task.epoch_line.format(**row)}  rate {row['learning_rate']:.2g}"
         self._progress.say(f"{told}{'  best so far' if improved else ''}")
         if warning := checks.stuck_warning(task, row[LOSS], row[f"val_{LOSS}"], self._recipe.init, row["learning_rate"]):
             self._progress.say(warning)
+        self._callbacks.epoch_ends(epoch - 1, train, val)
         self._schedule.after_epoch(epoch - 1, val[task.monitor])
         self._writer.save_models(improved)
 
     def _finish(self):
+        place = f"everything is in {self._folder.path}"
+        if not self._is_over:
+            place += "; a callback ended the run, and the same call goes on with it"
+        if not self._state.history:
+            self._progress.say(place)
+            return
+        by = self._recipe.schedule if self._schedule.ended else "epochs"
         facts = {
+            "finished": self._is_over,
             "arch": self._recipe.arch,
             "batch_norm": self._recipe.batch_norm,
-            "ended_by": self._recipe.schedule if self._schedule.ended else "epochs",
+            "ended_by": by if self._is_over else "callback",
             "seconds": round(self._state.seconds, 1),
             "images_per_second": round(self._progress.images_per_second, 2),
             "micro_batch": self._layout.micro_batch,
@@ -251,9 +279,7 @@ class Trainer:
         }
         self._writer.finish(self._state, facts)
         best = format(self._state.best_figure, self._task.monitor_format)
-        self._progress.say(
-            f"done in {duration(self._state.seconds)}: best {self._task.monitor_name} {best}; everything is in {self._folder.path}"
-        )
+        self._progress.say(f"done in {duration(self._state.seconds)}: best {self._task.monitor_name} {best}; {place}")
 
     def _save(self):
         self._state.seconds = time.monotonic() - self._began
@@ -275,6 +301,12 @@ class Trainer:
     def _write_broken(self):
         self._writer.write_broken({"train": self._training.broken.rows(), "validation": self._validation.broken.rows()})
 
+    def _callbacks_stop(self) -> bool:
+        """Whether callbacks have ended the run, on whatever worker: all must come to the same answer."""
+        if self._cluster.is_alone or not self._callbacks.are_there:
+            return self._callbacks.stop
+        return self._step.totals(stop=self._callbacks.stop).stop > 0
+
     def _stop_if_alone(self):
         # A lone worker need not finish the update or validation it is in: it will do it again from the last one completed.
         if self._stop and self._cluster.is_alone:
@@ -289,6 +321,10 @@ class Trainer:
         self._progress.show(
             f"epoch {self._state.epoch + 1}/{self._recipe.epochs}  step {self._state.step + 1}/{self._steps}{so_far}"
         )
+
+    @property
+    def _is_over(self) -> bool:
+        return self._schedule.ended or self._state.epoch == self._recipe.epochs
 
     @property
     def _iterations(self) -> int:

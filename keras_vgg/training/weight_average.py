@@ -40,12 +40,16 @@ class WeightAverage:
             average.assign(stays * average + (1 - stays) * weight)
         updates.assign_add(1.0)
 
+    def keep(self) -> None:
+        """Puts the average in the place of the net's weights for good, once nothing more is trained."""
+        for average, weight in zip(self.variables, self._followed, strict=False):
+            weight.assign(average)
+
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
         """Puts the average in the place of the net's weights for a while."""
         kept = [weight.numpy() for weight in self._followed]
-        for average, weight in zip(self.variables, self._followed, strict=False):
-            weight.assign(average)
+        self.keep()
         try:
             yield
         finally:

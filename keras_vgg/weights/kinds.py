@@ -122,6 +122,11 @@ def _noted(arrays: Mapping[str, StoredArray], text: str | bytes | None) -> Conte
     )
 
 
+def noted_classes(path: pathlib.Path) -> tuple[str, ...] | None:
+    """Returns what the note of a `.keras` file says that its classes are called; `None` if it says nothing."""
+    return _noted({}, preprocessing.read_note(path)).classes
+
+
 def _read_keras(path) -> Content:
     arrays, config = keras_files.read_keras(path)
     noted = _noted(arrays, preprocessing.read_note(path))

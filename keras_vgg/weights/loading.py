@@ -6,7 +6,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_vgg import configs, preprocessing
+from keras_vgg import class_names, configs, preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.layers import LocalResponseNormalization
 from keras_vgg.models import build_vgg
@@ -77,6 +77,7 @@ def _load(model: keras.Model, net: names.Match, file: WeightFile) -> None:
         _assign(target, file.variables[key])
     takes_rgb = targets["block1_conv1", "kernel"].shape[2] == 3
     preprocessing.remember(model, file.preprocessing if takes_rgb else None, file.origin)
+    class_names.adopt(model, file.classes if net.include_top else None)
 
 
 def build_arguments(file: WeightFile) -> dict:

@@ -14,6 +14,7 @@ import keras
 from keras_vgg import configs, preprocessing
 from keras_vgg.configs import Config
 from keras_vgg.errors import InputError
+from keras_vgg.heads import has_score_map
 from keras_vgg.input_layers import affine_before
 from keras_vgg.layers import LocalResponseNormalization
 from keras_vgg.preprocessing import Preprocessing
@@ -28,11 +29,13 @@ class Head:
         layers: its layers, for people.
         outputs: how many numbers it puts out.
         side: side of the images that it is for, where it flattens the last map; else `None`.
+        has_score_map: whether it tells classes at every place of a map, and not only of the whole.
     """
 
     layers: tuple[str, ...]
     outputs: int
     side: int | None
+    has_score_map: bool
 
     @property
     def classes(self) -> int:
@@ -111,7 +114,12 @@ def take_apart(model: keras.Model, path: pathlib.Path) -> OwnModel:
         _rename_head(head, config)
     elif any(isinstance(layer, keras.layers.Dense) for layer in head):
         flattens = any(isinstance(layer, keras.layers.Flatten) for layer in head)
-        own = Head(tuple(map(operations.name_of, head)), model.output_shape[-1], shape[0] if flattens else None)
+        own = Head(
+            tuple(map(operations.name_of, head)),
+            model.output_shape[-1],
+            shape[0] if flattens else None,
+            has_score_map(trunk + head),
+        )
     inputs = outputs = keras.Input(shape, name="images")
     for layer in chain:
         outputs = layer(outputs)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from keras_vgg import preprocessing
+from keras_vgg import class_names, preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.support import extras, files
 from keras_vgg.weights import keras_files, kinds, layouts, loading, names, safetensors_files, torch_write
@@ -56,7 +56,7 @@ def save_weights(file: WeightFile, path: str | pathlib.Path) -> None:
 
 def save_model(model: keras.Model, path: str | pathlib.Path, *, classes: Sequence[str] | None = None) -> None:
     """Saves a model as `.keras` or `.weights.h5`, with what its weights want of an image and its classes, if known."""
-    suffix = suffix_of(path)
+    suffix, classes = suffix_of(path), classes or class_names.known(model)
     is_known = preprocessing.is_known(model)
     known, origin = (preprocessing.of_weights(model), preprocessing.origin_of(model)) if is_known else (None, None)
     with files.replacing(path) as beside:

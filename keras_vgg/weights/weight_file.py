@@ -171,6 +171,12 @@ def read_classes(path: pathlib.Path) -> tuple[str, ...] | None:
     return tuple(text.splitlines())
 
 
+def told_classes(path: pathlib.Path) -> tuple[str, ...] | None:
+    """Returns what the classes of a model that Keras has saved are called: as `read_classes`, else as its note says."""
+    beside = read_classes(path)
+    return kinds.noted_classes(path) if beside is None and kinds.tell(path) is kinds.KERAS else beside
+
+
 def _preprocessing(
     kind: kinds.Kind, content: kinds.Content, first: Variable, bias: Variable
 ) -> tuple[Preprocessing | None, Origin | None]:

@@ -1,0 +1,66 @@
+"""Rescaling an image to a smallest side and cutting a crop (Sec. 3.1): the sizes, and what becomes of the pixels.
+
+Pure operations, usable eagerly, inside `Dataset.map` and within models.
+"""
+
+import tensorflow as tf
+
+
+def window(height, width, scale, top, left, crop: int):
+    """Returns the part of an image that becomes the crop after rescaling to smallest side `scale`.
+
+    Args:
+        height, width: the image's size in pixels, int32.
+        scale: S, int32, at least `crop`.
+        top, left: place of the crop as fractions of the room it has, float32 in [0, 1].
+        crop: side of the crop.
+
+    Returns:
+        int32 `[top, left, height, width]` in pixels of the original image, rounded to whole ones, at least one pixel high and
+        wide and within the image.
+    """
+    original, crop = tf.cast(tf.stack([height, width]), tf.float32), tf.cast(crop, tf.float32)
+    zoom = tf.cast(scale, tf.float32) / tf.reduce_min(original)
+    rescaled = tf.cast(rescaled_size(height, width, scale), tf.float32)
+    # The crop starts at a whole pixel of the rescaled image, uniform over all places it can take.
+    start = tf.minimum(tf.floor(tf.stack([top, left]) * (rescaled - crop + 1)), rescaled - crop)
+    first = tf.minimum(tf.round(start / zoom), original - 1)
+    size = tf.minimum(tf.maximum(tf.round(crop / zoom), 1), original - first)
+    return tf.cast(tf.concat([first, size], axis=0), tf.int32)
+
+
+def rescaled_size(height, width, scale):
+    """Returns `[height, width]`, int32, of an image rescaled isotropically to smallest side `scale`, rounded, halves upward.
+
+    In whole numbers, as `inference.batches` has it too: floats of another precision round halves to another side.
+    """
+    sides, scale = tf.cast(tf.stack([height, width]), tf.int64), tf.cast(scale, tf.int64)
+    smallest = tf.reduce_min(sides)
+    return tf.cast((2 * sides * scale + smallest) // (2 * smallest), tf.int32)
+
+
+def cut(images, part, crop: int):
+    """Returns the `part` of images, as `window` has it, resized to the crop.
+
+    Args:
+        images: `(B, height, width, 3)` of any dtype, in 0–255.
+        part: int32 `[top, left, height, width]`.
+        crop: side of the crop.
+
+    Returns:
+        `(B, crop, crop, 3)` uint8.
+    """
+    begin, size = tf.concat([[0], part[:2], [0]], 0), tf.concat([[-1], part[2:], [3]], 0)
+    return resize(tf.slice(images, begin, size), [crop, crop])
+
+
+def resize(images, size):
+    """Returns images of `size`, `[height, width]`: `(B, …, …, 3)` in 0–255 to uint8, bilinear; averaged where twice as large."""
+
+    def bilinear(antialias):
+        return lambda: tf.image.resize(images, size, antialias=antialias)
+
+    # Two-tap bilinear skips pixels beyond a reduction of two; averaging costs much and is needed for large images alone.
+    is_large = tf.reduce_all(tf.shape(images)[1:3] >= 2 * tf.convert_to_tensor(size))
+    resized = tf.cond(is_large, bilinear(True), bilinear(False))
+    return tf.cast(tf.round(resized), tf.uint8)  # means of pixels, so that they lie in [0, 255] already
