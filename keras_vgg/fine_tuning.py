@@ -9,7 +9,7 @@ import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from keras_vgg import recipe
+from keras_vgg import optimizers, recipe
 from keras_vgg.tasks import get_task
 from keras_vgg.weights import loading, weight_file
 
@@ -39,8 +39,8 @@ _UPDATES, _MOST_EPOCHS = 450, 30
 _FEWEST_EPOCHS = 3
 
 
-def choices(images: int) -> list[Choice]:
-    """Returns what is chosen for a data set of so many training images.
+def choices(images: int, optimizer: str = optimizers.SGD) -> list[Choice]:
+    """Returns what is chosen for a data set of so many training images, and an optimizer by its name.
 
     >>> from keras_vgg.fine_tuning import choices
     >>> [(choice.field, choice.value) for choice in choices(1088)][:3]
@@ -54,7 +54,7 @@ def choices(images: int) -> list[Choice]:
         Choice("freeze", frozen, f"as much as {images:,} images can teach") if frozen else None,
         Choice("init", "gaussian", "the new layer begins near zero, so that no large gradient runs into what is learnt"),
         Choice("batch_size", batch, "many updates an epoch"),
-        Choice("learning_rate", 1e-3, "a tenth of the rate for random weights"),
+        Choice("learning_rate", optimizers.RATES[optimizer] / 10, "a tenth of the rate for random weights"),
         Choice("schedule", "cosine", "down to nothing within a known time"),
         Choice("epochs", epochs, f"about {_UPDATES} updates, at least {_FEWEST_EPOCHS} and at most {_MOST_EPOCHS} epochs"),
         Choice("jitter", (224, 320), "objects from whole to large"),
@@ -100,7 +100,7 @@ def of_weights(given: Mapping, *, fine_tuning: bool) -> tuple[dict, list[Choice]
     dataset = get_task(asked.task).open(asked.dataset, limit_images=asked.limit_images)
     if _knows(file, dataset.classes):
         return net, []
-    return net, left_open(choices(dataset.train.size), dict(given))
+    return net, left_open(choices(dataset.train.size, asked.optimizer), dict(given))
 
 
 def _knows(file: weight_file.WeightFile, classes: tuple[str, ...]) -> bool:

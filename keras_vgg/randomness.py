@@ -12,6 +12,7 @@ import tensorflow as tf
 # One stream a purpose, so that no two draws of an example share their numbers.
 VIEW, COLOR, DROPOUT = 0, 1, 2  # dropout layers take DROPOUT, DROPOUT + 1, …
 MAX_STREAMS = 256
+NOISE, ERASING, RAND_AUGMENT, MIXING = range(MAX_STREAMS - 4, MAX_STREAMS)
 MAX_SEED = 2**40
 _PHILOX = 1  # TensorFlow's number for the algorithm
 
@@ -43,6 +44,11 @@ def uniform(key, shape, *, seed: int, stream: int):
     return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
 
 
+def stateless_seed(key, *, seed: int, stream: int):
+    """Returns the seed, `(2,)` int64, of a `tf.image.stateless_…` operation on the example of a scalar `key`."""
+    return tf.stack([tf.constant(seed * MAX_STREAMS + stream, tf.int64), tf.cast(key, tf.int64)])
+
+
 def normal(key, shape, *, seed: int, stream: int):
     """Returns float32 values from N(0, 1) of `shape` for one scalar example `key`."""
     draws = uniform(key, shape, seed=seed, stream=stream)
@@ -64,5 +70,9 @@ def epoch_order(num_examples: int, *, seed: int, epoch: int) -> np.ndarray:
 
     NumPy's `RandomState` stream is frozen for good, so that a run may be resumed under a later NumPy.
     """
-    state = np.random.RandomState(np.random.MT19937(np.random.SeedSequence((seed, epoch))))
-    return state.permutation(num_examples).astype(np.int64)
+    return epoch_state(seed, epoch).permutation(num_examples).astype(np.int64)
+
+
+def epoch_state(seed: int, epoch: int) -> np.random.RandomState:
+    """Returns the stream of numbers from which `epoch_order` draws, at its beginning."""
+    return np.random.RandomState(np.random.MT19937(np.random.SeedSequence((seed, epoch))))

@@ -13,16 +13,21 @@ from typing import Any
 
 import tomli_w
 
-from keras_vgg import configs, schedules
+from keras_vgg import configs, optimizers, schedules
 from keras_vgg.errors import InputError
 from keras_vgg.support import cli, files, paths
 from keras_vgg.tasks import TASKS
 
 AUTO = "auto"
+BALANCED = "balanced"
 MADE_AGAIN = "The command of keras_vgg.fit that began the run makes it again."
 """What to do about a damaged small file of a run folder: a checkpoint has all that is in them."""
 JIT_MULTIPLY_ADDS = 10**9
 """Multiply-adds an image from which compiling with XLA is the default: below, on two CPU cores, it gained nothing."""
+
+
+_MOMENTUM = 0.9
+_PAIRS = ("jitter", "rand_augment")
 
 
 def _field(default, help: str, *, choices=None, machine: bool = False, path: bool = False, **flag):
@@ -71,17 +76,39 @@ class Recipe:
     color_statistics: str = _field(
         "dataset", "where colour mean and components come from: the training set, or ImageNet's", choices=("dataset", "imagenet")
     )
+    rand_augment: tuple[int, int] | None = _field(
+        None, "RandAugment: N operations an image, of the strength M, 0 to 10 as in its paper", metavar=("N", "M")
+    )
+    random_erasing: float = _field(0.0, "share of the training images of which a random rectangle is replaced by noise")
+    mixup: float = _field(
+        0.0, "MixUp: an image is blended with its neighbour in the batch, by a share from Beta(MIXUP, MIXUP) (0: off)"
+    )
+    cutmix: float = _field(0.0, "CutMix: the same with a rectangle of the neighbour; of both, each image has either (0: off)")
+    sampling: str = _field("shuffled", "an epoch: every image once, or every class as often", choices=("shuffled", BALANCED))
+    class_weights: str | None = _field(
+        None,
+        "factors on the losses of the classes: balanced (images / (classes * images of the class)), or a CSV FILE of class,weight",
+        path=True,
+    )
     batch_size: int = _field(256, "examples per weight update, over all replicas and micro-batches")
     epochs: int = _field(74, "most epochs; the plateau schedule may end the run before")
-    learning_rate: float = _field(1e-2, "initial learning rate")
+    optimizer: str = _field(optimizers.SGD, "what updates the weights, by Keras' name", choices=tuple(optimizers.RATES))
+    learning_rate: float = _field(
+        None, "initial learning rate (default: 0.01 for sgd, 0.0001 for lion, 0.001 for adam, adamw and most)"
+    )
+    layer_rate_decay: float = _field(1.0, "factor on the rate from each block of layers to the one before it, from the last on")
+    head_rate: float = _field(1.0, "factor on the rate of the last layer, predictions, which is new where the classes are")
     schedule: str = _field("plateau", "how the learning rate goes on from there", choices=schedules.SCHEDULES)
     patience: int = _field(5, "plateau: epochs without a better validation figure before the rate drops")
     factor: float = _field(0.1, "plateau, step: what the rate is multiplied by")
     drops: int = _field(3, "plateau: how often the rate drops; the plateau after the last ends the run")
     step_epochs: int = _field(30, "step: epochs from one drop to the next")
     warmup_epochs: float = _field(0.0, "constant, step, cosine: epochs in which the rate rises to its height")
-    momentum: float = _field(0.9, "momentum of SGD")
-    weight_decay: float = _field(5e-4, "L2 multiplier: it is added to the gradient, inside the momentum")
+    momentum: float = _field(_MOMENTUM, "momentum of sgd; the others have Keras' constants")
+    weight_decay: float = _field(
+        5e-4,
+        "L2 multiplier, for sgd: it is added to the gradient, inside the momentum; for the others decoupled decay, times the rate",
+    )
     clip_norm: float | None = _field(None, "largest norm of the gradient over all weights; a longer one is shortened to it")
     ema_momentum: float = _field(0.0, "average of the weights that is tested and kept: share that stays at an update (0: none)")
     dropout: float = _field(0.5, "dropout rate after fc1 and fc2, or after the mean over all places")
@@ -123,8 +150,11 @@ class Recipe:
             if choices and value not in (*choices, field.default):  # an optional choice may be none
                 raise InputError(f"`{field.name}` must be one of {', '.join(choices)}. Received: {value!r}.")
         object.__setattr__(self, "head", "pool" if configs.get_config(arch).global_pooling else "fc")
-        if self.jitter is not None:
-            object.__setattr__(self, "jitter", tuple(self.jitter))  # TOML gives a list
+        for name in _PAIRS:
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, tuple(value))  # TOML gives a list
+        if self.learning_rate is None:
+            object.__setattr__(self, "learning_rate", optimizers.RATES[self.optimizer])
         for name, (holds, expected) in _bounds(self).items():
             if not holds:
                 raise InputError(f"`{name}` must be {expected}. Received: {getattr(self, name)!r}.")
@@ -144,6 +174,11 @@ class Recipe:
         """Validation scale Q: S, or the middle of the jitter range (Sec. 3.2)."""
         return sum(self.scales) // 2
 
+    @property
+    def group(self) -> int:
+        """Examples that stand together in a micro-batch, since they are normalised or mixed together."""
+        return math.lcm(self.norm_group if self.batch_norm else 1, 2 if self.mixup or self.cutmix else 1)
+
     def uses_jit(self, num_classes: int, prefers_xla: bool) -> bool:
         """Whether to compile with XLA: as `jit` says, or, unsaid, for large nets on a machine that `prefers_xla` for them."""
         if self.jit is not None:
@@ -159,7 +194,11 @@ class Recipe:
 
 def _bounds(recipe: Recipe) -> dict[str, tuple[bool, str]]:
     config = configs.get_config(recipe.arch)
-    group = max(recipe.norm_group, 1) if recipe.batch_norm else 1
+    group = max(recipe.group, 1)
+    together = (
+        f"`norm_group`, {group}" if group == recipe.norm_group and recipe.batch_norm else f"{group}, which are mixed together"
+    )
+    one_class = recipe.task == "classification"
     smallest, largest = recipe.scales if len(recipe.scales) == 2 else (1, 0)
     return {
         "width": (0 < recipe.width < math.inf, "positive"),
@@ -176,7 +215,7 @@ def _bounds(recipe: Recipe) -> dict[str, tuple[bool, str]]:
         "micro_batch": (
             recipe.micro_batch == AUTO
             or (isinstance(recipe.micro_batch, int) and recipe.micro_batch in range(group, 2**31, group)),
-            f"a multiple of `norm_group`, {group}, or 'auto'" if recipe.batch_norm else "a positive number or 'auto'",
+            f"a multiple of {together}, or 'auto'" if group > 1 else "a positive number or 'auto'",
         ),
         "epochs": (recipe.epochs >= 1, "at least 1"),
         "learning_rate": (0 < recipe.learning_rate < math.inf, "positive"),
@@ -192,7 +231,28 @@ def _bounds(recipe: Recipe) -> dict[str, tuple[bool, str]]:
         "clip_norm": (recipe.clip_norm is None or 0 < recipe.clip_norm < math.inf, "positive"),
         "ema_momentum": (0 <= recipe.ema_momentum < 1, "in [0, 1)"),
         "label_smoothing": (0 <= recipe.label_smoothing < 1, "in [0, 1)"),
-        "momentum": (0 <= recipe.momentum < 1, "in [0, 1)"),
+        "rand_augment": (
+            recipe.rand_augment is None
+            or (len(recipe.rand_augment) == 2 and recipe.rand_augment[0] >= 1 and 0 <= recipe.rand_augment[1] <= 10),
+            "N M, at least one operation and a strength in [0, 10]",
+        ),
+        "random_erasing": (0 <= recipe.random_erasing <= 1, "in [0, 1]"),
+        "mixup": (0 <= recipe.mixup < math.inf, "zero or positive"),
+        "cutmix": (0 <= recipe.cutmix < math.inf, "zero or positive"),
+        "sampling": (
+            recipe.sampling != BALANCED or one_class,
+            f"shuffled for the task {recipe.task}: its images have several classes",
+        ),
+        "class_weights": (
+            recipe.class_weights is None or (one_class and (recipe.class_weights, recipe.sampling) != (BALANCED, BALANCED)),
+            "given with the task classification, whose images have one class each, and not be balanced where the sampling is",
+        ),
+        "layer_rate_decay": (0 < recipe.layer_rate_decay <= 1, "in (0, 1]"),
+        "head_rate": (0 < recipe.head_rate < math.inf, "positive"),
+        "momentum": (
+            0 <= recipe.momentum < 1 and (recipe.optimizer == optimizers.SGD or recipe.momentum == _MOMENTUM),
+            "in [0, 1), and left out where the optimizer is not sgd",
+        ),
         "weight_decay": (0 <= recipe.weight_decay < math.inf, "zero or positive"),
         "dropout": (0 <= recipe.dropout < 1, "in [0, 1)"),
         "init_preprocessing": (
@@ -257,10 +317,10 @@ def check_scales(given: Mapping, where: str) -> None:
 
 
 def _typed(path, field: dataclasses.Field, value):
-    if field.name == "jitter":
-        if isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value):
+    if names := field.metadata.get("metavar"):
+        if isinstance(value, list) and len(value) == len(names) and all(type(each) is int for each in value):
             return tuple(value)
-        raise InputError(f"Recipe {path}: `jitter` must be [SMIN, SMAX], two whole numbers. Received: {value!r}.")
+        raise InputError(f"Recipe {path}: `{field.name}` must be [{', '.join(names)}], two whole numbers. Received: {value!r}.")
     allowed = {int: (int,), float: (int, float), bool: (bool,), str: (str,), str | int: (str, int)}
     types = next(types for annotation, types in allowed.items() if field.type in (annotation, annotation | None))
     if type(value) not in types:

@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "keras_vgg"
 LEVELS = (
     ("errors", "randomness", "resizing"),
     ("support",),
-    ("configs", "input_layers", "schedules"),
+    ("configs", "input_layers", "optimizers", "schedules"),
     ("class_names", "heads", "layers", "preprocessing", "remote"),
     ("models", "data", "identity"),
     ("weights", "tasks"),

@@ -211,12 +211,17 @@ def test_a_frozen_run_goes_on_after_a_kill_and_only_with_what_was_frozen(tmp_pat
 
 MODERN = [
     *("--batch-norm", "--norm-group", "10", "--schedule", "cosine", "--warmup-epochs", "0.5", "--label-smoothing", "0.1"),
-    *("--clip-norm", "1", "--ema-momentum", "0.8"),
+    *("--clip-norm", "1", "--ema-momentum", "0.8", "--optimizer", "adamw", "--layer-rate-decay", "0.9", "--sampling", "balanced"),
+    *("--rand-augment", "1", "5", "--random-erasing", "0.3", "--mixup", "0.2", "--cutmix", "1", "--class-weights", "weights.csv"),
 ]  # fmt: skip
 
 
 def test_what_came_after_the_paper_goes_on_after_a_kill(tmp_path, monkeypatch):
-    """Batch norm, its statistics, schedule, clipping and the average of the weights, which is what is tested and kept."""
+    """Batch norm, its statistics, schedule, clipping and the average of the weights, which is what is tested and kept; AdamW,
+    rates of layers, augmentation, balanced classes and their weights."""
+    monkeypatch.chdir(tmp_path)
+    weights = "".join(f"{number},{1 + number / 10}\n" for number in range(10))
+    (tmp_path / "weights.csv").write_text(f"class,weight\n{weights}")
     uninterrupted, folder = tmp_path / "uninterrupted", tmp_path / "run"
     fit.main([*SMALL, *MODERN, "--workdir", str(uninterrupted)])
     with monkeypatch.context() as patched:
@@ -227,6 +232,10 @@ def test_what_came_after_the_paper_goes_on_after_a_kill(tmp_path, monkeypatch):
         fit.main([*SMALL, *MODERN, "--ema-momentum", "0.5", "--workdir", str(folder)])
     with pytest.raises(InputError, match=r"another recipe .*epochs 2 there, 3 here"):  # of a cosine, every rate depends on the end
         fit.main([*SMALL, *MODERN, "--epochs", "3", "--workdir", str(folder)])
+    (tmp_path / "weights.csv").write_text(f"class,weight\n{weights.replace('1.5', '2.5')}")
+    with pytest.raises(InputError, match=r"must be gone on with the weights of classes it began with. .* one that has changed"):
+        fit.main([*SMALL, *MODERN, "--workdir", str(folder)])
+    (tmp_path / "weights.csv").write_text(f"class,weight\n{weights}")
     fit.main([*SMALL, *MODERN, "--workdir", str(folder)])
     assert outcome(folder) == outcome(uninterrupted)
     log, model = pd.read_csv(folder / "log.csv"), keras.saving.load_model(folder / "last.keras")

@@ -1,8 +1,15 @@
+import contextlib
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from logical_clusters import make_cluster
 
-from keras_vgg.training.optimizer import SGD
+from keras_vgg import models, optimizers
+from keras_vgg.recipe import Recipe
+from keras_vgg.training.layer_rates import layer_rates
+from keras_vgg.training.optimizer import SGD, make_optimizer
 
 
 def test_follows_the_papers_formula():
@@ -45,3 +52,96 @@ def test_is_saved_with_its_multiplier():
     optimizer = keras.optimizers.deserialize(keras.optimizers.serialize(SGD(0.2, momentum=0.8, l2=0.3)))
     assert isinstance(optimizer, SGD)
     assert (optimizer.l2, optimizer.momentum, float(optimizer.learning_rate)) == (0.3, 0.8, np.float32(0.2))
+
+
+# --- Keras' optimizers by name, and rates of layers -------------------------------------------------------------------------
+
+RNG = np.random.default_rng(4)
+GRADIENTS = [[RNG.normal(size=shape).astype("float32") for shape in ((3, 4), (4,), (4, 2), (2,))] for _ in range(3)]
+
+
+def two_layers(frozen=False):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, name="first"), keras.layers.Dense(2, name="second")])
+    model.get_layer("first").bias.assign([0.1, -0.2, 0.3, 0.4])
+    model.get_layer("first").trainable = not frozen
+    return model
+
+
+def updated(name, factors=None, make=None, strategy=None, **fields):
+    """Returns the weights of two layers after three updates, and the optimizer."""
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        model = two_layers()
+        optimizer = make() if make else make_optimizer(Recipe(optimizer=name, **fields), model, factors or {})
+        optimizer.build(model.trainable_variables)
+
+        def update(gradients, share=1.0):
+            optimizer.apply([share * tf.constant(each) for each in gradients], model.trainable_variables)
+
+        def on_replica(gradients):
+            update(gradients, tf.gather([0.25, 0.75], tf.distribute.get_replica_context().replica_id_in_sync_group))
+
+        for gradients in GRADIENTS:
+            strategy.run(on_replica, args=(gradients,)) if strategy else update(gradients)
+    return model.get_weights(), optimizer
+
+
+@pytest.mark.parametrize("name", [name for name in optimizers.RATES if name != optimizers.SGD])
+def test_a_name_is_keras_optimizer_with_its_decoupled_decay(name):
+    """On two replicas that have a part of the gradient each, too."""
+    kind = next(kind for key, kind in vars(keras.optimizers).items() if key.lower() == name)
+    theirs, _ = updated(name, make=lambda: kind(learning_rate=0.03, weight_decay=0.1))
+    for strategy in (None, make_cluster(2).strategy):
+        ours, optimizer = updated(name, learning_rate=0.03, weight_decay=0.1, strategy=strategy)
+        for mine, of_keras in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(mine, of_keras, rtol=2e-5, atol=1e-7)
+    slots = sum(variable.value.numpy().size for variable in optimizer.variables[2:])
+    assert slots <= optimizers.SLOTS[name] * two_layers().count_params() + 8  # and a few of the whole
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lion", "rmsprop"])
+def test_a_layer_with_a_factor_learns_as_by_a_rate_of_its_own(name):
+    plain, fast = ({"learning_rate": rate, "weight_decay": 0.1} for rate in (0.01, 0.05))
+    both, _ = updated(name, {"second": 5.0}, **plain)
+    for mine, alone in zip(both, (*updated(name, **plain)[0][:2], *updated(name, **fast)[0][2:]), strict=True):
+        np.testing.assert_allclose(mine, alone, rtol=1e-5)
+
+
+def test_frozen_layers_have_no_slots_and_those_behind_have_their_own_factors():
+    model = two_layers(frozen=True)
+    before = model.get_weights()
+    optimizer = make_optimizer(Recipe(optimizer="adamw", weight_decay=0.5), model, {"first": 0.1, "second": 7.0})
+    optimizer.build(model.trainable_variables)
+    optimizer.apply([tf.ones((4, 2)), tf.ones(2)], model.trainable_variables)
+    after = model.get_weights()
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(after[:2], before[:2], strict=True))
+    np.testing.assert_allclose(after[2], before[2] * (1 - 7e-3 * 0.5) - 7e-3, rtol=1e-4)  # Adam's first step is one of the rate
+    assert len(optimizer.variables) == 2 + 2 * 2
+
+
+def test_rates_of_layers_fall_by_blocks_from_the_last_on():
+    rates = layer_rates("B-pool", 0.5, 10.0)
+    assert rates["predictions"] == 10
+    assert [rates[f"block{block}_{kind}2"] for block in (5, 4, 1) for kind in ("conv", "bn")] == [2**-1] * 2 + [2**-2] * 2 + [
+        2**-5
+    ] * 2
+    assert set(layer_rates("D", 1.0, 1.0).values()) == {1.0}
+    net = models.build_vgg("D", input_shape=(32, 32, 3), width=0.02, classes=3, batch_norm=True)
+    assert {layer.name for layer in net.layers if layer.weights} <= set(layer_rates("D", 0.5, 1.0))
+
+
+def test_the_papers_sgd_is_as_it_was_where_nothing_is_asked():
+    optimizer = make_optimizer(Recipe(), two_layers(), {"first": 1.0, "second": 1.0})
+    assert type(optimizer) is SGD
+    assert (optimizer.l2, optimizer.momentum, float(optimizer.learning_rate)) == (5e-4, 0.9, np.float32(0.01))
+
+
+def test_a_bias_that_batch_norm_takes_off_stays():
+    """Its gradient is rounding alone, of which AdamW would make whole steps, on each layout others."""
+    model = models.build_vgg("A", input_shape=(32, 32, 3), width=0.02, classes=3, batch_norm=True)
+    model.get_layer("block2_bn1").trainable = False  # takes off its own mean, whatever the bias is
+    optimizer = make_optimizer(Recipe(optimizer="adamw"), model, {})
+    optimizer.build(model.trainable_variables)
+    optimizer.apply([tf.ones(variable.shape) for variable in model.trainable_variables], model.trainable_variables)
+    biases = {layer.name: layer.bias.numpy() for layer in model.layers if hasattr(layer, "bias")}
+    assert {name for name, bias in biases.items() if bias.any()} == {"block2_conv1", "fc1", "fc2", "predictions"}

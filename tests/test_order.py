@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_vgg import randomness
-from keras_vgg.data.order import PADDING, Layout, training_rows, validation_rows
+from keras_vgg.data.order import PADDING, Layout, balanced_order, training_rows, validation_rows
 
 LAYOUTS = [
     (n, Layout(batch, micro, replicas))
@@ -95,3 +95,32 @@ def test_validation_workers_share_a_pass():
     mine, theirs = (validation_rows(n, layout, my_replicas=range(i, i + 1)) for i in range(2))
     assert [row.tolist() for _, row in itertools.islice(mine, 3)] == [[0, 1], [4, 5], [8, 9]]
     assert [row.tolist() for _, row in itertools.islice(theirs, 3)] == [[2, 3], [6, 7], [PADDING, PADDING]]
+
+
+LABELS = np.array([0] * 50 + [2] * 3 + [-1] * 2 + [1] * 30)
+
+
+def test_balanced_epochs_have_every_class_as_often():
+    n = len(LABELS)
+    orders = [balanced_order(LABELS, seed=1, epoch=epoch) for epoch in range(9)]
+    for drawn in orders:
+        assert drawn.shape == (n,)
+        assert len(set(drawn.tolist())) == n  # again is another number, so that its view is another
+        counts = np.bincount(LABELS[drawn % n])
+        assert sorted(counts.tolist()) == [28, 28, 29]
+        assert set(np.bincount(drawn % n)[50:53]) <= {9, 10}  # 28 or 29 of the three, each as often
+        assert np.bincount(drawn % n)[:50].max() == 1
+    assert {np.bincount(LABELS[drawn % n]).argmax() for drawn in orders} == {0, 1, 2}  # who has one more changes
+    assert set(np.concatenate(orders) % n) == set(np.flatnonzero(LABELS >= 0))  # whom an epoch leaves out another has
+    np.testing.assert_array_equal(orders[4], balanced_order(LABELS, seed=1, epoch=4))
+    assert not np.array_equal(orders[4], balanced_order(LABELS, seed=2, epoch=4))
+    assert np.abs(np.diff(LABELS[orders[0] % n])).mean() > 0.5  # mixed, not one class after another
+
+
+def test_balanced_rows_are_those_orders_cut():
+    layout = Layout(batch_size=16, micro_batch=4, replicas=2)
+    rows = training_rows(len(LABELS), layout, seed=3, epoch=2, step=0, my_replicas=range(2), balance=LABELS)
+    number = sum(layout.micro_steps(len(LABELS), step) for step in range(layout.steps(len(LABELS)))) * 2
+    dealt = np.concatenate([row for _, row in itertools.islice(rows, number)])
+    np.testing.assert_array_equal(examples(dealt), balanced_order(LABELS, seed=3, epoch=2))
+    assert next(rows)[0] == 3

@@ -70,6 +70,11 @@ def written_layer_by_layer():
     return keras.Sequential([*chain, layers.Dense(6, "softmax")])
 
 
+def of_plain_images():
+    net = build_vgg("D", input_shape=(SIDE, SIDE, 3), width=WIDTH, classes=4)
+    return keras.Sequential([keras.Input((None, None, 3)), preprocessing.ImageTransform(SIDE, SIDE, preprocessing.CAFFE), net])
+
+
 def pooled():
     return keras.Sequential([convolutions(), layers.GlobalAveragePooling2D(), layers.Dense(5, "softmax")])
 
@@ -82,6 +87,7 @@ MODELS = {
     several_labels_of_the_largest_values: ("D", "GlobalMaxPooling2D, Dense 4", 4, preprocessing.UNIT),
     resized_to_tf: ("D", "Flatten, Dense 4", 4, preprocessing.TF),
     written_layer_by_layer: ("D", "None", 6, None),
+    of_plain_images: ("D", "None", 4, preprocessing.CAFFE),
     pooled: ("D-pool", "None", 5, None),
 }
 

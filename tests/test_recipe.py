@@ -21,6 +21,12 @@ OUT_OF_BOUNDS = {
     "scale": [223],
     "batch_size": [0],
     "micro_batch": [0, "all"],
+    "rand_augment": [(0, 5), (2, 11), (2, -1), (2,)],
+    "random_erasing": [-0.1, 1.1],
+    "mixup": [-0.1, float("inf")],
+    "cutmix": [-0.1, float("nan")],
+    "layer_rate_decay": [0.0, 1.1],
+    "head_rate": [0.0, float("inf")],
     "norm_group": [0],
     "factor": [0.0, 1.0],
     "drops": [-1],
@@ -43,6 +49,12 @@ OUT_OF_BOUNDS = {
     "replicas": [0],
     "checkpoint_minutes": [0.0],
 }
+CONFLICTS = [
+    ("momentum", {"optimizer": "adamw", "momentum": 0.8}),
+    ("sampling", {"task": "multi-label", "sampling": "balanced"}),
+    ("class_weights", {"task": "multi-label", "class_weights": "weights.csv"}),
+    ("class_weights", {"class_weights": "balanced", "sampling": "balanced"}),
+]
 WITHIN_BOUNDS = {
     "width": [0.01, 2.0],
     "crop": [32],
@@ -50,6 +62,13 @@ WITHIN_BOUNDS = {
     "scale": [224],
     "micro_batch": [1, "auto"],
     "clip_norm": [1e-3],
+    "rand_augment": [(1, 0), (3, 10)],
+    "random_erasing": [1.0],
+    "mixup": [0.2],
+    "cutmix": [1.0],
+    "class_weights": ["balanced", "weights.csv"],
+    "layer_rate_decay": [0.5, 1.0],
+    "head_rate": [10.0, 0.1],
     "ema_momentum": [0.9999],
     "momentum": [0.0],
     "weight_decay": [0.0],
@@ -97,8 +116,27 @@ def test_micro_batches_are_whole_groups_of_batch_norm():
         Recipe(batch_norm=True, norm_group=8, micro_batch=12)
 
 
+def test_what_does_not_go_together_is_told():
+    for name, fields in CONFLICTS:
+        with pytest.raises(InputError, match=f"`{name}` must be "):
+            Recipe(**fields)
+
+
 def test_every_bound_has_a_failing_example():
-    assert set(OUT_OF_BOUNDS) == set(recipe._bounds(Recipe()))
+    assert {*OUT_OF_BOUNDS, *(name for name, _ in CONFLICTS)} == set(recipe._bounds(Recipe()))
+
+
+def test_mixed_images_stand_in_pairs():
+    assert Recipe(mixup=0.2, batch_norm=True, norm_group=5, micro_batch=20).group == 10
+    with pytest.raises(
+        InputError, match=r"`micro_batch` must be a multiple of 2, which are mixed together, or 'auto'. Received: 3"
+    ):
+        Recipe(cutmix=1.0, micro_batch=3)
+
+
+def test_a_rate_that_is_not_given_is_the_optimizers():
+    assert Recipe(optimizer="adamw").learning_rate == 1e-3
+    assert resolve({"optimizer": "adamw"}, {"learning_rate": 0.5}).learning_rate == 0.5
 
 
 @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Recipe) if f.metadata["choices"]])
@@ -129,6 +167,7 @@ def test_jitter_does_not_mind_the_fixed_scale():
             "init_from": "runs/ä",
             "freeze": "block1,fc1",
             "micro_batch": 8,
+            "rand_augment": [2, 7],
             "replicas": 2,
             "limit_images": 10,
         },
@@ -162,6 +201,7 @@ def test_table_of_the_papers_figures_is_left_out(tmp_path):
         ("jitter = 256", r"`jitter` must be \[SMIN, SMAX\], two whole numbers. Received: 256"),
         ("jitter = [256]", r"`jitter` must be \[SMIN, SMAX\].*\[256\]"),
         ("jitter = [256, 512.0]", r"`jitter` must be \[SMIN, SMAX\].*\[256, 512.0\]"),
+        ("rand_augment = [2, 7.5]", r"`rand_augment` must be \[N, M\].*\[2, 7.5\]"),
         ("epochs 3", "is not TOML"),
     ],
 )

@@ -14,7 +14,9 @@ from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.recipe import Recipe
 from keras_vgg.tasks.classification import Classification
 from keras_vgg.training.feed import training_feed, validation_feed
-from keras_vgg.training.optimizer import SGD
+from keras_vgg.training.layer_rates import layer_rates
+from keras_vgg.training.mixing import Mixing
+from keras_vgg.training.optimizer import make_optimizer
 from keras_vgg.training.step import StepSettings, TrainingStep
 from keras_vgg.training.totals import Totals
 from keras_vgg.training.weight_average import WeightAverage
@@ -26,6 +28,7 @@ RECIPE = Recipe(jitter=(32, 48), crop=32, batch_size=32, seed=3)
 assert RECIPE.random_flip
 assert RECIPE.color
 assert RECIPE.dropout == 0.5
+WEIGHTS = (2.0, *[1.0] * 8, 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +50,11 @@ def train(dataset, replicas, micro_batch, jit, recipe=RECIPE, steps=STEPS, valid
     layout = order.Layout(recipe.batch_size, micro_batch, replicas)
     colors = color.measure(dataset.train, scale=recipe.test_scale, crop=recipe.crop)
     with cluster.strategy.scope():
-        model, optimizer = first_net(recipe), SGD(0.01)
-    task, average = Classification(dataset.classes), WeightAverage(model, recipe.ema_momentum, cluster.strategy)
+        model = first_net(recipe)
+        rates = layer_rates(recipe.arch, recipe.layer_rate_decay, recipe.head_rate)
+        optimizer = make_optimizer(recipe, model, rates)
+    task = Classification(dataset.classes, class_weights=WEIGHTS if recipe.class_weights else None)
+    average = WeightAverage(model, recipe.ema_momentum, cluster.strategy)
     settings = StepSettings(
         preprocessing=Preprocessing(colors.mean),
         colors=colors if recipe.color else None,
@@ -56,6 +62,7 @@ def train(dataset, replicas, micro_batch, jit, recipe=RECIPE, steps=STEPS, valid
         jit=jit,
         clip_norm=recipe.clip_norm,
         norm_group=recipe.norm_group,
+        mixing=Mixing(recipe.mixup, recipe.cutmix, recipe.seed) if recipe.mixup or recipe.cutmix else None,
     )
     step = TrainingStep(model, optimizer, cluster.strategy, task, settings, average=average)
     feed = training_feed(dataset.train, task, recipe, layout, cluster, epoch=0, step=0)
@@ -70,7 +77,8 @@ def train(dataset, replicas, micro_batch, jit, recipe=RECIPE, steps=STEPS, valid
         for _ in range(order.Layout(90, micro_batch, replicas).micro_steps(90, 0)):
             step.evaluate(next(validation))
         figures.append(step.totals())
-    return [variable.numpy() for variable in (*model.variables, *optimizer.momentums, *average.variables)], figures
+    slots = optimizer.variables[2:]  # without the number of updates and the rate
+    return [variable.numpy() for variable in (*model.variables, *slots, *average.variables)], figures
 
 
 @pytest.fixture(scope="module")
@@ -89,29 +97,34 @@ def test_weights_and_figures_do_not_depend_on_the_layout(dataset, reference, rep
         assert ours.sums == theirs.sums | {"loss": pytest.approx(theirs.sums["loss"], rel=1e-5)}
 
 
-CLIPPED = Recipe(scale=32, crop=32, batch_size=32, batch_norm=True, norm_group=4, clip_norm=0.5, ema_momentum=0.9, seed=3)
+MODERN = Recipe(
+    **{"scale": 32, "crop": 32, "batch_size": 32, "seed": 3},
+    **{"batch_norm": True, "norm_group": 4, "clip_norm": 0.5, "ema_momentum": 0.9},
+    **{"optimizer": "adamw", "weight_decay": 0.05, "layer_rate_decay": 0.7, "head_rate": 5.0, "class_weights": "weights.csv"},
+    **{"rand_augment": (2, 7), "random_erasing": 0.5, "mixup": 0.4, "cutmix": 1.0, "sampling": "balanced"},
+)
 
 
 @pytest.fixture(scope="module")
-def clipped(dataset):
-    return train(dataset, 1, 32, False, recipe=CLIPPED, steps=4)[0]
+def modern(dataset):
+    return train(dataset, 1, 32, False, recipe=MODERN, steps=3)[0]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("replicas", "micro_batch", "jit"), [(2, 16, True), (4, 4, False)])
-def test_nor_do_batch_norm_clipping_and_the_average(dataset, clipped, replicas, micro_batch, jit):
-    """Statistics of batch norm among the weights, velocities, and the average of the weights."""
-    for ours, theirs in zip(train(dataset, replicas, micro_batch, jit, recipe=CLIPPED, steps=4)[0], clipped, strict=True):
+def test_nor_do_batch_norm_augmentation_clipping_and_the_average(dataset, modern, replicas, micro_batch, jit):
+    """Statistics of batch norm among the weights, AdamW's moments, and the average of the weights; mixtures, balanced classes."""
+    for ours, theirs in zip(train(dataset, replicas, micro_batch, jit, recipe=MODERN, steps=3)[0], modern, strict=True):
         assert np.linalg.norm(ours - theirs) <= 5e-5 * np.linalg.norm(theirs) + 2e-8  # rounding of what is zero
 
 
 @pytest.mark.slow
-def test_batch_norm_clipping_and_the_average_matter(dataset, clipped):
+def test_batch_norm_augmentation_clipping_and_the_average_matter(dataset, modern):
     """Guards the test above: the statistics of the first normalisation, the last weights and their average are others."""
-    other = dataclasses.replace(CLIPPED, norm_group=16, clip_norm=0.25, ema_momentum=0.1)
-    values = train(dataset, 1, 32, False, recipe=other, steps=4)[0]
+    other = dataclasses.replace(MODERN, norm_group=16, clip_norm=0.25, ema_momentum=0.1)
+    values = train(dataset, 1, 32, False, recipe=other, steps=3)[0]
     for place in (5, 20, -3):
-        assert np.linalg.norm(values[place] - clipped[place]) > 1e-4 * np.linalg.norm(clipped[place]), place
+        assert np.linalg.norm(values[place] - modern[place]) > 1e-4 * np.linalg.norm(modern[place]), place
 
 
 def test_dropout_and_views_matter(dataset, reference):

@@ -23,7 +23,7 @@ class BrokenImages:
 
     def report(self, indices: np.ndarray) -> None:
         """Enters the images at `indices`, once each, with the reason found by reading them again."""
-        for index in map(int, indices):
+        for index in map(int, indices % self._split.size):  # an epoch of balanced classes has some several times
             if index not in self._reasons:
                 reason = self._diagnose(index)
                 with self._lock:

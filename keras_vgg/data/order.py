@@ -13,6 +13,7 @@ import numpy as np
 from keras_vgg import randomness
 
 PADDING = -1
+_INDICES = 2**32  # that a key can tell apart, see `randomness.example_key`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,19 +49,55 @@ class Layout:
 
 
 def training_rows(
-    num_examples: int, layout: Layout, *, seed: int, epoch: int, step: int, my_replicas: range
+    num_examples: int,
+    layout: Layout,
+    *,
+    seed: int,
+    epoch: int,
+    step: int,
+    my_replicas: range,
+    balance: np.ndarray | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yields `(epoch, indices)` for each micro-batch of one worker, without end, starting at `step` of `epoch`.
 
     Args:
         my_replicas: the worker's replicas among all of them; their micro-batches come in turn.
+        balance: labels of the examples where epochs are to be those of `balanced_order`; else every example comes once.
     """
     while True:
-        order = randomness.epoch_order(num_examples, seed=seed, epoch=epoch)
+        if balance is None:
+            order = randomness.epoch_order(num_examples, seed=seed, epoch=epoch)
+        else:
+            order = balanced_order(balance, seed=seed, epoch=epoch)
         for current in range(step, layout.steps(num_examples)):
             for dealt in layout.deal(order, current):
                 yield from ((epoch, dealt[replica]) for replica in my_replicas)
         epoch, step = epoch + 1, 0
+
+
+def balanced_order(labels: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
+    """Returns the order of an epoch that has every class as often, give or take one, and as many examples as there are.
+
+    A small class has its examples several times, of a large one some wait for another epoch; which they are is drawn anew each
+    epoch. Of `n` examples, `i` comes as `i`, again as `n + i`, then as `2n + i`, …: what is random about it is another each time.
+
+    Args:
+        labels: `(n,)` whole numbers; examples of a negative one have no class and are left out.
+        seed, epoch: what the order is a function of.
+
+    Returns:
+        `(n,)` int64.
+    """
+    state, n = randomness.epoch_state(seed, epoch), len(labels)
+    kept = np.flatnonzero(labels >= 0)
+    by_class = kept[np.argsort(labels[kept], kind="stable")]
+    classes = np.split(by_class, np.unique(labels[by_class], return_index=True)[1][1:])
+    drawn = []
+    for place, number in enumerate(state.permutation(len(classes))):  # the first ones have what does not divide evenly
+        members, quota = classes[number], n // len(classes) + (place < n % len(classes))
+        rounds = [state.permutation(members) + again % (_INDICES // n) * n for again in range(-(-quota // len(members)))]
+        drawn += [each[: quota - len(members) * again] for again, each in enumerate(rounds)]
+    return state.permutation(np.concatenate(drawn)).astype(np.int64)
 
 
 def validation_rows(num_examples: int, layout: Layout, *, my_replicas: range) -> Iterator[tuple[int, np.ndarray]]:

@@ -55,6 +55,7 @@ class View:
         random: drawn per example and epoch (training), or the centre of the image (validation).
         seed: the run's seed.
         place: graph function from a target of the whole image, and where in it the view lies, to that of the view.
+        augment: what is done to a view besides, from its pixels and the example key to pixels, `(crop, crop, 3)` uint8 both.
     """
 
     crop: int
@@ -63,6 +64,7 @@ class View:
     random: bool = False
     seed: int = 0
     place: Callable = as_they_are
+    augment: Callable | None = None
 
     def __call__(self, encoded, key, target):
         """`(crop, crop, 3)` uint8 and the view's target, from an encoded image, its example key and its target."""
@@ -71,6 +73,8 @@ class View:
         else:
             scale, top, left, mirrored = self.scales[0], 0.5, 0.5, tf.constant(False)
         pixels, geometry = images.decode_view_placed(encoded, scale, top, left, mirrored, self.crop)
+        if self.augment is not None:
+            pixels = self.augment(pixels, key)
         return pixels, self.place(target, geometry)
 
 

@@ -9,9 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vgg import randomness
+from keras_vgg.errors import InputError
 from keras_vgg.support.image_files import printable
 
 LABEL = tf.TensorSpec([], tf.int32)
+UNKNOWN = -1
+"""Where a label would stand that cannot be read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,32 @@ class Split:
         values = tf.constant(targets)
         spec = tf.TensorSpec(values.shape[1:], values.dtype)
         return dataclasses.replace(self, read=lambda index: (self.read(index)[0], tf.gather(values, index)), target=spec)
+
+    def repeating(self) -> "Split":
+        """Returns the split with its examples again behind the last, any number of times: `size + i` is example `i`."""
+        return dataclasses.replace(
+            self, read=lambda index: self.read(index % self.size), name_of=lambda index: self.name_of(index % self.size)
+        )
+
+    def labels(self) -> np.ndarray:
+        """Returns the label of each example, `(size,)` int32, and -1 where it cannot be read; of files none is opened.
+
+        Raises:
+            InputError: if no label can be read.
+        """
+
+        def label(index):
+            return index, self.read(index)[1]  # what an image's file holds is no part of it, so that TensorFlow leaves it out
+
+        found = np.full(self.size, UNKNOWN, np.int32)
+        pairs = tf.data.Dataset.range(self.size).map(label, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+        for indices, labels in pairs.batch(4096).as_numpy_iterator():
+            found[indices] = labels
+        if (found == UNKNOWN).all():
+            raise InputError(
+                f"There must be images whose class can be read. Received: none, of {self.size}, e.g. {self.name_of(0)}."
+            )
+        return found
 
     def limited(self, most: int | None) -> "Split":
         """Returns at most `most` examples, drawn evenly over the split: listings are sorted by class."""

@@ -46,12 +46,18 @@ class Classification(Task):
         return math.log(len(self.classes))
 
     def losses(self, outputs, targets, *, training: bool):
-        """Cross-entropies of posteriors; smoothed, 1 - ε of the label's and ε of the mean (Szegedy et al. 2016, Sec. 7)."""
+        """Cross-entropies of posteriors; smoothed, 1 - ε of the label's and ε of the mean (Szegedy et al. 2016, Sec. 7).
+
+        In training each is times the weight of the label's class, as by `class_weight` of `keras.Model.fit`.
+        """
         losses = keras.losses.sparse_categorical_crossentropy(targets, outputs)
-        if not training or not self.label_smoothing:
-            return losses
-        every = tf.fill(tf.shape(outputs), 1 / len(self.classes))
-        return (1 - self.label_smoothing) * losses + self.label_smoothing * keras.losses.categorical_crossentropy(every, outputs)
+        if training and self.label_smoothing:
+            every = tf.fill(tf.shape(outputs), 1 / len(self.classes))
+            smoothed = keras.losses.categorical_crossentropy(every, outputs)
+            losses = (1 - self.label_smoothing) * losses + self.label_smoothing * smoothed
+        if training and self.class_weights:
+            losses *= tf.gather(tf.constant(self.class_weights, losses.dtype), targets)
+        return losses
 
     def measures(self, outputs, targets):
         """Hits of the first and of the first five guesses.

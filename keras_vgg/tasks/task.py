@@ -50,6 +50,7 @@ class Task(abc.ABC):
     Args:
         classes: what the targets tell of, in label order.
         label_smoothing: ε in [0, 1): how much of a target is spread over all answers, in training alone.
+        class_weights: factors on the losses of the classes, in training alone, for tasks of one class an image; `None` for none.
     """
 
     activation: ClassVar[str]
@@ -63,8 +64,8 @@ class Task(abc.ABC):
     epoch_line: ClassVar[str]
     panels: ClassVar[tuple[Panel, ...]]
 
-    def __init__(self, classes: tuple[str, ...], label_smoothing: float = 0.0):
-        self.classes, self.label_smoothing = classes, label_smoothing
+    def __init__(self, classes: tuple[str, ...], label_smoothing: float = 0.0, class_weights: tuple[float, ...] | None = None):
+        self.classes, self.label_smoothing, self.class_weights = classes, label_smoothing, class_weights
 
     @staticmethod
     @abc.abstractmethod

@@ -35,6 +35,15 @@ def check_data(then: dict, now: dict, folder: RunFolder) -> None:
         )
 
 
+def check_class_weights(then: dict, now: dict, folder: RunFolder) -> None:
+    """Raises `InputError` if a run is gone on with other weights of the classes, as where their file has changed."""
+    if then.get("class_weights") != now.get("class_weights"):
+        raise InputError(
+            f"{folder.path} must be gone on with the weights of classes it began with. Received: others, so that --class-weights "
+            "names another file, or one that has changed; put it back, or give another --workdir."
+        )
+
+
 def check_broken(split: str, broken: float, size: int, named: list[tuple[str, str]], recipe: Recipe, folder: RunFolder) -> None:
     """Raises `InputError` if more images of a split could not be read than the recipe allows.
 
@@ -57,9 +66,9 @@ def check_broken(split: str, broken: float, size: int, named: list[tuple[str, st
         )
 
 
-def check_disk(folder: RunFolder, num_weights: int) -> None:
-    """Raises `InputError` if the disk cannot hold the checkpoints of a net of `num_weights`."""
-    needed = 6 * 4 * num_weights  # state (weights and velocities), best.keras, last.keras, and a new state written beside
+def check_disk(folder: RunFolder, num_weights: int, slots: int = 1) -> None:
+    """Raises `InputError` if the disk cannot hold the checkpoints of a net of `num_weights` and an optimizer's `slots` of each."""
+    needed = (2 * (1 + slots) + 2) * 4 * num_weights  # state, a new one written beside it, best.keras, last.keras
     free = files.free_bytes(folder.path)
     present = sum(path.stat().st_size for path in (folder.state, folder.best, folder.last) if path.exists())
     if free + present < needed:

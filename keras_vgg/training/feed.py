@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from keras_vgg.data import order, pipeline
+from keras_vgg.data.augmentation import Augmentation
 from keras_vgg.data.broken import BrokenImages
 from keras_vgg.data.split import Split
-from keras_vgg.recipe import Recipe
+from keras_vgg.recipe import BALANCED, Recipe
 from keras_vgg.tasks.task import Task
 from keras_vgg.training.cluster import Cluster
 
@@ -44,13 +45,30 @@ class Feed:
 def training_feed(
     split: Split, task: Task, recipe: Recipe, layout: order.Layout, cluster: Cluster, *, epoch: int, step: int
 ) -> Feed:
-    """Returns the training examples from `step` of `epoch` on, in random views (Sec. 3.1)."""
+    """Returns the training examples from `step` of `epoch` on, in random views (Sec. 3.1), augmented as the recipe says."""
+    balance = split.labels() if recipe.sampling == BALANCED else None
 
     def rows():
-        return order.training_rows(split.size, layout, seed=recipe.seed, epoch=epoch, step=step, my_replicas=cluster.my_replicas)
+        return order.training_rows(
+            split.size,
+            layout,
+            seed=recipe.seed,
+            epoch=epoch,
+            step=step,
+            my_replicas=cluster.my_replicas,
+            balance=balance,
+        )
 
-    view = pipeline.View(recipe.crop, recipe.scales, flip=recipe.random_flip, random=True, seed=recipe.seed, place=task.place)
-    return Feed(split, rows, layout.micro_batch, view, cluster)
+    view = pipeline.View(
+        recipe.crop,
+        recipe.scales,
+        flip=recipe.random_flip,
+        random=True,
+        seed=recipe.seed,
+        place=task.place,
+        augment=Augmentation(recipe.rand_augment, recipe.random_erasing, recipe.seed),
+    )
+    return Feed(split if balance is None else split.repeating(), rows, layout.micro_batch, view, cluster)
 
 
 def validation_feed(split: Split, task: Task, recipe: Recipe, layout: order.Layout, cluster: Cluster) -> Feed:

@@ -5,18 +5,18 @@ import subprocess
 import psutil
 import tensorflow as tf
 
-from keras_vgg import configs
+from keras_vgg import configs, optimizers
 from keras_vgg.recipe import Recipe
 
 _KEPT = 2  # every layer's output and its gradient
-_WEIGHT_COPIES = 5  # weights, velocity, summed gradient, gradient, and one for an all-reduce or a checkpoint
+_WEIGHT_COPIES = 4  # weights, summed gradient, gradient, and one for an all-reduce or a checkpoint; the optimizer's come to it
 _SHARE = 0.6  # of the memory that is free; the rest is for convolution scratch space and the data pipeline
 _CPU_BYTES = 2**31  # on a CPU larger micro-batches bring nothing: 16 images of net D at 224
 _UNKNOWN_GPU_BYTES = 8 * 2**30
 
 
 def auto_micro_batch(recipe: Recipe, num_classes: int, replicas: int, local_replicas: int) -> int:
-    """Returns the largest power of two whose activations fit, at most a replica's share of the batch; with batch norm whole groups.
+    """Returns the largest power of two whose activations fit, at most a replica's share of the batch; whole groups.
 
     It is an estimate from the net's layers: nothing is tried out. Several workers take what fits a small machine.
 
@@ -30,7 +30,7 @@ def auto_micro_batch(recipe: Recipe, num_classes: int, replicas: int, local_repl
     value_bytes = 4 if recipe.precision == "float32" else 2
     normed = 3 if recipe.batch_norm else 1  # convolution, normalisation and ReLU put out as much each
     per_image = _KEPT * value_bytes * normed * configs.activation_values(recipe.arch, **facts)
-    weights = _WEIGHT_COPIES * 4 * configs.parameter_count(recipe.arch, **facts)
+    weights = (_WEIGHT_COPIES + optimizers.SLOTS[recipe.optimizer]) * 4 * configs.parameter_count(recipe.arch, **facts)
     gpus = bool(tf.config.list_physical_devices("GPU"))
     if local_replicas < replicas:  # all workers must come to the same number without asking each other
         budget = _SHARE * _UNKNOWN_GPU_BYTES - weights if gpus else _CPU_BYTES
@@ -41,7 +41,7 @@ def auto_micro_batch(recipe: Recipe, num_classes: int, replicas: int, local_repl
     fits = max(1, int(budget // per_image))
     share = -(-recipe.batch_size // replicas)
     most = min(share, 2 ** (fits.bit_length() - 1))
-    return -(-most // recipe.norm_group) * recipe.norm_group if recipe.batch_norm else most  # groups are whole
+    return -(-most // recipe.group) * recipe.group  # groups are whole
 
 
 def _gpu_bytes() -> int:

@@ -1,7 +1,13 @@
-"""The paper's SGD: momentum with the L2 term in the gradient (Sec. 3.1)."""
+"""The paper's SGD, with the L2 term in the gradient (Sec. 3.1), and Keras' optimizers by name; a rate for each layer."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
+
+from keras_vgg import optimizers
+from keras_vgg.recipe import Recipe
 
 
 @keras.saving.register_keras_serializable("keras_vgg")
@@ -42,3 +48,52 @@ class SGD(keras.optimizers.SGD):
     def get_config(self):
         """The constants, for saving."""
         return super().get_config() | {"l2": self.l2}
+
+
+def make_optimizer(recipe: Recipe, model: keras.Model, factors: Mapping[str, float]) -> keras.optimizers.Optimizer:
+    """Returns the optimizer that `recipe` names, to be called in the strategy's scope.
+
+    Args:
+        recipe: the run.
+        model: what will be trained, its frozen layers made so before.
+        factors: what each layer's rate is multiplied by, see `layer_rates`; 1 for those that are not among them.
+    """
+    kinds = {name.lower(): kind for name, kind in vars(keras.optimizers).items() if isinstance(kind, type)}
+    of_weights = tuple(_factors(model, factors))
+    kind, arguments = kinds[recipe.optimizer], {"weight_decay": recipe.weight_decay or None}
+    if recipe.optimizer == optimizers.SGD:
+        kind, arguments = SGD, {"momentum": recipe.momentum, "l2": recipe.weight_decay}
+        if set(of_weights) == {1.0}:
+            return SGD(recipe.learning_rate, **arguments)
+    # An adaptive optimizer would make whole steps of the rounding that is all there is of some gradients.
+    moving = tuple(0.0 if is_idle else factor for factor, is_idle in zip(of_weights, _idle(model), strict=True))
+    return _with_layer_rates(kind)(moving, learning_rate=recipe.learning_rate, **arguments)
+
+
+def _factors(model: keras.Model, factors: Mapping[str, float]) -> Iterator[float]:
+    return (factors.get(layer.name, 1.0) for layer in model.layers for _ in layer.trainable_variables)
+
+
+def _idle(model: keras.Model) -> Iterator[bool]:
+    """Yields of each trained variable whether nothing depends on it in training: a bias whose sum batch norm takes the mean off."""
+    for layer, following in zip(model.layers, [*model.layers[1:], None], strict=True):
+        is_normalized = isinstance(following, keras.layers.BatchNormalization) and following.trainable
+        yield from (is_normalized and variable is getattr(layer, "bias", None) for variable in layer.trainable_variables)
+
+
+def _with_layer_rates(kind: Any) -> Any:
+    """Returns a class like the optimizer `kind`, whose every weight has a rate of its own, by which it also decays."""
+
+    class WithLayerRates(kind):
+        def __init__(self, factors: tuple[float, ...], *, weight_decay: float | None = None, **kwargs):
+            super().__init__(**kwargs)
+            # Keras would let all weights decay at the same rate.
+            self._factors, self._decay, self.weight_decay = factors, weight_decay, None
+
+        def update_step(self, gradient, variable, learning_rate):
+            rate = tf.cast(learning_rate, variable.dtype) * self._factors[self._get_variable_index(variable)]
+            if self._decay:
+                variable.assign_sub(rate * self._decay * variable)
+            super().update_step(gradient, variable, rate)
+
+    return WithLayerRates

@@ -9,21 +9,22 @@ import keras
 import tensorflow as tf
 
 from keras_vgg import class_names, models, preprocessing, transfer
-from keras_vgg.data import color, trained_on
+from keras_vgg.data import class_weights, color, trained_on
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.order import Layout
 from keras_vgg.errors import InputError
 from keras_vgg.identity import digest_of_net, short
 from keras_vgg.preprocessing import Preprocessing
-from keras_vgg.recipe import Recipe, to_toml
+from keras_vgg.recipe import BALANCED, Recipe, to_toml
 from keras_vgg.support import extras, files
 from keras_vgg.support.xla import convolutions_prefer_xla
 from keras_vgg.tasks import get_task
 from keras_vgg.training import checkpoint, freezing
 from keras_vgg.training.callbacks import Callbacks, KerasCallbacks
 from keras_vgg.training.cluster import Cluster, make_cluster
+from keras_vgg.training.layer_rates import layer_rates
 from keras_vgg.training.memory import auto_micro_batch
-from keras_vgg.training.optimizer import SGD
+from keras_vgg.training.optimizer import make_optimizer
 from keras_vgg.training.run_folder import RunFolder
 from keras_vgg.training.trainer import Trainer
 
@@ -68,10 +69,14 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
     keras.utils.set_random_seed(recipe.seed % 2**32)
     task_class = get_task(recipe.task)
     dataset = task_class.open(recipe.dataset, limit_images=recipe.limit_images)
-    task = task_class(dataset.classes, recipe.label_smoothing)
+    weights = _class_weights(recipe, dataset)
+    task = task_class(dataset.classes, recipe.label_smoothing, weights)
     say(f"data: {dataset.description}, {dataset.train.size} + {dataset.validation.size} images, {len(dataset.classes)} classes")
     for note in dataset.training_notes:
         say(note)
+    if weights:
+        least, most = (f"{weight:.3g} ({dataset.classes[weights.index(weight)]})" for weight in (min(weights), max(weights)))
+        say(f"weights of the classes: {least} to {most}")
     micro_batch = _micro_batch(recipe, task.units, cluster, folder if resuming else None)
     jit = recipe.uses_jit(task.units, convolutions_prefer_xla())
     if tf.config.list_physical_devices("GPU") and not jit:
@@ -95,7 +100,8 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
         )
         class_names.adopt(model, dataset.classes)
         num_frozen = freezing.freeze(model, frozen)
-        optimizer = SGD(recipe.learning_rate, momentum=recipe.momentum, l2=recipe.weight_decay)
+        rates = layer_rates(recipe.arch, recipe.layer_rate_decay, recipe.head_rate)
+        optimizer = make_optimizer(recipe, model, rates)
     say(f"model: net {recipe.net}, {model.count_params():,} parameters{f', {num_frozen:,} of them frozen' if frozen else ''}")
     given, begun_from = Preprocessing(mean=colors.mean), None
     if recipe.init_from and not resuming:  # before the trainer, which begins to write
@@ -134,6 +140,14 @@ def _source(recipe: Recipe, path: str) -> tuple[keras.Model, str, tuple[str, ...
             "give --init-preprocessing caffe or torch."
         )
     return source, preprocessing.statement(preprocessing.of_weights(source), origin), facts.checked_classes()
+
+
+def _class_weights(recipe: Recipe, dataset: Dataset) -> tuple[float, ...] | None:
+    if recipe.class_weights is None:
+        return None
+    if recipe.class_weights == BALANCED:
+        return class_weights.balanced(dataset.train.labels(), len(dataset.classes))
+    return class_weights.read(recipe.class_weights, dataset.classes)
 
 
 def _micro_batch(recipe: Recipe, units: int, cluster: Cluster, resumed: RunFolder | None) -> int:

@@ -17,6 +17,7 @@ from keras_vgg.randomness import example_index
 from keras_vgg.tasks.task import Task
 from keras_vgg.training.batch_norm import batch_norm_layers, follow
 from keras_vgg.training.forward import training_forward
+from keras_vgg.training.mixing import Mixing, greater, mix, partners
 from keras_vgg.training.totals import Totals
 from keras_vgg.training.weight_average import WeightAverage
 
@@ -32,6 +33,7 @@ class StepSettings:
         jit: whether to compile the forward and backward pass with XLA.
         clip_norm: largest norm of the gradient over all weights; `None` for any.
         norm_group: examples that batch norm normalises together.
+        mixing: which mixtures the training sees in place of images; `None` for none.
     """
 
     preprocessing: Preprocessing
@@ -40,6 +42,7 @@ class StepSettings:
     jit: bool = False
     clip_norm: float | None = None
     norm_group: int = 1
+    mixing: Mixing | None = None
 
 
 class TrainingStep:
@@ -90,6 +93,9 @@ class TrainingStep:
         images = tf.cast(batch.images, tf.float32)
         if settings.colors is not None:
             images += shifts(batch.keys, settings.colors, seed=settings.seed)[:, tf.newaxis, tf.newaxis]
+        shares = None
+        if settings.mixing is not None:
+            images, shares = mix(images, batch.keys, batch.weights, settings.mixing)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._variables)  # these alone: what runs before the first trainable layer is not recorded at all
             outputs, moments = training_forward(
@@ -100,9 +106,18 @@ class TrainingStep:
                 seed=settings.seed,
                 norm_group=settings.norm_group,
             )
-            losses = batch.weights * self._task.losses(outputs, batch.targets, training=True)
+            losses = batch.weights * self._losses(outputs, batch.targets, shares)
             loss = tf.reduce_sum(losses) * loss_scale
+        if shares is not None:  # a guess is right that names what most of the mixture shows
+            batch = batch._replace(targets=greater(batch.targets, shares))
         return tape.gradient(loss, self._variables), moments, self._sums_of(outputs, losses, batch)
+
+    def _losses(self, outputs, targets, shares):
+        """Returns the losses of the examples; of mixtures, of both their targets by their shares."""
+        own = self._task.losses(outputs, targets, training=True)
+        if shares is None:
+            return own
+        return shares * own + (1 - shares) * self._task.losses(outputs, partners(targets), training=True)
 
     def _trace_figures(self, batch: MicroBatch):
         outputs = self._model(self._settings.preprocessing(batch.images), training=False)

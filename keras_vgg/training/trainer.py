@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_vgg import optimizers
 from keras_vgg.data.color import ColorStatistics
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.order import Layout
@@ -25,6 +26,7 @@ from keras_vgg.training.callbacks import Callbacks
 from keras_vgg.training.cluster import Cluster
 from keras_vgg.training.feed import training_feed, validation_feed
 from keras_vgg.training.loss_scale import LossScale
+from keras_vgg.training.mixing import Mixing
 from keras_vgg.training.plateau import learning_rate_of
 from keras_vgg.training.run_folder import RunFolder
 from keras_vgg.training.run_state import RunState
@@ -89,6 +91,7 @@ class Trainer:
             jit=jit,
             clip_norm=recipe.clip_norm,
             norm_group=recipe.norm_group,
+            mixing=Mixing(recipe.mixup, recipe.cutmix, recipe.seed) if recipe.mixup or recipe.cutmix else None,
         )
         self._step = TrainingStep(
             model, optimizer, cluster.strategy, task, settings, average=self._average, validation_size=dataset.validation.size
@@ -98,7 +101,7 @@ class Trainer:
         title = f"net {recipe.net}, {dataset.description}"
         self._writer = RunWriter(folder, cluster, model, variables, preprocessing, task, title)
         if cluster.is_chief:
-            checks.check_disk(folder, model.count_params())
+            checks.check_disk(folder, model.count_params(), optimizers.SLOTS[recipe.optimizer])
         self._schedule = make_schedule(recipe, optimizer, self._steps)
         self._loss_scale = LossScale.for_precision(recipe.precision)
         self._state = RunState()
@@ -107,6 +110,7 @@ class Trainer:
         """Takes up the run where its last checkpoint left it; returns the place in words."""
         values = self._writer.restore()
         checks.check_data(values["data"], self._data_facts(), self._folder)
+        checks.check_class_weights(values, {"class_weights": self._class_weights}, self._folder)
         # Runs begun before there were other schedules kept the plateau's state in two places.
         self._schedule.restore(
             values["schedule"] if "schedule" in values else values["plateau"] | {"ended": values["stop_training"]}
@@ -289,6 +293,7 @@ class Trainer:
             "loss_scale": dataclasses.asdict(self._loss_scale),
             "micro_batch": self._layout.micro_batch,
             "data": self._data_facts(),
+            "class_weights": self._class_weights,
             "begun_from": self._begun_from,
             "experiment": self._recipe.experiment(),
         }
@@ -297,6 +302,10 @@ class Trainer:
     def _data_facts(self) -> dict:
         dataset = self._dataset
         return {"sizes": [dataset.train.size, dataset.validation.size], "classes": list(dataset.classes)}
+
+    @property
+    def _class_weights(self) -> list[float] | None:
+        return list(self._task.class_weights) if self._task.class_weights else None
 
     def _write_broken(self):
         self._writer.write_broken({"train": self._training.broken.rows(), "validation": self._validation.broken.rows()})

@@ -17,7 +17,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.heads import has_score_map
 from keras_vgg.input_layers import affine_before
 from keras_vgg.layers import LocalResponseNormalization
-from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.preprocessing import ImageTransform, Preprocessing
 from keras_vgg.weights import keras_files, operations
 
 
@@ -213,6 +213,8 @@ def _rename_head(head: Sequence[keras.layers.Layer], config: Config) -> None:
 
 
 def _own_preprocessing(model, first, path) -> Preprocessing | None:
+    if transform := next(_leaves(model, ImageTransform), None):  # its sizes are for whoever calls the model; commands have theirs
+        return transform.preprocessing or preprocessing.NONE
     try:
         found = affine_before(model, first)
     except InputError as error:

@@ -1,0 +1,67 @@
+"""What is done to the pixels of a training view, each a function of the seed and the example's key alone."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from keras_vgg import randomness
+from keras_vgg.data.rand_augment import rand_augment
+
+_AREA, _ASPECT = (0.02, 1 / 3), (0.3, 1 / 0.3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """RandAugment, then random erasing.
+
+    Attributes:
+        rand_augment: N operations and their strength M; `None` for none.
+        erasing: share of the images of which a rectangle is erased.
+        seed: the run's seed.
+    """
+
+    rand_augment: tuple[int, int] | None = None
+    erasing: float = 0.0
+    seed: int = 0
+
+    def __call__(self, pixels, key):
+        """`(crop, crop, 3)` uint8 from such pixels and the scalar int64 key of the example."""
+        if self.rand_augment is not None:
+            operations, strength = self.rand_augment
+            pixels = rand_augment(pixels, key, operations=operations, strength=strength, seed=self.seed)
+        return erase(pixels, key, share=self.erasing, seed=self.seed) if self.erasing else pixels
+
+
+def erase(pixels, key, *, share: float, seed: int):
+    """Replaces a rectangle of an image by noise, uniform in each value (Zhong et al. 2020, RE-R).
+
+    Args:
+        pixels: `(crop, crop, 3)` uint8.
+        key: scalar int64 example key.
+        share: how many of the images have it, in [0, 1].
+        seed: the run's seed.
+
+    Returns:
+        `(crop, crop, 3)` uint8. The rectangle has 2% to a third of the area, and sides in a ratio of 0.3 to 3.3.
+    """
+
+    def erased():
+        begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+            pixels.shape,
+            tf.zeros([1, 0, 4]),
+            seed=randomness.stateless_seed(key, seed=seed, stream=randomness.ERASING),
+            min_object_covered=0.0,
+            aspect_ratio_range=_ASPECT,
+            area_range=_AREA,
+            use_image_if_no_bounding_boxes=True,
+        )
+        begin, size = begin[:2], size[:2]
+        inside = tf.pad(tf.ones(size, tf.bool), tf.stack([begin, pixels.shape[:2] - begin - size], axis=1))
+        return tf.where(inside[..., tf.newaxis], _noise(pixels.shape, key, seed), pixels)
+
+    drawn = randomness.uniform(key, [1], seed=seed, stream=randomness.ERASING)[0]
+    return tf.ensure_shape(tf.cond(drawn < share, erased, lambda: pixels), pixels.shape)
+
+
+def _noise(shape, key, seed: int):
+    return tf.cast(256.0 * randomness.uniform(key, shape, seed=seed, stream=randomness.NOISE), tf.uint8)
