@@ -130,7 +130,9 @@ def export_saved_model(
     if version is not None and (root / str(version)).exists():
         raise _exists(root, version)
     if is_saved_model(root):
-        raise InputError(f"`path` must be a folder for numbered versions, such as models/vgg. Received: {path}, a SavedModel itself.")
+        raise InputError(
+            f"`path` must be a folder for numbered versions, such as models/vgg. Received: {path}, a SavedModel itself."
+        )
     files.check_folder(root)
     plan = plan_export(
         model_or_run,

@@ -66,8 +66,8 @@ def main(argv: list[str]) -> None:
     if arguments.port == arguments.rest_port:
         told = "gives neither gRPC nor REST" if not arguments.port else "is both gRPC's and REST's"
         parser.error(f"argument --port: {told} (received {arguments.port} and --rest-port {arguments.rest_port})")
-    _check_folder(arguments.model)
     extras.require("serve")
+    _check_folder(arguments.model)
     for flag, port in (("--port", arguments.port), ("--rest-port", arguments.rest_port)):
         if port:
             check_port(arguments.host, port, flag=flag)

@@ -1,4 +1,4 @@
-"""The client of served models: the command and what is under it, against the local server, which has TensorFlow Serving's routes."""
+"""The client of served models: the command and what is under it, against the local server's routes."""
 
 import json
 import math
@@ -11,9 +11,9 @@ import subprocess
 import sys
 import time
 
+import local_server
 import numpy as np
 import pytest
-import local_server
 import small_served_model
 import tensorflow as tf
 from PIL import Image

@@ -3,10 +3,10 @@
 import http.server
 import threading
 
+import local_server
 import numpy as np
 import pytest
 import requests
-import local_server
 import small_served_model
 
 from keras_vgg.local_serving.servable import Servable

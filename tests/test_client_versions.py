@@ -2,9 +2,9 @@
 
 import json
 
+import local_server
 import numpy as np
 import pytest
-import local_server
 import small_served_model
 from PIL import Image
 from small_served_model import FEATURES, Small, mean_color

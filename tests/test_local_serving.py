@@ -6,10 +6,10 @@ import re
 import shutil
 
 import grpc
+import local_server
 import numpy as np
 import pytest
 import requests
-import local_server
 import small_served_model
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
@@ -138,8 +138,8 @@ def test_to_classify_takes_another_kind_of_signature(server, post):
     for method, noun in (("classify", "classification"), ("regress", "regression")):
         answer = requests.post(f"{server.rest}/v1/models/vgg:{method}", json={"examples": [{"x": 1}]}, timeout=20)
         assert (answer.status_code, answer.json()["error"]) == (400, told.format(noun, method))
+    request = classification_pb2.ClassificationRequest(model_spec={"name": "vgg"})
     with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as raised:
-        request = classification_pb2.ClassificationRequest(model_spec={"name": "vgg"})
         prediction_service_pb2_grpc.PredictionServiceStub(channel).Classify(request, timeout=20)
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert raised.value.details() == told.format("classification", "classify")

@@ -52,7 +52,9 @@ def test_served_asked_replaced_and_ended(number, small, tmp_path, image, capsys)
     try:
         urls = f"127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}"
         process.wait_for("vgg version 1: serving_default", SECONDS)
-        process.wait_for(f"gRPC at {urls[0]} and REST at {urls[1]}. For trying on one machine, not for production; Ctrl-C ends it.", 5)
+        process.wait_for(
+            f"gRPC at {urls[0]} and REST at {urls[1]}. For trying on one machine, not for production; Ctrl-C ends it.", 5
+        )
         shutil.copytree(small / "2", tmp_path / "vgg" / ".2")
         (tmp_path / "vgg" / ".2").rename(tmp_path / "vgg" / "2")
         process.wait_for("version 1 of vgg is no longer served", SECONDS)
@@ -129,7 +131,9 @@ def test_no_more_is_worked_on_at_a_time_than_there_are_processors(small, monkeyp
 def test_a_port_that_is_taken_is_told_at_once(flag, small):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        told = rf"^Port {port} of 127\.0\.0\.1 cannot be had \(Address already in use\); end what has it, or give another as {flag}\.$"
+        told = (
+            rf"^Port {port} of 127\.0\.0\.1 cannot be had \(Address already in use\); end what has it, or give another as {flag}\.$"
+        )
         with pytest.raises(InputError, match=told):
             serve.main(["--model", str(small), flag, str(port)])
         ports = {"port": 0, "rest_port": 0} | {flag[2:].replace("-", "_"): port}
@@ -140,7 +144,9 @@ def test_a_port_that_is_taken_is_told_at_once(flag, small):
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
 def test_a_host_that_is_not_here(host, small):
-    with pytest.raises(InputError, match=rf"^`--host` must be an address of this machine, such as 127\.0\.0\.1\. Received: {host} "):
+    with pytest.raises(
+        InputError, match=rf"^`--host` must be an address of this machine, such as 127\.0\.0\.1\. Received: {host} "
+    ):
         serve.main(["--model", str(small), "--host", host, "--port", "20001"])
 
 

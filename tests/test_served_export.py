@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from bad_images import BAD
-from run_folders import write_run
 from local_server import serving, start
+from run_folders import write_run
 from small_images import ENCODED
 
 from keras_vgg import client

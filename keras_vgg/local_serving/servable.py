@@ -2,7 +2,7 @@
 
 import contextlib
 import pathlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ class Servable:
         ValueError: if it has no graph for serving, or that has no signature. TensorFlow raises whatever else is wrong with it.
     """
 
-    def __init__(self, path: pathlib.Path, version: int, *, turns: contextlib.AbstractContextManager = contextlib.nullcontext()):
+    def __init__(self, path: pathlib.Path, version: int, *, turns: contextlib.AbstractContextManager):
         self.version, self._turns = version, turns
         self.definitions: dict[str, meta_graph_pb2.SignatureDef] = dict(_graph(path).signature_def)
         if not self.names:
@@ -105,6 +105,6 @@ def _graph(path: pathlib.Path) -> meta_graph_pb2.MetaGraphDef:
     raise ValueError(f"it has no graph with the tag {_TAG!r} alone, which is the one that is served ({there}); {_REMEDY}")
 
 
-def joined(names: Iterable[str] | Collection[str]) -> str:
+def joined(names: Iterable[str]) -> str:
     """Returns names in order, as messages of TensorFlow Serving list them."""
     return ",".join(sorted(names))
