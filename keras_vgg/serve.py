@@ -8,6 +8,7 @@ for production take TensorFlow Serving, which serves the same folder.
 import argparse
 import re
 import signal
+import sys
 import threading
 
 from keras_vgg.errors import InputError
@@ -77,8 +78,13 @@ def main(argv: list[str]) -> None:
 
     labels = dict(arguments.label)
     versions = Versions(arguments.model, arguments.model_name, labels=labels, say=_say)
-    ports = {"port": arguments.port or None, "rest_port": arguments.rest_port or None}
-    with serving(versions, host=arguments.host, **ports, poll_seconds=arguments.poll_seconds or None) as addresses:
+    with serving(
+        versions,
+        host=arguments.host,
+        port=arguments.port or None,
+        rest_port=arguments.rest_port or None,
+        poll_seconds=arguments.poll_seconds or None,
+    ) as addresses:
         over = _told_to_end()
         where = [f"{way} at {at}" for way, at in (("gRPC", addresses.grpc), ("REST", addresses.rest)) if at]
         numbers = ", ".join(map(str, versions.numbers))
@@ -91,7 +97,7 @@ def main(argv: list[str]) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(line, file=sys.stderr, flush=True)
 
 
 def _port(text: str) -> int:

@@ -133,6 +133,14 @@ def test_other_paths_are_refused(path, told, server, post):
     assert (answer.status_code, answer.json()) == (400, {"error": told})
 
 
+def test_other_methods_and_bodies_of_unknown_length_are_refused(server, post):
+    answer = requests.put(f"{server.rest}/v1/models/vgg", timeout=20)
+    assert (answer.status_code, answer.json()) == (501, {"error": "Unsupported method ('PUT')"})
+    answer = requests.post(f"{server.rest}/v1/models/vgg:predict", data=iter([b"{}"]), timeout=20)  # in chunks
+    assert (answer.status_code, answer.json()) == (411, {"error": "A request must tell its Content-Length. Received: none"})
+    assert answer.headers["Connection"] == "close"
+
+
 def test_to_classify_takes_another_kind_of_signature(server, post):
     told = "Expected {} signature method_name to be tensorflow/serving/{}. Was: tensorflow/serving/predict"
     for method, noun in (("classify", "classification"), ("regress", "regression")):

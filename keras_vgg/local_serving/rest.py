@@ -142,8 +142,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Tells in JSON, too, what the standard library refuses, such as other methods."""
+        self.close_connection = True
+        self._send(code, _error(message or http.HTTPStatus(code).phrase))
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

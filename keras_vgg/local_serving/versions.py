@@ -18,8 +18,6 @@ from keras_vgg.support.saved_model_folders import versions_in
 with extras.needed("serve"):
     from tensorflow_serving.apis import get_model_status_pb2, model_pb2
 
-_States = get_model_status_pb2.ModelVersionStatus
-
 
 class Versions:
     """A model that is served; threads may ask it together, but only one may `poll`.
@@ -46,7 +44,7 @@ class Versions:
         self._folder, self._labels, self._say = pathlib.Path(folder), dict(labels or {}), say
         self._turns = threading.Semaphore(os.cpu_count() or 1)
         self._servables: dict[int, Servable] = {}
-        self._states: dict[int, _States] = {}
+        self._states: dict[int, get_model_status_pb2.ModelVersionStatus] = {}
         self._failed: dict[int, tuple] = {}
         found = versions_in(self._folder)
         if not found:
@@ -95,7 +93,7 @@ class Versions:
         kept = self._kept(wanted)
         for version in sorted(set(self._servables) - kept):
             self._servables = {number: servable for number, servable in self._servables.items() if number != version}
-            self._set_state(version, _States.END)
+            self._set_state(version, get_model_status_pb2.ModelVersionStatus.END)
             self._say(f"version {version} of {self.name} is no longer served")
 
     def _wanted(self, found: Collection[int]) -> set[int]:
@@ -110,19 +108,21 @@ class Versions:
         return Servable(path, version, turns=self._turns)
 
     def _load(self, version: int, path: pathlib.Path) -> bool:
-        self._set_state(version, _States.LOADING)
+        self._set_state(version, get_model_status_pb2.ModelVersionStatus.LOADING)
         try:
             servable = self._open(version, path)
         except Exception as error:  # TensorFlow raises whatever a damaged or unfinished SavedModel leads to
             told = " ".join(str(error).split()) or type(error).__name__
-            self._set_state(version, _States.END, Code.UNKNOWN, told.rstrip("."))
+            self._set_state(version, get_model_status_pb2.ModelVersionStatus.END, Code.UNKNOWN, told.rstrip("."))
             return False
         self._servables = self._servables | {version: servable}
-        self._set_state(version, _States.AVAILABLE)
+        self._set_state(version, get_model_status_pb2.ModelVersionStatus.AVAILABLE)
         return True
 
     def _set_state(self, version: int, state: int, code: Code = Code.OK, message: str = "") -> None:
-        told = _States(version=version, state=state, status={"error_code": code.value[0], "error_message": message})
+        told = get_model_status_pb2.ModelVersionStatus(
+            version=version, state=state, status={"error_code": code.value[0], "error_message": message}
+        )
         self._states = self._states | {version: told}  # whole at any time for who reads it meanwhile
 
     def find(self, spec: model_pb2.ModelSpec) -> Servable:

@@ -49,7 +49,7 @@ def require_for(name: str, path: Sequence[str] | None) -> None:
 def _setting() -> tuple[str, str, str]:
     """Returns the backend, where it is set, and how to set it to ours."""
     keras = sys.modules.get("keras")
-    if hasattr(keras, "config"):  # else it is not there, or just being imported
+    if keras is not None and hasattr(keras, "config"):  # else it is not there, or just being imported
         return keras.config.backend(), "what this program did before", f"set {_VARIABLE}={_OURS} before anything imports Keras"
     if name := os.environ.get(_VARIABLE):
         return name, f"the environment variable {_VARIABLE}", f"set {_VARIABLE}={_OURS}, or unset it"
