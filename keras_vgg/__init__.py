@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers and editors
         inference,
         layers,
         linear,
+        local_serving,
         look,
         models,
         predict,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers and editors
         remote,
         saved_model,
         schedules,
+        serve,
         serving,
         style,
         tasks,
@@ -57,6 +59,19 @@ else:  # unseen by those, to whom it would mean that any name is there
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return importlib.import_module(f"{__name__}.{name}")
 
+
+class _OnTensorFlow:
+    """Asks, before a module of the package is imported that imports Keras, whether Keras computes on TensorFlow."""
+
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name.startswith(f"{__name__}.") and not name.startswith((f"{__name__}.support", f"{__name__}.errors")):
+            from keras_vgg.support import backend
+
+            backend.require_for(name, path)
+
+
+sys.meta_path.insert(0, _OnTensorFlow)
 
 __version__ = "0.1.0"
 __all__ = [
@@ -80,6 +95,7 @@ __all__ = [
     "inference",
     "layers",
     "linear",
+    "local_serving",
     "look",
     "models",
     "predict",
@@ -88,6 +104,7 @@ __all__ = [
     "remote",
     "saved_model",
     "schedules",
+    "serve",
     "serving",
     "style",
     "tasks",

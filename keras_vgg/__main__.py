@@ -15,6 +15,7 @@ COMMANDS = {
     "transfer_eval": "tests nets on other data sets (Table 11)",
     "style": "paints one image in the style of another",
     "export": "writes a net for TensorFlow Serving and other engines",
+    "serve": "serves an exported net on this machine, for trying",
     "client": "asks a served model what images show",
     "convert": "converts weights between kinds of files",
     "describe": "prints nets and their public weights",

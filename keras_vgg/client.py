@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int | None:
 def _open(arguments):
     """Gives a session with a model that was seen to be there, its version, and the file for features or `None`."""
     if not arguments.url.startswith(("http://", "https://")):
-        entry.import_tensorflow()  # without its noise
+        entry.import_tensorflow(with_keras=False)  # without its noise
     from keras_vgg.remote.connection import connect, look
     from keras_vgg.remote.features_file import FeaturesFile
     from keras_vgg.remote.protocol import Model

@@ -9,7 +9,7 @@ import signal
 
 from keras_vgg import recipe
 from keras_vgg.errors import InputError
-from keras_vgg.support import cli, entry, extras
+from keras_vgg.support import backend, cli, entry, extras
 from keras_vgg.support.huge_pages import restart_with_huge_pages
 from keras_vgg.training.freezing import frozen_layers
 from keras_vgg.training.run_folder import choose_folder
@@ -26,6 +26,7 @@ def main(argv: list[str]) -> int | None:
     cli.add_field_flags(parser, recipe.Recipe)
     arguments = parser.parse_args(argv)
     extras.require("train")
+    backend.require_tensorflow()  # before there is a run folder
     flags = cli.field_values(arguments, recipe.Recipe)
     from_file = recipe.read_recipe(arguments.recipe) if arguments.recipe else {}
     recipe.check_scales(from_file, f"Recipe {arguments.recipe}")

@@ -23,8 +23,9 @@ from keras_vgg.serving.plan import Plan, plan_export
 from keras_vgg.serving.signatures import Served
 from keras_vgg.serving.warm_up import example_inputs, write_requests
 from keras_vgg.support import extras, files, paths
+from keras_vgg.support.saved_model_folders import CARD, is_saved_model
 
-CARD, LABELS = "model_card.json", "labels.txt"
+LABELS = "labels.txt"
 _OF_FILE_SYSTEMS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS)
 """Why a file system refuses; TensorFlow makes an error of its own of each, which ends in these words."""
 
@@ -128,6 +129,10 @@ def export_saved_model(
         raise InputError(f"`version` must be a whole number from 1. Received: version={version}.")
     if version is not None and (root / str(version)).exists():
         raise _exists(root, version)
+    if is_saved_model(root):
+        raise InputError(
+            f"`path` must be a folder for numbered versions, such as models/vgg. Received: {path}, a SavedModel itself."
+        )
     files.check_folder(root)
     plan = plan_export(
         model_or_run,

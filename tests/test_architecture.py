@@ -16,7 +16,7 @@ LEVELS = (
     ("errors", "randomness", "resizing"),
     ("support",),
     ("configs", "input_layers", "optimizers", "schedules"),
-    ("class_names", "heads", "layers", "preprocessing", "remote"),
+    ("class_names", "heads", "layers", "preprocessing", "remote", "local_serving"),
     ("models", "data", "identity"),
     ("weights", "tasks"),
     ("transfer", "fully_convolutional", "recipe"),
@@ -38,6 +38,7 @@ STRANGERS = {
     "inference": {"models"},
     "evaluation": {"models", "training"},
     "remote": {"recipe", "configs"},
+    "local_serving": {"configs", "randomness", "schedules", "input_layers"},
     "descriptors": {"training"},
     "features": {"training", "inference"},
     "linear": {"models", "layers", "preprocessing", "recipe", "weights", "transfer", "training", "applications", "evaluation"},
@@ -140,6 +141,7 @@ def test_what_must_answer_at_once_imports_no_tensorflow():
         import keras_vgg.convert, keras_vgg.weights.catalogue, keras_vgg.export, keras_vgg.client
         import keras_vgg.extract, keras_vgg.transfer_eval, keras_vgg.style
         import keras_vgg.training, keras_vgg.remote.session, keras_vgg.remote.rest_transport
+        import keras_vgg.serve, keras_vgg.local_serving.ports
         print([name for name in ("tensorflow", "keras", "tensorflow_datasets") if name in sys.modules])
     """
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)

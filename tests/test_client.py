@@ -1,4 +1,4 @@
-"""The client of served models: the command and what is under it, against a stand-in for TensorFlow Serving."""
+"""The client of served models: the command and what is under it, against the local server's routes."""
 
 import json
 import math
@@ -11,9 +11,9 @@ import subprocess
 import sys
 import time
 
+import local_server
 import numpy as np
 import pytest
-import serving_stand_in
 import small_served_model
 import tensorflow as tf
 from PIL import Image
@@ -37,7 +37,7 @@ def base_path(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(base_path):
-    with serving_stand_in.serving(base_path, labels=("canary",)) as addresses:
+    with local_server.serving(base_path, labels=("canary",)) as addresses:
         yield addresses
 
 
@@ -217,18 +217,19 @@ def test_a_wrong_name_is_told_early(protocol, server, images):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_model_without_the_signature_says_what_it_has(protocol, base_path, images, tmp_path):
     (tmp_path / "1").symlink_to(base_path / "1")
-    with serving_stand_in.serving(tmp_path) as old, pytest.raises(InputError) as raised:
+    with local_server.serving(tmp_path) as old, pytest.raises(InputError) as raised:
         client.main([str(images), "--url", getattr(old, protocol)])
     assert re.fullmatch(
         r"Version 1 of the model 'vgg' at \S+ must have a signature 'classify' with the outputs "
-        r"class_ids, class_names, error, scores\. It has: serving_default \(probabilities\)\.",
+        r"class_ids, class_names, error, scores\. It has: serving_default \(probabilities\)\. "
+        r"The client sends image files, for which python -m keras_vgg\.export exports a net\.",
         str(raised.value),
     )
 
 
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "http://127.0.0.1:{}"])
 def test_nobody_at_the_port_is_told_at_once(form, images):
-    url, started = form.format(serving_stand_in.free_port()), time.monotonic()
+    url, started = form.format(local_server.free_port()), time.monotonic()
     with pytest.raises(
         InputError, match=rf"^No answer from TensorFlow Serving at {url} \(.*Connection refused.*\)\. Give its gRPC"
     ):
@@ -300,7 +301,7 @@ def test_what_is_too_large_is_named_and_does_not_take_others_with_it(protocol, b
     large = tmp_path / "large.png"
     Image.fromarray(rng.integers(0, 256, (60, 60, 3), np.uint8)).save(large)  # noise, of which PNG makes nothing smaller
     paths.insert(6, str(large))
-    with serving_stand_in.serving(base_path, max_bytes=8000) as small:
+    with local_server.serving(base_path, max_bytes=8000) as small:
         assert client.main([*paths, "--url", getattr(small, protocol), "--json", "--batch", "16"]) == 2
     captured = capsys.readouterr()
     lines = [strictly(line) for line in captured.out.splitlines()]
@@ -316,7 +317,7 @@ def test_what_is_too_large_is_named_and_does_not_take_others_with_it(protocol, b
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_an_answer_that_takes_too_long(protocol, base_path, images, capsys):
     arguments = [str(images / "000.png"), "--timeout", "0.3", "--retry-for", "0.8"]
-    with serving_stand_in.serving(base_path, delay=1.5) as slow:
+    with local_server.serving(base_path, delay=1.5) as slow:
         assert client.main([*arguments, "--url", getattr(slow, protocol)]) == 2
     captured = capsys.readouterr()
     assert f"{images / '000.png'}: no answer within 0.3 s\n" in captured.err
@@ -328,7 +329,7 @@ def test_an_answer_that_takes_too_long(protocol, base_path, images, capsys):
 def test_requests_overlap(protocol, base_path, images, capsys):
     paths = [str(path) for path in sorted(images.iterdir())[:8]]
     arguments = [*paths, "--batch", "1", "--concurrency", "8", "--json"]
-    with serving_stand_in.serving(base_path, delay=1) as slow:
+    with local_server.serving(base_path, delay=1) as slow:
         assert client.main([*arguments, "--url", getattr(slow, protocol)]) is None
     captured = capsys.readouterr()
     assert [strictly(line)["image"] for line in captured.out.splitlines()] == paths
@@ -374,8 +375,8 @@ def start_together(folder, server, *arguments):
 
 @pytest.fixture(scope="module")
 def slow_process(base_path):
-    """A stand-in as a process of its own, whose answers take a fifth of a second longer."""
-    with serving_stand_in.start(base_path, delay=0.2) as process:
+    """A server as a process of its own, whose answers take a fifth of a second longer."""
+    with local_server.start(base_path, delay=0.2) as process:
         yield process
 
 
@@ -414,7 +415,7 @@ def test_a_server_that_is_killed(slow_process, base_path, images, expected, tmp_
         assert [path for path, _, _ in named] == failed
         assert all(re.match(r"(not sent, )?the server is away: ", reason) for _, _, reason in named)
         assert report_of(told)["failed"] == len(failed)
-    with serving_stand_in.start(base_path, grpc_port=slow_process.grpc_port, rest_port=slow_process.rest_port):
+    with local_server.start(base_path, grpc_port=slow_process.grpc_port, rest_port=slow_process.rest_port):
         for command in patient:
             code, lines, told = command.finish(50)
             assert code == 0, told

@@ -3,13 +3,15 @@
 import http.server
 import threading
 
+import local_server
 import numpy as np
 import pytest
 import requests
-import serving_stand_in
 import small_served_model
-from serving_stand_in import Code, StatusError
 
+from keras_vgg.local_serving.servable import Servable
+from keras_vgg.local_serving.status import Code, StatusError
+from keras_vgg.local_serving.versions import Versions
 from keras_vgg.remote.connection import connect
 from keras_vgg.remote.protocol import AwayError, Model, RefusedError, SlowError
 
@@ -18,7 +20,7 @@ PROTOCOLS = ("grpc", "rest")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with serving_stand_in.serving(small_served_model.save(tmp_path_factory.mktemp("models")), labels=("canary",)) as addresses:
+    with local_server.serving(small_served_model.save(tmp_path_factory.mktemp("models")), labels=("canary",)) as addresses:
         yield addresses
 
 
@@ -61,13 +63,13 @@ def test_version_and_label_go_along(model, to):
 
 
 def test_over_grpc_only_what_is_looked_at_is_sent(to, monkeypatch):
-    asked, predict = [], serving_stand_in.Servable.predict
+    asked, predict = [], Servable.predict
 
     def spy(servable, signature, inputs, output_filter=()):
         asked.append(output_filter)
         return predict(servable, signature, inputs, output_filter)
 
-    monkeypatch.setattr(serving_stand_in.Servable, "predict", spy)
+    monkeypatch.setattr(Servable, "predict", spy)
     outputs = to().predict("classify", [b"no image"], ("class_ids", "error"))
     assert outputs.keys() == {"class_ids", "error"}
     assert asked == [{"grpc": ("class_ids", "error"), "rest": ()}[to.protocol]]  # REST knows no filter
@@ -105,7 +107,7 @@ def test_which_failures_may_pass(code, over_grpc, over_rest, to, monkeypatch):
     def fail(*args):
         raise StatusError(Code[code], "because\nof this")
 
-    monkeypatch.setattr(serving_stand_in.Servable, "predict", fail)
+    monkeypatch.setattr(Servable, "predict", fail)
     expected = {"grpc": over_grpc, "rest": over_rest}[to.protocol]
     with pytest.raises((AwayError, RefusedError)) as raised:
         to().predict("classify", [b"no image"], ("error",))
@@ -131,9 +133,9 @@ def test_an_address_without_a_host_is_away_and_not_slow(monkeypatch):
 
 
 def test_an_answer_of_another_version_is_refused_over_grpc(server, monkeypatch):
-    monkeypatch.setattr(serving_stand_in.Servable, "version", property(lambda self: 9, lambda self, value: None), raising=False)
+    monkeypatch.setattr(Servable, "version", property(lambda self: 9, lambda self, value: None), raising=False)
     transport = connect(server.grpc, Model(version=2), timeout=20, concurrency=1)
-    monkeypatch.setattr(serving_stand_in.Versions, "find", lambda versions, spec: versions._servables[2])
+    monkeypatch.setattr(Versions, "find", lambda versions, spec: versions.newest)
     with pytest.raises(RefusedError, match=r"^version 9 answered where version 2 was asked$"):
         transport.predict("features", [b"no image"], ("error",))
     transport.close()
@@ -147,7 +149,7 @@ def test_messages_may_be_large(to, monkeypatch):
         assert inputs["images"].numpy().tolist() == [image, image]
         return {"features": np.arange(2_400_000, dtype=np.float32).reshape(2, -1), "error": np.array([b"", b""], object)}
 
-    monkeypatch.setattr(serving_stand_in.Servable, "predict", predict)
+    monkeypatch.setattr(Servable, "predict", predict)
     outputs = to().predict("features", [image, image], ("features", "error"))
     np.testing.assert_array_equal(outputs["features"], np.arange(2_400_000).reshape(2, -1))
 
@@ -160,7 +162,7 @@ def test_closed_amid_a_request_it_ends_at_once_over_grpc(server, monkeypatch):
         over.wait(10)
         return {}
 
-    monkeypatch.setattr(serving_stand_in.Servable, "predict", predict)
+    monkeypatch.setattr(Servable, "predict", predict)
     transport, raised = connect(server.grpc, Model(), timeout=30, concurrency=1), []
 
     def ask():

@@ -2,14 +2,15 @@
 
 import json
 
+import local_server
 import numpy as np
 import pytest
-import serving_stand_in
 import small_served_model
 from PIL import Image
 from small_served_model import FEATURES, Small, mean_color
 
 from keras_vgg import client
+from keras_vgg.local_serving.servable import Servable
 
 PROTOCOLS = ("grpc", "rest")
 OLD, EQUAL, WIDER = 2, 3, 4
@@ -43,11 +44,11 @@ def taking_up(base_paths, tmp_path, monkeypatch):
 
     def start(version, *, keep):
         (tmp_path / "2").symlink_to(old / "2")
-        serving = serving_stand_in.serving(tmp_path, labels=("stable",))
+        serving = local_server.serving(tmp_path, labels=("stable",))
         addresses = serving.__enter__()
         opened.append(serving)
         (tmp_path / str(version)).symlink_to(later / str(version))
-        predict, answered = serving_stand_in.Servable.predict, []
+        predict, answered = Servable.predict, []
 
         def predicting(servable, *args):
             outputs = predict(servable, *args)
@@ -56,7 +57,7 @@ def taking_up(base_paths, tmp_path, monkeypatch):
                 addresses.take_up(version, keep=keep)
             return outputs
 
-        monkeypatch.setattr(serving_stand_in.Servable, "predict", predicting)
+        monkeypatch.setattr(Servable, "predict", predicting)
         addresses.answered = answered
         return addresses
 
@@ -118,7 +119,7 @@ def test_requests_that_take_too_long_are_halved(protocol, base_paths, paths, mon
     """Eight images take 1.6 s, more than the deadline; four take 0.8 s."""
     monkeypatch.setenv("no_proxy", "*")
     arguments = [*paths, "--json", "--batch", "8", "--timeout", "1", "--retry-for", "5"]
-    with serving_stand_in.serving(base_paths[0], delay_per_image=0.2) as slow:
+    with local_server.serving(base_paths[0], delay_per_image=0.2) as slow:
         assert client.main([*arguments, "--url", getattr(slow, protocol)]) is None
     captured = capsys.readouterr()
     assert [json.loads(line)["image"] for line in captured.out.splitlines()] == paths

@@ -102,6 +102,7 @@ COMMANDS = {
     "style --content a.jpg --style b.jpg": "Style transfer needs pillow, scipy, which are",
     "export --model net --out models/vgg": "Work with TensorFlow Serving needs tensorflow-serving-api, tenacity, which are",
     "export --model net --out net.onnx --format onnx": "The format onnx needs onnx, tf2onnx, onnxruntime, which are",
+    "serve --model models/vgg": "Work with TensorFlow Serving needs tensorflow-serving-api, tenacity, which are",
     "client photo.jpg --url localhost:8500": "Work with TensorFlow Serving needs tensorflow-serving-api, tenacity, which are",
 }
 
@@ -157,6 +158,12 @@ NEED_EXTRAS = {
     "keras_vgg.linear.run",
     "keras_vgg.linear.squared_hinge",
     "keras_vgg.linear.svm",
+    "keras_vgg.local_serving.grpc_services",
+    "keras_vgg.local_serving.json_tensors",
+    "keras_vgg.local_serving.rest",
+    "keras_vgg.local_serving.servable",
+    "keras_vgg.local_serving.server",
+    "keras_vgg.local_serving.versions",
     "keras_vgg.remote.grpc_transport",
     "keras_vgg.remote.sending",
     "keras_vgg.remote.session",

@@ -1,4 +1,4 @@
-"""An exported net behind the routes of TensorFlow Serving (the stand-in for it), asked by the client: nothing is lost."""
+"""An exported net behind the routes of TensorFlow Serving (the local server's), asked by the client: nothing is lost."""
 
 import concurrent.futures
 import contextlib
@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from bad_images import BAD
+from local_server import serving, start
 from run_folders import write_run
-from serving_stand_in import serving, start
 from small_images import ENCODED
 
 from keras_vgg import client

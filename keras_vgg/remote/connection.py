@@ -68,6 +68,6 @@ def look(transport: Transport, url: str, model: Model, signature: str) -> Signat
             f"Version {served.version} of the model {model.name!r} at {url} must have a signature {signature!r} with the outputs "
             f"{', '.join(sorted(outputs))}. It has: "
             + "; ".join(f"{name} ({', '.join(sorted(given))})" for name, given in sorted(served.outputs.items()))
-            + "."
+            + ". The client sends image files, for which python -m keras_vgg.export exports a net."
         )
     return served

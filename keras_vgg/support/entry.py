@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 
 from keras_vgg.errors import InputError
-from keras_vgg.support import extras, streams
+from keras_vgg.support import backend, extras, streams
 from keras_vgg.support.cli import USER_ERROR
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -105,13 +105,19 @@ def _end_again(number, frame):
         raise _Ended
 
 
-def import_tensorflow() -> None:
+def import_tensorflow(*, with_keras: bool = True) -> None:
     """Imports TensorFlow and Keras without the lines they write to file descriptor 2 meanwhile, whatever the log level.
 
-    Commands compute on TensorFlow and in `channels_last`, whatever Keras' environment or configuration file says. An error of
-    the import is raised as ever.
+    Commands compute in `channels_last`, whatever Keras' configuration file says. An error of the import is raised as ever.
+
+    Args:
+        with_keras: whether Keras is wanted too.
+
+    Raises:
+        BackendError: if Keras is wanted, and told to compute on something else than TensorFlow.
     """
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    if with_keras:
+        backend.require_tensorflow()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # at 2 its own graph rewriter complains of itself; errors raise anyway
     sys.stderr.flush()
     kept = os.dup(2)
@@ -122,9 +128,10 @@ def import_tensorflow() -> None:
 
             tensorflow.config.list_physical_devices()  # looks for CUDA, and says much where there is none
             tensorflow.get_logger().setLevel("ERROR")
-            import keras
+            if with_keras:
+                import keras
 
-            keras.config.set_image_data_format("channels_last")
+                keras.config.set_image_data_format("channels_last")
         finally:
             os.dup2(kept, 2)
             os.close(kept)

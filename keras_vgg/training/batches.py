@@ -18,7 +18,6 @@ from keras_vgg.recipe import Recipe, check_scales, read_recipe, resolve
 from keras_vgg.tasks import get_task
 from keras_vgg.training.feed import drawn_from, training_view, validation_view
 
-
 _OF_THE_STEP = ("mixup", "cutmix", "class_weights")  # fields of a recipe
 
 
@@ -43,8 +42,9 @@ class Data:
 def load_data(recipe: Recipe | str | os.PathLike[str], *, first_epoch: int = 0) -> Data:
     """Returns the images that a recipe trains on, in the views and the order in which `fit` trains on them.
 
-    Every choice is the recipe's: `dataset`, `scale` or `jitter`, `crop`, `random_flip`, `color`, `rand_augment`,
-    `random_erasing`, `sampling`, `batch_size`, `seed`, `limit_images`. An image that cannot be read is told in a warning, and its batch is the smaller for it.
+    Every choice is the recipe's: `dataset`, `scale` or `jitter`, `crop`, `random_flip`, `color`, `rand_augment`, `random_erasing`,
+    `sampling`, `batch_size`, `seed`, `limit_images`. An image that cannot be read is told in a warning, and its batch is the smaller
+    for it.
 
     Args:
         recipe: a `Recipe`, a recipe file, or one of the package's by name, such as `"quickstart"`.

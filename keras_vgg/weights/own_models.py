@@ -64,14 +64,22 @@ class OwnModel:
     wants: Preprocessing | None
 
 
+_OF_NETS = {
+    *("Conv2D", "Convolution2D", "BatchNormalization", "ReLU", "Activation", "MaxPooling2D", "LocalResponseNormalization"),
+    *("Flatten", "GlobalAveragePooling2D", "Dense", "Dropout", "Softmax"),
+}
+"""Classes of the layers of nets as they are built here."""
+
+
 def is_plain(config: object) -> bool:
-    """Whether a model's configuration is that of a net whose images go straight into the first convolution, none nested in it."""
+    """Whether a model's configuration is that of a net as they are built here: images go straight into the first convolution."""
     try:
         layers = [(layer["class_name"], layer.get("config", {})) for layer in config["config"]["layers"]]  # type: ignore[index]
     except (LookupError, TypeError):
         return False
     classes = [name for name, _ in layers if name not in ("InputLayer", "ZeroPadding2D")]
-    return bool(classes) and classes[0] in ("Conv2D", "Convolution2D") and not any("layers" in each for _, each in layers)
+    hidden = [each.get("activation") for name, each in layers if name == "Dense"][:-1]
+    return set(classes) <= _OF_NETS and classes[:1] in (["Conv2D"], ["Convolution2D"]) and set(hidden) <= {"relu"}
 
 
 def load_whole(path: pathlib.Path) -> keras.Model:

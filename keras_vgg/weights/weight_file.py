@@ -11,7 +11,7 @@ import pathlib
 from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import KNOWN, Origin, Preprocessing
-from keras_vgg.support import paths
+from keras_vgg.support import paths, saved_model_folders
 from keras_vgg.weights import catalogue, download, first_layer, kinds, names
 from keras_vgg.weights.own_models import Head
 from keras_vgg.weights.stored_array import StoredArray
@@ -89,14 +89,28 @@ def find_file(run_or_file: str | os.PathLike[str]) -> pathlib.Path:
     path = paths.path_of(run_or_file)
     if not path.exists() and (entry := catalogue.called(os.fspath(run_or_file))):
         return download.fetch(entry.file)
-    if path.is_dir():
-        path = path / "best.keras"
+    given, path = path, path / "best.keras" if path.is_dir() else path
+    if (given is path or not path.is_file()) and (saved := saved_model_folders.found_at(given)):
+        raise _of_saved_model(run_or_file, saved)
     if not path.is_file():
         raise InputError(
             f"Expected a run folder with best.keras, a weight file, or public weights such as vgg16 (python -m keras_vgg.describe "
             f"--weights lists them). Received: {run_or_file} (no {path})."
         )
     return path
+
+
+def _of_saved_model(given: str | os.PathLike[str], saved: pathlib.Path) -> InputError:
+    ours = any((folder / saved_model_folders.CARD).is_file() for folder in saved_model_folders.versions_in(saved).values())
+    instead = (
+        "give the run folder or weight file that it was exported from"
+        if ours
+        else "give the model's weights, such as a Keras model saved by model.save('net.keras')"
+    )
+    return InputError(
+        f"Expected a run folder with best.keras, a weight file, or public weights. Received: {given}, a SavedModel, which is for "
+        f"serving (python -m keras_vgg.serve --model {saved}): its net cannot be taken out again; {instead}."
+    )
 
 
 def open_weights(

@@ -1,0 +1,1 @@
+"""A server for trying: the REST and gRPC routes of TensorFlow Serving over SavedModels, on one machine. Not for production."""

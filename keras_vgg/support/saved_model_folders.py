@@ -1,0 +1,46 @@
+"""Which SavedModels a folder holds, told by the names in it. Imports no TensorFlow."""
+
+import os
+import pathlib
+
+GRAPH = "saved_model.pb"
+"""The file that makes a folder a SavedModel."""
+
+CARD = "model_card.json"
+"""The file that tells of those that `keras_vgg` exported."""
+
+_MOST = 2**63  # versions are int64 in TensorFlow Serving's messages
+
+
+def versions_in(folder: str | os.PathLike[str]) -> dict[int, pathlib.Path]:
+    """Returns the SavedModels in a folder by their versions, in order; none for what is no folder.
+
+    They are folders with a number for a name and `saved_model.pb` in it, as TensorFlow Serving has them. A folder that is a
+    SavedModel itself is the version that its name says, else version 1.
+    """
+    folder = pathlib.Path(folder)
+    if is_saved_model(folder):
+        number = _number(folder.absolute().name)
+        return {1 if number is None else number: folder}
+    entries = folder.iterdir() if folder.is_dir() else ()
+    found = {number: entry for entry in entries if (number := _number(entry.name)) is not None and is_saved_model(entry)}
+    return dict(sorted(found.items()))
+
+
+def is_saved_model(folder: pathlib.Path) -> bool:
+    """Whether a folder is a SavedModel."""
+    return (folder / GRAPH).is_file()
+
+
+def found_at(path: str | os.PathLike[str]) -> pathlib.Path | None:
+    """Returns the SavedModel, or the folder of numbered ones, that a path is or lies in; `None` if it is of none."""
+    path = pathlib.Path(path)
+    if versions_in(path):
+        return path
+    parents = path.absolute().parents
+    near = parents[:2] if path.is_file() else parents[:1] if path.is_dir() else ()  # of `variables/variables.index`, two above
+    return next((parent for parent in near if is_saved_model(parent)), None)
+
+
+def _number(name: str) -> int | None:
+    return int(name) if name.isascii() and name.isdigit() and int(name) < _MOST else None
