@@ -43,8 +43,8 @@ def load_data(recipe: Recipe | str | os.PathLike[str], *, first_epoch: int = 0) 
     """Returns the images that a recipe trains on, in the views and the order in which `fit` trains on them.
 
     Every choice is the recipe's: `dataset`, `scale` or `jitter`, `crop`, `random_flip`, `color`, `rand_augment`, `random_erasing`,
-    `sampling`, `batch_size`, `seed`, `limit_images`. An image that cannot be read is told in a warning, and its batch is the smaller
-    for it.
+    `sampling`, `batch_size`, `seed`, `limit_images`. An image that cannot be read is told in a warning, and its batch is
+    smaller.
 
     Args:
         recipe: a `Recipe`, a recipe file, or one of the package's by name, such as `"quickstart"`.
