@@ -148,4 +148,4 @@ def _told_to_end() -> threading.Event:
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry.run(main, at_once=True)

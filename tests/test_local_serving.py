@@ -93,7 +93,19 @@ def test_nan_is_a_bare_token_as_in_no_json(post):
         ("vgg", {"signature_name": "classify", "inputs": {"image": [B64]}}, 400, "Missing named input: images in 'inputs' object."),
         ("vgg", {"signature_name": "classify", "instances": [{"image": B64}]}, 400, "does not have named input: image"),
         ("vgg", {"signature_name": "classify"}, 400, "Missing 'inputs' or 'instances' key"),
-        ("vgg", {"instances": [[1.0]]}, 400, ""),
+        (
+            "vgg",
+            {"instances": [[1.0]]},
+            400,
+            "input images must be float32 of shape (None, None, None, 3). Received: float32 of shape (1, 1)",
+        ),
+        ("vgg", {"instances": [[[[1, 2]]]]}, 400, "Received: float32 of shape (1, 1, 1, 2)"),
+        (
+            "vgg",
+            {"signature_name": "classify", "inputs": B64},
+            400,
+            "must be string of shape (None,). Received: string of shape ()",
+        ),
         ("vgg", {"instances": [[[[1, 2, "3"]]]]}, 400, "is not of expected type: float32"),
         ("vgg", {"instances": [[[[1, 2, 3]]], [[[1, 2]]]]}, 400, "not formatted correctly"),
         ("vgg", {"instances": {"images": 1}}, 400, "Excepting 'instances' to be an list/array"),
@@ -206,6 +218,15 @@ def predict(server, name="vgg", signature="classify", input="images", outputs=()
     request.inputs[input].CopyFrom(tf.make_tensor_proto([PNG]))
     with grpc.insecure_channel(server.grpc) as channel:
         return dict(prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=20).outputs)
+
+
+def test_a_tensor_of_another_type_over_grpc(server):
+    request = predict_pb2.PredictRequest(model_spec={"name": "vgg"})
+    request.inputs["images"].CopyFrom(tf.make_tensor_proto(np.zeros((1, 4, 4, 3), np.uint8)))
+    with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as raised:
+        prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=20)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert raised.value.details().endswith("Received: uint8 of shape (1, 4, 4, 3)")
 
 
 def test_a_tensor_of_too_few_bytes_over_grpc(server):

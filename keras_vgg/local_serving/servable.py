@@ -85,13 +85,15 @@ class Servable:
                 raise invalid(
                     f"output tensor alias not found in signature: {name} Outputs expected to be in the set {{{joined(given)}}}."
                 )
+        for name, tensor in inputs.items():
+            _check(name, tensor, self.definitions[signature].inputs[name])
         with self._turns:
             try:
                 outputs: Mapping[str, Any] = self._model.signatures[signature](**inputs)
             except tf.errors.OpError as error:
                 told = error.message.rpartition(_BEFORE)[2]
                 raise StatusError(CODES.get(error.error_code, Code.UNKNOWN), told) from error
-            except (TypeError, ValueError) as error:  # tensors of the wrong type or rank
+            except (TypeError, ValueError) as error:  # what TensorFlow's Python side refuses
                 raise invalid(str(error)) from error
             return {name: outputs[name].numpy() for name in output_filter or given}
 
@@ -103,6 +105,14 @@ def _graph(path: pathlib.Path) -> meta_graph_pb2.MetaGraphDef:
             return graph
     there = "; ".join(joined(graph.meta_info_def.tags) or "no tag" for graph in graphs) or "it has no graphs"
     raise ValueError(f"it has no graph with the tag {_TAG!r} alone, which is the one that is served ({there}); {_REMEDY}")
+
+
+def _check(name: str, tensor: tf.Tensor, info: meta_graph_pb2.TensorInfo) -> None:
+    """Refuses what a signature does not take: some operations end the whole process at a tensor of another rank."""
+    wanted = tf.TensorSpec(tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype))
+    if not wanted.is_compatible_with(tensor):
+        told = f"{tensor.dtype.name} of shape {tensor.shape}"
+        raise invalid(f"input {name} must be {wanted.dtype.name} of shape {wanted.shape}. Received: {told}")
 
 
 def joined(names: Iterable[str]) -> str:

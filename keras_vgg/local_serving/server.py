@@ -97,9 +97,12 @@ def _polling(versions: Versions, seconds: float | None) -> Iterator[None]:
         while not over.wait(seconds):
             versions.poll()
 
+    looking = threading.Thread(target=look, daemon=True)
     if seconds is not None:
-        threading.Thread(target=look, daemon=True).start()
+        looking.start()
     try:
         yield
     finally:
         over.set()
+        if seconds is not None:
+            looking.join(_PATIENCE)  # it may be loading a version

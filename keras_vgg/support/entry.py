@@ -15,11 +15,16 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 0.2  # seconds
 
 
-def run(command: Callable[[list[str]], int | None]) -> None:
+def run(command: Callable[[list[str]], int | None], *, at_once: bool = False) -> None:
     """Runs a command's main function on the arguments and ends the process.
 
     A user's mistake is one line on the error stream and exit code 2, as is an output that takes no more, once all else is done;
     a traceback means a bug.
+
+    Args:
+        command: the function.
+        at_once: whether the process ends without Python's taking itself apart first, in the midst of which native threads of a
+            server's libraries may end it by SIGABRT.
     """
     streams.prepare()
     sys.unraisablehook = _unless_ended
@@ -50,7 +55,11 @@ def run(command: Callable[[list[str]], int | None]) -> None:
     finally:
         _Ended.is_over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
-    sys.exit(_code_with_output(code))
+    code = _code_with_output(code)
+    if at_once and not isinstance(code, str):  # which `sys.exit` would print
+        sys.stderr.flush()
+        os._exit(code or 0)
+    sys.exit(code)
 
 
 def _told(error: InputError) -> int:
