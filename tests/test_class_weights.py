@@ -6,6 +6,7 @@ import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
 from keras_vgg.data import class_weights
+from keras_vgg.data.broken import BrokenImages
 from keras_vgg.data.split import Split, files
 from keras_vgg.errors import InputError
 from keras_vgg.tasks.classification import Classification
@@ -57,9 +58,10 @@ def test_losses_in_training_are_times_the_weights():
         np.testing.assert_allclose(weighted.losses(outputs, labels, training=training), expected, rtol=1e-6)
 
 
-def test_labels_are_found_without_opening_a_file_and_of_what_cannot_be_read_there_is_none():
-    nowhere = files([f"/nowhere/{number}.jpg" for number in range(5)], np.array([3, 1, 4, 1, 5]))
-    assert nowhere.subset(np.array([4, 0, 2])).labels().tolist() == [5, 3, 4]
+def test_labels_are_found_without_the_images_and_of_what_cannot_be_read_there_is_none():
+    nowhere = files([f"/nowhere/{number}.jpg" for number in range(5)], np.array([3, 1, 4, 1, 5])).subset(np.array([4, 0, 2]))
+    assert nowhere.labels().tolist() == [5, 3, 4]
+    assert nowhere.with_targets(np.array([7, 8, 9])).labels().tolist() == [7, 8, 9]
 
     def read(index):
         with tf.control_dependencies([tf.debugging.assert_none_equal(index, tf.constant(1, tf.int64))]):
@@ -74,3 +76,6 @@ def test_a_repeating_split_has_its_examples_again_and_again():
     again = files(["a.jpg", "b.jpg"], np.array([7, 8])).repeating()
     assert [again.name_of(index) for index in range(5)] == ["a.jpg", "b.jpg", "a.jpg", "b.jpg", "a.jpg"]
     assert again.size == 2
+    ledger = BrokenImages(again)
+    ledger.report(np.array([3, 1, 5]))  # b.jpg each time, which is not there
+    assert [name for name, _ in ledger.rows()] == ["b.jpg"]

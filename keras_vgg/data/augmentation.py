@@ -56,12 +56,10 @@ def erase(pixels, key, *, share: float, seed: int):
             use_image_if_no_bounding_boxes=True,
         )
         begin, size = begin[:2], size[:2]
-        inside = tf.pad(tf.ones(size, tf.bool), tf.stack([begin, pixels.shape[:2] - begin - size], axis=1))
-        return tf.where(inside[..., tf.newaxis], _noise(pixels.shape, key, seed), pixels)
+        around = tf.stack([begin, pixels.shape[:2] - begin - size], axis=1)
+        noise = randomness.uniform(key, tf.concat([size, [3]], 0), seed=seed, stream=randomness.NOISE)
+        inside = tf.pad(tf.ones(size, tf.bool), around)[..., tf.newaxis]
+        return tf.where(inside, tf.pad(tf.cast(256.0 * noise, tf.uint8), tf.concat([around, [[0, 0]]], 0)), pixels)
 
     drawn = randomness.uniform(key, [1], seed=seed, stream=randomness.ERASING)[0]
     return tf.ensure_shape(tf.cond(drawn < share, erased, lambda: pixels), pixels.shape)
-
-
-def _noise(shape, key, seed: int):
-    return tf.cast(256.0 * randomness.uniform(key, shape, seed=seed, stream=randomness.NOISE), tf.uint8)

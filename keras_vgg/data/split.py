@@ -28,6 +28,7 @@ class Split:
         name_of: the example's name in messages, from its index.
         target: shape and dtype of a target; by default a label, the number of the one class that the image shows.
         file_name_of: what the example's file was called where it comes from, from its index; may read it. By default `name_of`.
+        known: labels of all examples, `(size,)`, where they are known without reading any.
     """
 
     size: int
@@ -35,6 +36,7 @@ class Split:
     name_of: Callable[[int], str]
     target: tf.TensorSpec = LABEL
     file_name_of: Callable[[int], str] | None = None
+    known: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def file_name(self, index: int) -> str:
         """Returns what the file of example `index` was called where it comes from."""
@@ -49,13 +51,16 @@ class Split:
             lambda index: self.name_of(int(indices[index])),
             self.target,
             lambda index: self.file_name(int(indices[index])),
+            self.known if self.known is None else self.known[indices],
         )
 
     def with_targets(self, targets: np.ndarray) -> "Split":
         """Returns the split with other targets: `targets[i]` is that of example `i`."""
         values = tf.constant(targets)
         spec = tf.TensorSpec(values.shape[1:], values.dtype)
-        return dataclasses.replace(self, read=lambda index: (self.read(index)[0], tf.gather(values, index)), target=spec)
+        return dataclasses.replace(
+            self, read=lambda index: (self.read(index)[0], tf.gather(values, index)), target=spec, known=None
+        )
 
     def repeating(self) -> "Split":
         """Returns the split with its examples again behind the last, any number of times: `size + i` is example `i`."""
@@ -64,14 +69,17 @@ class Split:
         )
 
     def labels(self) -> np.ndarray:
-        """Returns the label of each example, `(size,)` int32, and -1 where it cannot be read; of files none is opened.
+        """Returns the label of each example, `(size,)` int32, and -1 where it cannot be read.
 
         Raises:
             InputError: if no label can be read.
         """
 
+        if self.known is not None:
+            return self.known
+
         def label(index):
-            return index, self.read(index)[1]  # what an image's file holds is no part of it, so that TensorFlow leaves it out
+            return index, self.read(index)[1]  # no image is decoded
 
         found = np.full(self.size, UNKNOWN, np.int32)
         pairs = tf.data.Dataset.range(self.size).map(label, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
@@ -92,11 +100,12 @@ class Split:
 
 def in_memory(encoded: list[bytes], labels: np.ndarray, name: str) -> Split:
     """Returns the split of encoded images that lie in memory."""
-    images, labels = tf.constant(encoded), tf.constant(labels, tf.int32)
+    images, label_tensor = tf.constant(encoded), tf.constant(labels, tf.int32)
     return Split(
         len(encoded),
-        lambda index: (tf.gather(images, index), tf.gather(labels, index)),
+        lambda index: (tf.gather(images, index), tf.gather(label_tensor, index)),
         lambda index: f"{name}[{index}]",
+        known=np.asarray(labels, np.int32),
     )
 
 
@@ -107,6 +116,7 @@ def files(paths: list[str], labels: np.ndarray) -> Split:
         len(paths),
         lambda index: (tf.io.read_file(tf.gather(path_tensor, index)), tf.gather(label_tensor, index)),
         lambda index: printable(paths[index]),
+        known=np.asarray(labels, np.int32),
     )
 
 

@@ -58,17 +58,14 @@ def make_optimizer(recipe: Recipe, model: keras.Model, factors: Mapping[str, flo
         model: what will be trained, its frozen layers made so before.
         factors: what each layer's rate is multiplied by, see `layer_rates`; 1 for those that are not among them.
     """
-    kinds = {name.lower(): kind for name, kind in vars(keras.optimizers).items() if isinstance(kind, type)}
     of_weights = tuple(_factors(model, factors))
-    kind: Any = kinds[recipe.optimizer]
-    arguments: dict[str, Any] = {"weight_decay": recipe.weight_decay or None}
     if recipe.optimizer == optimizers.SGD:
-        kind, arguments = SGD, {"momentum": recipe.momentum, "l2": recipe.weight_decay}
-        if set(of_weights) == {1.0}:
-            return SGD(recipe.learning_rate, **arguments)
+        kind = _with_layer_rates(SGD, of_weights) if set(of_weights) != {1.0} else SGD
+        return kind(recipe.learning_rate, momentum=recipe.momentum, l2=recipe.weight_decay)
     # An adaptive optimizer would make whole steps of the rounding that is all there is of some gradients.
     moving = tuple(0.0 if is_idle else factor for factor, is_idle in zip(of_weights, _idle(model), strict=True))
-    return _with_layer_rates(kind)(moving, learning_rate=recipe.learning_rate, **arguments)
+    kinds = {name.lower(): kind for name, kind in vars(keras.optimizers).items() if isinstance(kind, type)}
+    return _with_layer_rates(kinds[recipe.optimizer], moving, recipe.weight_decay)(recipe.learning_rate)
 
 
 def _factors(model: keras.Model, factors: Mapping[str, float]) -> Iterator[float]:
@@ -82,19 +79,18 @@ def _idle(model: keras.Model) -> Iterator[bool]:
         yield from (is_normalized and variable is getattr(layer, "bias", None) for variable in layer.trainable_variables)
 
 
-def _with_layer_rates(kind: Any) -> Any:
+def _with_layer_rates(kind: Any, factors: tuple[float, ...], decay: float = 0.0) -> Any:
     """Returns a class like the optimizer `kind`, whose every weight has a rate of its own, by which it also decays."""
 
     class WithLayerRates(kind):
-        def __init__(self, factors: tuple[float, ...], *, weight_decay: float | None = None, **kwargs):
-            super().__init__(**kwargs)
-            # Keras would let all weights decay at the same rate.
-            self._factors, self._decay, self.weight_decay = factors, weight_decay, None
+        def __init__(self, learning_rate, **kwargs):
+            super().__init__(learning_rate, **kwargs)
+            self.weight_decay = None  # Keras would let all weights decay at the same rate
 
         def update_step(self, gradient, variable, learning_rate):
-            rate = tf.cast(learning_rate, variable.dtype) * self._factors[self._get_variable_index(variable)]
-            if self._decay:
-                variable.assign_sub(rate * self._decay * variable)
+            rate = tf.cast(learning_rate, variable.dtype) * factors[self._get_variable_index(variable)]
+            if decay:
+                variable.assign_sub(rate * decay * variable)
             super().update_step(gradient, variable, rate)
 
     return WithLayerRates
