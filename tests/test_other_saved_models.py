@@ -75,6 +75,12 @@ def test_a_run_folder_with_an_export_in_it_is_a_run_folder(folders, net, tmp_pat
     assert find_file(tmp_path) == tmp_path / "best.keras"
 
 
+def test_weights_beside_one_are_weights(folders, net, tmp_path):
+    shutil.copytree(folders["keras"], tmp_path / "both")
+    net.save(tmp_path / "both" / "net.keras")
+    assert find_file(tmp_path / "both" / "net.keras") == tmp_path / "both" / "net.keras"
+
+
 @pytest.fixture
 def image(tmp_path):
     (tmp_path / "image.png").write_bytes(ENCODED[0])

@@ -9,6 +9,7 @@ GRAPH = "saved_model.pb"
 CARD = "model_card.json"
 """The file that tells of those that `keras_vgg` exported."""
 
+_VARIABLES = "variables"  # the folder of their values, and what the files in it are called
 _MOST = 2**63  # versions are int64 in TensorFlow Serving's messages
 
 
@@ -37,9 +38,14 @@ def found_at(path: str | os.PathLike[str]) -> pathlib.Path | None:
     path = pathlib.Path(path)
     if versions_in(path):
         return path
-    parents = path.absolute().parents
-    near = parents[:2] if path.is_file() else parents[:1] if path.is_dir() else ()  # of `variables/variables.index`, two above
-    return next((parent for parent in near if is_saved_model(parent)), None)
+    above = path.absolute().parents
+    if path.name == GRAPH:
+        folder = above[0]
+    elif path.name == _VARIABLES or (above[0].name == _VARIABLES and path.name.startswith(f"{_VARIABLES}.")):
+        folder = above[0 if path.name == _VARIABLES else 1]
+    else:
+        return None  # what lies beside may be weights
+    return folder if is_saved_model(folder) else None
 
 
 def _number(name: str) -> int | None:
