@@ -14,8 +14,8 @@ from keras_vgg.training.run_folder import RunFolder
 @pytest.mark.parametrize(
     ("images", "epochs", "frozen"),
     [
-        *((20, 30, "block1-block4"), (1088, 9, "block1-block4"), (2_999, 4, "block1-block4")),
-        *((3_000, 4, "block1-block3"), (50_000, 3, "block1-block2"), (1_281_167, 3, None)),
+        *((20, 30, "block1-block4"), (1088, 14, "block1-block4"), (2_999, 5, "block1-block4")),
+        *((3_000, 5, "block1-block3"), (50_000, 3, "block1-block2"), (1_281_167, 3, None)),
     ],
 )
 def test_the_fewer_images_the_more_is_kept_and_the_longer_it_takes(images, epochs, frozen):
