@@ -13,6 +13,7 @@ from keras_vgg.descriptors import descriptor_file
 from keras_vgg.errors import InputError
 from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.models import build_vgg
+from keras_vgg.weights import loading
 from keras_vgg.weights.weight_file import open_weights
 
 SIDE, WIDTH = 40, 1 / 16
@@ -236,6 +237,15 @@ def test_what_cannot_be_taken_is_told_in_a_line(make, message, saved):
     _, path = saved(make)
     with pytest.raises(InputError, match=message):
         open_weights(path)
+
+
+def test_from_python_nothing_is_added_to_what_its_layers_do(saved):
+    """As Keras itself loads it; and the top that it has not is told."""
+    _, path = saved(several_labels_of_the_largest_values)
+    assert preprocessing.for_model(keras.saving.load_model(path)) == preprocessing.NONE
+    net = build_vgg("D", input_shape=(SIDE, SIDE, 3), width=WIDTH, classes=4)
+    with pytest.raises(InputError, match=r"has a head of its own \(GlobalMaxPooling2D, Dense 4\) in place of the top"):
+        loading.load_weights(net, path)
 
 
 def test_weights_alone_of_such_a_model_are_told(saved, tmp_path):

@@ -149,7 +149,8 @@ def remember(model: keras.Model, preprocessing: Preprocessing | None, origin: Or
 def for_model(model: keras.Model) -> Preprocessing:
     """Returns what `model` is to be given of an image, so that its weights get what they want.
 
-    Where its own layers do a part of that, or all (`Rescaling`, `Normalization`, a change of the colours' order), it is the rest.
+    Where its own layers do a part of that, or all (`Rescaling`, `Normalization`, a change of the colours' order), it is the rest;
+    where nothing is known of the weights, as of a model that Keras itself has loaded, nothing is added to them.
 
     It is known for models of `keras_vgg.applications` with weights, for loaded ones (`transfer.load_model`), and for models
     made of their layers, such as `keras.Model(vgg.input, vgg.get_layer("block5_pool").output)`.
@@ -169,8 +170,10 @@ def for_model(model: keras.Model) -> Preprocessing:
         >>> model(preprocess(images)).shape
         TensorShape([1, 1000])
     """
-    known, convolution = of_weights(model), _first_convolution(model)
-    own = affine_before(model, convolution)
+    own = affine_before(model, _first_convolution(model))
+    if own is not None and not is_known(model):  # whoever put those layers there knew what the weights want
+        return NONE
+    known = of_weights(model)
     if own is None:
         return known
     turned, scale, offset = own

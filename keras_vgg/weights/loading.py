@@ -61,6 +61,11 @@ def build_net(file: WeightFile, *, dropout: float = 0.5) -> keras.Model:
 def _load(model: keras.Model, net: names.Match, file: WeightFile) -> None:
     if net.include_top and not file.include_top:
         top = ", ".join(configs.get_config(file.arch).top)
+        if file.head:
+            raise InputError(
+                f"{file.path} has a head of its own ({file.head}) in place of the top ({top}), which model {model.name!r} has; "
+                "build it with include_top=False, or load the whole by transfer.load_model."
+            )
         raise InputError(
             f"{file.path} was saved without the top ({top}), which model {model.name!r} has; build it with include_top=False."
         )
