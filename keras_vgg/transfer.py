@@ -202,18 +202,14 @@ def load_model(run_or_file: str | os.PathLike[str]) -> keras.Model:
         ('vgg_c', (None, 10))
     """
     path = find_model(run_or_file)
-    is_keras, is_own = kinds.tell(path) is kinds.KERAS, kinds.is_own_model(path)
-    if not (is_keras or is_own):
+    is_keras, own = kinds.tell(path) is kinds.KERAS, kinds.own_model(path)
+    if not (is_keras or own):
         return loading.load_net(path)
-    model = own_models.load_whole(path)
+    model = own.model if own else own_models.load_whole(path)
     class_names.adopt(model, weight_file.told_classes(path))
-    if is_own:
-        own = own_models.take_apart(model, path)
-        model = own.model
-        if own.wants:
-            preprocessing.remember(model, own.wants, preprocessing.OWN_LAYERS)
-            return model
-    if is_keras and (wants := preprocessing.read_attached(path)):
+    if own and own.wants:
+        preprocessing.remember(model, own.wants, preprocessing.OWN_LAYERS)
+    elif is_keras and (wants := preprocessing.read_attached(path)):
         preprocessing.remember(model, wants, preprocessing.attached_origin(path))
     elif wants := _recognise(model):
         preprocessing.remember(model, wants, preprocessing.RECOGNISED)

@@ -53,8 +53,7 @@ class Content:
         classes: what its classes are called, in label order, where its maker noted it.
         schemes: the ways in which its arrays may be named.
         channels_first: whether arrays in Keras' layout have fc1's inputs as C x H x W; `None` if nothing tells it.
-        head: what stands behind the convolutions of a model that Keras has saved whole, where that is no net's.
-        is_own: whether it is such a model, or one that is a net only when it is taken apart.
+        own: a model that Keras has saved whole and that is a net only when it is taken apart, or has a head of its own.
     """
 
     arrays: Mapping[str, StoredArray]
@@ -64,8 +63,7 @@ class Content:
     classes: tuple[str, ...] | None = None
     schemes: tuple[names.Scheme, ...] = names.SCHEMES
     channels_first: bool | None = False
-    head: own_models.Head | None = None
-    is_own: bool = False
+    own: own_models.OwnModel | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,8 +168,7 @@ def _taken_apart(path, noted: Content) -> Content:
         archs=(own.config.arch,),
         schemes=(names.KERAS,),
         channels_first=False,
-        head=own.head,
-        is_own=True,
+        own=own,
     )
 
 
@@ -208,10 +205,10 @@ SAFETENSORS = Kind("safetensors", lambda path: _noted(*safetensors_files.read_sa
 CAFFE = Kind("Caffe model", lambda path: Content(caffe_files.read_caffemodel(path)), "caffe")
 
 
-def is_own_model(path: pathlib.Path) -> bool:
-    """Whether a file holds a whole model that is a net only when it is taken apart, or has a head of its own."""
+def own_model(path: pathlib.Path) -> own_models.OwnModel | None:
+    """Returns the whole model of a file, taken apart, where it is a net only so or has a head of its own; else `None`."""
     kind = tell(path)
-    return kind in (KERAS, LEGACY_KERAS) and kind.read(path).is_own
+    return kind.read(path).own if kind in (KERAS, LEGACY_KERAS) else None
 
 
 def tell(path: pathlib.Path) -> Kind:

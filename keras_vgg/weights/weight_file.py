@@ -157,7 +157,7 @@ def open_weights(
         preprocessing=wants,
         origin=origin,
         classes=content.classes if beside is None else beside,
-        head=content.head,
+        head=content.own.head if content.own else None,
     )
 
 
@@ -197,7 +197,7 @@ def _preprocessing(
     """Returns what weights want of an image and how that is known: noted, recognised, or the custom of their kind of file."""
     if content.preprocessing not in (None, kinds.NOT_KNOWN):
         return Preprocessing.from_json(content.preprocessing), content.origin
-    has_custom = content.preprocessing is None and not content.is_own  # whole models have no custom
+    has_custom = content.preprocessing is None and content.own is None  # whole models have no custom
     custom = preprocessing.BY_NAME.get(kind.preprocessing or "") if has_custom else None
     if first.shape != first_layer.SHAPE or not first_layer.is_of_authors(kernel := first.read()):
         return custom, preprocessing.ASSUMED if custom else None
