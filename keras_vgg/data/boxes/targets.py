@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vgg.data.boxes.annotation import Annotation
-from keras_vgg.data.split import Split
+from keras_vgg.data.dataset import Dataset
+from keras_vgg.data.split import LABEL, Split
 
 HEADER, FRAME, FIRST = 0, 1, 2
 LABEL_AT, COUNT_AT = 0, 1  # within the header
@@ -62,3 +63,16 @@ def labels_of(targets):
 def are_boxes(target: tf.TensorSpec) -> bool:
     """Whether the targets of a split are boxes."""
     return target.shape.rank == 2 and target.shape[-1] == 4 and target.dtype == tf.float32
+
+
+def labelled(dataset: Dataset) -> Dataset:
+    """Returns a data set of boxes with the labels of its images as targets, for classifiers."""
+    return dataclasses.replace(dataset, sets={name: _labelled(split) for name, split in dataset.sets.items()})
+
+
+def _labelled(split: Split) -> Split:
+    def read(index):
+        encoded, target = split.read(index)
+        return encoded, labels_of(target)
+
+    return dataclasses.replace(split, read=read, target=LABEL)
