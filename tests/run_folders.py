@@ -2,11 +2,13 @@
 
 import shutil
 
+import keras
 from small_images import CLASSES
 from small_nets import WANTS, net
 
 from keras_vgg import preprocessing
 from keras_vgg.recipe import Recipe, to_toml
+from keras_vgg.training import checkpoint
 
 
 def write_run(folder, *, seed=1, classes=CLASSES, **recipe):
@@ -25,3 +27,16 @@ def without_flips(run, folder):
     recipe = (folder / "recipe.toml").read_text()
     (folder / "recipe.toml").write_text(recipe.replace("random_flip = true", "random_flip = false"))
     return folder
+
+
+def outcome(folder):
+    """Everything of a run that must be the same however it was interrupted."""
+    arrays, values = checkpoint.load(folder / "state.zip")
+    values["position"].pop("seconds")
+    models = [keras.saving.load_model(folder / name).get_weights() for name in ("best.keras", "last.keras")]
+    return (
+        [array.tobytes() for array in arrays],
+        values,
+        (folder / "log.csv").read_bytes(),
+        [w.tobytes() for m in models for w in m],
+    )

@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 from PIL import Image
+from run_folders import outcome
 from warm_process import WarmProcess
 
 from keras_vgg import configs, fit, preprocessing, transfer
@@ -48,19 +49,6 @@ LONG = [*TINY, "--epochs", "2", "--limit-images", "200", "--batch-size", "8"]  #
 
 def command(*arguments):
     return [sys.executable, "-m", "keras_vgg.fit", *arguments]
-
-
-def outcome(folder):
-    """Everything of a run that must be the same however it was interrupted."""
-    arrays, values = checkpoint.load(folder / "state.zip")
-    values["position"].pop("seconds")
-    models = [keras.saving.load_model(folder / name).get_weights() for name in ("best.keras", "last.keras")]
-    return (
-        [array.tobytes() for array in arrays],
-        values,
-        (folder / "log.csv").read_bytes(),
-        [w.tobytes() for m in models for w in m],
-    )
 
 
 @pytest.fixture(scope="module")

@@ -35,8 +35,12 @@ def posteriors(examples, classes):
 @pytest.mark.parametrize("name", tasks.TASKS)
 def test_what_a_task_says_fits_together(name):
     task = tasks.get_task(name)(("a", "b", "c"))
-    outputs = tf.constant(posteriors(4, 3))
-    targets = tf.constant([0, 1, 2, 1]) if name == "classification" else tf.constant(RNG.integers(-1, 2, (4, 3)), tf.int8)
+    outputs = tf.constant(posteriors(4, task.units))
+    targets = {
+        "classification": tf.constant([0, 1, 2, 1]),
+        "multi-label": tf.constant(RNG.integers(-1, 2, (4, 3)), tf.int8),
+        "localisation": tf.constant([[[1, 1, 0, 0], [0, 0, 1, 1], [0.1, 0.1, 0.8, 0.9]]] * 4),
+    }[name]
     losses, measures = task.losses(outputs, targets, training=False), task.measures(outputs, targets)
     assert [each.shape for each in (losses, *measures)] == [(4,)] * len(task.sums)
     figures = task.figures({name: 8.0 for name in task.sums}, 4.0)
@@ -56,7 +60,7 @@ def test_what_a_task_says_fits_together(name):
 
 
 def test_a_task_that_there_is_not_is_told():
-    with pytest.raises(InputError, match=r"`task` must be one of classification, multi-label. Received: 'detection'"):
+    with pytest.raises(InputError, match=r"`task` must be one of classification, multi-label, localisation. Received: 'detection'"):
         tasks.get_task("detection")
 
 

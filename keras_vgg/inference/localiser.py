@@ -81,8 +81,12 @@ class Localiser:
         x_min, y_min, x_max, y_max = tf.unstack(self._boxes(tf.reverse(images, [2]), labels), axis=-1)
         return tf.concat([found, tf.stack([1 - x_max, y_min, 1 - x_min, y_max], axis=-1)], axis=1)
 
+    def _outputs(self, images):
+        """Returns what the net puts out at every place: `(B, rows, columns, units)`."""
+        return self._net(self._preprocess(images), training=False)
+
     def _boxes(self, images, labels):
-        outputs = tf.cast(self._net(self._preprocess(images), training=False), tf.float32)  # (B, rows, columns, units)
+        outputs = tf.cast(self._outputs(images), tf.float32)
         shape = tf.shape(outputs)
         told = tf.reshape(outputs, [shape[0], shape[1] * shape[2], self.classes, len(BOX)])
         if self.regression == PCR:

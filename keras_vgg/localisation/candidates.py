@@ -41,8 +41,9 @@ class Asked:
         self._localiser, self._survey, self._labels = localiser, survey, labels
         self._width = places * labels.shape[1] * len(BOX)
 
-    def see(self, images, views: Views, which: np.ndarray) -> np.ndarray:
+    def see(self, images, views: Views, which: np.ndarray | None = None) -> np.ndarray:
         """Returns the boxes of images, edges in fractions of the whole ones, `(B, width)` float32."""
+        assert which is not None  # `run_pass` says them
         boxes = self._localiser.boxes(images, self._labels[which], flip=views.flip).numpy()
         if np.isnan(boxes).any():
             raise InputError(

@@ -38,7 +38,8 @@ def table_line(result: Localised) -> dict:
 
 
 def _figures(score: LocalisationScore, *, known: bool) -> dict:
-    counted, found = int(score.counted.sum()), {}
+    counted = int(score.counted.sum())
+    found: dict[str, float] = {}
     for k, error in ((1, score.top1_error), (5, score.top5_error)):
         if (known and k == 5) or not counted:
             continue

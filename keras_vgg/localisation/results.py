@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -45,11 +46,11 @@ class Localised:
 
     def save(self, path: pathlib.Path) -> None:
         """Writes everything into an `.npz` file."""
-        facts = {f"fact_{name}": np.array(value) for name, value in self.facts.items()}
-        arrays = {name: getattr(self, name) for name in ("labels", "boxes", "ratings", "images", "blacklist")}
-        truth = {"true_labels": self.truth.labels, "true_boxes": self.truth.boxes, "sizes": self.truth.sizes}
+        stored: dict[str, Any] = {f"fact_{name}": np.array(value) for name, value in self.facts.items()}
+        stored |= {name: getattr(self, name) for name in ("labels", "boxes", "ratings", "images", "blacklist")}
+        stored |= {"true_labels": self.truth.labels, "true_boxes": self.truth.boxes, "sizes": self.truth.sizes}
         with files.replacing(path) as beside:
-            np.savez(beside, classes=np.array(self.classes), **arrays, **truth, **facts)
+            np.savez(beside, classes=np.array(self.classes), **stored)
 
 
 def empty(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

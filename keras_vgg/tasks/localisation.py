@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_vgg.data.boxes.datasets import open_boxes
+from keras_vgg.data.boxes.drawing import FOUND, TRUE, outlined
 from keras_vgg.data.boxes.targets import COUNT_AT, FIRST, FRAME, HEADER, LABEL_AT
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.images import Geometry
@@ -48,6 +50,7 @@ class Localisation(Task):
         Panel("localisation error (%)", ("localisation_error",), 100),
         Panel("mean IoU", ("mean_iou",)),
     )
+    draws = True
 
     def __init__(self, classes: tuple[str, ...], regression: str = PCR):
         super().__init__(classes)
@@ -116,6 +119,17 @@ class Localisation(Task):
             "mean_iou": figures["mean_iou"],
         }
 
+    def draw(self, pixels, outputs, targets):
+        """True boxes in green and found ones in red."""
+        found = _edges(self._of_class(tf.constant(outputs), targets)).numpy()
+        true = targets[:, FIRST:]
+        return np.stack(
+            [
+                outlined(outlined(view, boxes, TRUE, 1), box[np.newaxis], FOUND, 1)
+                for view, boxes, box in zip(pixels, true, found, strict=True)
+            ]
+        )
+
     def _of_class(self, outputs, targets):
         """Returns the box that is told of the target's class, `(m, 4)` float32."""
         outputs = tf.cast(outputs, tf.float32)
@@ -125,12 +139,15 @@ class Localisation(Task):
         return tf.gather(tf.reshape(outputs, [-1, len(self.classes), 4]), labels, batch_dims=1)
 
     def _overlaps(self, outputs, targets):
-        x, y, width, height = tf.unstack(self._of_class(outputs, targets), axis=-1)
-        edges = tf.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], axis=-1)
-        found = _intersection(edges, targets[:, FRAME])[:, tf.newaxis]
+        found = _intersection(_edges(self._of_class(outputs, targets)), targets[:, FRAME])[:, tf.newaxis]
         boxes = targets[:, FIRST:]
         shared = _area(_intersection(found, boxes))
         return tf.reduce_max(tf.math.divide_no_nan(shared, _area(found) + _area(boxes) - shared), axis=-1)
+
+
+def _edges(told):
+    centres, sizes = told[..., :2], told[..., 2:]
+    return tf.concat([centres - sizes / 2, centres + sizes / 2], axis=-1)
 
 
 def _intersection(boxes, others):

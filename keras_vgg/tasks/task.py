@@ -49,6 +49,7 @@ class Task(abc.ABC):
         monitor_name, monitor_format: what people call it, and how it is printed.
         update_line, epoch_line: what is printed of the figures of an epoch so far, and of a row of `log.csv`.
         panels: the curves.
+        draws: whether `draw` shows something of a validation.
 
     Args:
         classes: what the targets tell of, in label order.
@@ -66,6 +67,7 @@ class Task(abc.ABC):
     update_line: ClassVar[str]
     epoch_line: ClassVar[str]
     panels: ClassVar[tuple[Panel, ...]]
+    draws: ClassVar[bool] = False
 
     def __init__(self, classes: tuple[str, ...], label_smoothing: float = 0.0, class_weights: tuple[float, ...] | None = None):
         self.classes, self.label_smoothing, self.class_weights = classes, label_smoothing, class_weights
@@ -137,6 +139,16 @@ class Task(abc.ABC):
     def row_figures(self, rows: np.ndarray) -> dict[str, float]:
         """Returns the figures of what was kept of all validation examples: `(examples, row_length)`, in no order."""
         return {}
+
+    def draw(self, pixels: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Returns validation views with what is told of them drawn on, for TensorBoard; for tasks with `draws`.
+
+        Args:
+            pixels: `(n, crop, crop, 3)` uint8, RGB.
+            outputs: `(n, units)` float32.
+            targets: `(n, …)`.
+        """
+        raise NotImplementedError
 
     def compile_arguments(self) -> dict[str, Any]:
         """Returns `loss` and `metrics` for `Model.compile` that tell the same as this task, under the names of `figures`."""

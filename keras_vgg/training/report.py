@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import tensorflow as tf
 
@@ -119,13 +120,20 @@ class Events:
             self._write("validation", row["epoch"], validation)
         self._has_earlier_epochs = True
 
+    def write_pictures(self, pictures: np.ndarray, epoch: int) -> None:
+        """Writes views of the validation with what the net says of them, `(n, height, width, 3)` uint8."""
+        with self._told(), self._writer("validation").as_default():
+            tf.summary.image("views", pictures, step=epoch, max_outputs=len(pictures))
+
     def _write(self, which: str, step: int, values: Mapping[str, float]) -> None:
-        with self._told():
-            if which not in self._writers:
-                self._writers[which] = tf.summary.create_file_writer(str(self._folder / which))
-            with self._writers[which].as_default():
-                for name, value in values.items():
-                    tf.summary.scalar(name, value, step=step)
+        with self._told(), self._writer(which).as_default():
+            for name, value in values.items():
+                tf.summary.scalar(name, value, step=step)
+
+    def _writer(self, which: str):
+        if which not in self._writers:
+            self._writers[which] = tf.summary.create_file_writer(str(self._folder / which))
+        return self._writers[which]
 
     def close(self) -> None:
         """Writes out what is pending."""

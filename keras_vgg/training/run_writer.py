@@ -7,6 +7,7 @@ import time
 import zipfile
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_vgg import preprocessing
@@ -131,6 +132,11 @@ class RunWriter:
         """Writes the figures of the latest epoch for TensorBoard."""
         if self._events:
             self._events.write_epoch(history)
+
+    def write_pictures(self, pictures: np.ndarray, epoch: int) -> None:
+        """Writes pictures of the validation after an epoch for TensorBoard, `(n, height, width, 3)` uint8."""
+        if self._events and len(pictures):
+            self._events.write_pictures(pictures, epoch)
 
     def write_broken(self, found: dict[str, list[tuple[str, str]]]) -> None:
         """Adds to the list of images that could not be read; every worker keeps its own."""

@@ -24,9 +24,10 @@ from keras_vgg.tasks.task import LOSS, Task
 from keras_vgg.training import checks
 from keras_vgg.training.callbacks import Callbacks
 from keras_vgg.training.cluster import Cluster
-from keras_vgg.training.feed import training_feed, validation_feed
+from keras_vgg.training.feed import training_feed, validation_feed, validation_view
 from keras_vgg.training.loss_scale import LossScale
 from keras_vgg.training.mixing import Mixing
+from keras_vgg.training.pictures import ValidationPictures
 from keras_vgg.training.plateau import learning_rate_of
 from keras_vgg.training.run_folder import RunFolder
 from keras_vgg.training.run_state import RunState
@@ -102,6 +103,10 @@ class Trainer:
         self._writer = RunWriter(folder, cluster, model, variables, preprocessing, task, title)
         if cluster.is_chief:
             checks.check_disk(folder, model.count_params(), optimizers.SLOTS[recipe.optimizer])
+        self._pictures = None
+        if task.draws and cluster.is_chief:
+            view = validation_view(task, recipe)
+            self._pictures = ValidationPictures(model, preprocessing, task, dataset.validation, view)
         self._schedule = make_schedule(recipe, optimizer, self._steps)
         self._loss_scale = LossScale.for_precision(recipe.precision)
         self._state = RunState()
@@ -254,6 +259,8 @@ class Trainer:
         row |= {"broken_images": int(state.totals.broken), "net sha256": self._writer.digest()}
         improved = state.finish_epoch(row, val[task.monitor])
         self._writer.write_epoch(state.history)
+        if self._pictures:
+            self._writer.write_pictures(self._pictures.draw(), epoch)
         told = f"epoch {epoch:>3}  {task.epoch_line.format(**row)}  rate {row['learning_rate']:.2g}"
         self._progress.say(f"{told}{'  best so far' if improved else ''}")
         if warning := checks.stuck_warning(task, row[LOSS], row[f"val_{LOSS}"], self._recipe.init, row["learning_rate"]):

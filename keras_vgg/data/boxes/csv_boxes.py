@@ -35,7 +35,7 @@ def open_csv_boxes(path: str) -> Dataset:
 def _annotations(listing: Listing) -> list[Annotation]:
     text = listing.table[[*BOX_COLUMNS]]
     corners = text.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    is_empty, is_number = (text == "").to_numpy().all(axis=1), ~np.isnan(corners).any(axis=1)
+    is_empty, is_number = np.all(text == "", axis=1), np.isfinite(corners).all(axis=1)
     order = np.argsort(listing.images, kind="stable")
     starts = np.flatnonzero(np.diff(listing.images[order], prepend=-1))
     found = []
