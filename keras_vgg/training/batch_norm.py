@@ -39,7 +39,8 @@ def normalize(layer: keras.layers.BatchNormalization, inputs, weights, group: in
     centered = values - mean
     variance = tf.reduce_sum(present * tf.square(centered), axis=[1, 2, 3], keepdims=True) / count
     scale = tf.math.rsqrt(variance + layer.epsilon) * tf.convert_to_tensor(layer.gamma)
-    outputs = tf.reshape(centered * scale + tf.convert_to_tensor(layer.beta), tf.shape(inputs))
+    # Empty places are held at zero: in a group of these alone the scale is 1 / sqrt(epsilon), and layer upon layer would overflow.
+    outputs = tf.reshape(present * centered * scale + tf.convert_to_tensor(layer.beta), tf.shape(inputs))
     moments = tf.stack([tf.reduce_sum(images * each, axis=[0, 1, 2, 3]) for each in (mean + origin, variance)])
     return tf.cast(outputs, inputs.dtype), moments
 
