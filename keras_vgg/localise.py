@@ -54,7 +54,7 @@ def main(argv: list[str]) -> None:
 
 def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m keras_vgg.localise", description=__doc__.split("\n")[0])
-    from keras_vgg.inference.localiser import KINDS
+    from keras_vgg.inference.views import OF_LOCALISERS
     from keras_vgg.localisation.guessing import Merging
 
     usual = Merging()
@@ -68,7 +68,7 @@ def _parser() -> cli.Parser:
         split="which of its images (default: val; without such a set, and for nets trained on other data, test or all)",
     )
     parser.add_argument("--recipe", type=cli.path, metavar="FILE", help="test recipe (TOML), e.g. recipes/table9.toml")
-    parser.add_argument("--protocol", nargs="+", choices=KINDS, help="one row of the table for each (default: dense)")
+    parser.add_argument("--protocol", nargs="+", choices=OF_LOCALISERS, help="one row of the table for each (default: dense)")
     cli.add_net_flags(parser, "scales", flip="let mirror images tell boxes, too (default: off, as in the paper)")
     parser.add_argument(
         "--classifier", type=cli.path, action="append", default=[], metavar="[NAME=]PATH",

@@ -10,10 +10,8 @@ from keras_vgg.data.images import Geometry
 from keras_vgg.errors import InputError
 from keras_vgg.fully_convolutional import stride_of, to_fully_convolutional
 from keras_vgg.inference.network import PIXELS
-from keras_vgg.inference.views import CENTER, DENSE
 from keras_vgg.regression import BOX, PCR
 
-KINDS = (DENSE, CENTER)
 _LABELS = tf.TensorSpec([None, None], tf.int32)
 
 

@@ -12,6 +12,9 @@ DENSE, MULTI_CROP, CENTER = "dense", "multi-crop", "center"
 PROTOCOLS = {DENSE: (DENSE,), MULTI_CROP: (MULTI_CROP,), CENTER: (CENTER,), "both": (DENSE, MULTI_CROP)}
 """Kinds of views of each protocol. The multi-crop grid is `GRID` x `GRID`; with flips the paper's 50 crops a scale."""
 
+OF_LOCALISERS = (DENSE, CENTER)
+"""Kinds of views for nets that tell boxes."""
+
 GRID = 5
 
 

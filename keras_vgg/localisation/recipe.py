@@ -22,7 +22,7 @@ import pathlib
 
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.recipe import PAPER_KEYS
-from keras_vgg.inference.localiser import KINDS
+from keras_vgg.inference.views import OF_LOCALISERS
 from keras_vgg.localisation.guessing import Merging
 from keras_vgg.support import files, paths
 
@@ -105,8 +105,8 @@ def _row(told: str, row: dict, nets: dict[str, dict]) -> Row:
             raise InputError(f"{told}: `{key}` must be names out of {', '.join(known) or 'none'}. Received: {names!r}.")
     if not localisers:
         raise InputError(f"{told}: `localisers` must name one. Received: none.")
-    if row.get("protocol") not in KINDS:
-        raise InputError(f"{told}: `protocol` must be one of {', '.join(KINDS)}. Received: {row.get('protocol')!r}.")
+    if row.get("protocol") not in OF_LOCALISERS:
+        raise InputError(f"{told}: `protocol` must be one of {', '.join(OF_LOCALISERS)}. Received: {row.get('protocol')!r}.")
     scales, flip, paper = row.get("scales"), row.get("flip", False), row.get("paper", {})
     by_name = [scales.get(name) for name in localisers] if isinstance(scales, dict) else [scales] * len(localisers)
     if not all(map(_are_scales, by_name)) or (isinstance(scales, dict) and not set(scales) <= set(localisers)):
