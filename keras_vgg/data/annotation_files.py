@@ -23,10 +23,11 @@ def _begins_with_an_image(folder: str | os.PathLike[str]) -> bool:
 
 def without_annotations(paths: Sequence[str]) -> list[str]:
     """Returns the files that are not XML beside a file of the same name with another ending."""
-    stems = {stem for stem, ending in map(os.path.splitext, paths) if ending.lower() != ENDING}
-    return [path for path in paths if not _is_beside(path, stems)]
+    if not any(map(_is_xml, paths)):
+        return [*paths]
+    stems = {os.path.splitext(path)[0] for path in paths if not _is_xml(path)}
+    return [path for path in paths if not (_is_xml(path) and path[: -len(ENDING)] in stems)]
 
 
-def _is_beside(path: str, stems: set[str]) -> bool:
-    stem, ending = os.path.splitext(path)
-    return ending.lower() == ENDING and stem in stems
+def _is_xml(path: str) -> bool:
+    return path[-len(ENDING) :].lower() == ENDING

@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from keras_vgg.data.boxes.annotation import Annotation, check_some_usable, from_corners
-from keras_vgg.data.boxes.targets import annotated
+from keras_vgg.data.boxes.annotation import Annotation, from_corners
+from keras_vgg.data.boxes.examples import Example, Examples
+from keras_vgg.data.boxes.gathering import gather
 from keras_vgg.data.csv_listing import BOX_COLUMNS, Listing, read_listing
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.split import files
@@ -27,9 +28,18 @@ def open_csv_boxes(path: str) -> Dataset:
             f"Received: columns {', '.join(listing.table.columns)}; {' and '.join(missing)} missing."
         )
     annotations = _annotations(listing)
-    check_some_usable(annotations, str(listing.file))
     listing = listing.each_image()
-    return listing.dataset(annotated(files(listing.paths, listing.labels), listing.labels, annotations))
+    rows, notes = listing.rows_of_sets()
+    examples = {each: _examples(listing, annotations, indices) for each, indices in rows.items()}
+    return gather(examples, listing.classes, listing.description, notes, ", ".join(BOX_COLUMNS))
+
+
+def _examples(listing: Listing, annotations: list[Annotation], rows: np.ndarray) -> Examples:
+    """Returns the examples of some rows, of which several may be of one image, with different labels."""
+    images, numbers = np.unique(np.array(listing.paths)[rows], return_inverse=True)
+    known = zip(numbers.tolist(), listing.labels[rows].tolist(), rows.tolist(), strict=True)
+    found = [Example(number, label, annotations[row]) for number, label, row in known]
+    return Examples(files(images.tolist(), np.zeros(len(images), np.int32)), found)
 
 
 def _annotations(listing: Listing) -> list[Annotation]:

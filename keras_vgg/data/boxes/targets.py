@@ -39,8 +39,10 @@ def annotated(split: Split, labels: np.ndarray, annotations: Sequence[Annotation
     sizes = tf.constant([each.size or (0.0, 0.0) for each in annotations], tf.float32)
     label_tensor, usable = tf.constant(labels, tf.float32), tf.constant([not each.flaw for each in annotations])
 
+    flaws = {index: each.flaw for index, each in enumerate(annotations) if each.flaw}
+
     def flaw(index):
-        raise ValueError(annotations[int(index)].flaw)
+        raise ValueError(flaws[int(index)])
 
     def read(index):
         encoded, _ = split.read(index)
