@@ -9,7 +9,7 @@ _FOLDER = re.compile(r"(?:.*[ _-])?(?:annotations?|bbox(?:es)?|bounding[ _-]?box
 
 
 def is_annotation_folder(path: str | os.PathLike[str]) -> bool:
-    """Whether a folder is called as those of annotations are (`Annotations`, `ILSVRC2012_bbox_train_v2`) and no image comes first."""
+    """Whether a folder is called as those of annotations are, as `ILSVRC2012_bbox_train_v2`, and its first file is no image."""
     return _FOLDER.fullmatch(os.path.basename(path).lower()) is not None and not _begins_with_an_image(path)
 
 

@@ -68,15 +68,17 @@ def list_folder(path: str, *, unsorted: bool = False) -> Images:
     names = [name for name in sets.NAMES if name in found.folders]
     flat = [name for name in names if unsorted and not folders_in(found.folders[name])]
     images = {name: _list_unsorted(found.folders[name]) for name in flat}
-    first, *others = [name for name in names if name not in flat] or [None]
-    folders = _class_folders(found.folders[first]) if first else {}
+    sorted_sets = [name for name in names if name not in flat]
+    first = found.folders[sorted_sets[0]] if sorted_sets else root
+    folders = _class_folders(first) if sorted_sets else {}
     classes = tuple(folders)
     notes = [*found.notes, *notes_on(classes)]
-    if first:
-        images[first] = _list_images(found.folders[first], folders, classes)
-    for name in others:
+    for name in sorted_sets:
+        if found.folders[name] == first:
+            images[name] = _list_images(first, folders, classes)
+            continue
         try:
-            images[name] = _list_other(found.folders[name], found.folders[first], classes)
+            images[name] = _list_other(found.folders[name], first, classes)
         except InputError as error:
             if name != sets.TEST:
                 raise

@@ -80,4 +80,6 @@ def from_corners(
 def check_some_usable(annotations: Sequence[Annotation], where: str) -> None:
     """Raises `InputError` if no annotation at all can be used."""
     if annotations and all(each.flaw for each in annotations):
-        raise InputError(f"{where} must hold boxes that can be used. Received: none of {len(annotations)}, e.g. {annotations[0].flaw}.")
+        raise InputError(
+            f"{where} must hold boxes that can be used. Received: none of {len(annotations)}, e.g. {annotations[0].flaw}."
+        )

@@ -17,8 +17,9 @@ def open_boxes(name: str, *, limit_images: int | None = None, stream=None) -> Da
     """Returns the data set `name` with boxes as targets, see `boxes.targets`.
 
     Args:
-        name: `ilsvrc:PATH` for ILSVRC's layout; `folder:PATH` for images in folders with XML files; `voc:PATH` for PASCAL VOC's layout;
-            `csv:FILE` for a listing with columns for boxes; `tfds:NAME[/CONFIG]` or `tfds:PATH` for TensorFlow Datasets with boxes.
+        name: `ilsvrc:PATH` for ILSVRC's layout; `folder:PATH` for images in folders with XML files; `voc:PATH` for PASCAL VOC's
+            layout; `csv:FILE` for a listing with columns for boxes; `tfds:NAME[/CONFIG]` or `tfds:PATH` for TensorFlow Datasets
+            with boxes.
         limit_images: most examples of each split, at least 1.
         stream: where progress is shown while many files are read, if anywhere.
 

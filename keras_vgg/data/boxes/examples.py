@@ -79,8 +79,8 @@ def examples_of(
     """Returns the examples of a set.
 
     An image of a known class is one example. What is called as another class, or by another WordNet ID, is none of its objects;
-    all others are, however they are called: ILSVRC has some by an English word, and Stanford's dogs all. An image of unknown class is
-    an example for each class of its objects, in the order of the classes.
+    all others are, however they are called: ILSVRC has some by an English word, and Stanford's dogs all. An image of unknown class
+    is an example for each class of its objects, in the order of the classes.
 
     Objects that are marked difficult do not count. An image without annotation is no example, nor is one of unknown class that
     shows nothing.

@@ -100,7 +100,8 @@ def open_tree(
     def annotate(corners: list, size: tuple[float, float] | None) -> Annotation:
         return from_corners(corners, size, origin=origin)
 
-    shown = {each: _shown(images, each, annotations, solutions or {}, stream) for each in images.sets}
+    image_of: dict[str, str] = {}
+    shown = {each: _shown(images, each, annotations, solutions or {}, image_of, stream) for each in images.sets}
     classes = images.classes or _classes_of(images, shown)
     examples = {
         each: examples_of(files(paths, np.zeros(len(paths), np.int32)), labels, shown[each], classes, annotate=annotate)
@@ -110,15 +111,15 @@ def open_tree(
     return gather(examples, classes, description, images.notes, places)
 
 
-def _shown(images: Images, which: str, annotations, solutions, stream) -> list[Shown | str | None]:
+def _shown(images: Images, which: str, annotations, solutions, image_of, stream) -> list[Shown | str | None]:
     paths, _ = images.sets[which]
-    xml = xml_files.find_xml(paths, images.folders[which], which, annotations)
+    xml = xml_files.find_xml(paths, images.folders[which], which, annotations, image_of)
     if which in solutions and not any(xml):
         return read_solution(solutions[which], paths)
     return xml_files.read_all(xml, stream)
 
 
 def _classes_of(images: Images, shown) -> tuple[str, ...]:
-    """Returns what objects are called, where no folder tells classes: as for folders, in the first set of those that are for training."""
+    """Returns what objects are called where no folder tells classes, in sets other than for tests if there are some."""
     others = [each for each in images.sets if each != sets.TEST] or [*images.sets]
     return tuple(sorted(set().union(*(names_in(shown[each]) for each in others))))

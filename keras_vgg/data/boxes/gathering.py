@@ -17,8 +17,8 @@ def gather(
 ) -> Dataset:
     """Returns a data set with boxes; sets without any example are left out.
 
-    Where there are no images for validation, and one is an example of several classes, those held out are chosen here, by image: it is not
-    to be learnt as one class and tested as another.
+    Where there are no images for validation, and one is an example of several classes, those held out are chosen here, by image: it
+    is not to be learnt as one class and tested as another.
 
     Args:
         examples: by set.
@@ -33,15 +33,17 @@ def gather(
         raise InputError(f"There must be images with boxes. Received: none of {_total(examples)} has any. Looked for {where}.")
     check_some_usable([annotation for found in some.values() for annotation in found.annotations], f"Annotations in {description}")
     without = [
-        f"Note: without {each} images: none of {found.split.size:,} has boxes." for each, found in examples.items() if each not in some
+        f"Note: without {each} images: none of {found.split.size:,} has boxes."
+        for each, found in examples.items()
+        if each not in some
     ]
     splits = {each: found.with_targets() for each, found in some.items()}
     told = [*notes, *notes_on_boxes(some, classes), *without]
     if VALIDATION not in splits and TRAIN in splits and some[TRAIN].makes_several:
         splits = _held_out_by_image(splits, some[TRAIN].images)
         told.append(
-            f"validation: {splits[VALIDATION].size:,} examples held out of {len(some[TRAIN].found):,} for training, by image, since "
-            "there are none for it"
+            f"validation: {splits[VALIDATION].size:,} examples held out of {len(some[TRAIN].found):,} for training, by image, "
+            "since there are none for it"
         )
     return Dataset(splits, classes, description, tuple(told))
 
@@ -95,7 +97,7 @@ def _counts(found: Examples) -> str:
     images = len({each.image for each in usable})
     told = f"{sum(len(each.annotation.boxes) for each in usable):,} in {images:,} images"
     if without := found.split.size - len(np.unique(found.images)):
-        told += f", {without:,} images without any left out"
+        told += f", left out without any: {without:,}"
     if len(usable) > images:
         told += f", {len(usable):,} examples, since an image is one for each class that it shows"
     return told

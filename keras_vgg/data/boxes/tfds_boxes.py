@@ -41,8 +41,9 @@ def open_tfds_boxes(name: str, stream=None) -> Dataset:
     """Returns the TFDS data set `NAME[/CONFIG]`, or one that lies prepared in a folder, with boxes as targets.
 
     An image has one box (`caltech_birds2011`, `cars196`), or any number of objects with one box each, with a class of their own
-    (`voc`) or of the image's (`stanford_dogs`). An image with objects of several classes is an example for each of them; one without
-    box, or with zeros for it as in `oxford_iiit_pet`, is none. All boxes are read here, and no image decoded.
+    (`voc`) or of the image's (`stanford_dogs`). An image with objects of several classes is an example for each of them; one
+    without box, or with zeros for it as in `oxford_iiit_pet`, or without class, is none. All boxes are read here, and no image
+    decoded.
 
     Args:
         name: as for `tfds_records.open_tfds`.
@@ -70,13 +71,14 @@ def _places_in(features, name: str) -> Places:
     def is_label(feature) -> bool:
         return isinstance(feature, tfds.features.ClassLabel)
 
-    if not isinstance(features.get("image"), tfds.features.Image):
+    of = dict(features)
+    if not isinstance(of.get("image"), tfds.features.Image):
         raise InputError(f"tfds:{name} must have a feature image. Received: {', '.join(features)}.")
-    of_image = tuple(features["label"].names) if is_label(features.get("label")) else None
-    for key in features:
-        if is_box(features[key]) and of_image:
+    of_image = tuple(of["label"].names) if is_label(of.get("label")) else None
+    for key, feature in of.items():
+        if is_box(feature) and of_image:
             return Places(None, key, None, (), of_image)
-        inner = features[key].feature if isinstance(features[key], tfds.features.Sequence) else None
+        inner = feature.feature if isinstance(feature, tfds.features.Sequence) else None
         if is_box(inner) and of_image:
             return Places(key, None, None, (), of_image)
         parts: dict[str, Any] = dict(inner) if isinstance(inner, tfds.features.FeaturesDict) else {}
@@ -87,7 +89,7 @@ def _places_in(features, name: str) -> Places:
             return Places(key, boxes[0], label, tuple(part for part in _NOT_COUNTING if part in parts), classes)
     raise InputError(
         f"tfds:{name} must have boxes (`BBoxFeature`, fractions from ymin to xmax) and a class label, of the image or of each box. "
-        f"Received: {', '.join(f'{key} {type(features[key]).__name__}' for key in features)}."
+        f"Received: {', '.join(f'{key} {type(feature).__name__}' for key, feature in of.items())}."
     )
 
 
@@ -102,8 +104,8 @@ def _examples(builder, which: str, places: Places, stream) -> Examples:
     with Progress(len(reader), stream=stream) as progress:
         for index, example in enumerate(told.as_numpy_iterator()):
             if places.label is None:
-                labels[index] = example["label"]
-            shown.append(_shown(example, places))
+                labels[index] = example["label"]  # -1 where none is known, as in some sets for tests
+            shown.append(_shown(example, places) if places.label or labels[index] >= 0 else None)
             progress.count(1)
             progress.show("reading boxes")
     split = Split(
@@ -119,10 +121,13 @@ def _shown(example, places: Places) -> Shown | None:
     """Returns what an example tells; `None` if it has no box."""
     objects = example if places.objects is None else example[places.objects]
     boxes = np.reshape(objects if places.box is None else objects[places.box], (-1, 4))
-    names = [places.classes[label] for label in objects[places.label]] if places.label else [""] * len(boxes)
+    labels = objects[places.label].tolist() if places.label else [0] * len(boxes)
     flags = np.any([objects[flag] for flag in places.flags], axis=0) if places.flags else np.zeros(len(boxes), bool)
-    corners = [(x_min, y_min, x_max, y_max) for y_min, x_min, y_max, x_max in boxes.tolist()]
-    found = [Object(*each) for each in zip(names, corners, flags.tolist(), strict=True) if any(each[1])]
+    found = [
+        Object(places.classes[label] if places.label else "", (x_min, y_min, x_max, y_max), flag)
+        for label, (y_min, x_min, y_max, x_max), flag in zip(labels, boxes.tolist(), flags.tolist(), strict=True)
+        if label >= 0 and any((y_min, x_min, y_max, x_max))
+    ]
     return Shown(tuple(found), (1.0, 1.0)) if found else None
 
 

@@ -22,11 +22,12 @@ _ORIGIN = 1  # the number of an image's first pixel
 def open_voc_boxes(path: str, stream=None) -> Dataset:
     """Returns the data set of a folder in VOC's layout with boxes as targets.
 
-    With lists of images in `ImageSets/Main` these are its sets: `train`, `val`, and `test` if its annotations are there. Without them the images of
-    `JPEGImages` or `images` are for training, with XML in `Annotations` or `annotations`. Pixels count from 1, those of `xmax` and `ymax` included.
+    With lists of images in `ImageSets/Main` these are its sets: `train`, `val`, and `test` if its annotations are there. Without
+    them the images of `JPEGImages` or `images` are for training, with XML in `Annotations` or `annotations`. Pixels count from 1,
+    those of `xmax` and `ymax` included.
 
-    Which classes an image shows its objects tell, but for difficult ones; it is an example for each of them. Images that show nothing
-    else, or have no XML, are no examples. Classes are those that `voc.open_multi_label` finds in the same files.
+    Which classes an image shows its objects tell, but for difficult ones; it is an example for each of them. Images that show
+    nothing else, or have no XML, are no examples. Classes are those that `voc.open_multi_label` finds in the same files.
 
     Raises:
         InputError: if folders are missing, no image has XML, or no box in it can be used.
@@ -53,9 +54,8 @@ def _told(root: pathlib.Path, inside: list[pathlib.Path]) -> str:
 
 def _open_lists(root: pathlib.Path, stream) -> Dataset:
     shown, every = {}, {}
-    for part in voc.sets_of(f"voc:{root}"):
+    for each, part in sets.by_set(voc.sets_of(f"voc:{root}")).items():
         images = voc.read_list(root / "ImageSets" / "Main" / f"{part}.txt")
-        each = sets.set_called(part)
         xml = [root / "Annotations" / f"{image}.xml" for image in images]
         shown[each] = xml_files.read_all([os.fspath(path) if path.exists() else None for path in xml], stream)
         paths = voc.image_paths(root / "JPEGImages", images)
@@ -63,7 +63,8 @@ def _open_lists(root: pathlib.Path, stream) -> Dataset:
     for_training = [each for each in shown if each != sets.TEST] or [*shown]
     classes = tuple(sorted(set().union(*(names_in(shown[each]) for each in for_training))))
     examples = {
-        each: examples_of(split, np.full(split.size, UNKNOWN), shown[each], classes, annotate=_annotate) for each, split in every.items()
+        each: examples_of(split, np.full(split.size, UNKNOWN), shown[each], classes, annotate=_annotate)
+        for each, split in every.items()
     }
     return gather(examples, classes, root.name, (), str(root / "Annotations"))
 

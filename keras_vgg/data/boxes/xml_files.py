@@ -22,7 +22,9 @@ def annotation_folders(root: pathlib.Path) -> list[pathlib.Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not is_sidecar(path.name) and is_annotation_folder(path))
 
 
-def find_xml(paths: Sequence[str], folder: pathlib.Path, which: str, roots: Sequence[pathlib.Path]) -> list[str | None]:
+def find_xml(
+    paths: Sequence[str], folder: pathlib.Path, which: str, roots: Sequence[pathlib.Path], image_of: dict[str, str]
+) -> list[str | None]:
     """Returns the XML file of each image, called as the image is but for the ending; `None` where there is none.
 
     It lies beside the image; else within one of `roots`, or the folder there that is called as the set is, in the folder where
@@ -33,6 +35,7 @@ def find_xml(paths: Sequence[str], folder: pathlib.Path, which: str, roots: Sequ
         folder: where the set lies.
         which: the set.
         roots: folders of annotations.
+        image_of: the image of each XML file, of other sets too; those found here are added.
 
     Raises:
         InputError: if two images have the same.
@@ -47,10 +50,8 @@ def find_xml(paths: Sequence[str], folder: pathlib.Path, which: str, roots: Sequ
     def candidates(where: str) -> list[dict[str, str]]:
         within = os.path.relpath(where, folder)
         places = [*(os.path.join(root, within) for root in of_set), *map(os.fspath, of_set)]
-        found = [listed(where, False), *(listed(os.path.normpath(place), True) for place in places), listed(os.fspath(folder), False)]
-        return [each for each in found if each]
-
-    image_of: dict[str, str] = {}
+        apart = [listed(os.path.normpath(place), True) for place in places]
+        return [each for each in (listed(where, False), *apart, listed(os.fspath(folder), False)) if each]
 
     def find(path: str) -> str | None:
         where, name = os.path.split(path)
