@@ -54,7 +54,7 @@ def find_xml(
         return [each for each in (listed(where, False), *apart, listed(os.fspath(folder), False)) if each]
 
     def find(path: str) -> str | None:
-        where, name = os.path.split(path)
+        where, _, name = path.rpartition(os.sep)
         stem = os.path.splitext(name)[0]
         xml = next((names[stem] for names in candidates(where) if stem in names), None)
         if xml is not None and (other := image_of.setdefault(xml, path)) != path:
