@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -197,7 +198,10 @@ FAULTS = {
 def test_annotations_that_do_not_do_are_told_as_broken_images_are(tmp_path):
     for number, annotation in enumerate(FAULTS):
         write_folder(tmp_path / f"{number}", {"cat": {"1": annotation, "2": xml([("cat", BOX)]), "3": None}})
-        assert broken(open_boxes(f"folder:{tmp_path / str(number)}").sets["train"]) == {"1": FAULTS[annotation]}
+        every = open_boxes(f"folder:{tmp_path / str(number)}").sets["train"]
+        assert broken(every) == {"1": FAULTS[annotation]}
+    read = tf.data.Dataset.range(2).map(every.read).ignore_errors()  # in a graph, as training does
+    assert [target[FIRST].tolist() for _, target in read.as_numpy_iterator()] == [[4, 1, 21, 31]]
 
 
 def test_classes_without_boxes_are_named(tmp_path):
@@ -229,6 +233,17 @@ def test_one_xml_file_is_not_taken_for_two_images(tmp_path):
         open_boxes(f"folder:{tmp_path}")
 
 
+def test_nor_for_images_of_two_sets(tmp_path):
+    for which in ("train", "val"):
+        put(tmp_path / which / "cat" / "1.jpg", jpeg())
+    put(tmp_path / "annotations" / "cat" / "1.xml", xml([("cat", BOX)]))
+    with pytest.raises(InputError, match=r"must tell of one image\. Received: .*train/cat/1\.jpg and .*val/cat/1\.jpg; lay XML"):
+        open_boxes(f"folder:{tmp_path}")
+    put(tmp_path / "annotations" / "val" / "cat" / "1.xml", xml([("cat", (0, 0, 5, 5))]))
+    found = open_boxes(f"folder:{tmp_path}")
+    assert [told_by(found.sets[each])[0][2] for each in ("train", "validation")] == [[[4, 1, 21, 31]], [[0, 0, 6, 6]]]
+
+
 def test_a_classifier_sees_the_same_classes_and_no_xml(tmp_path):
     good = xml([("cat", BOX)])
     write_folder(tmp_path / "beside", {"cat": {"1": good, "2": good}, "dog": {"3": None, "4": None}})
@@ -236,7 +251,9 @@ def test_a_classifier_sees_the_same_classes_and_no_xml(tmp_path):
     put(tmp_path / "beside" / "dog" / "5.xml", "no image has its name: told as one that cannot be read")
     for place, extra in (("beside", ["5"]), ("apart", [])):
         opened = open_dataset(f"folder:{tmp_path / place}")
-        assert opened.classes == open_boxes(f"folder:{tmp_path / place}").classes == ("cat", "dog")
+        boxed = open_boxes(f"folder:{tmp_path / place}")
+        assert opened.classes == boxed.classes == ("cat", "dog")
+        assert boxed.sets["train"].size == 2
         every = opened.sets["train"]
         assert [stem(every.name_of(index)) for index in range(every.size)] == ["1", "2", "3", "4", *extra]
 
@@ -306,7 +323,11 @@ def test_raccoons():
     assert found.classes == ("raccoon",)
     assert (found.train.size, found.validation.size) == (180, 20)
     assert found.notes == ("boxes: train 217 in 200 images",)
-    assert told_by(found.sets["train"].subset(np.array([0])))[0][1:] == (0, [[80, 87, 522, 408]], [650, 417])
+    for name, label, boxes, frame in told_by(found.sets["train"]):
+        text = (RACCOON / "annotations" / f"{name}.xml").read_text()
+        sides = [list(map(int, re.findall(f"<{side}>(.*?)</{side}>", text))) for side in ("xmin", "ymin", "xmax", "ymax")]
+        assert boxes == [[x0 - 1, y0 - 1, x1, y1] for x0, y0, x1, y1 in zip(*sides, strict=True)]
+        assert (label, frame) == (0, [int(re.search(f"<{side}>(.*?)</{side}>", text)[1]) for side in ("width", "height")])
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def gather(
     ]
     splits = {each: found.with_targets() for each, found in some.items()}
     told = [*notes, *notes_on_boxes(some, classes), *without]
-    if VALIDATION not in splits and TRAIN in splits and some[TRAIN].makes_several:
+    if VALIDATION not in splits and TRAIN in splits and some[TRAIN].makes_several and len(np.unique(some[TRAIN].images)) > 1:
         splits = _held_out_by_image(splits, some[TRAIN].images)
         told.append(
             f"validation: {splits[VALIDATION].size:,} examples held out of {len(some[TRAIN].found):,} for training, by image, "

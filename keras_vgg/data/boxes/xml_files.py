@@ -57,7 +57,9 @@ def find_xml(
         where, _, name = path.rpartition(os.sep)
         stem = os.path.splitext(name)[0]
         xml = next((names[stem] for names in candidates(where) if stem in names), None)
-        if xml is not None and (other := image_of.setdefault(xml, path)) != path:
+        if xml is None or xml == path:  # what lies beside no image
+            return None
+        if (other := image_of.setdefault(xml, path)) != path:
             raise InputError(
                 f"Each XML file must tell of one image. Received: {xml} for {other} and {path}; lay XML files beside their images, "
                 "or in folders as the images are."
