@@ -16,7 +16,7 @@ import pandas as pd
 from keras_vgg.data import sets
 from keras_vgg.data.class_names import class_name, notes_on
 from keras_vgg.data.dataset import Dataset
-from keras_vgg.data.split import Split, files
+from keras_vgg.data.split import files
 from keras_vgg.errors import InputError
 from keras_vgg.support.image_files import printable
 from keras_vgg.support.paths import path_of
@@ -62,18 +62,22 @@ class Listing:
         """Returns the listing with one row for each of `images`, in their order."""
         return dataclasses.replace(self, table=self.table[~pd.Series(self.images, self.table.index).duplicated()])
 
-    def dataset(self, every: Split) -> Dataset:
-        """Returns the data set of `every`, an example for each row, in the sets that the rows name.
+    @property
+    def description(self) -> str:
+        """One line for people."""
+        return f"CSV file {printable(self.file.name)}"
+
+    def rows_of_sets(self) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+        """Returns the numbers of the rows of each set, and lines for people.
 
         Raises:
-            InputError: if there are training rows, but none of a class of another split.
+            InputError: for a set that has another name, or if there are training rows, but none of a class of another split.
         """
-        description = f"CSV file {printable(self.file.name)}"
+        notes = tuple(notes_on(self.classes))
         if "split" not in self.table.columns:
-            return Dataset({sets.TRAIN: every}, self.classes, description, tuple(notes_on(self.classes)))
+            return {sets.TRAIN: np.arange(len(self.table))}, notes
         rows = _rows_of_sets(self.table, self.labels, self.classes, self.file)
-        notes = (*notes_on(self.classes), *_notes_on_shared(self.table["path"].to_numpy(), rows, self.file))
-        return Dataset({each: every.subset(indices) for each, indices in rows.items()}, self.classes, description, notes)
+        return rows, (*notes, *_notes_on_shared(self.table["path"].to_numpy(), rows, self.file))
 
 
 def open_csv(path: str) -> Dataset:
@@ -90,7 +94,9 @@ def open_csv(path: str) -> Dataset:
     listing = read_listing(path)
     if set(BOX_COLUMNS) <= set(listing.table.columns):
         listing = listing.each_image()
-    return listing.dataset(files(listing.paths, listing.labels))
+    every = files(listing.paths, listing.labels)
+    rows, notes = listing.rows_of_sets()
+    return Dataset({each: every.subset(indices) for each, indices in rows.items()}, listing.classes, listing.description, notes)
 
 
 def read_listing(path: str) -> Listing:

@@ -9,6 +9,7 @@ import os
 import pathlib
 
 from keras_vgg.data import sets
+from keras_vgg.data.annotation_files import is_annotation_folder
 from keras_vgg.errors import InputError
 from keras_vgg.support.image_files import is_sidecar, printable
 
@@ -28,13 +29,14 @@ class SetFolders:
 
 
 def folders_in(root: pathlib.Path) -> list[str]:
-    """Returns the names of the folders in `root`, sorted, without sidecars.
+    """Returns the names of the folders in `root`, sorted, without sidecars and those of annotations.
 
     Raises:
         InputError: for a folder that cannot be read.
     """
     try:
-        return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not is_sidecar(entry.name))
+        found = [entry for entry in os.scandir(root) if entry.is_dir() and not is_sidecar(entry.name)]
+        return sorted(entry.name for entry in found if not is_annotation_folder(entry.path))
     except OSError as error:
         raise InputError(f"Expected a folder that can be read. Received: {root} ({error.strerror}).") from error
 

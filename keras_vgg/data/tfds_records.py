@@ -8,6 +8,7 @@ from header to header, which reads 12 bytes a record.
 import os
 import pathlib
 import struct
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -52,36 +53,52 @@ def open_tfds(name: str) -> Dataset:
 
 
 def _split(builder, name: str) -> Split:
-    import tensorflow_datasets as tfds
+    reader, features = records_of(builder, name), builder.info.features
+    example = reading_of(features, ("image", "label"), reader)
 
-    info = builder.info.splits[name]
-    shards = [os.fspath(path) for path in info.filepaths]
+    def read(index):
+        found = example(index)
+        return found["image"], tf.cast(found["label"], tf.int32)
+
+    return Split(len(reader), read, names_in(builder, name), file_name_of=file_names(features, reader))
+
+
+def records_of(builder, name: str) -> "TFRecords | ArrayRecords":
+    """Returns the records of a split.
+
+    Raises:
+        InputError: for files that cannot be read in any order.
+    """
+    shards = [os.fspath(path) for path in builder.info.splits[name].filepaths]
     if (kind := builder.info.file_format.value) not in _READERS:
         raise InputError(
             f"TFDS's data must lie in files of {' or '.join(_READERS)}, which can be read in any order. Received: "
             f"{builder.info.full_name} in {kind}; prepare it again with one of these as its file_format."
         )
-    reader = _READERS[kind](shards)
-    decoders = {"image": tfds.decode.SkipDecoding()}
-    features = builder.info.features
-    labels_only = {"image": features["image"], "label": features["label"]}
-    partial = tfds.decode.PartialDecoding(labels_only, decoders=decoders)
-    specs = partial.extract_features(features)
+    return _READERS[kind](shards)
 
-    def read(index):
+
+def reading_of(features, names: Iterable[str], reader) -> Callable:
+    """Returns a graph function from an index to the features `names` of its record, `image` being encoded still."""
+    import tensorflow_datasets as tfds
+
+    wanted = {name: features[name] for name in names}
+    decoders = {"image": tfds.decode.SkipDecoding()} if "image" in wanted else {}
+    specs = tfds.decode.PartialDecoding(wanted, decoders=decoders).extract_features(features)
+
+    def example(index):
         record = tf.ensure_shape(tf.numpy_function(reader.read, [index], tf.string, stateful=False), [])
-        example = specs.deserialize_example(record, decoders=decoders)
-        return example["image"], tf.cast(example["label"], tf.int32)
+        return specs.deserialize_example(record, decoders=decoders)
 
-    return Split(
-        len(reader),
-        read,
-        lambda index: f"{builder.info.full_name}/{name}[{index}]",
-        file_name_of=_file_names(features, reader),
-    )
+    return example
 
 
-def _file_names(features, reader):
+def names_in(builder, name: str) -> Callable[[int], str]:
+    """Returns what tells an example's name in messages, from its index in a split."""
+    return lambda index: f"{builder.info.full_name}/{name}[{index}]"
+
+
+def file_names(features, reader) -> Callable[[int], str] | None:
     """Returns what tells the name of a record's file by reading the record, where the data set keeps it, as ImageNet's does."""
     import tensorflow_datasets as tfds
 

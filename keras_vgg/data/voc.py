@@ -7,13 +7,12 @@ Labels are as the devkit's classification task has them: 1 where the image shows
 import dataclasses
 import os
 import pathlib
-import xml.etree.ElementTree
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from keras_vgg.data import tfds_records
+from keras_vgg.data import tfds_records, voc_xml
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.sets import TEST, set_called
 from keras_vgg.data.split import Split, files
@@ -72,7 +71,7 @@ def open_dataset(name: str) -> Dataset:
 
     Test images count if their annotations are there and tell of no other classes. Args and errors as `open_multi_label`.
     """
-    there = _sets_of(name)
+    there = sets_of(name)
     found, notes = open_multi_label(name, [part for part in there if part != TEST] or there), []
     if TEST in there and TEST not in found.parts:
         try:
@@ -87,7 +86,7 @@ def open_dataset(name: str) -> Dataset:
     return Dataset({each: split for each, split in splits.items() if each}, found.classes, found.description, tuple(notes))
 
 
-def _sets_of(name: str) -> list[str]:
+def sets_of(name: str) -> list[str]:
     """Returns which of `SETS` the data set has, or all where `open_multi_label` will say what is wrong with it."""
     kind, _, argument = name.partition(":")
     if kind == "tfds":
@@ -106,7 +105,7 @@ def _open_folder(path: str, sets: Sequence[str]) -> MultiLabel:
         inside = sorted(found.parent.name for found in root.glob("*/JPEGImages") if not is_sidecar(found.parent.name))
         told = f"it has {', '.join(inside)}; give one of them" if inside else f"it has no {', no '.join(missing)}"
         raise InputError(f"`voc:` must name a folder with JPEGImages, Annotations and ImageSets/Main. Received: {path}; {told}.")
-    images = {name: _read_list(root / "ImageSets" / "Main" / f"{name}.txt") for name in sets}
+    images = {name: read_list(root / "ImageSets" / "Main" / f"{name}.txt") for name in sets}
     every = [image for name in sets for image in images[name]]
     objects = [read_annotation(root / "Annotations" / f"{image}.xml") for image in every]
     classes = tuple(sorted(set().union(*objects)))
@@ -116,12 +115,12 @@ def _open_folder(path: str, sets: Sequence[str]) -> MultiLabel:
     for row, of_image in enumerate(objects):
         for name, label in of_image.items():
             labels[row, classes.index(name)] = label
-    paths = _image_paths(root / "JPEGImages", every)
+    paths = image_paths(root / "JPEGImages", every)
     parts = np.repeat(sets, [len(images[name]) for name in sets])
     return MultiLabel(files(paths, np.zeros(len(paths), np.int32)), parts, labels, classes, root.name)
 
 
-def _image_paths(folder: pathlib.Path, images: Sequence[str]) -> list[str]:
+def image_paths(folder: pathlib.Path, images: Sequence[str]) -> list[str]:
     """Returns where images lie: as in VOC in `.jpg`, else in a file of that name with another ending of images, if there is one."""
     file_of: dict[str, str] = {}
     for name in sorted(os.listdir(folder)):
@@ -131,7 +130,12 @@ def _image_paths(folder: pathlib.Path, images: Sequence[str]) -> list[str]:
     return [os.path.join(folder, file_of.get(image, f"{image}.jpg")) for image in images]
 
 
-def _read_list(path: pathlib.Path) -> list[str]:
+def read_list(path: pathlib.Path) -> list[str]:
+    """Returns the images that a list names, one a line.
+
+    Raises:
+        InputError: for a list that is missing or empty.
+    """
     try:
         names = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
@@ -144,22 +148,18 @@ def _read_list(path: pathlib.Path) -> list[str]:
 def read_annotation(path: pathlib.Path) -> dict[str, int]:
     """Returns `{class: 1 or -1}` of an annotation: -1 where all objects of the class are difficult.
 
-    Parts of objects (heads, hands and feet of persons) are none themselves.
-
     Raises:
         InputError: if there is no such file, or it is not VOC's XML.
     """
-    found: dict[str, int] = {}
     try:
-        for each in xml.etree.ElementTree.parse(path).getroot().findall("object"):
-            if not (name := (each.findtext("name") or "").strip()):
-                raise ValueError("an object has no name")
-            difficult = int(each.findtext("difficult") or 0)  # some later files leave it out
-            found[name] = max(found.get(name, DIFFICULT), DIFFICULT if difficult else PRESENT)
+        objects = voc_xml.read(path).objects
     except FileNotFoundError as error:
         raise InputError(f"Every image of a set must have its annotation. Received: no {path}.") from error
-    except (OSError, xml.etree.ElementTree.ParseError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"Expected an annotation in VOC's XML. Received: {path} ({error}).") from error
+    found: dict[str, int] = {}
+    for each in objects:
+        found[each.name] = max(found.get(each.name, DIFFICULT), DIFFICULT if each.difficult else PRESENT)
     return found
 
 
@@ -173,7 +173,7 @@ def _open_tfds(name: str, sets: Sequence[str]) -> MultiLabel:
     if without := [part for part in sets if _IN_TFDS[part] not in builder.info.splits]:
         raise InputError(f"tfds:{name} must have the sets {', '.join(sets)}. Received: no {', no '.join(without)}.")
     classes = tuple(builder.info.features["labels"].feature.names)
-    records = [_records(builder, _IN_TFDS[part]) for part in sets]
+    records = [tfds_records.records_of(builder, _IN_TFDS[part]) for part in sets]
     read, tell = _readers(builder, records)
     ends = np.cumsum([len(each) for each in records])
 
@@ -185,12 +185,6 @@ def _open_tfds(name: str, sets: Sequence[str]) -> MultiLabel:
     labels = np.array(list(rows.as_numpy_iterator()), np.int8)
     parts = np.repeat(sets, [len(each) for each in records])
     return MultiLabel(Split(len(labels), read, name_of), parts, labels, classes, f"TFDS {builder.info.full_name}")
-
-
-def _records(builder, split: str):
-    shards = [os.fspath(path) for path in builder.info.splits[split].filepaths]
-    of_records = builder.info.file_format.value == "array_record"
-    return tfds_records.ArrayRecords(shards) if of_records else tfds_records.TFRecords(shards)
 
 
 def _readers(builder, records):

@@ -5,6 +5,7 @@ to `xmax` counted from `origin`, has the edges `xmin - origin` and `xmax - origi
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,11 +22,13 @@ class Annotation:
         size: `(width, height)` that the boxes refer to, which need not be the file's: `(1, 1)` where they are fractions; `None`
             where they are pixels of the file.
         flaw: why there is no box that can be used; "" if there is one.
+        dropped: how many boxes beside these cannot be used.
     """
 
     boxes: np.ndarray
     size: tuple[float, float] | None = None
     flaw: str = ""
+    dropped: int = 0
 
     @classmethod
     def flawed(cls, reason: str) -> "Annotation":
@@ -53,30 +56,30 @@ def from_corners(
         inclusive: whether `xmax` and `ymax` are pixels of the box, as in ILSVRC and VOC, or its edges.
         origin: the number of an image's first pixel: 0, or 1 as in VOC.
     """
-    if size is not None and not (np.isfinite(size).all() and min(size) > 0):
+    if size is not None and not (all(map(math.isfinite, size)) and min(size) > 0):
         return Annotation.flawed(f"an image size of {size[0]:g}x{size[1]:g} beside its boxes")
     boxes, flaws = [], []
-    for xs, ys in ((sorted(each[::2]), sorted(each[1::2])) for each in corners):
-        (x_min, x_max), (y_min, y_max) = xs, ys
-        told = f"x from {x_min:g} to {x_max:g}, y from {y_min:g} to {y_max:g}"
-        edges = np.array([x_min, y_min, x_max, y_max], np.float64)
-        if inclusive:
-            edges += np.array([0, 0, 1, 1]) - origin
-        if not np.isfinite(edges).all():
-            flaws.append(f"a box that is not finite: {told}")
+    for x0, y0, x1, y1 in corners:
+        (x_min, x_max), (y_min, y_max) = sorted((x0, x1)), sorted((y0, y1))
+        edges = (x_min - origin, y_min - origin, x_max - origin + inclusive, y_max - origin + inclusive)
+        if not all(map(math.isfinite, edges)):
+            fault = "that is not finite"
         elif x_min == x_max or y_min == y_max:
-            flaws.append(f"a box without area: {told}")
-        elif edges[2:].min() <= 0 or (size is not None and (edges[:2] >= size).any()):
-            flaws.append(f"a box outside of the image: {told}")
+            fault = "without area"
+        elif min(edges[2:]) <= 0 or (size is not None and (edges[0] >= size[0] or edges[1] >= size[1])):
+            fault = "outside of the image"
         else:
             boxes.append(edges)
+            continue
+        flaws.append(f"a box {fault}: x from {x_min:g} to {x_max:g}, y from {y_min:g} to {y_max:g}")
     if boxes:
-        return Annotation(np.array(boxes), size)
+        return Annotation(np.array(boxes, np.float64), size, dropped=len(flaws))
     return Annotation.flawed(flaws[0] if flaws else "no box")
 
 
 def check_some_usable(annotations: Sequence[Annotation], where: str) -> None:
     """Raises `InputError` if no annotation at all can be used."""
     if annotations and all(each.flaw for each in annotations):
-        told = f"none of {len(annotations)}, e.g. {annotations[0].flaw}"
-        raise InputError(f"{where} must hold boxes that can be used. Received: {told}.")
+        raise InputError(
+            f"{where} must hold boxes that can be used. Received: none of {len(annotations)}, e.g. {annotations[0].flaw}."
+        )

@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from keras_vgg.data.boxes.annotation import Annotation, check_some_usable, from_corners
-from keras_vgg.data.boxes.targets import annotated
+from keras_vgg.data.boxes.annotation import Annotation, from_corners
+from keras_vgg.data.boxes.examples import Example, Examples
+from keras_vgg.data.boxes.gathering import gather
 from keras_vgg.data.csv_listing import BOX_COLUMNS, Listing, read_listing
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.split import files
@@ -27,22 +28,32 @@ def open_csv_boxes(path: str) -> Dataset:
             f"Received: columns {', '.join(listing.table.columns)}; {' and '.join(missing)} missing."
         )
     annotations = _annotations(listing)
-    check_some_usable(annotations, str(listing.file))
     listing = listing.each_image()
-    return listing.dataset(annotated(files(listing.paths, listing.labels), listing.labels, annotations))
+    rows, notes = listing.rows_of_sets()
+    examples = {each: _examples(listing, annotations, indices) for each, indices in rows.items()}
+    return gather(examples, listing.classes, listing.description, notes, ", ".join(BOX_COLUMNS))
+
+
+def _examples(listing: Listing, annotations: list[Annotation], rows: np.ndarray) -> Examples:
+    """Returns the examples of some rows, of which several may be of one image, with different labels."""
+    numbers, images = pd.factorize(np.array(listing.paths, object)[rows])
+    known = zip(numbers.tolist(), listing.labels[rows].tolist(), rows.tolist(), strict=True)
+    found = [Example(number, label, annotations[row]) for number, label, row in known]
+    return Examples(files(images.tolist(), np.zeros(len(images), np.int32)), found)
 
 
 def _annotations(listing: Listing) -> list[Annotation]:
     text = listing.table[[*BOX_COLUMNS]]
     corners = text.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    is_empty, is_number = np.all(text == "", axis=1), np.isfinite(corners).all(axis=1)
+    is_empty = np.all(text.to_numpy() == "", axis=1)
+    is_bad = np.logical_not(is_empty) & ~np.all(np.isfinite(corners), axis=1)
     order = np.argsort(listing.images, kind="stable")
     starts = np.flatnonzero(np.diff(listing.images[order], prepend=-1))
     found = []
     for rows in np.split(order, starts[1:]):
-        if bad := [row for row in rows if not (is_empty[row] or is_number[row])]:
+        if bad := rows[is_bad[rows]].tolist():
             told = ", ".join(map(repr, text.iloc[bad[0]]))
             found.append(Annotation.flawed(f"line {listing.table.index[bad[0]] + 2}: expected four numbers for a box, got {told}"))
         else:
-            found.append(from_corners(corners[[row for row in rows if is_number[row]]].tolist(), None))
+            found.append(from_corners(corners[rows[~is_empty[rows]]].tolist(), None))
     return found

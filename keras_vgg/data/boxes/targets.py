@@ -38,17 +38,23 @@ def annotated(split: Split, labels: np.ndarray, annotations: Sequence[Annotation
     edges = tf.constant(np.concatenate([np.zeros((0, 4)), *(each.boxes for each in annotations)]), tf.float32)
     starts = tf.constant(np.append(0, np.cumsum(counts)), tf.int32)
     sizes = tf.constant([each.size or (0.0, 0.0) for each in annotations], tf.float32)
-    label_tensor, usable = tf.constant(labels, tf.float32), tf.constant([not each.flaw for each in annotations])
+    label_tensor, flaws = tf.constant(labels, tf.float32), tf.constant([each.flaw for each in annotations], tf.string)
 
-    def flaw(index):
-        raise ValueError(annotations[int(index)].flaw)
+    def refuse_flawed(index):
+        flaw = flaws[index]
+        if not tf.executing_eagerly():
+            return [tf.debugging.Assert(flaw == "", [flaw])]
+        if flaw != "":
+            raise ValueError(flaw.numpy().decode())
+        return []
 
     def read(index):
         encoded, _ = split.read(index)
+        with tf.control_dependencies(refuse_flawed(index)):
+            encoded = tf.identity(encoded)
         start, stop = starts[index], starts[index + 1]
         header = [[label_tensor[index], tf.cast(stop - start, tf.float32), 0.0, 0.0], [0.0, 0.0, sizes[index][0], sizes[index][1]]]
         target = tf.concat([header, tf.pad(edges[start:stop], [[0, most - (stop - start)], [0, 0]])], axis=0)
-        target = tf.cond(usable[index], lambda: target, lambda: tf.numpy_function(flaw, [index], tf.float32, stateful=False))
         return encoded, tf.ensure_shape(target, [FIRST + most, 4])
 
     spec = tf.TensorSpec([FIRST + most, 4], tf.float32)
