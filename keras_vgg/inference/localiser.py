@@ -89,7 +89,7 @@ class Localiser:
         told = tf.reshape(outputs, [shape[0], shape[1] * shape[2], self.classes, len(BOX)])
         if self.regression == PCR:
             told = tf.gather(told, labels, axis=2, batch_dims=1)
-        centres, sizes = told[..., :2], told[..., 2:]
+        centres, sizes = told[..., :2], tf.maximum(told[..., 2:], 0.0)
         edges = tf.concat([centres - sizes / 2, centres + sizes / 2], axis=-1) * float(self.crop)
         rows, columns = tf.meshgrid(tf.range(shape[1]), tf.range(shape[2]), indexing="ij")
         corners = self.stride * tf.reshape(tf.stack([rows, columns], axis=-1), [-1, 1, 2])  # (places, 1, 2)
