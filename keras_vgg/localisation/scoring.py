@@ -1,0 +1,135 @@
+"""ILSVRC's localisation error, as `eval_clsloc.m` of its devkit computes it, and which part of it is the class's and which the box's.
+
+An image has up to five guesses, each a class and a box, the best first. It is right if one of them has the image's class and overlaps
+any true box of that class by an IoU that is not below 0.5. The paper says "above 50%" instead, which `above` asks for; the two differ by
+boxes that overlap by exactly one half. Guesses beyond the fifth are ignored, and so are images on the blacklist.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from keras_vgg.errors import InputError
+from keras_vgg.localisation import boxes as edges
+
+MOST_GUESSES = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalisationScore:
+    """What is right of each image, `(N,)` bool each, and shares of the images that count, in 0–1; NaN where none counts.
+
+    For both numbers of guesses `class_wrong` and `box_wrong` add up to the error.
+
+    Attributes:
+        right_top1: the first guess has the image's class and a good box.
+        right_top5: one of the first five guesses has both.
+        class_right_top1: the first guess has the image's class, whatever its box.
+        class_right_top5: one of the first five guesses has it.
+        counted: images that count: not on the blacklist, and with a true box.
+    """
+
+    right_top1: np.ndarray
+    right_top5: np.ndarray
+    class_right_top1: np.ndarray
+    class_right_top5: np.ndarray
+    counted: np.ndarray
+
+    @property
+    def top1_error(self) -> float:
+        """Share of images whose first guess is wrong."""
+        return self._share(~self.right_top1)
+
+    @property
+    def top5_error(self) -> float:
+        """Share of images of whose first five guesses none is right: the measure of the challenge."""
+        return self._share(~self.right_top5)
+
+    @property
+    def top1_class_wrong(self) -> float:
+        """Share of images whose first guess has another class."""
+        return self._share(~self.class_right_top1)
+
+    @property
+    def top5_class_wrong(self) -> float:
+        """Share of images of whose first five guesses none has the class."""
+        return self._share(~self.class_right_top5)
+
+    @property
+    def top1_box_wrong(self) -> float:
+        """Share of images whose first guess has the class, but no good box."""
+        return self._share(self.class_right_top1 & ~self.right_top1)
+
+    @property
+    def top5_box_wrong(self) -> float:
+        """Share of images of whose first five guesses some have the class, but none of these a good box."""
+        return self._share(self.class_right_top5 & ~self.right_top5)
+
+    def _share(self, images: np.ndarray) -> float:
+        return float(images[self.counted].mean()) if self.counted.any() else float("nan")
+
+
+def score(
+    labels: np.ndarray,
+    boxes: np.ndarray,
+    true_labels: np.ndarray,
+    true_boxes: np.ndarray,
+    blacklist: np.ndarray | None = None,
+    *,
+    above: bool = False,
+) -> LocalisationScore:
+    """Compares guesses with what is true.
+
+    The error where the class is known (Table 8) is that of one guess with the true label: `score(true_labels[:, None], …).top1_error`.
+
+    Args:
+        labels: `(N, G)` classes of the guesses, the best first; negative for no guess.
+        boxes: `(N, G, 4)` their boxes as edges; a guess with NaN, as of an image that could not be read, is no guess.
+        true_labels: `(N,)` the images' classes.
+        true_boxes: `(N, K, 4)` edges of the true boxes of these classes, filled up with NaN. An image with NaN alone has no true box
+            and does not count; with one without area it counts, and no guess is right, as in the devkit.
+        blacklist: `(N,)` bool, images that do not count.
+        above: whether the IoU must be above one half, as the paper writes, instead of not below.
+
+    Raises:
+        InputError: if the shapes do not go together.
+    """
+    labels, true_labels = np.asarray(labels), np.asarray(true_labels)
+    boxes, true_boxes = np.asarray(boxes, np.float64), np.asarray(true_boxes, np.float64)
+    blacklist = np.zeros(true_labels.shape, bool) if blacklist is None else np.asarray(blacklist, bool)
+    _check(labels, boxes, true_labels, true_boxes, blacklist)
+    labels, boxes = labels[:, :MOST_GUESSES], boxes[:, :MOST_GUESSES]
+    has_class = (labels == true_labels[:, None]) & (labels >= 0) & ~np.isnan(boxes).any(axis=-1)
+    good = np.zeros(has_class.shape, bool)
+    image, guess = np.nonzero(has_class)  # few, so that only their overlaps are computed
+    shared, union = edges.shared_and_union(boxes[image, guess][:, None], true_boxes[image])
+    enough = 2 * shared > union if above else 2 * shared >= union
+    good[image, guess] = (enough & (shared > 0)).any(axis=-1)
+    first = slice(0, 1)
+    return LocalisationScore(
+        good[:, first].any(axis=1),
+        good.any(axis=1),
+        has_class[:, first].any(axis=1),
+        has_class.any(axis=1),
+        ~np.isnan(true_boxes).any(axis=-1).all(axis=-1) & ~blacklist,
+    )
+
+
+def _check(labels, boxes, true_labels, true_boxes, blacklist) -> None:
+    images = true_labels.shape
+    wanted = {
+        "true_labels": (true_labels, len(images) == 1, "(N,), N images"),
+        "labels": (labels, labels.ndim == 2 and labels.shape[:1] == images, "(N, guesses)"),
+        "boxes": (boxes, boxes.shape == (*labels.shape, 4), "(N, guesses, 4)"),
+        "true_boxes": (true_boxes, true_boxes.ndim == 3 and true_boxes.shape[::2] == (*images, 4), "(N, most true boxes, 4)"),
+        "blacklist": (blacklist, blacklist.shape == images, "(N,)"),
+    }
+    for name, (array, fits, shape) in wanted.items():
+        if not fits:
+            raise InputError(
+                f"`{name}` must be of the shape {shape}, with `true_labels` of {images} and `labels` of {labels.shape}. "
+                f"Received: {array.shape}."
+            )
+    for name, array in (("labels", labels), ("true_labels", true_labels)):
+        if array.dtype.kind not in "iu":
+            raise InputError(f"`{name}` must be whole numbers. Received: an array of {array.dtype}.")
