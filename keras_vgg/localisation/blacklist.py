@@ -112,7 +112,9 @@ def read_blacklist(path: str | os.PathLike[str]) -> Blacklist:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Expected a text file with an image that does not count on each line. Received: {path} ({error}).") from error
+        raise InputError(
+            f"Expected a text file with an image that does not count on each line. Received: {path} ({error})."
+        ) from error
     entries = {line: number for number, line in enumerate(lines, start=1) if line}
     if not entries:
         raise InputError(f"Expected an image that does not count on each line. Received: {path}, which is empty.")

@@ -16,13 +16,15 @@ import numpy as np
 
 from keras_vgg.errors import InputError
 
-_FEW = 160  # so many boxes are compared with all others at each step
+_FEW = 120  # so many boxes are compared with all others at each step
 _FEW_OF_NEIGHBOURHOOD = 40  # so many in plain Python, which is faster for them
-_WITHIN_REACH = 0.35  # how many others are on average within the reach of a box: of more, neighbourhoods grow together
-_WITHIN_HORIZON = 4  # and so many are known
-_SAMPLE = 32  # boxes by which the horizon is found
+_WITHIN_REACH = 0.25  # how many others are on average within the reach of a box: of more, neighbourhoods grow together
+_WITHIN_HORIZON = 2  # and so many are known
+_SAMPLE = 16  # boxes by which the horizon is found
 _WIDEST = 0.75  # a horizon beyond which all are within that of all
-_ROWS = 32  # compared at a time with all others, so that the numbers stay in the processor's caches
+_ROWS = 32  # compared at a time with others, so that the numbers stay in the processor's caches
+_MOST = 100_000  # pairs whose scores are computed at a time
+_ROUNDINGS = 64  # more than a sum of six products has
 _SLACK = 1e-12  # more than what rounding does to a score
 
 
@@ -91,8 +93,8 @@ def _checked(boxes, weights, threshold) -> tuple[np.ndarray, np.ndarray]:
         if wrong.any():
             rule = "finite" if name == "boxes" else "finite and not negative"
             raise InputError(f"`{name}` to be merged must be {rule}. Received: {wrong.sum()} of {len(wrong)} that are not.")
-    if math.isnan(threshold):
-        raise InputError("`threshold` must be a number. Received: NaN.")
+    if not math.isfinite(threshold):
+        raise InputError(f"`threshold` must be a finite number. Received: {threshold}.")
     corners = boxes.T.reshape(2, 2, len(boxes))
     return np.concatenate([corners.min(axis=0), corners.max(axis=0)]), weights
 
@@ -232,7 +234,7 @@ class _Crowd:
         return True
 
     def _seen_from_some(self) -> float:
-        """A score that few others' with a box are not above."""
+        """A score such that those of a box with few others are not above it."""
         places = np.linspace(0, len(self.weight) - 1, _SAMPLE).astype(np.int64)
         scores = _scores(self.box[:, places, None], self.box[:, None])
         scores[np.arange(_SAMPLE), places] = np.inf
@@ -272,7 +274,7 @@ class _Neighbourhoods:
         self.pairs: list[np.ndarray] = []
         self.scores: list[np.ndarray] = []
         self._box, self._weight, self._count, self._reach, self._horizon = box, weight, count, reach, horizon
-        self._items = list(zip(*box.tolist(), weight.tolist(), count.tolist(), strict=True))
+        self._items: dict[int, tuple] = {}
         self._field = _Field(box, horizon)
         self._root = np.arange(len(weight))
         self._members: dict[int, list[int]] = {}
@@ -315,12 +317,18 @@ class _Neighbourhoods:
 
         for a, b in zip(first, second, strict=True):
             root[root_of(b)] = root_of(a)
-        for place in sorted({*first, *second}):
+        places = sorted({*first, *second})
+        self._fetch(places)
+        for place in places:
             self._members.setdefault(root_of(place), []).append(place)
         for pair in zip(scores, first, second, strict=True):
             self._within.setdefault(root_of(pair[1]), []).append(pair)
         for root_place, members in self._members.items():
             self._root[members] = root_place
+
+    def _fetch(self, places: list[int]) -> None:
+        box, weight, count = self._box[:, places], self._weight[places], self._count[places]
+        self._items |= zip(places, zip(*box.tolist(), weight.tolist(), count.tolist(), strict=True), strict=True)
 
     def _join(self, pairs: list[tuple[int, int]]) -> set[int]:
         """Makes one neighbourhood of those of each pair, places by which they are known; returns the roots of what is to be done again."""
@@ -328,6 +336,8 @@ class _Neighbourhoods:
         for a, b in pairs:
             a, b = int(self._root[a]), int(self._root[b])
             if a != b:
+                if b not in self._members:
+                    self._fetch([b])
                 members = self._members.pop(b, [b])
                 self._root[members] = a
                 self._members[a] = sorted(self._members.get(a, [a]) + members)
@@ -398,59 +408,75 @@ class _Field:
 
     Of two boxes that overlap by widths and heights of which the one is w and h, the IoU is at most `1 / (1 + x/w + y/h)`, where x and y
     are by how much their left and right, and their top and bottom edges differ together: the union holds the cross of the strips in
-    which they lie side by side. So a score up to s asks for `x/w + y/h <= s / (1 - s)`, which is cheap to compute.
+    which they lie side by side. So a score up to s asks for `x/w + y/h <= s / (1 - s)`. That asks in turn for a sum of squares of the
+    edges' differences in units of one box, which is a product of terms of the one box with terms of the other: so all boxes are
+    compared by matrix products, and only what passes by the rest.
     """
 
     def __init__(self, box: np.ndarray, horizon: float):
         self._horizon, self._bound = horizon, (horizon + _SLACK) / (1 - horizon - _SLACK)
-        self._precision = np.float32 if self._bound > 1e-3 else np.float64  # screening; scores decide
         self._order = np.argsort(box[0])
         self._box = box[:, self._order]
-        self._screened = self._box.astype(self._precision)
-        self._largest = np.abs(box).max(initial=0)
+        self._middle = self._box.mean(axis=1, keepdims=True) if box.size else np.zeros((4, 1))
+        left, top, right, bottom = moved = self._box - self._middle
+        self._terms = np.stack([left * left + right * right, top * top + bottom * bottom, *moved])
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """All pairs of places, `(2, m)`, the lower one first, whose scores are not above the horizon, and these scores."""
-        column, row, scores = self._scored(self._box, *self._candidates(self._box, later=True))
+        column, row, scores = self._near(self._box, first=np.arange(1, len(self._order) + 1))
         return np.sort(self._order[np.stack([column, row])], axis=0), scores
 
     def near(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Places of boxes, those of `rows`, `(4, m)`, with which their scores are not above the horizon, and these scores."""
         order = np.argsort(rows[0])
-        rows = rows[:, order]
-        column, row, scores = self._scored(rows, *self._candidates(rows, later=False))
+        column, row, scores = self._near(rows[:, order], first=np.zeros(rows.shape[1], np.int64))
         return self._order[column], order[row], scores
 
-    def _scored(self, rows, column, row) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _near(self, rows: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same, both by places in the order of left edges, of columns from `first` on."""
+        sides = rows[2:] - rows[:2]
+        has_area = (sides > 0).all(axis=0)  # others are near to none
+        at, sides, moved, first = np.flatnonzero(has_area), sides[:, has_area], (rows - self._middle)[:, has_area], first[has_area]
+        scale = np.concatenate([1 / sides**2] * 2)
+        margin = self._bound * np.concatenate([sides] * 2)
+        size = _ROUNDINGS * (scale * (np.abs(moved) + margin) ** 2).sum(axis=0)
+        coarse = self._coarse(size, scale)
+        limit = (self._bound**2 + size * np.finfo(coarse).eps - (scale * moved**2).sum(axis=0)).astype(coarse)
+        terms = np.concatenate([scale[:2], -2 * scale * moved]).astype(coarse)
+        column_terms = self._terms.astype(coarse)
+        begins = np.maximum(np.searchsorted(self._box[0], rows[0, at] - margin[0]), first)
+        ends = np.searchsorted(self._box[0], rows[0, at] + margin[0], side="right")
+        found = [self._scored(rows, np.zeros((2, 0), np.int64))]
+        candidates, waiting = [], 0
+        for start in range(0, len(at), _ROWS):
+            part = slice(start, start + _ROWS)
+            begin, end = begins[part].min(), ends[part].max()
+            squares = terms[:, part].T @ column_terms[:, begin:end]
+            row, column = np.divmod(np.flatnonzero(squares <= limit[part, None]), max(end - begin, 1))
+            column += begin
+            row += start
+            later = column >= first[row]
+            candidates.append(np.stack([column[later], at[row[later]]]))
+            waiting += candidates[-1].shape[1]
+            if waiting > _MOST or start + _ROWS >= len(at):
+                found.append(self._scored(rows, np.concatenate(candidates, axis=1)))
+                candidates, waiting = [], 0
+        column, row, scores = (np.concatenate(each) for each in zip(*found, strict=True))
+        return column, row, scores
+
+    def _coarse(self, size: np.ndarray, scale: np.ndarray) -> type[np.floating]:
+        """The type in which squares are compared: float32, unless its roundings would let too many pass, or its range ends."""
+        if not size.size or np.median(size) * np.finfo(np.float32).eps >= self._bound**2:
+            return np.float64
+        in_range = scale.min() > 1e-30 and max(scale.max(), np.abs(self._terms).max(initial=0)) < 1e30
+        return np.float32 if in_range else np.float64
+
+    def _scored(self, rows: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        column, row = candidates
+        left, top, right, bottom = np.abs(self._box[:, column] - rows[:, row])
+        width, height = (rows[2:] - rows[:2])[:, row]
+        near = (left + right) * height + (top + bottom) * width <= self._bound * width * height * (1 + _SLACK)
+        column, row = column[near], row[near]
         scores = _scores(self._box[:, column], rows[:, row])
         near = scores <= self._horizon
         return column[near], row[near], scores[near]
-
-    def _candidates(self, rows: np.ndarray, *, later: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Columns, and rows in the order of their left edges, of pairs that may be near; if `later`, columns behind the same row's."""
-        sides = rows[2:] - rows[:2]
-        with np.errstate(divide="ignore"):
-            scale = 1 / sides
-        largest = max(self._largest, np.abs(rows).max(initial=0))
-        limit = self._bound + 16 * np.finfo(self._precision).eps * largest * scale.sum(axis=0)
-        at = np.flatnonzero(np.isfinite(limit))  # others have no area: they are near to none
-        rows, widths, scale, limit = rows[:, at], sides[0, at], scale[:, at], limit[at]
-        low = at if later else np.searchsorted(self._box[0], rows[0] - limit * widths)
-        high = np.searchsorted(self._box[0], rows[0] + limit * widths, side="right")
-        screened, scale, limit = (array.astype(self._precision) for array in (rows, scale, limit))
-        found = [np.zeros((2, 0), np.int64)]
-        for start in range(0, len(at), _ROWS):
-            part = slice(start, start + _ROWS)
-            begin, end = low[part].min(), high[part].max()
-            left, top, right, bottom = self._screened[:, None, begin:end]
-            row_left, row_top, row_right, row_bottom = screened[:, part, None]
-            across, down = np.abs(left - row_left), np.abs(top - row_top)
-            across += np.abs(right - row_right)
-            down += np.abs(bottom - row_bottom)
-            across *= scale[0, part, None]
-            down *= scale[1, part, None]
-            across += down
-            row, column = np.divmod(np.flatnonzero(across <= limit[part, None]), max(end - begin, 1))
-            found.append(np.stack([begin + column, at[start + row]]))
-        column, row = np.concatenate(found, axis=1)
-        return (column[column > row], row[column > row]) if later else (column, row)
