@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from keras_vgg import optimizers, recipe
-from keras_vgg.tasks import get_task
+from keras_vgg.tasks import LOCALISATION, get_task
 from keras_vgg.weights import loading, weight_file
 
 _NET = ("arch", "batch_norm", "width")
@@ -62,7 +62,26 @@ def choices(images: int, optimizer: str = optimizers.SGD) -> list[Choice]:
     return [choice for choice in found if choice]
 
 
-_REPLACED_BY = {"jitter": ("scale", "crop"), "epochs": ("schedule",), "schedule": ("patience", "factor", "drops", "step_epochs")}
+def of_classifier(folder: pathlib.Path) -> list[Choice]:
+    """Returns what a localiser takes over from the classifier that it begins from, where that is the run of a folder.
+
+    As in the paper (Appendix A) it sees images as the classifier did; where that had scale jitter, at the middle of its range.
+    """
+    path = folder / "recipe.toml"
+    begun = recipe.read_run_recipe(path) if path.exists() else None
+    if begun is None:
+        return []
+    reason = "as the classifier saw images"
+    found = [(name, getattr(begun, name)) for name in ("crop", "random_flip", "color")]
+    return [Choice(name, value, reason) for name, value in [*found, ("scale", begun.test_scale)]]
+
+
+_REPLACED_BY = {
+    "jitter": ("scale", "crop"),
+    "scale": ("jitter",),
+    "epochs": ("schedule",),
+    "schedule": ("patience", "factor", "drops", "step_epochs"),
+}
 """A choice is left alone, too, where one of these other fields is given, which says what it would."""
 
 
@@ -97,6 +116,8 @@ def of_weights(given: Mapping, *, fine_tuning: bool) -> tuple[dict, list[Choice]
     if not fine_tuning:
         return net, []
     asked = recipe.resolve(net, given)
+    if asked.task == LOCALISATION:
+        return net, left_open(of_classifier(file.path.parent), dict(given))
     dataset = get_task(asked.task).open(asked.dataset, limit_images=asked.limit_images)
     if _knows(file, dataset.classes):
         return net, []

@@ -15,18 +15,17 @@ import tomli_w
 
 from keras_vgg import configs, optimizers, schedules
 from keras_vgg.errors import InputError
+from keras_vgg.recipe_bounds import AUTO, BALANCED, CONVOLUTIONS, MOMENTUM, bounds
+from keras_vgg.regression import PCR, REGRESSIONS
 from keras_vgg.support import cli, files, paths
-from keras_vgg.tasks import TASKS
+from keras_vgg.tasks import LOCALISATION, TASKS
 
-AUTO = "auto"
-BALANCED = "balanced"
 MADE_AGAIN = "The command of keras_vgg.fit that began the run makes it again."
 """What to do about a damaged small file of a run folder: a checkpoint has all that is in them."""
 JIT_MULTIPLY_ADDS = 10**9
 """Multiply-adds an image from which compiling with XLA is the default: below, on two CPU cores, it gained nothing."""
 
 
-_MOMENTUM = 0.9
 _PAIRS = ("jitter", "rand_augment")
 
 
@@ -62,7 +61,12 @@ class Recipe:
     width: float = _field(1.0, "factor on all filters and FC sizes, for small machines")
     batch_norm: bool = _field(False, "batch normalisation before every ReLU of a convolution, as in torchvision's vgg*_bn")
     norm_group: int = _field(32, "examples of a batch that batch norm takes its statistics of, together")
-    task: str = _field("classification", "what is told of an image: its class, or of each class whether it is there", choices=TASKS)
+    task: str = _field(
+        "classification", "what is told of an image: its class, of each class whether it is there, or a box", choices=TASKS
+    )
+    regression: str | None = _field(
+        None, "localisation: one box for all classes (scr), or a box for each (pcr, the default)", choices=tuple(REGRESSIONS)
+    )
     dataset: str = _field(
         "digits",
         "digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or wds:PATH; for multi-label voc:PATH or tfds:voc/YEAR",
@@ -94,7 +98,8 @@ class Recipe:
     epochs: int = _field(74, "most epochs; the plateau schedule may end the run before")
     optimizer: str = _field(optimizers.SGD, "what updates the weights, by Keras' name", choices=tuple(optimizers.RATES))
     learning_rate: float = _field(
-        None, "initial learning rate (default: 0.01 for sgd, 0.0001 for lion, 0.001 for adam, adamw and most)"
+        None,
+        "initial learning rate (default: 0.01 for sgd, 0.0001 for lion, 0.001 for most; for localisation a tenth)",
     )
     layer_rate_decay: float = _field(1.0, "factor on the rate from each block of layers to the one before it, from the last on")
     head_rate: float = _field(1.0, "factor on the rate of the last layer, predictions, which is new where the classes are")
@@ -104,7 +109,7 @@ class Recipe:
     drops: int = _field(3, "plateau: how often the rate drops; the plateau after the last ends the run")
     step_epochs: int = _field(30, "step: epochs from one drop to the next")
     warmup_epochs: float = _field(0.0, "constant, step, cosine: epochs in which the rate rises to its height")
-    momentum: float = _field(_MOMENTUM, "momentum of sgd; the others have Keras' constants")
+    momentum: float = _field(MOMENTUM, "momentum of sgd; the others have Keras' constants")
     weight_decay: float = _field(
         5e-4,
         "L2 multiplier, for sgd: it is added to the gradient, inside the momentum; for the others decoupled decay, times the rate",
@@ -122,6 +127,9 @@ class Recipe:
     )
     freeze: str | None = _field(
         None, "layers kept as init_from gives them: layers, blocks and ranges, e.g. block1-block4 or block1,block2_conv1"
+    )
+    tune: str | None = _field(
+        None, "what learns of init_from's layers: all, or fc, which freezes the convolutions", choices=("all", "fc")
     )
     precision: str = _field("float32", "compute precision", choices=("float32", "mixed_bfloat16", "mixed_float16"))
     seed: int = _field(0, "seed of everything random")
@@ -153,9 +161,15 @@ class Recipe:
         for name in _PAIRS:
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, tuple(value))  # TOML gives a list
+        localises = self.task == LOCALISATION
         if self.learning_rate is None:
-            object.__setattr__(self, "learning_rate", optimizers.RATES[self.optimizer])
-        for name, (holds, expected) in _bounds(self).items():
+            rate = optimizers.RATES[self.optimizer]
+            object.__setattr__(self, "learning_rate", rate / 10 if localises else rate)  # Appendix A
+        if localises and self.regression is None:
+            object.__setattr__(self, "regression", PCR)
+        if self.tune == "fc" and self.freeze is None:
+            object.__setattr__(self, "freeze", CONVOLUTIONS)
+        for name, (holds, expected) in bounds(self).items():
             if not holds:
                 raise InputError(f"`{name}` must be {expected}. Received: {getattr(self, name)!r}.")
 
@@ -190,85 +204,6 @@ class Recipe:
         """The fields that decide what comes out of a run, without those that say on what it is computed."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata["machine"]}
         return values | ({"scale": None} if self.jitter else {})  # S is drawn, whatever a fixed one would be
-
-
-def _bounds(recipe: Recipe) -> dict[str, tuple[bool, str]]:
-    config = configs.get_config(recipe.arch)
-    group = max(recipe.group, 1)
-    together = (
-        f"`norm_group`, {group}" if group == recipe.norm_group and recipe.batch_norm else f"{group}, which are mixed together"
-    )
-    one_class = recipe.task == "classification"
-    smallest, largest = recipe.scales if len(recipe.scales) == 2 else (1, 0)
-    return {
-        "width": (0 < recipe.width < math.inf, "positive"),
-        "crop": (recipe.crop >= config.side(), f"at least {config.side()} pixels: {config.halvings} halve it"),
-        "jitter": (
-            recipe.jitter is None or recipe.crop <= smallest <= largest,
-            f"SMIN SMAX with crop {recipe.crop} <= SMIN <= SMAX",
-        ),
-        "scale": (
-            recipe.jitter is not None or recipe.scale >= recipe.crop,
-            f"at least the crop, {recipe.crop} (or give a smaller crop)",
-        ),
-        "batch_size": (recipe.batch_size >= 1, "at least 1"),
-        "micro_batch": (
-            recipe.micro_batch == AUTO
-            or (isinstance(recipe.micro_batch, int) and recipe.micro_batch in range(group, 2**31, group)),
-            f"a multiple of {together}, or 'auto'" if group > 1 else "a positive number or 'auto'",
-        ),
-        "epochs": (recipe.epochs >= 1, "at least 1"),
-        "learning_rate": (0 < recipe.learning_rate < math.inf, "positive"),
-        "norm_group": (recipe.norm_group >= 1, "at least 1"),
-        "patience": (recipe.patience >= 1, "at least 1"),
-        "factor": (0 < recipe.factor < 1, "in (0, 1)"),
-        "drops": (recipe.drops >= 0, "zero or positive"),
-        "step_epochs": (recipe.step_epochs >= 1, "at least 1"),
-        "warmup_epochs": (
-            0 <= recipe.warmup_epochs < recipe.epochs and not (recipe.warmup_epochs and recipe.schedule == schedules.PLATEAU),
-            f"zero or positive, less than the {recipe.epochs} epochs, and zero with the plateau schedule, which has no warm-up",
-        ),
-        "clip_norm": (recipe.clip_norm is None or 0 < recipe.clip_norm < math.inf, "positive"),
-        "ema_momentum": (0 <= recipe.ema_momentum < 1, "in [0, 1)"),
-        "label_smoothing": (0 <= recipe.label_smoothing < 1, "in [0, 1)"),
-        "rand_augment": (
-            recipe.rand_augment is None
-            or (len(recipe.rand_augment) == 2 and recipe.rand_augment[0] >= 1 and 0 <= recipe.rand_augment[1] <= 10),
-            "N M, at least one operation and a strength in [0, 10]",
-        ),
-        "random_erasing": (0 <= recipe.random_erasing <= 1, "in [0, 1]"),
-        "mixup": (0 <= recipe.mixup < math.inf, "zero or positive"),
-        "cutmix": (0 <= recipe.cutmix < math.inf, "zero or positive"),
-        "sampling": (
-            recipe.sampling != BALANCED or one_class,
-            f"shuffled for the task {recipe.task}: its images have several classes",
-        ),
-        "class_weights": (
-            recipe.class_weights is None or (one_class and (recipe.class_weights, recipe.sampling) != (BALANCED, BALANCED)),
-            "given with the task classification, whose images have one class each, and not be balanced where the sampling is",
-        ),
-        "layer_rate_decay": (0 < recipe.layer_rate_decay <= 1, "in (0, 1]"),
-        "head_rate": (0 < recipe.head_rate < math.inf, "positive"),
-        "momentum": (
-            0 <= recipe.momentum < 1 and (recipe.optimizer == optimizers.SGD or recipe.momentum == _MOMENTUM),
-            "in [0, 1), and left out where the optimizer is not sgd",
-        ),
-        "weight_decay": (0 <= recipe.weight_decay < math.inf, "zero or positive"),
-        "dropout": (0 <= recipe.dropout < 1, "in [0, 1)"),
-        "init_preprocessing": (
-            recipe.init_preprocessing is None or recipe.init_from is not None,
-            "given along with `init_from`, of whose weights it tells",
-        ),
-        "freeze": (
-            recipe.freeze is None or recipe.init_from is not None,
-            "given along with `init_from`: what is random must learn",
-        ),
-        "seed": (0 <= recipe.seed < 2**40, "in [0, 2**40)"),
-        "limit_images": (recipe.limit_images is None or recipe.limit_images >= 1, "at least 1"),
-        "max_bad_fraction": (0 <= recipe.max_bad_fraction <= 1, "in [0, 1]"),
-        "replicas": (recipe.replicas is None or recipe.replicas >= 1, "at least 1"),
-        "checkpoint_minutes": (recipe.checkpoint_minutes > 0, "positive"),
-    }
 
 
 def read_recipe(path: str | os.PathLike[str]) -> dict:

@@ -189,7 +189,7 @@ def interrupt(calls, *arguments, **options):
     """Extracts until a net was called so many times."""
     original, left = FeatureNetwork.see, [calls]
 
-    def see(self, images, views):
+    def see(self, images, views, which=None):
         if not left[0]:
             raise KeyboardInterrupt
         left[0] -= 1

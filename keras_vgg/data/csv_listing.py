@@ -4,6 +4,7 @@ A listing is only names; no file is opened before it is needed, so that 1.28 mil
 """
 
 import csv
+import dataclasses
 import itertools
 import os
 import pathlib
@@ -15,7 +16,7 @@ import pandas as pd
 from keras_vgg.data import sets
 from keras_vgg.data.class_names import class_name, notes_on
 from keras_vgg.data.dataset import Dataset
-from keras_vgg.data.split import files
+from keras_vgg.data.split import Split, files
 from keras_vgg.errors import InputError
 from keras_vgg.support.image_files import printable
 from keras_vgg.support.paths import path_of
@@ -23,16 +24,77 @@ from keras_vgg.support.paths import path_of
 _PROBED_FILES = 100
 
 
+BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
+"""Columns of a listing with boxes: pixels of the image from 0, those of `xmax` and `ymax` included. An image has a row for each."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """The rows of a CSV file.
+
+    Attributes:
+        file: where they are.
+        table: their values as text; the index counts lines behind the header.
+        classes: names in label order.
+    """
+
+    file: pathlib.Path
+    table: pd.DataFrame
+    classes: tuple[str, ...]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The label of each row, int32."""
+        return pd.Categorical(self.table["label"], categories=self.classes).codes.astype(np.int32)
+
+    @property
+    def paths(self) -> list[str]:
+        """The image of each row."""
+        return [os.path.join(self.file.parent, name) for name in self.table["path"]]
+
+    @property
+    def images(self) -> np.ndarray:
+        """The number of the image of each row, from 0: rows of one path, label and split are of one."""
+        columns = [name for name in ("path", "label", "split") if name in self.table.columns]
+        return self.table.groupby(columns, sort=False).ngroup().to_numpy()
+
+    def each_image(self) -> "Listing":
+        """Returns the listing with one row for each of `images`, in their order."""
+        return dataclasses.replace(self, table=self.table[~pd.Series(self.images, self.table.index).duplicated()])
+
+    def dataset(self, every: Split) -> Dataset:
+        """Returns the data set of `every`, an example for each row, in the sets that the rows name.
+
+        Raises:
+            InputError: if there are training rows, but none of a class of another split.
+        """
+        description = f"CSV file {printable(self.file.name)}"
+        if "split" not in self.table.columns:
+            return Dataset({sets.TRAIN: every}, self.classes, description, tuple(notes_on(self.classes)))
+        rows = _rows_of_sets(self.table, self.labels, self.classes, self.file)
+        notes = (*notes_on(self.classes), *_notes_on_shared(self.table["path"].to_numpy(), rows, self.file))
+        return Dataset({each: every.subset(indices) for each, indices in rows.items()}, self.classes, description, notes)
+
+
 def open_csv(path: str) -> Dataset:
     """Returns the data set of a CSV file with columns path, label and optionally split.
 
     Paths are relative to the CSV's folder. What a split may be called is in `sets.NAMES`; without that column all rows are for
-    training. Labels are taken as `class_name` has them; whole numbers are sorted as numbers, others as text.
+    training. Labels are taken as `class_name` has them; whole numbers are sorted as numbers, others as text. Of a listing with
+    boxes (`BOX_COLUMNS`) each image is taken once.
 
     Raises:
         InputError: if the file or a column is missing, a value is empty or one too many, the first files do not exist, or there
             are training rows, but none of a class of another split.
     """
+    listing = read_listing(path)
+    if set(BOX_COLUMNS) <= set(listing.table.columns):
+        listing = listing.each_image()
+    return listing.dataset(files(listing.paths, listing.labels))
+
+
+def read_listing(path: str) -> Listing:
+    """Returns the rows of a CSV file; see `open_csv`."""
     file = path_of(path)
     try:
         table, is_longer = _read_csv(file)
@@ -53,20 +115,13 @@ def open_csv(path: str) -> Dataset:
             raise InputError(f"{file}, line {empty[0] + 2}: `{column}` is empty.")
     if table.empty:
         raise InputError(f"{file} must list images. Received: a header alone.")
-    classes, labels = _classes_of(table["label"])
-    paths = [os.path.join(file.parent, name) for name in table["path"]]
-    probed = paths[:_PROBED_FILES]
+    listing = Listing(file, table, _classes_of(table["label"]))
+    probed = listing.paths[:_PROBED_FILES]
     if not any(map(os.path.exists, probed)):
         raise InputError(
             f"{file}: none of its first {len(probed)} images exists, e.g. {probed[0]}. Paths start at the CSV's folder."
         )
-    every = files(paths, labels)
-    description = f"CSV file {printable(file.name)}"
-    if "split" not in table.columns:
-        return Dataset({sets.TRAIN: every}, classes, description, tuple(notes_on(classes)))
-    rows = _rows_of_sets(table, labels, classes, file)
-    notes = (*notes_on(classes), *_notes_on_shared(table["path"].to_numpy(), rows, file))
-    return Dataset({each: every.subset(indices) for each, indices in rows.items()}, classes, description, notes)
+    return listing
 
 
 def _rows_of_sets(table: pd.DataFrame, labels: np.ndarray, classes: tuple[str, ...], file: pathlib.Path) -> dict[str, np.ndarray]:
@@ -116,8 +171,7 @@ def _read_csv(file: pathlib.Path) -> tuple[pd.DataFrame, pd.Series]:
     return table[header], (table[beyond] != "").any(axis=1)
 
 
-def _classes_of(column: pd.Series) -> tuple[tuple[str, ...], np.ndarray]:
+def _classes_of(column: pd.Series) -> tuple[str, ...]:
     names = column.unique()
     numbers = all(name.isdecimal() for name in names)
-    classes = sorted(names, key=int if numbers else str)
-    return tuple(classes), pd.Categorical(column, categories=classes).codes.astype(np.int32)
+    return tuple(sorted(names, key=int if numbers else str))

@@ -23,7 +23,8 @@ class Geometry(NamedTuple):
 
     Attributes:
         size: `[height, width]` of the image, int32.
-        window: `[top, left, height, width]`, int32: the part of the image, in its pixels, that became the view.
+        window: `[top, left, height, width]`, int32: the part of the image, in its pixels, that became the view. `(…, 4)` for
+            several views of one image, of which boxes are given as `(…, 4)`, too.
         mirrored: bool, whether the view is mirrored left to right.
         crop: side of the view in pixels.
     """
@@ -38,6 +39,27 @@ class Geometry(NamedTuple):
         window = tf.cast(self.window, tf.float32)
         y, x = tf.unstack((points - window[:2]) * (self.crop / window[2:]), axis=-1)
         return tf.stack([y, tf.where(self.mirrored, self.crop - x, x)], axis=-1)
+
+    def boxes_in_view(self, boxes):
+        """`(…, 4)` float32, `x_min, y_min, x_max, y_max` in pixels of the image, in pixels of the view; they may leave it."""
+        corner, factor = self._to_view
+        x_min, y_min, x_max, y_max = tf.unstack((boxes - corner) * factor, axis=-1)
+        return self._mirrored(x_min, y_min, x_max, y_max)
+
+    def boxes_in_image(self, boxes):
+        """The inverse of `boxes_in_view`."""
+        corner, factor = self._to_view
+        return self._mirrored(*tf.unstack(boxes, axis=-1)) / factor + corner
+
+    @property
+    def _to_view(self):
+        top, left, height, width = tf.unstack(tf.cast(self.window, tf.float32), axis=-1)
+        factor = self.crop / tf.stack([width, height], axis=-1)
+        return tf.stack([left, top, left, top], axis=-1), tf.concat([factor, factor], axis=-1)
+
+    def _mirrored(self, x_min, y_min, x_max, y_max):
+        left, right = tf.where(self.mirrored, self.crop - x_max, x_min), tf.where(self.mirrored, self.crop - x_min, x_max)
+        return tf.stack([left, y_min, right, y_max], axis=-1)
 
 
 def draw_view(key, *, scales: tuple[int, int], flip: bool, seed: int):

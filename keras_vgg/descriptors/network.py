@@ -72,7 +72,7 @@ class FeatureNetwork:
             for flip in (False, True)
         }
 
-    def see(self, images, views: Views):
+    def see(self, images, views: Views, which=None):
         """Returns the features of images, `(B, height, width, 3)` uint8, RGB, to `(B, width)` float32."""
         with tf.device(self._device):
             return self._functions[views.flip](images)

@@ -13,6 +13,7 @@ from keras_vgg import configs, preprocessing, recipe, transfer
 from keras_vgg.data.trained_on import read_training_digest
 from keras_vgg.errors import InputError
 from keras_vgg.inference.class_labels import class_names, labels_of, read_class_names
+from keras_vgg.inference.localiser import Localiser
 from keras_vgg.inference.network import Network
 from keras_vgg.support import paths
 from keras_vgg.weights import kinds, weight_file
@@ -135,9 +136,32 @@ class NetFile:
         Raises:
             InputError: as `load_model`, and if the net is none with a top for square inputs.
         """
+        if self.regression is not None:
+            raise InputError(
+                f"Expected a net that tells classes. Received: {self.path}, a localiser, which python -m keras_vgg.localise tests."
+            )
         model = self.load_model(device)
         with tf.device(device):
             return Network(model, pooling=pooling, average=average, device=device)
+
+    @property
+    def regression(self) -> str | None:
+        """What the outputs of a net that localises are, `"scr"` or `"pcr"`; `None` of a classifier."""
+        return self.weights.regression if self.weights else None
+
+    def load_localiser(self, *, device: str | None = None, pooling: str = "floor") -> Localiser:
+        """Loads a net that localises onto a device.
+
+        Raises:
+            InputError: as `load_model`, and if it is a classifier.
+        """
+        if self.regression is None:
+            raise InputError(
+                f"Expected a localiser, as `keras_vgg.fit --task localisation` trains it. Received: {self.path}, a classifier."
+            )
+        model = self.load_model(device)
+        with tf.device(device):
+            return Localiser(model, self.regression, pooling=pooling, device=device)
 
     def class_names(self, num_classes: int) -> tuple[str, ...]:
         """Returns what the net's classes are called, in label order; see the function of this name.

@@ -93,7 +93,7 @@ class Network:
         with tf.device(self._device):
             return self._functions[kind, flip](images)
 
-    def see(self, images, views: Views):
+    def see(self, images, views: Views, which=None):
         """As `posteriors`, for `passes.run_pass`."""
         return self.posteriors(images, views.kind, flip=views.flip)
 

@@ -35,8 +35,11 @@ class RowNetwork(Protocol):
     crop: int
     smallest_input: int
 
-    def see(self, images, views: Views):
-        """Returns a row for each image: `(B, height, width, 3)` uint8 to `(B, width of a row)` float32."""
+    def see(self, images, views: Views, which: np.ndarray | None = None):
+        """Returns a row for each image: `(B, height, width, 3)` uint8 to `(B, width of a row)` float32.
+
+        `which` are their places in the split, `(B,)` int64, for nets that are asked something else of each image.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +139,7 @@ def run_pass(
                 return
             indices, places, pixels = element
             found = indices.numpy()[places.numpy()]
-            rows = network.see(pixels, views).numpy() if len(found) else None
+            rows = np.asarray(network.see(pixels, views, found)) if len(found) else None
             with writing:
                 if rows is not None:
                     store.put(found, rows, (time.perf_counter() - began) / len(networks))

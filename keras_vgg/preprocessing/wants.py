@@ -9,7 +9,8 @@ import json
 import pathlib
 import weakref
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -241,9 +242,9 @@ def _convolutions(model) -> Iterator[keras.layers.Layer]:
             yield layer
 
 
-def attach(path: str | pathlib.Path, preprocessing: Preprocessing) -> None:
-    """Writes `preprocessing` into the `.keras` file at `path`, so that the file says what its weights want."""
-    attach_note(path, preprocessing.to_json())
+def attach(path: str | pathlib.Path, preprocessing: Preprocessing, facts: Mapping[str, Any] | None = None) -> None:
+    """Writes `preprocessing` into the `.keras` file at `path`, so that the file says what its weights want, and further facts."""
+    attach_note(path, json.dumps(json.loads(preprocessing.to_json()) | dict(facts or {})))
 
 
 def attach_note(path: str | pathlib.Path, note: str) -> None:

@@ -11,9 +11,12 @@ from keras_vgg.errors import InputError
 if TYPE_CHECKING:
     from keras_vgg.tasks.task import Task
 
+LOCALISATION = "localisation"
+
 TASKS = {
     "classification": "keras_vgg.tasks.classification:Classification",
     "multi-label": "keras_vgg.tasks.multi_label:MultiLabel",
+    LOCALISATION: "keras_vgg.tasks.localisation:Localisation",
 }
 """Where the class of each task is, by the name that recipes call it."""
 

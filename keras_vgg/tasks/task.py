@@ -7,12 +7,15 @@ The net puts out `(m, units)`. A training step makes of a micro-batch one loss f
 import abc
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.images import Geometry
+
+if TYPE_CHECKING:
+    from keras_vgg.recipe import Recipe
 
 LOSS = "loss"
 
@@ -76,10 +79,25 @@ class Task(abc.ABC):
             InputError: for an unknown name, or data that are missing, inconsistent, or not for this task.
         """
 
+    @classmethod
+    def of_recipe(cls, recipe: "Recipe", classes: tuple[str, ...], class_weights: tuple[float, ...] | None = None) -> "Task":
+        """Returns the task of a recipe for the classes of its data set."""
+        return cls(classes, recipe.label_smoothing, class_weights)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What each of the numbers tells that the net puts out: nets of which two have the same can take over from each other."""
+        return self.classes
+
     @property
     def units(self) -> int:
         """How many numbers the net puts out."""
-        return len(self.classes)
+        return len(self.outputs)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a file of the net says of it beside its preprocessing, as JSON can write it; see `weights.kinds.note`."""
+        return {}
 
     @property
     def sums(self) -> tuple[str, ...]:

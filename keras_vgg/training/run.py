@@ -19,6 +19,7 @@ from keras_vgg.recipe import BALANCED, Recipe, to_toml
 from keras_vgg.support import extras, files
 from keras_vgg.support.xla import convolutions_prefer_xla
 from keras_vgg.tasks import get_task
+from keras_vgg.tasks.task import Task
 from keras_vgg.training import checkpoint, freezing
 from keras_vgg.training.callbacks import Callbacks, KerasCallbacks
 from keras_vgg.training.cluster import Cluster, make_cluster
@@ -70,7 +71,7 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
     task_class = get_task(recipe.task)
     dataset = task_class.open(recipe.dataset, limit_images=recipe.limit_images)
     weights = _class_weights(recipe, dataset)
-    task = task_class(dataset.classes, recipe.label_smoothing, weights)
+    task = task_class.of_recipe(recipe, dataset.classes, weights)
     say(f"data: {dataset.description}, {dataset.train.size} + {dataset.validation.size} images, {len(dataset.classes)} classes")
     for note in dataset.training_notes:
         say(note)
@@ -98,16 +99,16 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
             initializer=recipe.init,
             classifier_activation=task.activation,
         )
-        class_names.adopt(model, dataset.classes)
+        class_names.adopt(model, task.outputs)
         num_frozen = freezing.freeze(model, frozen)
         rates = layer_rates(recipe.arch, recipe.layer_rate_decay, recipe.head_rate)
         optimizer = make_optimizer(recipe, model, rates)
     say(f"model: net {recipe.net}, {model.count_params():,} parameters{f', {num_frozen:,} of them frozen' if frozen else ''}")
     given, begun_from = Preprocessing(mean=colors.mean), None
     if recipe.init_from and not resuming:  # before the trainer, which begins to write
-        source, known, classes = _source(recipe, recipe.init_from)
+        source, known, theirs = _source(recipe, recipe.init_from, task)
         begun_from = digest_of_net(source)
-        names = transfer.Classes(tuple(dataset.classes), classes)
+        names = transfer.Classes(task.outputs, theirs)
         transferred = transfer.init_from(model, source, wants=given, classes=names)
         say(f"from {recipe.init_from} ({short(begun_from)})\n{known}\n{transferred}")
         freezing.check_copied(frozen, transferred.left_random)
@@ -127,8 +128,11 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
     trainer.run()
 
 
-def _source(recipe: Recipe, path: str) -> tuple[keras.Model, str, tuple[str, ...] | None]:
-    """Returns the net that `recipe` starts from, what its weights want and how that is known, and what its classes are called."""
+def _source(recipe: Recipe, path: str, task: Task) -> tuple[keras.Model, str, tuple[str, ...] | None]:
+    """Returns the net that `recipe` starts from, what its weights want and how that is known, and what its outputs tell.
+
+    Of classes that have no names nobody knows whether they are the task's; what is no class is none of them.
+    """
     source, facts = transfer.load_model(path), transfer.facts_of(path)
     origin = facts.origin  # of a recognised one it says more than the model does
     if recipe.init_preprocessing:
@@ -139,7 +143,8 @@ def _source(recipe: Recipe, path: str) -> tuple[keras.Model, str, tuple[str, ...
             f"`init_from` must say what its weights want of an image. Received: {path}, which does not; "
             "give --init-preprocessing caffe or torch."
         )
-    return source, preprocessing.statement(preprocessing.of_weights(source), origin), facts.checked_classes()
+    theirs = facts.outputs() or (None if task.outputs == task.classes else ())
+    return source, preprocessing.statement(preprocessing.of_weights(source), origin), theirs
 
 
 def _class_weights(recipe: Recipe, dataset: Dataset) -> tuple[float, ...] | None:

@@ -90,7 +90,7 @@ class RunWriter:
             return
         with files.replacing(self._folder.last) as beside:
             self._model.save(beside)
-            preprocessing.attach(beside, self._preprocessing)
+            preprocessing.attach(beside, self._preprocessing, self._task.facts)
         if improved:
             files.copy(self._folder.last, self._folder.best)
 

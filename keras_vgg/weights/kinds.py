@@ -12,6 +12,7 @@ import numpy as np
 from keras_vgg import configs, preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import KNOWN, Origin, Preprocessing
+from keras_vgg.regression import REGRESSIONS
 from keras_vgg.weights import (
     caffe_files,
     catalogue,
@@ -54,6 +55,7 @@ class Content:
         schemes: the ways in which its arrays may be named.
         channels_first: whether arrays in Keras' layout have fc1's inputs as C x H x W; `None` if nothing tells it.
         own: a model that Keras has saved whole and that is a net only when it is taken apart, or has a head of its own.
+        regression: what its outputs tell of boxes, a key of `REGRESSIONS`, where its maker noted it; `None` of a classifier.
     """
 
     arrays: Mapping[str, StoredArray]
@@ -64,6 +66,7 @@ class Content:
     schemes: tuple[names.Scheme, ...] = names.SCHEMES
     channels_first: bool | None = False
     own: own_models.OwnModel | None = None
+    regression: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +84,13 @@ class Kind:
     preprocessing: str | None = None
 
 
-def note(wants: Preprocessing | None, origin: Origin | None, arch: str | None, classes: Sequence[str] | None = None) -> str:
+def note(
+    wants: Preprocessing | None,
+    origin: Origin | None,
+    arch: str | None,
+    classes: Sequence[str] | None = None,
+    regression: str | None = None,
+) -> str:
     """Returns what is kept beside arrays: what they want of an image, how that is known, and further facts.
 
     Args:
@@ -89,11 +98,13 @@ def note(wants: Preprocessing | None, origin: Origin | None, arch: str | None, c
         origin: how it is known; is told where a file does not simply say it.
         arch: which net they are, which is told where they do not tell it; `None` where something else does.
         classes: what its classes are called, in label order.
+        regression: of a net that localises, a key of `REGRESSIONS`.
     """
     facts = json.loads(wants.to_json()) if wants else {}
     facts |= {"origin": origin.name} if wants and origin and origin.name != KNOWN.name else {}
     facts |= {} if arch in (None, *configs.distinct()) else {"arch": arch}
     facts |= {"classes": list(classes)} if classes else {}
+    facts |= {"regression": regression} if regression else {}
     return json.dumps(facts) if facts else NOT_KNOWN
 
 
@@ -110,13 +121,18 @@ def _noted(arrays: Mapping[str, StoredArray], text: str | bytes | None) -> Conte
     classes = facts.get("classes")
     if not (classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes))):
         raise InputError(f"Expected names of classes in a file's note. Received: {classes!r:.100}.")
-    is_silent = bool(facts) and set(facts) <= {"arch", "classes"}
+    if not isinstance(regression := facts.get("regression"), str | None) or regression not in (None, *REGRESSIONS):
+        raise InputError(
+            f"Expected one of {', '.join(REGRESSIONS)} as the regression in a file's note. Received: {regression!r:.100}."
+        )
+    is_silent = bool(facts) and set(facts) <= {"arch", "classes", "regression"}
     return Content(
         arrays,
         preprocessing=NOT_KNOWN if is_silent else text,
         origin=preprocessing.noted_origin(facts.get("origin")),
         archs=(facts["arch"],) if "arch" in facts else None,
         classes=tuple(classes) if classes else None,
+        regression=regression,
     )
 
 

@@ -42,7 +42,7 @@ def save_weights(file: WeightFile, path: str | pathlib.Path) -> None:
     Raises:
         InputError: for another suffix, or where the file system refuses.
     """
-    suffix, said = suffix_of(path), kinds.note(file.preprocessing, file.origin, file.arch, file.classes)
+    suffix, said = suffix_of(path), kinds.note(file.preprocessing, file.origin, file.arch, file.classes, file.regression)
     if suffix == ".h5":
         arrays = [(*key, variable.shape, variable.read) for key, variable in file.variables.items()]
         keras_files.write_legacy_h5(path, arrays, said)
@@ -51,23 +51,32 @@ def save_weights(file: WeightFile, path: str | pathlib.Path) -> None:
     elif suffix in (".pth", ".pt"):
         torch_write.write_state_dict(path, _as_torchvision(file), said)
     else:
-        save_model(loading.build_net(file), path, classes=file.classes)
+        save_model(loading.build_net(file), path, classes=file.classes, regression=file.regression)
 
 
-def save_model(model: keras.Model, path: str | pathlib.Path, *, classes: Sequence[str] | None = None) -> None:
-    """Saves a model as `.keras` or `.weights.h5`, with what its weights want of an image and its classes, if known."""
+def save_model(
+    model: keras.Model, path: str | pathlib.Path, *, classes: Sequence[str] | None = None, regression: str | None = None
+) -> None:
+    """Saves a model as `.keras` or `.weights.h5`, with what its weights want of an image and its classes, if known.
+
+    Args:
+        model: the model.
+        path: where to.
+        classes: in label order.
+        regression: of a net that localises, a key of `REGRESSIONS`.
+    """
     suffix, classes = suffix_of(path), classes or class_names.known(model)
     is_known = preprocessing.is_known(model)
     known, origin = (preprocessing.of_weights(model), preprocessing.origin_of(model)) if is_known else (None, None)
     with files.replacing(path) as beside:
         if suffix == ".keras":
             model.save(beside)
-            if known or classes:
-                note = kinds.note(known, origin, None, classes)  # the model itself says which net
+            if known or classes or regression:
+                note = kinds.note(known, origin, None, classes, regression)  # the model itself says which net
                 preprocessing.attach_note(beside, note)
         else:
             keras_files.write_weights_h5(beside, model)
-            keras_files.write_note(beside, kinds.note(known, origin, loading.arch_of(model).arch, classes))
+            keras_files.write_note(beside, kinds.note(known, origin, loading.arch_of(model).arch, classes, regression))
 
 
 def with_swapped_colors(file: WeightFile) -> WeightFile:

@@ -11,6 +11,7 @@ import pathlib
 from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import KNOWN, Origin, Preprocessing
+from keras_vgg.regression import BOX, PCR, outputs_of
 from keras_vgg.support import paths, saved_model_folders
 from keras_vgg.weights import catalogue, download, first_layer, kinds, names
 from keras_vgg.weights.own_models import Head
@@ -38,6 +39,7 @@ class WeightFile:
         classes: what the classes are called, in label order: as `classes.txt` beside the file or its note says; else `None`.
         head: what a model that somebody has saved whole has behind its convolutions, where that is no net's; `variables` are those
             of the net without its top, then.
+        regression: what the outputs of a net that localises are, a key of `REGRESSIONS`; `None` of a classifier.
     """
 
     path: pathlib.Path
@@ -51,13 +53,22 @@ class WeightFile:
     origin: Origin | None = KNOWN
     classes: tuple[str, ...] | None = None
     head: Head | None = None
+    regression: str | None = None
 
     @property
     def num_classes(self) -> int | None:
-        """How many classes it tells apart; `None` where it has no head."""
+        """How many classes it knows; `None` where it has no head, and of a net with one box for classes that are not named."""
         if self.head:
             return self.head.classes
-        return self.variables["predictions", "bias"].shape[0] if self.include_top else None
+        outputs = self.variables["predictions", "bias"].shape[0] if self.include_top else None
+        if self.regression and outputs:
+            return outputs // len(BOX) if self.regression == PCR else len(self.classes or ()) or None
+        return outputs
+
+    def outputs(self) -> tuple[str, ...] | None:
+        """Returns what each output of the last layer tells, the name of a class or a number of a box; `None` if it is not known."""
+        classes = self.checked_classes()
+        return outputs_of(self.regression, classes or ()) if self.regression else classes
 
     def checked_classes(self) -> tuple[str, ...] | None:
         """Returns `classes`.
@@ -158,6 +169,7 @@ def open_weights(
         origin=origin,
         classes=content.classes if beside is None else beside,
         head=content.own.head if content.own else None,
+        regression=content.regression,
     )
 
 

@@ -1,0 +1,97 @@
+"""A net that localises made ready for testing: from uint8 images to boxes in fractions of them, on one device (Appendix A)."""
+
+import functools
+
+import keras
+import tensorflow as tf
+
+from keras_vgg import preprocessing
+from keras_vgg.data.images import Geometry
+from keras_vgg.errors import InputError
+from keras_vgg.fully_convolutional import stride_of, to_fully_convolutional
+from keras_vgg.inference.network import PIXELS
+from keras_vgg.inference.views import CENTER, DENSE
+from keras_vgg.regression import BOX, PCR
+
+KINDS = (DENSE, CENTER)
+_LABELS = tf.TensorSpec([None, None], tf.int32)
+
+
+class Localiser:
+    """Boxes of a net for views of images of like shape.
+
+    Densely each place of the map of the last layer tells a box relative to the window of the image that it looks at.
+
+    Args:
+        model: a localiser of `keras_vgg.fit`, whose preprocessing is known.
+        regression: `"scr"` or `"pcr"`.
+        pooling: of odd sizes in dense views, `"floor"` or `"ceil"`.
+        device: where it computes; by default where TensorFlow would. The model's variables should be there.
+
+    Attributes:
+        model, regression: as given.
+        crop: side of the net's input.
+        smallest_input: images have at least so many pixels on their shorter side.
+        stride: pixels from one place of the map to the next.
+        classes: for how many classes it has a box of their own; 1 with single-class regression.
+
+    Raises:
+        InputError: if the model is not of this kind.
+    """
+
+    def __init__(self, model: keras.Model, regression: str, *, pooling: str = "floor", device: str | None = None):
+        height, width = model.input_shape[1:3]
+        if height is None or height != width:
+            raise InputError(f"Expected a localiser for square inputs. Received: {model.name!r} for {height}x{width}.")
+        self.model, self.regression, self._device = model, regression, device
+        self.crop = self.smallest_input = height
+        self.stride, self.classes = stride_of(model), model.output_shape[-1] // len(BOX) if regression == PCR else 1
+        self._preprocess = preprocessing.for_model(model)
+        self._net = to_fully_convolutional(model, activation=None, pooling=pooling, share_weights=True)
+        self._functions = {
+            flip: tf.function(functools.partial(self.trace_boxes, flip=flip), input_signature=[PIXELS, _LABELS], autograph=False)
+            for flip in (False, True)
+        }
+
+    def places(self, height: int, width: int) -> int:
+        """Returns how many places the map of an image of this size has."""
+        _, rows, columns, _ = self._net.compute_output_shape((1, height, width, 3))
+        return rows * columns
+
+    def boxes(self, images, labels, *, flip: bool = False):
+        """Returns what every place of the map tells of where the objects of some classes are.
+
+        Args:
+            images: `(B, height, width, 3)` uint8, RGB, each side at least `crop`: whole images or crops.
+            labels: `(B, k)` int, of classes by the localiser's numbers; with single-class regression they play no part.
+            flip: whether the mirror images tell boxes, too.
+
+        Returns:
+            `(B, places, k, 4)` float32, `x_min, y_min, x_max, y_max` in fractions of the images, within them; one for all classes
+            (`k` is 1) with single-class regression. `places` are those of the map, row by row, and again of the mirror image.
+        """
+        with tf.device(self._device):
+            return self._functions[flip](images, tf.cast(labels, tf.int32))
+
+    def trace_boxes(self, images, labels, flip: bool):
+        """As `boxes`, for images of any dtype in 0–255, to be called while a graph is made of something larger."""
+        found = self._boxes(images, labels)
+        if not flip:
+            return found
+        x_min, y_min, x_max, y_max = tf.unstack(self._boxes(tf.reverse(images, [2]), labels), axis=-1)
+        return tf.concat([found, tf.stack([1 - x_max, y_min, 1 - x_min, y_max], axis=-1)], axis=1)
+
+    def _boxes(self, images, labels):
+        outputs = tf.cast(self._net(self._preprocess(images), training=False), tf.float32)  # (B, rows, columns, units)
+        shape = tf.shape(outputs)
+        told = tf.reshape(outputs, [shape[0], shape[1] * shape[2], self.classes, len(BOX)])
+        if self.regression == PCR:
+            told = tf.gather(told, labels, axis=2, batch_dims=1)
+        centres, sizes = told[..., :2], told[..., 2:]
+        edges = tf.concat([centres - sizes / 2, centres + sizes / 2], axis=-1) * float(self.crop)
+        rows, columns = tf.meshgrid(tf.range(shape[1]), tf.range(shape[2]), indexing="ij")
+        corners = self.stride * tf.reshape(tf.stack([rows, columns], axis=-1), [-1, 1, 2])  # (places, 1, 2)
+        windows = tf.concat([corners, tf.fill(tf.shape(corners), self.crop)], axis=-1)
+        size = tf.shape(images)[1:3]
+        in_image = Geometry(size, windows, tf.constant(False), self.crop).boxes_in_image(edges)
+        return tf.clip_by_value(in_image / tf.cast(tf.gather(size, [1, 0, 1, 0]), tf.float32), 0.0, 1.0)

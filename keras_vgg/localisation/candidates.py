@@ -1,0 +1,138 @@
+"""The boxes that localisers tell of the images of a test, kept on the disk as they come."""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_vgg.errors import InputError
+from keras_vgg.identity import digest_of_copies
+from keras_vgg.inference.batches import Survey, rescaled_sizes
+from keras_vgg.inference.images import Images
+from keras_vgg.inference.localiser import Localiser
+from keras_vgg.inference.net_files import NetFile
+from keras_vgg.inference.passes import Pass, run_passes
+from keras_vgg.inference.row_cache import RowCache
+from keras_vgg.inference.views import CENTER, Views
+from keras_vgg.regression import BOX, SCR
+from keras_vgg.resizing import window
+
+
+class BoxStore(RowCache):
+    """Boxes of all images of a split in one pass: rows as long as for the image with most places, behind an image's own NaN."""
+
+    name = "boxes"
+
+
+class Asked:
+    """A localiser that is asked for other classes of each image, for `passes.run_pass`.
+
+    Args:
+        localiser: the net.
+        survey: the images.
+        labels: `(N, k)` classes by the localiser's numbers.
+        places: most places of an image, mirror images included.
+    """
+
+    def __init__(self, localiser: Localiser, survey: Survey, labels: np.ndarray, places: int):
+        self.crop, self.smallest_input = localiser.crop, localiser.smallest_input
+        self._localiser, self._survey, self._labels = localiser, survey, labels
+        self._width = places * labels.shape[1] * len(BOX)
+
+    def see(self, images, views: Views, which: np.ndarray) -> np.ndarray:
+        """Returns the boxes of images, edges in fractions of the whole ones, `(B, width)` float32."""
+        boxes = self._localiser.boxes(images, self._labels[which], flip=views.flip).numpy()
+        if np.isnan(boxes).any():
+            raise InputError(
+                "Expected a localiser whose boxes are finite. Received: one that tells NaN of images that can be read; its weights "
+                "are spoilt, or it overflows in half precision."
+            )
+        if views.kind == CENTER:
+            boxes = self._in_whole(boxes, views.scale, which)
+        rows = np.full((len(which), self._width), np.nan, np.float32)
+        flat = boxes.reshape(len(which), -1)
+        rows[:, : flat.shape[1]] = flat
+        return rows
+
+    def _in_whole(self, boxes: np.ndarray, scale: int, which: np.ndarray) -> np.ndarray:
+        parts = np.array([window(height, width, scale, 0.5, 0.5, self.crop) for height, width in self._survey.sizes[which]])
+        corners, sides = parts[:, [1, 0, 1, 0]], parts[:, [3, 2, 3, 2]]
+        sizes = self._survey.sizes[which][:, [1, 0, 1, 0]]
+        spread = (slice(None), np.newaxis, np.newaxis)
+        return np.clip((corners[spread] + boxes * sides[spread]) / sizes[spread], 0, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+    """The boxes of a localiser in one pass.
+
+    Attributes:
+        store: its rows.
+        columns: for how many classes an image has boxes.
+    """
+
+    store: BoxStore
+    columns: int
+
+    def of(self, rows: np.ndarray, image: int) -> np.ndarray:
+        """Returns the boxes of an image from the rows of `store`: `(places, columns, 4)` float64, edges in fractions."""
+        row = rows[image].astype(np.float64)
+        return row[: np.argmax(np.isnan(row)) if np.isnan(row).any() else None].reshape(-1, self.columns, len(BOX))
+
+
+def find_candidates(
+    asked: Sequence[tuple[str, NetFile, Sequence[Views], np.ndarray]],
+    images: Images,
+    folder: pathlib.Path,
+    *,
+    pooling: str,
+    batch: int,
+    devices: Sequence[str | None],
+    stream=None,
+) -> tuple[dict[tuple[str, Views, bytes], Candidates], dict[str, str]]:
+    """Computes the boxes of localisers, each pass once; what `folder` has already is not computed again.
+
+    Args:
+        asked: of each localiser its name and file, its passes, and `(N, k)` labels of which boxes are wanted by its numbers.
+        images: the images.
+        folder: where passes are kept.
+        pooling, devices: see `Localiser`.
+        batch: see `passes.run_pass`.
+        stream: where progress is shown, if anywhere.
+
+    Returns:
+        Boxes by name, pass and the labels' bytes; and the localisers' digests by name.
+    """
+    loaded: dict[str, list[Localiser]] = {}
+    found: dict[tuple[str, Views, bytes], Candidates] = {}
+    digests: dict[str, str] = {}
+    passes = []
+    for name, source, all_views, labels in asked:
+        if name not in loaded:
+            loaded[name] = [source.load_localiser(device=device, pooling=pooling) for device in devices]
+            digests[name] = digest_of_copies([each.model for each in loaded[name]], source.path)
+        localisers = loaded[name]
+        wanted = labels[:, :1] * 0 if localisers[0].regression == SCR else labels
+        for views in all_views:
+            places = _most_places(localisers[0], images.survey, views)
+            depends_on = ["boxes", digests[name], dataclasses.astuple(views), pooling, localisers[0].regression]
+            depends_on.append(hashlib.sha256(wanted.astype("<i4").tobytes()).hexdigest())
+            facts = {"net": str(source.path), "net sha256": digests[name], "views": str(views), "pooling": pooling}
+            width = places * wanted.shape[1] * len(BOX)
+            store = BoxStore(folder, depends_on, images.survey.fingerprints, width, facts)
+            found[name, views, labels.tobytes()] = Candidates(store, wanted.shape[1])
+            networks = [Asked(each, images.survey, wanted, places) for each in localisers]
+            passes.append(Pass(f"localiser {name}", networks, views, store))
+    run_passes(passes, images, batch=batch, stream=stream)
+    return found, digests
+
+
+def _most_places(localiser: Localiser, survey: Survey, views: Views) -> int:
+    """Returns how many boxes the image of most places has for a class."""
+    times = 2 if views.flip else 1
+    if views.kind == CENTER:
+        return times
+    sizes = rescaled_sizes(survey.sizes[survey.sizes[:, 0] > 0], views.scale)
+    return times * max((localiser.places(*map(int, size)) for size in np.unique(sizes, axis=0)), default=1)

@@ -1,0 +1,208 @@
+"""A test of localisers from data set, nets and rows: every pass computed once, whatever rows share it."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from keras_vgg.data.split import Split
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.results import Posteriors
+from keras_vgg.identity import digest_of_images
+from keras_vgg.inference.class_labels import labels_of
+from keras_vgg.inference.code_digest import digest_of_code
+from keras_vgg.inference.images import LIST, Images, look_through
+from keras_vgg.inference.net_files import NetFile
+from keras_vgg.inference.passes import BATCH, check_scale
+from keras_vgg.inference.views import Views
+from keras_vgg.localisation.blacklist import read_blacklist
+from keras_vgg.localisation.candidates import Candidates, find_candidates
+from keras_vgg.localisation.class_guesses import ClassGuesses, class_guesses, known_classes
+from keras_vgg.localisation.guessing import guess
+from keras_vgg.localisation.recipe import Row
+from keras_vgg.localisation.results import Localised, empty
+from keras_vgg.localisation.scoring import MOST_GUESSES
+from keras_vgg.localisation.truth import Truth, truth_of
+from keras_vgg.regression import PCR
+from keras_vgg.support import files
+from keras_vgg.support.progress import Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalisationSettings:
+    """How localisers are tested.
+
+    Attributes:
+        pooling: see `Localiser`.
+        batch: see `passes.run_pass`.
+        devices: where nets compute, a copy on each; `None` stands for wherever TensorFlow would.
+        blacklist: a file of images that do not count, see `blacklist`.
+        above: whether a box must overlap by more than one half, as the paper writes, instead of not less.
+    """
+
+    pooling: str = "floor"
+    batch: int = BATCH
+    devices: tuple[str | None, ...] = (None,)
+    blacklist: str | None = None
+    above: bool = False
+
+    def told_of(self, row: Row) -> str:
+        """Returns how a row is done, for tables."""
+        told = [f"merged below {row.merging.threshold:g}"] if row.protocol != "center" or len(row.localisers) > 1 else []
+        told += [f"{row.merging.classes} classes"] if row.classes else []
+        told += [f"{self.pooling} pooling"] if self.pooling != "floor" else []
+        return ", ".join([*told, *(["IoU above 0.5"] if self.above else []), *(["blacklist"] if self.blacklist else [])])
+
+
+def localise(
+    split: Split,
+    classes: tuple[str, ...],
+    sources: Mapping[str, NetFile],
+    posteriors: Mapping[str, Posteriors],
+    rows: Sequence[Row],
+    folder: pathlib.Path,
+    settings: LocalisationSettings = LocalisationSettings(),
+    *,
+    data: str = "",
+    say: Callable[[str], None] = print,
+    stream=None,
+) -> list[Localised]:
+    """Tests localisers on the images of a split and returns the guesses of each row.
+
+    A pass that several rows need is computed once. What `folder` has already is not computed again, be it a pass or the part of one
+    that was done when an earlier test was killed.
+
+    Args:
+        split: the images, with boxes as targets.
+        classes: names of their classes.
+        sources: the localisers by name.
+        posteriors: of classifiers, by name.
+        rows: what is united and merged.
+        folder: where passes are kept, under `passes/`, and images listed that could not be tested, in `broken_images.csv`.
+        settings: how.
+        data: what the images are called in tables.
+        say: called with lines for people.
+        stream: where progress is shown, if anywhere.
+
+    Raises:
+        InputError: for whatever the user can mend.
+    """
+    views_of = {id(row): _views_of(row, sources) for row in rows}
+    images, unusable = look_through(split, stream=stream)
+    truth, names = truth_of(images.survey), np.array([split.name_of(index) for index in range(split.size)])
+    blacklist = np.zeros(split.size, bool)
+    if settings.blacklist:
+        blacklist = read_blacklist(settings.blacklist).of_images([*names])
+        say(f"{blacklist.sum()} of {split.size} images are on the blacklist {settings.blacklist} and do not count")
+    told = {id(row): _classes_of(row, truth, classes, posteriors, images) for row in rows}
+    asked = [
+        (name, sources[name], views, _labels_for(sources[name], told[id(row)], say))
+        for row in rows
+        for name, views in views_of[id(row)].items()
+    ]
+    options = {"pooling": settings.pooling, "batch": settings.batch, "devices": settings.devices, "stream": stream}
+    found, digests = find_candidates(asked, images, folder / "passes", **options)
+    of_images = {
+        "images sha256": digest_of_images(images.survey.fingerprints, images.survey.labels.astype("<f4").view("<i4")),
+        "code sha256": digest_of_code(),
+    }
+    with files.telling(folder / LIST):
+        number = unusable.write(folder, {"nets sha256": " + ".join(digests.values())} | of_images)
+    if number:
+        say(f"{number} images could not be tested and count as errors: {folder / LIST}")
+    results = []
+    for row in rows:
+        given = told[id(row)]
+        candidates = [
+            found[name, each, _labels_for(sources[name], given).tobytes()]
+            for name, views in views_of[id(row)].items()
+            for each in views
+        ]
+        facts = _facts(row, sources, views_of[id(row)], given, digests, settings) | {"data": data} | of_images
+        results.append(_result(row, given, candidates, truth, classes, names, blacklist, settings, facts, say, stream))
+    return results
+
+
+def _views_of(row: Row, sources: Mapping[str, NetFile]) -> dict[str, list[Views]]:
+    found = {}
+    for name, scales in zip(row.localisers, row.scales, strict=True):
+        every = [Views(row.protocol, scale, row.flip) for scale in dict.fromkeys(scales or (sources[name].default_scale,))]
+        for views in every:
+            check_scale(views, sources[name].smallest_input)
+        found[name] = every
+    return found
+
+
+def _classes_of(
+    row: Row, truth: Truth, classes: tuple[str, ...], posteriors: Mapping[str, Posteriors], images: Images
+) -> ClassGuesses:
+    if not row.classes:
+        return known_classes(truth.labels, classes)
+    return class_guesses([posteriors[name] for name in row.classes], images.survey, max(row.merging.classes, MOST_GUESSES))
+
+
+def _labels_for(source: NetFile, told: ClassGuesses, say: Callable[[str], None] = lambda line: None) -> np.ndarray:
+    """Returns the guessed classes by the numbers of a localiser, `(N, k)`; zeros where it has one box for all."""
+    if source.regression != PCR:
+        return np.zeros((len(told.labels), 1), np.int64)
+    own = labels_of(told.classes, source.classes, source.count_classes(), told=str(source.path), say=say)
+    return np.append(own, 0)[told.labels]  # of an image without guesses, whatever
+
+
+def _facts(row, sources, views_of, told: ClassGuesses, digests, settings: LocalisationSettings) -> dict:
+    flips = "" if not row.flip else ", flips"
+    scales = dict.fromkeys(views.scale for views in [each for every in views_of.values() for each in every])
+    facts = {
+        "net": " + ".join(row.localisers),
+        "S": " + ".join(dict.fromkeys(filter(None, (sources[name].training_text for name in row.localisers)))),
+        "Q": ", ".join(map(str, scales)),
+        "protocol": f"{row.protocol}{flips}, {'class known' if not row.classes else f'classes of {told.name}'}",
+        "settings": settings.told_of(row),
+        "nets sha256": " + ".join([*(digests[name] for name in row.localisers), *filter(None, [told.digest])]),
+        "class known": not row.classes,
+    }
+    return facts | {f"paper top-{k}": row.paper[f"top{k}_error"] for k in (1, 5) if f"top{k}_error" in row.paper}
+
+
+def _result(
+    row: Row,
+    told: ClassGuesses,
+    candidates: Sequence[Candidates],
+    truth: Truth,
+    classes: tuple[str, ...],
+    names: np.ndarray,
+    blacklist: np.ndarray,
+    settings: LocalisationSettings,
+    facts: dict,
+    say: Callable[[str], None],
+    stream,
+) -> Localised:
+    labels, boxes, ratings = empty(len(names))
+    rows, most = [each.store.rows for each in candidates], 1 if not row.classes else MOST_GUESSES
+    with Progress(len(names), stream=stream) as progress:
+        for image in range(len(names)):
+            progress.count(1)
+            progress.show("merging")
+            sources = [each.of(of_store, image) for each, of_store in zip(candidates, rows, strict=True)]
+            if told.labels[image, 0] < 0 or not all(map(len, sources)):
+                continue
+            guessed = guess(sources, told.labels[image], told.scores[image], row.merging, most)
+            count = len(guessed.labels)
+            labels[image, :count], ratings[image, :count] = guessed.labels, guessed.ratings
+            boxes[image, :count] = guessed.boxes * truth.frames[image]
+    by_guesser = functools.partial(labels_of, classes, told.classes, len(told.classes), told=f"The classifier {told.name}", say=say)
+    true_labels = truth.labels if not row.classes else np.append(by_guesser(), -1)[truth.labels]
+    of_guesser = dataclasses.replace(truth, labels=true_labels)
+    return Localised(labels, boxes, ratings, of_guesser, names, told.classes, facts, blacklist, settings.above)
+
+
+def check_localisers(sources: Mapping[str, NetFile]) -> None:
+    """Raises `InputError` if a net tells classes instead of boxes."""
+    for source in sources.values():
+        if source.regression is None:
+            raise InputError(
+                "`--model` must be a localiser, as `keras_vgg.fit --task localisation` trains it. "
+                f"Received: {source.path}, a classifier; give it as --classifier."
+            )

@@ -1,0 +1,41 @@
+"""What is true of the images of a test: their classes and boxes, in the units in which their data set tells them."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_vgg.data.boxes.targets import COUNT_AT, FIRST, FRAME, HEADER, LABEL_AT
+from keras_vgg.inference.batches import Survey
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """What is true of images.
+
+    Attributes:
+        labels: `(N,)` int64, classes by the data set's numbers; -1 of images that cannot be read.
+        boxes: `(N, most, 4)` float64, edges; NaN behind an image's last. They may leave the image.
+        sizes: `(N, 2)` float64, width and height of the images in the same units: those of the annotation, which need not be the
+            file's.
+    """
+
+    labels: np.ndarray
+    boxes: np.ndarray
+    sizes: np.ndarray
+
+    @property
+    def frames(self) -> np.ndarray:
+        """`(N, 4)` float64: what edges in fractions of the images are to be multiplied by."""
+        return np.tile(self.sizes, 2)
+
+
+def truth_of(survey: Survey) -> Truth:
+    """Returns what the targets of a survey say; of an image that cannot be read there is no box, and its guesses are wrong."""
+    targets = survey.labels.astype(np.float64)
+    is_read = survey.sizes[:, 0] > 0
+    counts = np.where(is_read, targets[:, HEADER, COUNT_AT], 0)
+    boxes = targets[:, FIRST:]
+    boxes[np.arange(boxes.shape[1]) >= counts[:, None]] = np.nan
+    told = targets[:, FRAME, 2:]
+    sizes = np.where((told > 0).all(axis=1, keepdims=True), told, survey.sizes[:, ::-1])
+    return Truth(np.where(is_read, targets[:, HEADER, LABEL_AT], -1).astype(np.int64), boxes, sizes)

@@ -1,0 +1,208 @@
+"""Tests localisers as in Appendix A: `python -m keras_vgg.localise --model runs/pcr --classifier runs/d --dataset ilsvrc:PATH`.
+
+Without --classifier or --posteriors the class of each image is known, as in Table 8. Prints a table of errors, and leaves tables,
+guesses and a sheet of boxes in a folder; the same command again goes on where a killed one stopped. `--recipe recipes/table9.toml`
+is a whole table of the paper.
+"""
+
+import itertools
+import pathlib
+import sys
+
+from keras_vgg.errors import InputError
+from keras_vgg.support import cli, entry, extras, files, naming, paths
+
+_OF_RECIPE = ("protocol", "scales", "flip", "merge_threshold", "class_count")  # flags that a recipe says itself
+
+
+def main(argv: list[str]) -> None:
+    """Parses `argv`, tests and prints the table."""
+    arguments = _parser().parse_args(argv)
+    extras.require("evaluate")
+    wanted = _wanted(arguments)
+    entry.import_tensorflow()
+    from keras_vgg.data.boxes.datasets import open_boxes
+    from keras_vgg.evaluation import run as classification
+    from keras_vgg.inference.net_files import open_net_file
+    from keras_vgg.localisation import run
+
+    sources = {
+        name: open_net_file(path, name=name, preprocessing=arguments.preprocessing, classes=arguments.classes)
+        for name, path in wanted.localisers.items()
+    }
+    run.check_localisers(sources)
+    dataset = open_boxes(wanted.dataset, limit_images=arguments.limit_images)
+    devices = classification.devices_for(arguments.replicas)
+    name = pathlib.Path(arguments.recipe).stem if arguments.recipe else "-".join(wanted.localisers)
+    folder = pathlib.Path(arguments.out or f"localisations/{naming.slug(f'{name}-{naming.dataset_slug(wanted.dataset)}')}")
+    files.check_folder(folder)
+    print(f"folder: {folder}", flush=True)
+    for name, source in sources.items():
+        print(f"{name}: {source.preprocessing_text}", flush=True)
+    which = classification.split_of(dataset, sources, sources, arguments.split)
+    split = dataset.split(which)
+    print(f"data: {dataset.description}, {split.size} images, {len(dataset.classes)} classes")
+    for note in dataset.notes:
+        print(note)
+    posteriors = _posteriors(wanted, arguments, dataset, which, folder, devices)
+    settings = run.LocalisationSettings(arguments.pooling, arguments.batch, devices, arguments.blacklist, arguments.above_half)
+    found = run.localise(
+        split, dataset.classes, sources, posteriors, wanted.rows, folder, settings, data=dataset.description, stream=sys.stdout
+    )
+    _report(folder, found, split, arguments)
+
+
+def _parser() -> cli.Parser:
+    parser = cli.Parser(prog="python -m keras_vgg.localise", description=__doc__.split("\n")[0])
+    from keras_vgg.inference.localiser import KINDS
+    from keras_vgg.localisation.guessing import Merging
+
+    usual = Merging()
+    parser.add_argument(
+        "--model", type=cli.path, action="append", default=[], metavar="[NAME=]PATH",
+        help="run folder or weight file of a localiser; several are tested each and united. With --recipe, NAME says which it is",
+    )  # fmt: skip
+    cli.add_net_flags(
+        parser,
+        dataset="images with boxes: ilsvrc:PATH, voc:PATH, csv:FILE with xmin, ymin, xmax and ymax, or tfds:NAME",
+        split="which of its images (default: val; without such a set, and for nets trained on other data, test or all)",
+    )
+    parser.add_argument("--recipe", type=cli.path, metavar="FILE", help="test recipe (TOML), e.g. recipes/table9.toml")
+    parser.add_argument("--protocol", nargs="+", choices=KINDS, help="one row of the table for each (default: dense)")
+    cli.add_net_flags(parser, "scales", flip="let mirror images tell boxes, too (default: off, as in the paper)")
+    parser.add_argument(
+        "--classifier", type=cli.path, action="append", default=[], metavar="[NAME=]PATH",
+        help="net whose posteriors tell classes, densely; of several the mean (default: the class is known)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--classifier-scales",
+        type=int,
+        nargs="+",
+        metavar="Q",
+        help="scales at which classifiers look (default: their own)",
+    )
+    parser.add_argument(
+        "--posteriors", type=cli.path, nargs="+", default=[], metavar="FILE",
+        help="posteriors of earlier evaluations of the same images (.npz) in place of, or beside, --classifier",
+    )  # fmt: skip
+    parser.add_argument(
+        "--merge-threshold", type=float, nargs="+", metavar="T",
+        help=f"match score up to which boxes are merged, in [0, 2); a row of the table for each (default: {usual.threshold:g})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--class-count", type=int, nargs="+", metavar="K",
+        help=f"of how many classes boxes are merged and rated; a row of the table for each (default: {usual.classes})",
+    )  # fmt: skip
+    parser.add_argument("--blacklist", type=cli.path, metavar="FILE", help="images that do not count, as in ILSVRC's devkit")
+    parser.add_argument(
+        "--above-half", action="store_true", help="a box is right above an IoU of 0.5, as the paper writes (default: from 0.5 on)"
+    )
+    parser.add_argument(
+        "--submission", type=cli.path, metavar="FILE",
+        help="write guesses in the devkit's format, too; FILE has a class on each line, in ILSVRC's order, as its map_clsloc.txt",
+    )  # fmt: skip
+    parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="where results go (default: localisations/NAME)")
+    cli.add_net_flags(parser, "pooling", "preprocessing", "classes", "batch", "replicas")
+    parser.add_argument("--limit-images", type=int, help="test at most so many images")
+    return parser
+
+
+def _wanted(arguments):
+    """Returns what is to be tested, as a recipe tells it."""
+    from keras_vgg.localisation.guessing import Merging
+    from keras_vgg.localisation.recipe import LocalisationRecipe, Row, read_localisation
+
+    if arguments.batch < 1:
+        raise InputError(f"`--batch` must be at least 1. Received: {arguments.batch}.")
+    classifiers = naming.named_models(arguments.classifier) if arguments.classifier else {}
+    classifiers |= {path: path for path in arguments.posteriors}
+    if arguments.recipe:
+        if given := [name for name in _OF_RECIPE if getattr(arguments, name) not in (None, [])]:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise InputError(f"With --recipe, the rows say what {flags} would; leave these flags out.")
+        recipe = read_localisation(arguments.recipe)
+        nets = {"model": dict(recipe.localisers), "classifier": dict(recipe.classifiers)}
+        for kind in nets:
+            for name, path in map(naming.name_and_path, getattr(arguments, kind)):
+                if name not in nets[kind]:
+                    raise InputError(
+                        f"With --recipe, --{kind} must be NAME=PATH with NAME one of {', '.join(nets[kind]) or 'none'}. "
+                        f"Received: {name or path}."
+                    )
+                nets[kind][name] = path
+        scales = tuple(arguments.classifier_scales or ()) or recipe.classifier_scales
+        wanted = LocalisationRecipe(arguments.dataset or recipe.dataset, nets["model"], nets["classifier"], scales, recipe.rows)
+    else:
+        if not arguments.model:
+            raise InputError("Give --model RUN_OR_FILE (or --recipe).")
+        localisers = naming.named_models(arguments.model)
+        scales = tuple(arguments.scales) if arguments.scales else None
+        groups = [(name,) for name in localisers] + ([tuple(localisers)] if len(localisers) > 1 else [])
+        usual = Merging()
+        each = itertools.product(
+            groups,
+            arguments.protocol or ["dense"],
+            arguments.merge_threshold or [usual.threshold],
+            arguments.class_count or [usual.classes],
+        )
+        rows = [
+            Row(group, protocol, (scales,) * len(group), bool(arguments.flip), tuple(classifiers), Merging(threshold, count))
+            for group, protocol, threshold, count in each
+        ]
+        of_classifiers = tuple(arguments.classifier_scales) if arguments.classifier_scales else None
+        wanted = LocalisationRecipe(arguments.dataset, localisers, classifiers, of_classifiers, tuple(rows))
+    if not wanted.dataset:
+        raise InputError("Give --dataset: ilsvrc:PATH, voc:PATH, csv:FILE or tfds:NAME[/CONFIG], with boxes.")
+    return wanted
+
+
+def _posteriors(wanted, arguments, dataset, which: str, folder: pathlib.Path, devices) -> dict:
+    """Returns the posteriors of the classifiers that rows name: read, or computed densely, as `keras_vgg.evaluate` does."""
+    from keras_vgg.data.boxes.targets import labelled
+    from keras_vgg.evaluation import results, run
+    from keras_vgg.evaluation.recipe import Row
+    from keras_vgg.inference.net_files import open_net_file
+
+    used = dict.fromkeys(name for row in wanted.rows for name in row.classes)
+    nets = {name: path for name, path in wanted.classifiers.items() if name in used and not path.endswith(".npz")}
+    found = {name: results.Posteriors.read(wanted.classifiers[name]) for name in used if name not in nets}
+    if nets:
+        sources = {name: open_net_file(path, name=name, preprocessing=arguments.preprocessing) for name, path in nets.items()}
+        rows = [Row((name,), "dense", (wanted.classifier_scales,)) for name in nets]
+        settings = run.EvaluationSettings(pooling=arguments.pooling, batch=arguments.batch, devices=devices)
+        told = run.evaluate(labelled(dataset), sources, rows, folder, settings, split=which, stream=sys.stdout)
+        found |= dict(zip(nets, told, strict=True))
+    return found
+
+
+def _order(path: str) -> list[str]:
+    """Returns the classes of a file in its order: the first word of each line."""
+    try:
+        return [line.split()[0] for line in paths.path_of(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"`--submission` must name a file of classes, one a line. Received: {path} ({error}).") from error
+
+
+def _report(folder: pathlib.Path, found, split, arguments) -> None:
+    from keras_vgg.evaluation import report as tables
+    from keras_vgg.localisation import report
+    from keras_vgg.localisation.submission import numbers_of, write_submission
+
+    order = _order(arguments.submission) if arguments.submission else ()
+    files.make_folder(folder)
+    lines = [report.table_line(result) for result in found]
+    slugs = [naming.slug("-".join(filter(None, (line[key] for key in ("net", "protocol", "Q", "settings"))))) for line in lines]
+    for result, line, name in zip(found, lines, tables.file_names(folder, lines, slugs), strict=True):
+        result.save(folder / name)
+        line["posteriors"] = name
+        stem = name.removesuffix(".npz")
+        report.write_tables(folder, stem, result)
+        report.draw_boxes(folder, stem, result, split)
+        if arguments.submission:
+            write_submission(folder / f"{stem}.txt", result.labels, result.boxes, numbers_of(result.classes, order))
+    tables.write_tables(folder, lines)
+    print(f"\n{tables.format_table(lines, report.shown)}\n\nfolder: {folder}")
+
+
+if __name__ == "__main__":
+    entry.run(main)

@@ -1,0 +1,120 @@
+"""What values the fields of a recipe may have, each beside the others. Imports no TensorFlow."""
+
+import math
+from typing import TYPE_CHECKING
+
+from keras_vgg import configs, optimizers, schedules
+from keras_vgg.tasks import LOCALISATION
+
+if TYPE_CHECKING:
+    from keras_vgg.recipe import Recipe
+
+AUTO = "auto"
+BALANCED = "balanced"
+CONVOLUTIONS = "convolutions"
+"""Of `freeze`: all five blocks."""
+
+MOMENTUM = 0.9
+
+
+def bounds(recipe: "Recipe") -> dict[str, tuple[bool, str]]:
+    """Returns for each field of a recipe that has bounds whether it is within them, and what it must be, for people."""
+    config = configs.get_config(recipe.arch)
+    group = max(recipe.group, 1)
+    together = (
+        f"`norm_group`, {group}" if group == recipe.norm_group and recipe.batch_norm else f"{group}, which are mixed together"
+    )
+    one_class, localises = recipe.task == "classification", recipe.task == LOCALISATION
+    smallest, largest = recipe.scales if len(recipe.scales) == 2 else (1, 0)
+    return {
+        "head": (
+            not localises or recipe.head == "fc",
+            "fc for the task localisation: the mean over all places does not say where",
+        ),
+        "regression": (recipe.regression is None or localises, "given with the task localisation"),
+        "tune": (
+            recipe.tune is None
+            or (recipe.init_from is not None and recipe.freeze == (CONVOLUTIONS if recipe.tune == "fc" else None)),
+            "given along with `init_from`, of whose layers it tells, and without `freeze`",
+        ),
+        "width": (0 < recipe.width < math.inf, "positive"),
+        "crop": (recipe.crop >= config.side(), f"at least {config.side()} pixels: {config.halvings} halve it"),
+        "jitter": (
+            recipe.jitter is None or recipe.crop <= smallest <= largest,
+            f"SMIN SMAX with crop {recipe.crop} <= SMIN <= SMAX",
+        ),
+        "scale": (
+            recipe.jitter is not None or recipe.scale >= recipe.crop,
+            f"at least the crop, {recipe.crop} (or give a smaller crop)",
+        ),
+        "batch_size": (recipe.batch_size >= 1, "at least 1"),
+        "micro_batch": (
+            recipe.micro_batch == AUTO
+            or (isinstance(recipe.micro_batch, int) and recipe.micro_batch in range(group, 2**31, group)),
+            f"a multiple of {together}, or 'auto'" if group > 1 else "a positive number or 'auto'",
+        ),
+        "epochs": (recipe.epochs >= 1, "at least 1"),
+        "learning_rate": (0 < recipe.learning_rate < math.inf, "positive"),
+        "norm_group": (recipe.norm_group >= 1, "at least 1"),
+        "patience": (recipe.patience >= 1, "at least 1"),
+        "factor": (0 < recipe.factor < 1, "in (0, 1)"),
+        "drops": (recipe.drops >= 0, "zero or positive"),
+        "step_epochs": (recipe.step_epochs >= 1, "at least 1"),
+        "warmup_epochs": (
+            0 <= recipe.warmup_epochs < recipe.epochs and not (recipe.warmup_epochs and recipe.schedule == schedules.PLATEAU),
+            f"zero or positive, less than the {recipe.epochs} epochs, and zero with the plateau schedule, which has no warm-up",
+        ),
+        "clip_norm": (recipe.clip_norm is None or 0 < recipe.clip_norm < math.inf, "positive"),
+        "ema_momentum": (0 <= recipe.ema_momentum < 1, "in [0, 1)"),
+        "label_smoothing": (
+            0 <= recipe.label_smoothing < 1 and not (localises and recipe.label_smoothing),
+            "in [0, 1), and 0 for the task localisation",
+        ),
+        "rand_augment": (
+            recipe.rand_augment is None
+            or (
+                not localises
+                and len(recipe.rand_augment) == 2
+                and recipe.rand_augment[0] >= 1
+                and 0 <= recipe.rand_augment[1] <= 10
+            ),
+            "N M, at least one operation and a strength in [0, 10], and left out for the task localisation: it moves objects",
+        ),
+        "random_erasing": (0 <= recipe.random_erasing <= 1, "in [0, 1]"),
+        **{
+            name: (
+                0 <= value < math.inf and not (localises and value),
+                "zero or positive, and 0 for the task localisation",
+            )
+            for name, value in (("mixup", recipe.mixup), ("cutmix", recipe.cutmix))
+        },
+        "sampling": (
+            recipe.sampling != BALANCED or one_class or localises,
+            f"shuffled for the task {recipe.task}: its images have several classes",
+        ),
+        "class_weights": (
+            recipe.class_weights is None or (one_class and (recipe.class_weights, recipe.sampling) != (BALANCED, BALANCED)),
+            "given with the task classification, whose images have one class each, and not be balanced where the sampling is",
+        ),
+        "layer_rate_decay": (0 < recipe.layer_rate_decay <= 1, "in (0, 1]"),
+        "head_rate": (0 < recipe.head_rate < math.inf, "positive"),
+        "momentum": (
+            0 <= recipe.momentum < 1 and (recipe.optimizer == optimizers.SGD or recipe.momentum == MOMENTUM),
+            "in [0, 1), and left out where the optimizer is not sgd",
+        ),
+        "weight_decay": (0 <= recipe.weight_decay < math.inf, "zero or positive"),
+        "dropout": (0 <= recipe.dropout < 1, "in [0, 1)"),
+        "init_preprocessing": (
+            recipe.init_preprocessing is None or recipe.init_from is not None,
+            "given along with `init_from`, of whose weights it tells",
+        ),
+        "freeze": (
+            recipe.freeze is None or recipe.init_from is not None,
+            "given along with `init_from`: what is random must learn",
+        ),
+        "seed": (0 <= recipe.seed < 2**40, "in [0, 2**40)"),
+        "limit_images": (recipe.limit_images is None or recipe.limit_images >= 1, "at least 1"),
+        "max_bad_fraction": (0 <= recipe.max_bad_fraction <= 1, "in [0, 1]"),
+        "replicas": (recipe.replicas is None or recipe.replicas >= 1, "at least 1"),
+        "checkpoint_minutes": (recipe.checkpoint_minutes > 0, "positive"),
+    }

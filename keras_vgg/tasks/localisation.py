@@ -1,0 +1,142 @@
+"""Telling where in an image the object of a class is (Appendix A): a box by regression, under a Euclidean loss."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from keras_vgg.data.boxes.datasets import open_boxes
+from keras_vgg.data.boxes.targets import COUNT_AT, FIRST, FRAME, HEADER, LABEL_AT
+from keras_vgg.data.dataset import Dataset
+from keras_vgg.data.images import Geometry
+from keras_vgg.regression import PCR, outputs_of
+from keras_vgg.tasks.task import LOSS, Panel, Task
+
+LEAST_SHOWN = 0.5
+"""A view teaches where it shows at least so much of the box, or where the box fills as much of the view (OverFeat's half)."""
+
+LEAST_OVERLAP = 0.5
+"""IoU from which on a box is right, as the devkit of ILSVRC has it."""
+
+
+class Localisation(Task):
+    """Localisation with the class known; targets are those of `data.boxes.targets`, placed in the view.
+
+    Of several boxes that one is learnt of which the view shows most; it is learnt whole, also where it leaves the view, though not
+    where it leaves the image. A view that shows less than half of it, and of which it fills less than half, teaches nothing.
+    A placed target has the label, whether the view teaches, and zeros in its header; the image's edges and the boxes are told in
+    sides of the crop, and the box that is learnt is the first.
+
+    An output is right where its box, as far as it lies in the image, and any box of the image have an IoU of at least 0.5.
+
+    Args:
+        classes: as for `Task`.
+        regression: `"scr"` or `"pcr"`.
+    """
+
+    activation = "linear"
+    counts = ("localisation_accuracy", "iou")
+    columns = val_columns = ("loss", "localisation_error", "mean_iou")
+    monitor, monitor_name = "localisation_accuracy", "validation localisation accuracy"
+    update_line = "loss {loss:.4f}  localisation accuracy {localisation_accuracy:.2%}"
+    epoch_line = (
+        "loss {loss:.4f}  localisation error {localisation_error:.2%}  "
+        "val loss {val_loss:.4f}  val localisation error {val_localisation_error:.2%}  mean IoU {val_mean_iou:.3f}"
+    )
+    panels = (
+        Panel("Euclidean loss", ("loss",)),
+        Panel("localisation error (%)", ("localisation_error",), 100),
+        Panel("mean IoU", ("mean_iou",)),
+    )
+
+    def __init__(self, classes: tuple[str, ...], regression: str = PCR):
+        super().__init__(classes)
+        self.regression = regression
+
+    @classmethod
+    def of_recipe(cls, recipe, classes, class_weights=None):
+        """As for `Task`."""
+        return cls(classes, recipe.regression)
+
+    @staticmethod
+    def open(name: str, *, limit_images: int | None = None) -> Dataset:
+        """Returns the data set `name`, see `open_boxes`."""
+        return open_boxes(name, limit_images=limit_images)
+
+    @property
+    def outputs(self):
+        """The numbers of one box, or of one for each class."""
+        return outputs_of(self.regression, self.classes)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Which regression it is, and the classes."""
+        return {"regression": self.regression, "classes": list(self.classes)}
+
+    def place(self, target, geometry: Geometry):
+        """Returns the target of a view."""
+        size = tf.cast(geometry.size[::-1], tf.float32)
+        frame, boxes = target[FRAME], target[FIRST:]
+        scale = size / tf.where(frame[2:] > 0, frame[2:], size)  # from the annotation's units to pixels
+        whole = tf.concat([tf.zeros([2]), size], axis=0)
+        boxes = boxes * tf.concat([scale, scale], axis=0)
+        in_view = geometry.boxes_in_view(tf.concat([whole[tf.newaxis], boxes], axis=0)) / geometry.crop
+        frame, boxes = in_view[0], in_view[1:]
+        is_box = tf.range(tf.shape(boxes)[0]) < tf.cast(target[HEADER, COUNT_AT], tf.int32)
+        boxes = tf.where(is_box[:, tf.newaxis], _intersection(boxes, frame), 0.0)
+        view = tf.constant([0.0, 0.0, 1.0, 1.0])
+        shown = _area(_intersection(boxes, view))
+        first = tf.argmax(shown, output_type=tf.int32)
+        teaches = shown[first] >= LEAST_SHOWN * tf.minimum(_area(boxes[first]), 1.0)
+        header = tf.stack([target[HEADER, LABEL_AT], tf.cast(tf.logical_and(teaches, is_box[0]), tf.float32), 0.0, 0.0])
+        order = tf.concat([[first], tf.range(first), tf.range(first + 1, tf.shape(boxes)[0])], axis=0)
+        return tf.ensure_shape(tf.concat([[header], [frame], tf.gather(boxes, order)], axis=0), target.shape)
+
+    def losses(self, outputs, targets, *, training: bool):
+        """Half the squared distance between centres and sizes of boxes, in sides of the crop; 0 of a view that teaches nothing."""
+        x_min, y_min, x_max, y_max = tf.unstack(targets[:, FIRST], axis=-1)
+        wanted = tf.stack([(x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min], axis=-1)
+        return targets[:, HEADER, 1] * tf.reduce_sum(tf.square(self._of_class(outputs, targets) - wanted), axis=-1) / 2
+
+    def measures(self, outputs, targets):
+        """Whether the box is right, and its largest IoU with a box of the image."""
+        overlap = self._overlaps(outputs, targets)
+        return [tf.cast(overlap >= LEAST_OVERLAP, tf.float32), overlap]
+
+    def figures(self, sums: Mapping[str, float], examples: float) -> dict[str, float]:
+        """Mean loss, accuracy and mean IoU."""
+        means = super().figures(sums, examples)
+        return {LOSS: means[LOSS], "localisation_accuracy": means["localisation_accuracy"], "mean_iou": means["iou"]}
+
+    def to_columns(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """Loss, error and mean IoU."""
+        return {
+            LOSS: figures[LOSS],
+            "localisation_error": 1 - figures["localisation_accuracy"],
+            "mean_iou": figures["mean_iou"],
+        }
+
+    def _of_class(self, outputs, targets):
+        """Returns the box that is told of the target's class, `(m, 4)` float32."""
+        outputs = tf.cast(outputs, tf.float32)
+        if self.regression != PCR:
+            return outputs
+        labels = tf.cast(targets[:, HEADER, LABEL_AT], tf.int32)
+        return tf.gather(tf.reshape(outputs, [-1, len(self.classes), 4]), labels, batch_dims=1)
+
+    def _overlaps(self, outputs, targets):
+        x, y, width, height = tf.unstack(self._of_class(outputs, targets), axis=-1)
+        edges = tf.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], axis=-1)
+        found = _intersection(edges, targets[:, FRAME])[:, tf.newaxis]
+        boxes = targets[:, FIRST:]
+        shared = _area(_intersection(found, boxes))
+        return tf.reduce_max(tf.math.divide_no_nan(shared, _area(found) + _area(boxes) - shared), axis=-1)
+
+
+def _intersection(boxes, others):
+    return tf.concat([tf.maximum(boxes[..., :2], others[..., :2]), tf.minimum(boxes[..., 2:], others[..., 2:])], axis=-1)
+
+
+def _area(boxes):
+    sides = tf.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)
+    return sides[..., 0] * sides[..., 1]
