@@ -1,16 +1,17 @@
 """Greedy merging of an image's boxes (Sermanet et al. 2014, OverFeat): again and again the two that are most alike become one.
 
-`merge` does what it says in an image's 5,000 boxes without comparing all of them again after each step. It takes the pairs up to a
-small score first, then those up to a larger one, and so on. Boxes that such pairs connect are a neighbourhood; as long as no box that
-comes up in one is within reach of another, they do not know of each other, and each is merged for itself, in plain Python. Where one
-does come within reach of another, the two are one neighbourhood, and are done again. So steps are the same as if they were taken one
-after another over all boxes, and so are the bits of the result: scores are computed by the same operations everywhere.
+`merge` takes the steps that its docstring says without looking at all boxes again after each of them. It takes those up to a
+small score first, then those up to a larger one, and so on. Boxes connected by pairs up to such a score, the reach, are a
+neighbourhood; as long as no box that comes up in one is within reach of another, these do not know of each other, and each is
+merged for itself, in plain Python. Where one does come within reach of another, the two are one neighbourhood, which is done
+again. So the steps are the same as if they were taken one after another over all boxes, in another order where they do not touch
+each other; and so are the bits of the result, since scores are computed by the same operations everywhere.
 """
 
 import dataclasses
 import heapq
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -46,9 +47,9 @@ class Merged:
 def match_score(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Returns how little two boxes are alike, 0 to 2, float64 of the shape that `a` and `b` broadcast to.
 
-    It is `1 - IoU + (distance of the centres)² / (diagonal of the smallest box around both)²`: the distance-IoU loss of Zheng et al. 2020,
-    which has the two terms that OverFeat names, the centres' distance and the overlap, without units. Equal boxes with an area
-    have 0, boxes that do not overlap more than 1, and a box without area has at least 1 with any.
+    It is `1 - IoU + (distance of the centres)² / (diagonal of the smallest box around both)²`: the distance-IoU loss of Zheng et
+    al. 2020, which has the two terms that OverFeat names, the centres' distance and the overlap, without units. Equal boxes with
+    an area have 0, boxes that do not overlap at least 1, and a box without area has at least 1 with any.
 
     Args:
         a: `(..., 4)` edges, not reversed.
@@ -66,7 +67,8 @@ def merge(boxes: np.ndarray, weights: np.ndarray | None = None, *, threshold: fl
 
     Args:
         boxes: `(n, 4)` edges; corners of reversed ones are put in order.
-        weights: `(n,)` not negative, such as the scores of their class; unsaid, 1 each. The mean of two without weight is the plain one.
+        weights: `(n,)` not negative, such as the scores of their class; unsaid, 1 each. Of two without weight the mean is the plain
+            one.
         threshold: the largest match score of boxes to be merged; below 0, not even nearly equal ones are.
 
     Raises:
@@ -222,7 +224,7 @@ class _Crowd:
     def merge_many(self, threshold: float) -> bool:
         """Merges until few boxes are left; returns whether pairs up to the threshold may be left."""
         while len(self.weight) > _FEW:
-            wanted = int(_WITHIN_REACH * len(self.weight) / 2)
+            wanted = max(int(_WITHIN_REACH * len(self.weight) / 2), 1)
             if len(self._scores) < wanted and self._horizon < threshold:
                 self._horizon = min(threshold, self._seen_from_some())
                 if self._horizon > _WIDEST:
@@ -331,7 +333,7 @@ class _Neighbourhoods:
         self._items |= zip(places, zip(*box.tolist(), weight.tolist(), count.tolist(), strict=True), strict=True)
 
     def _join(self, pairs: list[tuple[int, int]]) -> set[int]:
-        """Makes one neighbourhood of those of each pair, places by which they are known; returns the roots of what is to be done again."""
+        """Makes one neighbourhood of those of each pair, by places in them; returns the roots of what is to be done again."""
         joined = set()
         for a, b in pairs:
             a, b = int(self._root[a]), int(self._root[b])
@@ -406,11 +408,11 @@ class _Neighbourhoods:
 class _Field:
     """Boxes in which those are searched that are within a horizon of others.
 
-    Of two boxes that overlap by widths and heights of which the one is w and h, the IoU is at most `1 / (1 + x/w + y/h)`, where x and y
-    are by how much their left and right, and their top and bottom edges differ together: the union holds the cross of the strips in
-    which they lie side by side. So a score up to s asks for `x/w + y/h <= s / (1 - s)`. That asks in turn for a sum of squares of the
-    edges' differences in units of one box, which is a product of terms of the one box with terms of the other: so all boxes are
-    compared by matrix products, and only what passes by the rest.
+    Be w and h the width and height of one of two boxes that overlap, x the distance of their left edges plus that of their right
+    ones, y the same of top and bottom. Then the IoU is at most `1 / (1 + x/w + y/h)`, because the union holds the whole cross of
+    the strip of rows that both boxes have and the strip of columns that both have. So a score up to s asks for `x/w + y/h <= s /
+    (1 - s)`, and that for a sum of four squares up to `(s / (1 - s))²`, which is a product of terms of the one box with terms of
+    the other: all boxes are compared by matrix products, and by the rest only what passes.
     """
 
     def __init__(self, box: np.ndarray, horizon: float):
