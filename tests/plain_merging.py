@@ -1,4 +1,4 @@
-"""Greedy merging in plain loops over plain numbers, which compares all pairs: what `keras_vgg.localisation.merging` has to equal."""
+"""Greedy merging in plain loops over numbers, which compares all pairs: what `keras_vgg.localisation.merging` has to equal."""
 
 
 def match_score(a, b):

@@ -1,4 +1,4 @@
-"""Localisation error against a scorer in plain loops on pixels, as the devkit's; overlaps by hand; what is refused; the blacklist."""
+"""Localisation error against a scorer in plain loops on pixels, as the devkit's; overlaps by hand; refusals; the blacklist."""
 
 import pathlib
 
@@ -148,7 +148,8 @@ def listed(tmp_path, text, images, **options):
 
 def test_numbers_on_the_blacklist_are_those_in_names(tmp_path):
     assert listed(tmp_path, "2\n12\n40000\n", NAMES) == [False, False, True, True]
-    assert listed(tmp_path, "\ufeff3\r\n\r\n", [*NAMES, "mine/00000003.jpg", "ILSVRC2012_val_00000003_2.JPEG"]) == [True] + [False] * 5
+    others = ["mine/00000003.jpg", "ILSVRC2012_val_00000003_2.JPEG"]
+    assert listed(tmp_path, "\ufeff3\r\n\r\n", [*NAMES, *others]) == [True] + [False] * 5
     assert listed(tmp_path, "2\n", ["a.jpg", "b.jpg"], in_devkit_order=True) == [False, True]
     with pytest.raises(InputError, match=r"ILSVRC2012_val_00000001.*Received: images with other names, such as a\.jpg"):
         listed(tmp_path, "2\n", ["a.jpg", "b.jpg"])

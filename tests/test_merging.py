@@ -72,8 +72,8 @@ def test_as_plain_loops_by_neighbourhoods():
 def test_of_equal_scores_the_first_pair_is_merged(monkeypatch, order, left, few):
     """The third and fourth box become one that is as far from the first on the left as the second is on the right."""
     monkeypatch.setattr(merging, "_FEW", few)
-    places = np.array([0, 1, -1.25, -0.75])[list(order)]
-    boxes = np.stack([places, np.zeros(4), places + 4, np.full(4, 4.0)], axis=1)
+    corners = np.array([[0, 0], [1, 0], [-1, -0.25], [-1, 0.25]])[list(order)]
+    boxes = np.concatenate([corners, corners + 4], axis=1)
     found = merging.merge(boxes, threshold=0.43)
     np.testing.assert_allclose(sorted(found.boxes[:, [0, 2]].tolist()), sorted(left))
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_vgg.errors import InputError
 
-_FEW = 120  # so many boxes are compared with all others at each step
+_FEW = 200  # so many boxes are compared with all others at each step
 _FEW_OF_NEIGHBOURHOOD = 40  # so many in plain Python, which is faster for them
 _WITHIN_REACH = 0.25  # how many others are on average within the reach of a box: of more, neighbourhoods grow together
 _WITHIN_HORIZON = 2  # and so many are known
