@@ -170,7 +170,7 @@ def _merge_rows(box, weight, count, threshold: float) -> tuple[np.ndarray, list[
     for start in range(0, places, _ROWS):
         rows = slice(start, min(start + _ROWS, places))
         scores = _scores(box[:, rows, None], box[:, None, start:])
-        scores[np.tri(*scores.shape, dtype=bool)] = np.inf
+        scores[np.tri(*scores.shape, dtype=np.bool_)] = np.inf
         mate[rows] = start + scores.argmin(axis=1)
         least[rows] = scores.min(axis=1)
     came_up: list[tuple] = []
@@ -468,17 +468,17 @@ class _Field:
 
     def _coarse(self, size: np.ndarray, scale: np.ndarray) -> type[np.floating]:
         """The type in which squares are compared: float32, unless its roundings would let too many pass, or its range ends."""
-        if not size.size or np.median(size) * np.finfo(np.float32).eps >= self._bound**2:
+        if not size.size or size.mean() * np.finfo(np.float32).eps >= self._bound**2:
             return np.float64
         in_range = scale.min() > 1e-30 and max(scale.max(), np.abs(self._terms).max(initial=0)) < 1e30
         return np.float32 if in_range else np.float64
 
     def _scored(self, rows: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         column, row = candidates
-        left, top, right, bottom = np.abs(self._box[:, column] - rows[:, row])
-        width, height = (rows[2:] - rows[:2])[:, row]
-        near = (left + right) * height + (top + bottom) * width <= self._bound * width * height * (1 + _SLACK)
-        column, row = column[near], row[near]
-        scores = _scores(self._box[:, column], rows[:, row])
-        near = scores <= self._horizon
-        return column[near], row[near], scores[near]
+        boxes, others = self._box.take(column, axis=1), rows.take(row, axis=1)
+        left, top, right, bottom = np.abs(boxes - others)
+        width, height = others[2:] - others[:2]
+        near = np.flatnonzero((left + right) * height + (top + bottom) * width <= self._bound * width * height * (1 + _SLACK))
+        scores = _scores(boxes.take(near, axis=1), others.take(near, axis=1))
+        near, scores = near[scores <= self._horizon], scores[scores <= self._horizon]
+        return column[near], row[near], scores

@@ -64,7 +64,7 @@ def _plain(boxes: np.ndarray, threshold: float) -> list[tuple]:
     while len(left) > 1:
         edges = np.array([box for box, _ in left])
         scores = match_score(edges[:, None], edges[None])
-        scores[np.tri(len(left), dtype=bool)] = np.inf
+        scores[np.tri(len(left), dtype=np.bool_)] = np.inf
         first, second = np.divmod(scores.argmin(), len(left))
         if scores[first, second] > threshold:
             break
