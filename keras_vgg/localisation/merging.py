@@ -18,12 +18,12 @@ import numpy as np
 from keras_vgg.errors import InputError
 
 _FEW = 200  # so many boxes are compared with all others at each step
-_FEW_OF_NEIGHBOURHOOD = 40  # so many in plain Python, which is faster for them
-_WITHIN_REACH = 0.25  # how many others are on average within the reach of a box: of more, neighbourhoods grow together
+_FEW_OF_NEIGHBOURHOOD = 60  # so many in plain Python, which is faster for them
+_WITHIN_REACH = 0.2  # how many others are on average within the reach of a box: of more, neighbourhoods grow together
 _WITHIN_HORIZON = 2  # and so many are known
 _SAMPLE = 16  # boxes by which the horizon is found
 _WIDEST = 0.75  # a horizon beyond which all are within that of all
-_ROWS = 32  # compared at a time with others, so that the numbers stay in the processor's caches
+_ROWS = 24  # compared at a time with others, so that the numbers stay in the processor's caches
 _MOST = 100_000  # pairs whose scores are computed at a time
 _ROUNDINGS = 64  # more than a sum of six products has
 _SLACK = 1e-12  # more than what rounding does to a score
@@ -322,7 +322,7 @@ class _Neighbourhoods:
         places = sorted({*first, *second})
         self._fetch(places)
         for place in places:
-            self._members.setdefault(root_of(place), []).append(place)
+            self._members.setdefault(root_of(place), []).append(place)  # in order
         for pair in zip(scores, first, second, strict=True):
             self._within.setdefault(root_of(pair[1]), []).append(pair)
         for root_place, members in self._members.items():
@@ -356,7 +356,10 @@ class _Neighbourhoods:
         now = {place: self._items[place] for place in members}
         came_up: list[tuple] = []
         made: dict[int, int] = {}
-        if len(members) > _FEW_OF_NEIGHBOURHOOD:
+        if len(members) == 2:  # most are
+            new = _mean(*now.values())
+            now, came_up, made = {members[0]: new}, [new], {members[0]: 0}
+        elif len(members) > _FEW_OF_NEIGHBOURHOOD:
             box, weight, count = self._box[:, members], self._weight[members], self._count[members]
             kept, came_up, made = _merge_rows(box, weight, count, self._reach)
             made = {members[at]: number for at, number in made.items()}

@@ -100,7 +100,7 @@ def score(
     _check(labels, boxes, true_labels, true_boxes, blacklist)
     labels, boxes = labels[:, :MOST_GUESSES], boxes[:, :MOST_GUESSES]
     has_class = (labels == true_labels[:, None]) & (labels >= 0) & ~np.isnan(boxes).any(axis=-1)
-    good: np.ndarray = np.zeros(has_class.shape, bool)
+    good = np.zeros_like(has_class)
     image, guess = np.nonzero(has_class)  # few, so that only their overlaps are computed
     shared, union = edges.shared_and_union(boxes[image, guess][:, None], true_boxes[image])
     enough = 2 * shared > union if above else 2 * shared >= union
