@@ -24,7 +24,7 @@ LEVELS = (
     ("fine_tuning",),
     ("training", "inference", "applications"),
     ("evaluation", "descriptors", "features", "serving"),
-    ("linear", "saved_model"),
+    ("linear", "localisation", "saved_model"),
 )
 STRANGERS = {
     "data": {"layers", "models", "transfer", "preprocessing", "recipe"},

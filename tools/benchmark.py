@@ -2,7 +2,7 @@
 
 `python tools/benchmark.py train`, `predict`, `input`: contestants do the same work on the same images, each in its own process, in
 alternating rounds; images per second are medians over the rounds. `listing` measures how fast a long listing opens, `weights` how
-weight files load, `evaluate` what the protocols of testing cost, `extract` what descriptors do.
+weight files load, `evaluate` what the protocols of testing cost, `extract` what descriptors do, `merging` the merging of boxes.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout is measured, whatever is installed
 
-from benchmarking import alone, contest, machine, over_images, pictures
+from benchmarking import alone, contest, machine, merging, over_images, pictures
 
 from keras_vgg import configs
 from keras_vgg.errors import InputError
@@ -63,6 +63,10 @@ def _parser() -> cli.Parser:
     command.set_defaults(measure=_measure_weights)
     command.add_argument("--files", type=cli.path, nargs="+", metavar="FILE", help="weight files (default: makes one of each kind)")
     command.add_argument("--arch", choices=("A", "B", "D", "E"), default="D", help="net of the files made (default: %(default)s)")
+    command = commands.add_parser("merging", help="merging of boxes", description="Time of merging an image's boxes.")
+    command.set_defaults(measure=_measure_merging)
+    _add_numbers(command, {"count": (5000, "boxes of an image"), "rounds": (5, "rounds")})
+    command.add_argument("--threshold", type=float, default=0.5, help="largest match score that is merged (default: %(default)s)")
     for name, (work, contestants) in _OVER_IMAGES.items():
         command = commands.add_parser(name, help=work, description=f"Time and memory of {work}, flips on.")
         command.set_defaults(measure=_measure_over_images, layer=over_images.POSTERIORS)
@@ -180,6 +184,13 @@ def _measure_listing(arguments) -> None:
 def _measure_weights(arguments) -> None:
     print(f"{machine.describe()}\nweights from files into new models; memory beyond what the framework takes idle", flush=True)
     print(alone.weights_table(arguments.files, arguments.arch, _PEER_NETS["keras"]))
+
+
+def _measure_merging(arguments) -> None:
+    settings = merging.Settings(arguments.count, arguments.threshold, arguments.rounds)
+    title = f"merging {arguments.count} boxes of an image up to the match score {arguments.threshold:g}"
+    print(f"{machine.describe()}\n{title}; medians of {arguments.rounds} rounds", flush=True)
+    print(merging.table(settings))
 
 
 def _measure_over_images(arguments) -> None:

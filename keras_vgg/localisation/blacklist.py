@@ -1,7 +1,7 @@
 """The list of validation images that do not count, `ILSVRC2013_clsloc_validation_blacklist.txt` of the devkit.
 
-It holds a number on each line, that of the image in the order of the file names, from 1: 1,762 of 50,000, whose boxes are poor. A list
-of one's own may hold file names instead, such as `val/photo.jpg`, `photo.jpg` or `photo`.
+It holds a number on each line, that of the image in the order of the file names, from 1: 1,762 of 50,000, whose boxes are poor.
+A list of one's own may hold file names instead, such as `val/photo.jpg`, `photo.jpg` or `photo`.
 """
 
 import collections
@@ -46,7 +46,7 @@ class Blacklist:
             in_devkit_order: whether they are all images of the set in the order of the devkit.
 
         Raises:
-            InputError: if it cannot be told which images are meant: numbers without images that have any, a name of several images, or
+            InputError: if it cannot be told which images are meant: numbers, but no image with one; a name of several images, or
                 names without any image of theirs; or images that are not in the devkit's order.
         """
         found = [_NUMBER_IN_NAME.search(pathlib.PurePath(image).stem) for image in images]
@@ -66,8 +66,8 @@ class Blacklist:
         places = np.arange(1, len(images) + 1)
         if (wrong := np.flatnonzero((numbers > 0) & (numbers != places))).size:
             raise InputError(
-                f"Images must be in the devkit's order. Received: {images[wrong[0]]} in place {places[wrong[0]]}, "
-                f"and {wrong.size} in all in places that are not theirs."
+                f"Images must be in the devkit's order. Received: {wrong.size} of {len(images)} in places that are not theirs, "
+                f"such as {images[wrong[0]]} in place {places[wrong[0]]}."
             )
         if (largest := max(self.numbers, default=0)) > len(images):
             raise InputError(

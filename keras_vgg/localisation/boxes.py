@@ -1,15 +1,17 @@
 """Boxes as edges: float arrays `(..., 4)` of `x_min, y_min, x_max, y_max` in pixels, so that widths are `x_max - x_min`.
 
-Files count pixels instead: a box of theirs goes from the pixel `xmin` to the pixel `xmax`, both in it, counted from an origin of 0 or 1.
-The whole image, of 640 pixels in a row, is from 1 to 640 there and from 0 to 640 here. The IoU of edges is that which the devkits of
-ILSVRC and VOC compute of pixels, with their `xmax - xmin + 1`; exactly, where coordinates are whole numbers.
+Files count pixels instead: a box of theirs goes from the pixel `xmin` to the pixel `xmax`, both in it, counted from an origin of
+0 or 1. The whole image, of 640 pixels in a row, is from 1 to 640 there and from 0 to 640 here. The IoU of edges is that which the
+devkits of ILSVRC and VOC compute of pixels, with their `xmax - xmin + 1`; exactly, where coordinates are whole numbers.
 """
 
 import numpy as np
 
 
 def from_inclusive(boxes: np.ndarray, origin: int = 0) -> np.ndarray:
-    """Returns the edges, `(..., 4)` float64, of boxes by their first and last pixels; `[1, 1, 640, 480]` from 1 is `[0, 0, 640, 480]`.
+    """Returns the edges, `(..., 4)` float64, of boxes by their first and last pixels.
+
+    `[1, 1, 640, 480]` from the origin 1 is `[0, 0, 640, 480]`.
 
     Args:
         boxes: `(..., 4)` numbers of pixels, fractions allowed.
@@ -49,9 +51,9 @@ def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def shared_and_union(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the areas of intersection and union of which `overlap` is the quotient, for comparisons that rounding must not decide.
+    """Returns the areas of intersection and union, of which `overlap` is the quotient: rounding is not to decide what is one half.
 
-    `2 * shared >= union` is exact for whole numbers of any size below 2**25. Where boxes share nothing, or a coordinate is NaN, the
+    `2 * shared >= union` is exact for whole numbers below 2**25. Where boxes share nothing, or a coordinate is NaN, the
     intersection is 0 and the union is not to be used.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)

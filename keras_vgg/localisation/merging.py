@@ -1,27 +1,31 @@
 """Greedy merging of an image's boxes (Sermanet et al. 2014, OverFeat): again and again the two that are most alike become one.
 
-`merge` does what it says in an image's 5,000 boxes without comparing all of them again after each step. It takes the pairs up to a
-small score first, then those up to a larger one, and so on. Boxes that such pairs connect are a neighbourhood; as long as no box that
-comes up in one is within reach of another, they do not know of each other, and each is merged for itself, in plain Python. Where one
-does come within reach of another, the two are one neighbourhood, and are done again. So steps are the same as if they were taken one
-after another over all boxes, and so are the bits of the result: scores are computed by the same operations everywhere.
+`merge` takes the steps that its docstring says without looking at all boxes again after each of them. It takes those up to a
+small score first, then those up to a larger one, and so on. Boxes connected by pairs up to such a score, the reach, are a
+neighbourhood; as long as no box that comes up in one is within reach of another, these do not know of each other, and each is
+merged for itself, in plain Python. Where one does come within reach of another, the two are one neighbourhood, which is done
+again. So the steps are the same as if they were taken one after another over all boxes, in another order where they do not touch
+each other; and so are the bits of the result, since scores are computed by the same operations everywhere.
 """
 
 import dataclasses
 import heapq
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from keras_vgg.errors import InputError
 
-_FEW = 160  # so many boxes are compared with all others at each step
-_FEW_OF_NEIGHBOURHOOD = 40  # which are so in plain Python, faster for so few
-_NEIGHBOURS = 1.0  # how many others are on average within the reach of a box
-_SAMPLE = 32  # boxes by which this reach is found
-_WIDEST = 0.75  # a score beyond which neighbourhoods are the whole image
-_ROWS = 32  # compared at a time with all others, so that the numbers stay in the processor's caches
+_FEW = 200  # so many boxes are compared with all others at each step
+_FEW_OF_NEIGHBOURHOOD = 60  # so many in plain Python, which is faster for them
+_WITHIN_REACH = 0.2  # how many others are on average within the reach of a box: of more, neighbourhoods grow together
+_WITHIN_HORIZON = 2  # and so many are known
+_SAMPLE = 16  # boxes by which the horizon is found
+_WIDEST = 0.75  # a horizon beyond which all are within that of all
+_ROWS = 24  # compared at a time with others, so that the numbers stay in the processor's caches
+_MOST = 100_000  # pairs whose scores are computed at a time
+_ROUNDINGS = 64  # more than a sum of six products has
 _SLACK = 1e-12  # more than what rounding does to a score
 
 
@@ -43,9 +47,9 @@ class Merged:
 def match_score(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Returns how little two boxes are alike, 0 to 2, float64 of the shape that `a` and `b` broadcast to.
 
-    It is `1 - IoU + (distance of the centres)² / (diagonal of the smallest box around both)²`: the distance-IoU loss of Zheng et al. 2020,
-    which has the two terms that OverFeat names, the centres' distance and the overlap, without units. Equal boxes with an area
-    have 0, boxes that do not overlap more than 1, and a box without area has at least 1 with any.
+    It is `1 - IoU + (distance of the centres)² / (diagonal of the smallest box around both)²`: the distance-IoU loss of Zheng et
+    al. 2020, which has the two terms that OverFeat names, the centres' distance and the overlap, without units. Equal boxes with
+    an area have 0, boxes that do not overlap at least 1, and a box without area has at least 1 with any.
 
     Args:
         a: `(..., 4)` edges, not reversed.
@@ -63,7 +67,8 @@ def merge(boxes: np.ndarray, weights: np.ndarray | None = None, *, threshold: fl
 
     Args:
         boxes: `(n, 4)` edges; corners of reversed ones are put in order.
-        weights: `(n,)` not negative, such as the scores of their class; unsaid, 1 each. The mean of two without weight is the plain one.
+        weights: `(n,)` not negative, such as the scores of their class; unsaid, 1 each. Of two without weight the mean is the plain
+            one.
         threshold: the largest match score of boxes to be merged; below 0, not even nearly equal ones are.
 
     Raises:
@@ -71,12 +76,11 @@ def merge(boxes: np.ndarray, weights: np.ndarray | None = None, *, threshold: fl
     """
     box, weight = _checked(boxes, weights, threshold)
     box, weight, count = _without_equal(box, weight)
-    reach = -math.inf
-    while len(weight) > _FEW and reach < threshold and (reach := min(threshold, _reach(box))) <= _WIDEST:
-        box, weight, count = _Neighbourhoods(box, weight, count, reach).merged()
-    if reach < threshold:
-        kept, _ = _merge_rows(box, weight, count, threshold)
-        box, weight, count = box[:, kept], weight[kept], count[kept]
+    crowd = _Crowd(box, weight, count)
+    if crowd.merge_many(threshold):
+        kept, *_ = _merge_rows(crowd.box, crowd.weight, crowd.count, threshold)
+        crowd.keep(kept)
+    box, weight, count = crowd.box, crowd.weight, crowd.count
     order = np.argsort(-weight, kind="stable")
     return Merged(np.ascontiguousarray(box.T[order]), weight[order], count[order])
 
@@ -91,8 +95,8 @@ def _checked(boxes, weights, threshold) -> tuple[np.ndarray, np.ndarray]:
         if wrong.any():
             rule = "finite" if name == "boxes" else "finite and not negative"
             raise InputError(f"`{name}` to be merged must be {rule}. Received: {wrong.sum()} of {len(wrong)} that are not.")
-    if math.isnan(threshold):
-        raise InputError("`threshold` must be a number. Received: NaN.")
+    if not math.isfinite(threshold):
+        raise InputError(f"`threshold` must be a finite number. Received: {threshold}.")
     corners = boxes.T.reshape(2, 2, len(boxes))
     return np.concatenate([corners.min(axis=0), corners.max(axis=0)]), weights
 
@@ -155,18 +159,22 @@ def _mean(a: tuple, b: tuple) -> tuple:
     )
 
 
-def _merge_rows(box, weight, count, threshold: float) -> tuple[np.ndarray, list[tuple]]:
-    """Merges in place, comparing each new box with all others; returns which places are left, and all boxes that came up."""
+def _merge_rows(box, weight, count, threshold: float) -> tuple[np.ndarray, list[tuple], dict[int, int]]:
+    """Merges in place, comparing each new box with all others.
+
+    Returns which places are left, all boxes that came up, and which of these there are now, `{place: number}`.
+    """
     places = len(weight)
     gone = np.zeros(places)  # infinite for boxes that are
     least, mate = np.full(places, np.inf), np.full(places, -1)  # each box's pair with a later one; mate -1: unknown, not below
     for start in range(0, places, _ROWS):
         rows = slice(start, min(start + _ROWS, places))
         scores = _scores(box[:, rows, None], box[:, None, start:])
-        scores[np.tri(*scores.shape, dtype=bool)] = np.inf
+        scores[np.tri(*scores.shape, dtype=np.bool_)] = np.inf
         mate[rows] = start + scores.argmin(axis=1)
         least[rows] = scores.min(axis=1)
-    came_up = []
+    came_up: list[tuple] = []
+    made: dict[int, int] = {}
     while places and least[first := int(least.argmin())] <= threshold:
         second = int(mate[first])
         if second < 0:
@@ -176,6 +184,8 @@ def _merge_rows(box, weight, count, threshold: float) -> tuple[np.ndarray, list[
             continue
         pair = ((*box[:, at].tolist(), float(weight[at]), int(count[at])) for at in (first, second))
         new = _mean(*pair)
+        made.pop(second, None)
+        made[first] = len(came_up)
         came_up.append(new)
         box[:, first], weight[first], count[first] = new[:4], new[4], new[5]
         gone[second] = least[second] = np.inf
@@ -190,164 +200,288 @@ def _merge_rows(box, weight, count, threshold: float) -> tuple[np.ndarray, list[
         if len(after):
             mate[first] = first + 1 + after.argmin()
             least[first] = after.min()
-    return np.flatnonzero(gone == 0), came_up
+    return np.flatnonzero(gone == 0), came_up, made
 
 
-def _reach(box: np.ndarray) -> float:
-    """A score that so few pairs are not above that they connect few boxes each; some are not above it."""
-    places = np.linspace(0, box.shape[1] - 1, _SAMPLE).astype(np.int64)
-    scores = _scores(box[:, places, None], box[:, None])
-    scores[np.arange(_SAMPLE), places] = np.inf
-    return float(np.partition(scores, int(_NEIGHBOURS * _SAMPLE), axis=None)[int(_NEIGHBOURS * _SAMPLE)])
+class _Crowd:
+    """Boxes, and all pairs of them whose scores are not above a horizon.
+
+    Attributes:
+        box: `(4, n)` by coordinates.
+        weight: `(n,)` sums of weights.
+        count: `(n,)` how many each was made of.
+    """
+
+    def __init__(self, box: np.ndarray, weight: np.ndarray, count: np.ndarray):
+        self.box, self.weight, self.count = box, weight, count
+        self._horizon = -math.inf
+        self._scores, self._pairs = np.zeros(0), np.zeros((2, 0), np.int64)  # the lower place first
+
+    def keep(self, places: np.ndarray) -> None:
+        """Forgets the boxes in other places."""
+        self.box, self.weight, self.count = self.box[:, places], self.weight[places], self.count[places]
+
+    def merge_many(self, threshold: float) -> bool:
+        """Merges until few boxes are left; returns whether pairs up to the threshold may be left."""
+        while len(self.weight) > _FEW:
+            wanted = max(int(_WITHIN_REACH * len(self.weight) / 2), 1)
+            if len(self._scores) < wanted and self._horizon < threshold:
+                self._horizon = min(threshold, self._seen_from_some())
+                if self._horizon > _WIDEST:
+                    return True
+                self._pairs, self._scores = _Field(self.box, self._horizon).pairs()
+            if not len(self._scores) and self._horizon == threshold:
+                return False
+            self._merge_within(np.partition(self._scores, wanted)[wanted] if len(self._scores) > wanted else self._horizon)
+        return True
+
+    def _seen_from_some(self) -> float:
+        """A score such that those of a box with few others are not above it."""
+        places = np.linspace(0, len(self.weight) - 1, _SAMPLE).astype(np.int64)
+        scores = _scores(self.box[:, places, None], self.box[:, None])
+        scores[np.arange(_SAMPLE), places] = np.inf
+        return float(np.partition(scores, _WITHIN_HORIZON * _SAMPLE, axis=None)[_WITHIN_HORIZON * _SAMPLE])
+
+    def _merge_within(self, reach: float) -> None:
+        """Merges until no pair has a score up to `reach`, and learns the pairs of new boxes up to the horizon."""
+        near = self._scores <= reach
+        found = _Neighbourhoods(self.box, self.weight, self.count, reach, self._horizon)
+        found.merge(self._scores[near], *self._pairs[:, near])
+        changed = {place: item for boxes in found.left.values() for place, item in boxes.items()}
+        values = np.array(list(changed.values())).reshape(-1, 6).T
+        places = list(changed)
+        self.box[:, places], self.weight[places], self.count[places] = values[:4], values[4], values[5]
+        place_of = found.places()
+        pairs = place_of[np.concatenate([self._pairs, *found.pairs], axis=1)]
+        scores = np.concatenate([self._scores, *found.scores])
+        known = (pairs >= 0).all(axis=0)
+        kept = np.bincount(place_of[place_of >= 0], minlength=len(self.weight)) > 0
+        self._pairs, self._scores = np.sort((np.cumsum(kept) - 1)[pairs[:, known]], axis=0), scores[known]
+        self.keep(kept)
 
 
 class _Neighbourhoods:
-    """Boxes connected by pairs whose scores are within reach, merged neighbourhood by neighbourhood."""
+    """Boxes connected by pairs within reach, merged neighbourhood by neighbourhood.
 
-    def __init__(self, box: np.ndarray, weight: np.ndarray, count: np.ndarray, reach: float):
-        self.box, self.weight, self.count, self.reach = box, weight, count, reach
-        first, second = _within(box, box, reach, once=True)
-        scores = _scores(box[:, first], box[:, second])
-        near = scores <= reach
-        pairs = list(zip(scores[near].tolist(), first[near].tolist(), second[near].tolist(), strict=True))
-        self.root = list(range(box.shape[1]))
-        self.members: dict[int, list[int]] = {}
-        self.pairs: dict[int, list[tuple]] = {}
-        self._join((first, second) for _, first, second in pairs)
-        for pair in pairs:
-            self.pairs.setdefault(self._root_of(pair[1]), []).append(pair)
+    A box is known by a number: its place, or one beyond these if it came up in the course.
 
-    def merged(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Boxes, weights and counts that are left, none within reach of another."""
-        self.items = list(zip(*self.box.tolist(), self.weight.tolist(), self.count.tolist(), strict=True))
-        left: dict[int, dict[int, tuple]] = {}
-        came_up: dict[int, list[tuple]] = {}
-        todo = set(self.members)
+    Attributes:
+        left: by the root of each neighbourhood, `{place: box}` of what is left of it.
+        pairs: arrays `(2, m)` of numbers, pairs of boxes that came up with any up to the horizon.
+        scores: their scores, `(m,)` arrays.
+    """
+
+    def __init__(self, box: np.ndarray, weight: np.ndarray, count: np.ndarray, reach: float, horizon: float):
+        self.left: dict[int, dict[int, tuple]] = {}
+        self.pairs: list[np.ndarray] = []
+        self.scores: list[np.ndarray] = []
+        self._box, self._weight, self._count, self._reach, self._horizon = box, weight, count, reach, horizon
+        self._items: dict[int, tuple] = {}
+        self._field = _Field(box, horizon)
+        self._root = np.arange(len(weight))
+        self._members: dict[int, list[int]] = {}
+        self._within: dict[int, list[tuple]] = {}
+        self._came_up: dict[int, list[tuple]] = {}
+        self._made: dict[int, dict[int, int]] = {}
+        self._numbers: dict[int, int] = {}  # of the first that came up in each neighbourhood
+        self._next = len(weight)
+
+    def merge(self, scores: np.ndarray, first: np.ndarray, second: np.ndarray) -> None:
+        """Merges until no pair is within reach, given the pairs that are."""
+        self._join_at_first(scores.tolist(), first.tolist(), second.tolist())
+        todo = set(self._members)
         while todo:
             for root in todo:
-                left[root], came_up[root] = self._settle(root)
-            joined = self._join(self._encounters(came_up, todo))
-            for root in joined:
-                left.pop(root, None)
-                came_up.pop(root, None)
-            todo = {self._root_of(root) for root in joined}
-        gone = [place for root, boxes in left.items() for place in self.members[root] if place not in boxes]
-        changed = {place: item for boxes in left.values() for place, item in boxes.items()}
-        places, values = list(changed), np.array(list(changed.values())).reshape(-1, 6).T
-        self.box[:, places], self.weight[places], self.count[places] = values[:4], values[4], values[5]
-        kept = np.ones(len(self.weight), bool)
-        kept[gone] = False
-        return self.box[:, kept], self.weight[kept], self.count[kept]
+                self._settle(root)
+            todo = self._join(self._encounters(todo))
 
-    def _root_of(self, place: int) -> int:
-        root = self.root
-        while root[place] != place:
-            root[place] = place = root[root[place]]
-        return place
+    def places(self) -> np.ndarray:
+        """The place of each number's box at the end; -1 of those that are no more."""
+        places = np.full(self._next, -1)
+        places[: len(self._weight)] = np.arange(len(self._weight))
+        for root, left in self.left.items():
+            made, number = self._made[root], self._numbers[root]
+            for place in self._members[root]:
+                if place not in left:
+                    places[place] = -1
+                elif place in made:
+                    places[place] = -1
+                    places[number + made[place]] = place
+        return places
 
-    def _join(self, pairs: Iterable[tuple[int, int]]) -> set[int]:
-        """Makes one neighbourhood of those of each pair; returns the roots of all that were joined, of before and now."""
+    def _join_at_first(self, scores: list[float], first: list[int], second: list[int]) -> None:
+        root = list(range(len(self._weight)))
+
+        def root_of(place):
+            while root[place] != place:
+                root[place] = place = root[root[place]]
+            return place
+
+        for a, b in zip(first, second, strict=True):
+            root[root_of(b)] = root_of(a)
+        places = sorted({*first, *second})
+        self._fetch(places)
+        for place in places:
+            self._members.setdefault(root_of(place), []).append(place)  # in order
+        for pair in zip(scores, first, second, strict=True):
+            self._within.setdefault(root_of(pair[1]), []).append(pair)
+        for root_place, members in self._members.items():
+            self._root[members] = root_place
+
+    def _fetch(self, places: list[int]) -> None:
+        box, weight, count = self._box[:, places], self._weight[places], self._count[places]
+        self._items |= zip(places, zip(*box.tolist(), weight.tolist(), count.tolist(), strict=True), strict=True)
+
+    def _join(self, pairs: list[tuple[int, int]]) -> set[int]:
+        """Makes one neighbourhood of those of each pair, by places in them; returns the roots of what is to be done again."""
         joined = set()
         for a, b in pairs:
-            a, b = self._root_of(a), self._root_of(b)
+            a, b = int(self._root[a]), int(self._root[b])
             if a != b:
-                self.root[b] = a
-                self.members.setdefault(a, [a]).extend(self.members.pop(b, [b]))
-                if b in self.pairs:
-                    self.pairs.setdefault(a, []).extend(self.pairs.pop(b))
-                joined |= {a, b}
-        return joined
+                if b not in self._members:
+                    self._fetch([b])
+                members = self._members.pop(b, [b])
+                self._root[members] = a
+                self._members[a] = sorted(self._members.get(a, [a]) + members)
+                self._within.setdefault(a, []).extend(self._within.pop(b, ()))
+                for root in (a, b):
+                    self.left.pop(root, None)
+                    self._came_up.pop(root, None)
+                joined.add(a)
+        return {int(self._root[root]) for root in joined}
 
-    def _settle(self, root: int) -> tuple[dict[int, tuple], list[tuple]]:
-        """Merges one neighbourhood; returns `{place: box}` of what is left, and all boxes that came up."""
-        members = sorted(self.members[root])
-        if len(members) > _FEW_OF_NEIGHBOURHOOD:
-            part = self.box[:, members], self.weight[members], self.count[members]
-            kept, came_up = _merge_rows(*part, self.reach)
-            values = zip(*part[0][:, kept].tolist(), part[1][kept].tolist(), part[2][kept].tolist(), strict=True)
-            return {members[at]: value for at, value in zip(kept.tolist(), values, strict=True)}, came_up
-        items, reach, came_up = self.items, self.reach, []
-        now = {place: items[place] for place in members}
-        queue = [(score, a, b, items[a], items[b]) for score, a, b in self.pairs.get(root, ())]
-        heapq.heapify(queue)
-        while queue:
-            _, first, second, a, b = heapq.heappop(queue)
-            if now.get(first) is not a or now.get(second) is not b:
-                continue  # one of the two has been merged since
-            del now[second]
-            new = now[first] = _mean(a, b)
-            came_up.append(new)
-            for place, other in now.items():
-                if place != first and (score := _score(new, other)) <= reach:
-                    pair = (first, place, new, other) if first < place else (place, first, other, new)
-                    heapq.heappush(queue, (score, *pair))
-        return now, came_up
+    def _settle(self, root: int) -> None:
+        """Merges one neighbourhood."""
+        members = self._members[root]
+        now = {place: self._items[place] for place in members}
+        came_up: list[tuple] = []
+        made: dict[int, int] = {}
+        if len(members) == 2:  # most are
+            new = _mean(*now.values())
+            now, came_up, made = {members[0]: new}, [new], {members[0]: 0}
+        elif len(members) > _FEW_OF_NEIGHBOURHOOD:
+            box, weight, count = self._box[:, members], self._weight[members], self._count[members]
+            kept, came_up, made = _merge_rows(box, weight, count, self._reach)
+            made = {members[at]: number for at, number in made.items()}
+            now = {members[at]: now[members[at]] for at in kept.tolist()}
+            now |= {place: came_up[number] for place, number in made.items()}
+        else:
+            queue = [(score, a, b, now[a], now[b]) for score, a, b in self._within[root]]
+            heapq.heapify(queue)
+            while queue:
+                _, first, second, a, b = heapq.heappop(queue)
+                if now.get(first) is not a or now.get(second) is not b:
+                    continue  # one of the two has been merged since
+                del now[second]
+                new = now[first] = _mean(a, b)
+                made.pop(second, None)
+                made[first] = len(came_up)
+                came_up.append(new)
+                for place, other in now.items():
+                    if place != first and (score := _score(new, other)) <= self._reach:
+                        pair = (first, place, new, other) if first < place else (place, first, other, new)
+                        heapq.heappush(queue, (score, *pair))
+        self.left[root], self._came_up[root], self._made[root] = now, came_up, made
+        self._numbers[root] = self._next
+        self._next += len(came_up)
 
-    def _encounters(self, came_up: dict[int, list[tuple]], fresh: set[int]) -> list[tuple[int, int]]:
+    def _encounters(self, fresh: set[int]) -> list[tuple[int, int]]:
         """Roots of neighbourhoods of which boxes that came up in `fresh` ones, and any boxes there ever were, are within reach."""
-        rows = np.array([box[:4] for root in fresh for box in came_up[root]]).reshape(-1, 4).T
-        row_roots = np.array([root for root in fresh for _ in came_up[root]], np.int64)
-        new = np.array([box[:4] for boxes in came_up.values() for box in boxes]).reshape(-1, 4).T
-        roots = [self._root_of(place) for place in range(self.box.shape[1])] + [root for root in came_up for _ in came_up[root]]
-        columns, column_roots = np.concatenate([self.box, new], axis=1), np.array(roots, np.int64)
-        row, column = _within(rows, columns, self.reach)
-        apart = row_roots[row] != column_roots[column]
-        row, column = row[apart], column[apart]
-        near = _scores(rows[:, row], columns[:, column]) <= self.reach
-        return list(zip(row_roots[row[near]].tolist(), column_roots[column[near]].tolist(), strict=True))
+        rows, row_numbers, row_roots = self._gather(fresh)
+        column, row, score = self._field.near(rows)
+        others, other_numbers, other_roots = self._gather(self._came_up)
+        other_column, other_row, other_score = _Field(others, self._horizon).near(rows)
+        once = other_numbers[other_column] < row_numbers[other_row]
+        once |= ~np.isin(other_roots[other_column], list(fresh))  # these are no rows
+        other_column, other_row, other_score = other_column[once], other_row[once], other_score[once]
+        self.pairs += [np.stack([column, row_numbers[row]]), np.stack([other_numbers[other_column], row_numbers[other_row]])]
+        self.scores += [score, other_score]
+        roots = np.concatenate([self._root[column], other_roots[other_column]])
+        my_roots, near = row_roots[np.concatenate([row, other_row])], np.concatenate([score, other_score]) <= self._reach
+        apart = near & (roots != my_roots)
+        return list(zip(my_roots[apart].tolist(), roots[apart].tolist(), strict=True))
+
+    def _gather(self, roots) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Boxes that came up in neighbourhoods, by coordinates, their numbers, and the roots."""
+        items = [(*box[:4], self._numbers[root] + at, root) for root in roots for at, box in enumerate(self._came_up[root])]
+        columns = np.array(items).reshape(-1, 6).T
+        return columns[:4], columns[4].astype(np.int64), columns[5].astype(np.int64)
 
 
-def _within(rows: np.ndarray, columns: np.ndarray, reach: float, *, once: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Places of all pairs whose scores are not above `reach`, and of some others.
+class _Field:
+    """Boxes in which those are searched that are within a horizon of others.
 
-    Of two boxes that overlap by widths and heights of which the one is w and h, the IoU is at most `1 / (1 + x/w + y/h)`, where x and y
-    are by how much their left and right, and their top and bottom edges differ together: the union holds the cross of the strips in
-    which they lie side by side. So a score up to s asks for `x/w + y/h <= s / (1 - s)`, which is cheap to compute.
-
-    Args:
-        rows: `(4, m)` boxes.
-        columns: `(4, n)` boxes, the same ones if `once`.
-        reach: score, below 1.
-        once: whether each pair is wanted once, the lower place first.
+    Be w and h the width and height of one of two boxes that overlap, x the distance of their left edges plus that of their right
+    ones, y the same of top and bottom. Then the IoU is at most `1 / (1 + x/w + y/h)`, because the union holds the whole cross of
+    the strip of rows that both boxes have and the strip of columns that both have. So a score up to s asks for `x/w + y/h <= s /
+    (1 - s)`, and that for a sum of four squares up to `(s / (1 - s))²`, which is a product of terms of the one box with terms of
+    the other: all boxes are compared by matrix products, and by the rest only what passes.
     """
-    bound = (reach + _SLACK) / (1 - reach - _SLACK)
-    precision = np.float32 if bound > 1e-3 else np.float64  # screening; scores decide
-    row_order, column_order = np.argsort(rows[0]), np.argsort(columns[0])
-    rows, columns = rows[:, row_order], columns[:, column_order]
-    widths, heights = rows[2] - rows[0], rows[3] - rows[1]
-    with np.errstate(divide="ignore"):
-        scale = np.stack([1 / widths, 1 / heights])
-    largest = max(np.abs(rows).max(initial=0), np.abs(columns).max(initial=0))
-    limit = bound + 16 * np.finfo(precision).eps * largest * scale.sum(axis=0)
-    has_area = np.isfinite(limit)  # others are not within reach of any
-    rows, row_order, widths, limit, scale = (
-        rows[:, has_area],
-        row_order[has_area],
-        widths[has_area],
-        limit[has_area],
-        scale[:, has_area],
-    )
-    low = np.searchsorted(columns[0], rows[0] - limit * widths)
-    high = np.searchsorted(columns[0], rows[0] + limit * widths, side="right")
-    row_part, column_part, scale, limit = (array.astype(precision) for array in (rows, columns, scale, limit))
-    found_rows, found_columns = [], []
-    for start in range(0, rows.shape[1], _ROWS):
-        part = slice(start, start + _ROWS)
-        begin, end = low[part].min(), high[part].max()
-        left, top, right, bottom = column_part[:, None, begin:end]
-        row_left, row_top, row_right, row_bottom = row_part[:, part, None]
-        across, down = np.abs(left - row_left), np.abs(top - row_top)
-        across += np.abs(right - row_right)
-        down += np.abs(bottom - row_bottom)
-        across *= scale[0, part, None]
-        down *= scale[1, part, None]
-        across += down
-        hits = np.flatnonzero(across <= limit[part, None])
-        row, column = np.divmod(hits, max(end - begin, 1))
-        found_rows.append(row_order[start + row])
-        found_columns.append(column_order[begin + column])
-    row, column = (np.concatenate([np.zeros(0, np.int64), *found]) for found in (found_rows, found_columns))
-    if once:
-        lower, higher = np.minimum(row, column), np.maximum(row, column)
-        row, column = np.divmod(np.unique((lower * columns.shape[1] + higher)[lower < higher]), columns.shape[1])
-    return row, column
+
+    def __init__(self, box: np.ndarray, horizon: float):
+        self._horizon, self._bound = horizon, (horizon + _SLACK) / (1 - horizon - _SLACK)
+        self._order = np.argsort(box[0])
+        self._box = box[:, self._order]
+        self._middle = self._box.mean(axis=1, keepdims=True) if box.size else np.zeros((4, 1))
+        left, top, right, bottom = moved = self._box - self._middle
+        self._terms = np.stack([left * left + right * right, top * top + bottom * bottom, *moved])
+
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """All pairs of places, `(2, m)`, the lower one first, whose scores are not above the horizon, and these scores."""
+        column, row, scores = self._near(self._box, first=np.arange(1, len(self._order) + 1))
+        return np.sort(self._order[np.stack([column, row])], axis=0), scores
+
+    def near(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Places of boxes, those of `rows`, `(4, m)`, with which their scores are not above the horizon, and these scores."""
+        order = np.argsort(rows[0])
+        column, row, scores = self._near(rows[:, order], first=np.zeros(rows.shape[1], np.int64))
+        return self._order[column], order[row], scores
+
+    def _near(self, rows: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same, both by places in the order of left edges, of columns from `first` on."""
+        sides = rows[2:] - rows[:2]
+        has_area = (sides > 0).all(axis=0)  # others are near to none
+        at, sides, moved, first = np.flatnonzero(has_area), sides[:, has_area], (rows - self._middle)[:, has_area], first[has_area]
+        scale = np.concatenate([1 / sides**2] * 2)
+        margin = self._bound * np.concatenate([sides] * 2)
+        size = _ROUNDINGS * (scale * (np.abs(moved) + margin) ** 2).sum(axis=0)
+        coarse = self._coarse(size, scale)
+        limit = (self._bound**2 + size * np.finfo(coarse).eps - (scale * moved**2).sum(axis=0)).astype(coarse)
+        terms = np.concatenate([scale[:2], -2 * scale * moved]).astype(coarse)
+        column_terms = self._terms.astype(coarse)
+        begins = np.maximum(np.searchsorted(self._box[0], rows[0, at] - margin[0]), first)
+        ends = np.searchsorted(self._box[0], rows[0, at] + margin[0], side="right")
+        found = [self._scored(rows, np.zeros((2, 0), np.int64))]
+        candidates, waiting = [], 0
+        for start in range(0, len(at), _ROWS):
+            part = slice(start, start + _ROWS)
+            begin, end = begins[part].min(), ends[part].max()
+            squares = terms[:, part].T @ column_terms[:, begin:end]
+            row, column = np.divmod(np.flatnonzero(squares <= limit[part, None]), max(end - begin, 1))
+            column += begin
+            row += start
+            later = column >= first[row]
+            candidates.append(np.stack([column[later], at[row[later]]]))
+            waiting += candidates[-1].shape[1]
+            if waiting > _MOST or start + _ROWS >= len(at):
+                found.append(self._scored(rows, np.concatenate(candidates, axis=1)))
+                candidates, waiting = [], 0
+        column, row, scores = (np.concatenate(each) for each in zip(*found, strict=True))
+        return column, row, scores
+
+    def _coarse(self, size: np.ndarray, scale: np.ndarray) -> type[np.floating]:
+        """The type in which squares are compared: float32, unless its roundings would let too many pass, or its range ends."""
+        if not size.size or size.mean() * np.finfo(np.float32).eps >= self._bound**2:
+            return np.float64
+        in_range = scale.min() > 1e-30 and max(scale.max(), np.abs(self._terms).max(initial=0)) < 1e30
+        return np.float32 if in_range else np.float64
+
+    def _scored(self, rows: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        column, row = candidates
+        boxes, others = self._box.take(column, axis=1), rows.take(row, axis=1)
+        left, top, right, bottom = np.abs(boxes - others)
+        width, height = others[2:] - others[:2]
+        near = np.flatnonzero((left + right) * height + (top + bottom) * width <= self._bound * width * height * (1 + _SLACK))
+        scores = _scores(boxes.take(near, axis=1), others.take(near, axis=1))
+        near, scores = near[scores <= self._horizon], scores[scores <= self._horizon]
+        return column[near], row[near], scores

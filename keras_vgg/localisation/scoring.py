@@ -1,8 +1,8 @@
-"""ILSVRC's localisation error, as `eval_clsloc.m` of its devkit computes it, and which part of it is the class's and which the box's.
+"""ILSVRC's localisation error, as `eval_clsloc.m` of its devkit computes it, and what of it is the class's and what the box's.
 
-An image has up to five guesses, each a class and a box, the best first. It is right if one of them has the image's class and overlaps
-any true box of that class by an IoU that is not below 0.5. The paper says "above 50%" instead, which `above` asks for; the two differ by
-boxes that overlap by exactly one half. Guesses beyond the fifth are ignored, and so are images on the blacklist.
+An image has up to five guesses, each a class and a box, the best first. It is right if one of them has the image's class and
+overlaps any true box of that class by an IoU that is not below 0.5. The paper says "above 50%" instead, which `above` asks for; the
+two differ by boxes that overlap by exactly one half. Guesses beyond the fifth are ignored, and so are images on the blacklist.
 """
 
 import dataclasses
@@ -80,14 +80,14 @@ def score(
 ) -> LocalisationScore:
     """Compares guesses with what is true.
 
-    The error where the class is known (Table 8) is that of one guess with the true label: `score(true_labels[:, None], …).top1_error`.
+    Where the class is known (Table 8), it is the only guess: `score(true_labels[:, None], …).top1_error`.
 
     Args:
         labels: `(N, G)` classes of the guesses, the best first; negative for no guess.
         boxes: `(N, G, 4)` their boxes as edges; a guess with NaN, as of an image that could not be read, is no guess.
         true_labels: `(N,)` the images' classes.
-        true_boxes: `(N, K, 4)` edges of the true boxes of these classes, filled up with NaN. An image with NaN alone has no true box
-            and does not count; with one without area it counts, and no guess is right, as in the devkit.
+        true_boxes: `(N, K, 4)` edges of the true boxes of these classes, filled up with NaN. An image with NaN alone has no true
+            box and does not count; with boxes without area alone it counts, and no guess is right, as in the devkit.
         blacklist: `(N,)` bool, images that do not count.
         above: whether the IoU must be above one half, as the paper writes, instead of not below.
 
@@ -100,7 +100,7 @@ def score(
     _check(labels, boxes, true_labels, true_boxes, blacklist)
     labels, boxes = labels[:, :MOST_GUESSES], boxes[:, :MOST_GUESSES]
     has_class = (labels == true_labels[:, None]) & (labels >= 0) & ~np.isnan(boxes).any(axis=-1)
-    good = np.zeros(has_class.shape, bool)
+    good = np.zeros_like(has_class)
     image, guess = np.nonzero(has_class)  # few, so that only their overlaps are computed
     shared, union = edges.shared_and_union(boxes[image, guess][:, None], true_boxes[image])
     enough = 2 * shared > union if above else 2 * shared >= union

@@ -1,9 +1,9 @@
 """Files of guesses in the format of ILSVRC's devkit: a line for each image, in it up to five times `label xmin ymin xmax ymax`.
 
-Labels are ILSVRC's numbers, from 1. Boxes are first and last pixels, as whole numbers: those in the devkit's own example,
-`demo.val.pred.loc.txt`, are whole, and so do other readers take them. What the devkit reads by `dlmread` may have fractions, so that
-these are read here, too. That function fills short lines up with zeros and drops empty ones, after which all later lines are taken for
-other images: an image without any guess is therefore a guess of the class 0, which no image has.
+Labels are ILSVRC's numbers, from 1. Boxes are first and last pixels, written as whole numbers, since those in the devkit's own
+example, `demo.val.pred.loc.txt`, are whole. The devkit reads them by MATLAB's `dlmread`, which takes fractions, so that these are
+read here, too. It fills short lines up with zeros, and an empty line could be lost, after which all later lines were taken for
+other images: an image without any guess is therefore written as a guess of the class 0, which no image has.
 """
 
 import math
@@ -98,7 +98,7 @@ def _whole(boxes: np.ndarray) -> np.ndarray:
 def read_submission(
     path: str | os.PathLike[str], numbers: Sequence[int] | np.ndarray, *, origin: int = 0, images: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the guesses in a file, for `scoring.score`: labels `(N, 5)` int64, -1 for none, and edges `(N, 5, 4)` float64, NaN for none.
+    """Returns the guesses in a file: labels `(N, 5)` int64, -1 for none, and edges `(N, 5, 4)` float64, NaN for none.
 
     Guesses beyond the fifth are ignored, as by the devkit.
 
