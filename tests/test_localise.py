@@ -254,7 +254,7 @@ def test_a_recipe_is_a_table(files, tmp_path):
     )
     center, united = run(tmp_path / "out", "--recipe", recipe)
     assert (center["net"], center["protocol"], center["paper top-1"]) == ("S", "center, class known", 36.4)
-    assert (united["net"], united["Q"], united["settings"]) == ("S + P", "40, 64", "merged below 0.3, 2 classes")
+    assert (united["net"], united["Q"], united["settings"]) == ("S + P", "40, 64", "merged up to 0.3, 2 classes")
     assert read_localisation(recipe).rows[1].localisers == ("S", "P")
     recipe.write_text(recipe.read_text().replace('"center"', '"multi-crop"'))
     with pytest.raises(InputError, match=r"row 1: `protocol` must be one of dense, center. Received: 'multi-crop'"):
@@ -279,7 +279,7 @@ def test_a_blacklist_and_the_papers_reading(files, tmp_path):
     names.write_text("003.png\n005.png\n")
     given = ("--model", files["scr"], "--dataset", files["data"], "--scales", 40)
     (line,) = run(tmp_path / "out", *given, "--blacklist", names, "--above-half")
-    assert (line["images"], line["counted"], line["settings"]) == (9, 7, "merged below 0.5, IoU above 0.5, blacklist")
+    assert (line["images"], line["counted"], line["settings"]) == (9, 7, "merged up to 0.5, IoU above 0.5, blacklist")
 
 
 @pytest.mark.parametrize(
@@ -300,5 +300,5 @@ def test_what_cannot_be_is_told(files, tmp_path, arguments, told):
 
 
 def test_evaluate_sends_localisers_to_their_own_test(files, tmp_path):
-    with pytest.raises(InputError, match="a localiser, which python -m keras_vgg.localise tests"):
+    with pytest.raises(InputError, match=r"a localiser, which python -m keras_vgg.localise tests"):
         evaluate.main(["--model", str(files["pcr"]), "--dataset", files["data"], "--out", str(tmp_path)])

@@ -47,7 +47,7 @@ class Localiser:
         self._preprocess = preprocessing.for_model(model)
         self._net = to_fully_convolutional(model, activation=None, pooling=pooling, share_weights=True)
         self._functions = {
-            flip: tf.function(functools.partial(self.trace_boxes, flip=flip), input_signature=[PIXELS, _LABELS], autograph=False)
+            flip: tf.function(functools.partial(self._over_flips, flip=flip), input_signature=[PIXELS, _LABELS], autograph=False)
             for flip in (False, True)
         }
 
@@ -56,23 +56,28 @@ class Localiser:
         _, rows, columns, _ = self._net.compute_output_shape((1, height, width, 3))
         return rows * columns
 
-    def boxes(self, images, labels, *, flip: bool = False):
+    def boxes(self, images, labels, *, flip: bool = False, within: bool = True):
         """Returns what every place of the map tells of where the objects of some classes are.
 
         Args:
             images: `(B, height, width, 3)` uint8, RGB, each side at least `crop`: whole images or crops.
             labels: `(B, k)` int, of classes by the localiser's numbers; with single-class regression they play no part.
             flip: whether the mirror images tell boxes, too.
+            within: whether boxes end with the images, as is right for whole ones; those of a crop may leave it.
 
         Returns:
-            `(B, places, k, 4)` float32, `x_min, y_min, x_max, y_max` in fractions of the images, within them; one for all classes
-            (`k` is 1) with single-class regression. `places` are those of the map, row by row, and again of the mirror image.
+            `(B, places, k, 4)` float32, `x_min, y_min, x_max, y_max` in fractions of the images; one for all classes (`k` is 1)
+            with single-class regression. `places` are those of the map, row by row, and again of the mirror image.
         """
         with tf.device(self._device):
-            return self._functions[flip](images, tf.cast(labels, tf.int32))
+            found = self._functions[flip](images, tf.cast(labels, tf.int32))
+            return tf.clip_by_value(found, 0.0, 1.0) if within else found
 
     def trace_boxes(self, images, labels, flip: bool):
-        """As `boxes`, for images of any dtype in 0–255, to be called while a graph is made of something larger."""
+        """As `boxes` of whole images, of any dtype in 0–255, to be called while a graph is made of something larger."""
+        return tf.clip_by_value(self._over_flips(images, labels, flip), 0.0, 1.0)
+
+    def _over_flips(self, images, labels, flip: bool):
         found = self._boxes(images, labels)
         if not flip:
             return found
@@ -96,4 +101,4 @@ class Localiser:
         windows = tf.concat([corners, tf.fill(tf.shape(corners), self.crop)], axis=-1)
         size = tf.shape(images)[1:3]
         in_image = Geometry(size, windows, tf.constant(False), self.crop).boxes_in_image(edges)
-        return tf.clip_by_value(in_image / tf.cast(tf.gather(size, [1, 0, 1, 0]), tf.float32), 0.0, 1.0)
+        return in_image / tf.cast(tf.gather(size, [1, 0, 1, 0]), tf.float32)

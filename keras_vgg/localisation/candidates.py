@@ -44,13 +44,14 @@ class Asked:
     def see(self, images, views: Views, which: np.ndarray | None = None) -> np.ndarray:
         """Returns the boxes of images, edges in fractions of the whole ones, `(B, width)` float32."""
         assert which is not None  # `run_pass` says them
-        boxes = self._localiser.boxes(images, self._labels[which], flip=views.flip).numpy()
-        if np.isnan(boxes).any():
+        of_crops = views.kind == CENTER
+        boxes = self._localiser.boxes(images, self._labels[which], flip=views.flip, within=not of_crops).numpy()
+        if not np.isfinite(boxes).all():
             raise InputError(
                 "Expected a localiser whose boxes are finite. Received: one that tells NaN of images that can be read; its weights "
                 "are spoilt, or it overflows in half precision."
             )
-        if views.kind == CENTER:
+        if of_crops:
             boxes = self._in_whole(boxes, views.scale, which)
         rows = np.full((len(which), self._width), np.nan, np.float32)
         flat = boxes.reshape(len(which), -1)

@@ -50,7 +50,7 @@ class LocalisationSettings:
 
     def told_of(self, row: Row) -> str:
         """Returns how a row is done, for tables."""
-        told = [f"merged below {row.merging.threshold:g}"] if row.protocol != "center" or len(row.localisers) > 1 else []
+        told = [f"merged up to {row.merging.threshold:g}"] if row.protocol != "center" or len(row.localisers) > 1 else []
         told += [f"{row.merging.classes} classes"] if row.classes else []
         told += [f"{self.pooling} pooling"] if self.pooling != "floor" else []
         return ", ".join([*told, *(["IoU above 0.5"] if self.above else []), *(["blacklist"] if self.blacklist else [])])
