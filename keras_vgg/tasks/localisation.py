@@ -17,6 +17,9 @@ from keras_vgg.tasks.task import LOSS, Panel, Task
 LEAST_SHOWN = 0.5
 """A view teaches where it shows at least so much of the box, or where the box fills as much of the view (OverFeat's half)."""
 
+START, START_DEVIATION = (0.5, 0.5, 0.6, 0.6), 1e-3
+"""The box that a net tells before it has learnt any, and the deviation of the random kernel beside it."""
+
 LEAST_OVERLAP = 0.5
 """IoU from which on a box is right, as the devkit of ILSVRC has it."""
 
@@ -75,6 +78,15 @@ class Localisation(Task):
     def facts(self) -> dict[str, Any]:
         """Which regression it is, and the classes."""
         return {"regression": self.regression, "classes": list(self.classes)}
+
+    def start(self, weights, seed):
+        """All boxes begin in the middle of the view, with little that is random, as in Fast R-CNN (Girshick 2015).
+
+        From random boxes of any size, whose squared errors are large, what was learnt before would be spoilt by the first updates.
+        """
+        kernel, bias = weights
+        small = np.random.default_rng(seed).normal(0, START_DEVIATION, kernel.shape)
+        return [small.astype(kernel.dtype), np.tile(np.array(START, bias.dtype), len(bias) // len(START))]
 
     def place(self, target, geometry: Geometry):
         """Returns the target of a view."""

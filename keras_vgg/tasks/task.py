@@ -101,6 +101,10 @@ class Task(abc.ABC):
         """What a file of the net says of it beside its preprocessing, as JSON can write it; see `weights.kinds.note`."""
         return {}
 
+    def start(self, weights: list[np.ndarray], seed: int) -> list[np.ndarray]:
+        """Returns the weights with which the net's last layer begins where it begins at random, from its initialised ones."""
+        return weights
+
     @property
     def sums(self) -> tuple[str, ...]:
         """Names of what is summed over examples, the loss first."""

@@ -100,6 +100,8 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
             classifier_activation=task.activation,
         )
         class_names.adopt(model, task.outputs)
+        last = model.get_layer("predictions")
+        last.set_weights(task.start(last.get_weights(), recipe.seed))
         num_frozen = freezing.freeze(model, frozen)
         rates = layer_rates(recipe.arch, recipe.layer_rate_decay, recipe.head_rate)
         optimizer = make_optimizer(recipe, model, rates)
