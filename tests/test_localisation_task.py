@@ -138,6 +138,15 @@ def test_loss_and_error_by_hand():
     np.testing.assert_allclose(scr.measures(beyond, targets)[1], [0.3, 1], rtol=1e-5)
 
 
+def test_boxes_begin_in_the_middle_with_little_that_is_random():
+    random = [RNG.normal(size=(100, 8)).astype(np.float32), np.zeros(8, np.float32)]
+    kernel, bias = Localisation(CLASSES, "pcr").start(random, 3)
+    assert bias.tolist() == pytest.approx([0.5, 0.5, 0.6, 0.6] * 2)
+    assert kernel.std() == pytest.approx(1e-3, rel=0.1)
+    np.testing.assert_array_equal(kernel, Localisation(CLASSES, "pcr").start(random, 3)[0])
+    assert not np.array_equal(kernel, Localisation(CLASSES, "pcr").start(random, 4)[0])
+
+
 def test_a_guess_is_right_with_any_box_of_the_image_and_from_one_half_on():
     targets = tf.constant(placed([[0, 0, 80, 80], [0, 90, 10, 100]])[None])
     scr = Localisation(CLASSES, "scr")

@@ -1,6 +1,7 @@
 """Testing localisers: a perfect regressor through the whole protocol, the command's rows against plain code, its refusals."""
 
 import json
+import pathlib
 
 import numpy as np
 import pandas as pd
@@ -21,10 +22,12 @@ from keras_vgg.localisation import candidates
 from keras_vgg.localisation.boxes import overlap
 from keras_vgg.localisation.guessing import Merging, guess
 from keras_vgg.localisation.recipe import read_localisation
+from keras_vgg.recipe import read_recipe, resolve
 from keras_vgg.resizing import rescaled_size
 from keras_vgg.tasks.localisation import Localisation
 
 RNG = np.random.default_rng(0)
+RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
 
 
 def write_localiser(path, regression, *, seed=1, classes=CLASSES, side=32):
@@ -142,7 +145,9 @@ def test_boxes_are_what_the_model_says_of_each_window(files, tmp_path, name, kin
         if len(boxes) > 1:
             continue
         width, height = stored["sizes"][place]
-        np.testing.assert_allclose(stored["boxes"][place, 0] / [width, height, width, height], boxes[0], atol=1e-4 if kind == "center" else 1e-2)
+        np.testing.assert_allclose(
+            stored["boxes"][place, 0] / [width, height, width, height], boxes[0], atol=1e-4 if kind == "center" else 1e-2
+        )
     wrong = [overlap(stored["boxes"][place, :1], stored["true_boxes"][place]).max() < 0.5 for place in range(split.size)]
     assert line["top-1 error"] == pytest.approx(100 * np.mean(wrong))
 
@@ -259,6 +264,27 @@ def test_a_recipe_is_a_table(files, tmp_path):
     recipe.write_text(recipe.read_text().replace('"center"', '"multi-crop"'))
     with pytest.raises(InputError, match=r"row 1: `protocol` must be one of dense, center. Received: 'multi-crop'"):
         read_localisation(recipe)
+
+
+@pytest.mark.parametrize(
+    ("number", "rows"),
+    [
+        (8, ["SCR, FC center 36.4", "PCR, FC center 34.3", "PCR, all center 33.1"]),
+        (9, ["256 dense 29.5", "384 dense 28.2", "384 dense 27.5", "256+384 dense 26.9"]),
+        (10, ["256+384 dense 26.9"]),
+    ],
+)
+def test_rows_of_the_papers_tables(number, rows):
+    recipe = read_localisation(RECIPES / f"table{number}.toml")
+    figures = [next(iter(row.paper.values())) for row in recipe.rows]
+    assert [f"{'+'.join(row.localisers)} {row.protocol} {figure}" for row, figure in zip(recipe.rows, figures, strict=True)] == rows
+    assert {bool(row.classes) for row in recipe.rows} == {number > 8}
+    for path in recipe.localisers.values():  # trained by the recipe of that name, of the same S
+        trained = resolve(read_recipe(RECIPES / f"{path.removeprefix('runs/')}.toml"))
+        assert (trained.task, f"-{trained.scale}-" in path, trained.learning_rate) == ("localisation", True, 1e-3)
+        assert trained.init_from == f"runs/d-{trained.scale}"
+        assert (trained.tune, trained.regression) == ("fc" if path.endswith("fc") else "all", path.split("-")[2])
+        assert trained.jitter is None
 
 
 def test_images_that_cannot_be_used_count_as_errors(files, tmp_path):
