@@ -134,7 +134,7 @@ def boxes_by_hand(path, regression, encoded, scale, kind, label):
 
 @pytest.mark.parametrize(("name", "kind", "scale"), [("scr", "center", 40), ("pcr", "center", 32), ("pcr", "dense", 32)])
 def test_boxes_are_what_the_model_says_of_each_window(files, tmp_path, name, kind, scale):
-    """Densely at Q=32, where an image is one row or column of windows; between them the net looks beyond its window's edges."""
+    """Densely at Q=32, where images of one window are compared; there the net looks a little beyond its window's edges."""
     given = ("--model", files[name], "--dataset", files["data"], "--protocol", kind, "--scales", scale, "--no-flip")
     (line,) = run(tmp_path, *given, "--merge-threshold", 1.99)
     stored = np.load(tmp_path / line["posteriors"])

@@ -6,6 +6,7 @@ import pytest
 from keras_vgg import preprocessing, recipe
 from keras_vgg.errors import InputError
 from keras_vgg.recipe import Recipe, read_recipe, resolve, to_toml
+from keras_vgg.recipe_bounds import bounds
 from keras_vgg.support import cli
 
 RECIPES = sorted(
@@ -41,6 +42,8 @@ OUT_OF_BOUNDS = {
     "momentum": [1.0, -0.1],
     "weight_decay": [-1e-4],
     "dropout": [1.0, -0.1],
+    "regression": ["scr"],  # of a classifier
+    "tune": ["fc", "all"],  # without init_from
     "init_preprocessing": ["caffe"],  # without init_from
     "freeze": ["block1"],  # without init_from
     "seed": [-1, 2**40],
@@ -51,6 +54,7 @@ OUT_OF_BOUNDS = {
 }
 CONFLICTS = [
     ("momentum", {"optimizer": "adamw", "momentum": 0.8}),
+    ("head", {"task": "localisation", "head": "pool"}),
     ("sampling", {"task": "multi-label", "sampling": "balanced"}),
     ("class_weights", {"task": "multi-label", "class_weights": "weights.csv"}),
     ("class_weights", {"class_weights": "balanced", "sampling": "balanced"}),
@@ -123,7 +127,7 @@ def test_what_does_not_go_together_is_told():
 
 
 def test_every_bound_has_a_failing_example():
-    assert {*OUT_OF_BOUNDS, *(name for name, _ in CONFLICTS)} == set(recipe._bounds(Recipe()))
+    assert {*OUT_OF_BOUNDS, *(name for name, _ in CONFLICTS)} == set(bounds(Recipe()))
 
 
 def test_mixed_images_stand_in_pairs():
@@ -143,7 +147,8 @@ def test_a_rate_that_is_not_given_is_the_optimizers():
 def test_choices_are_named(name):
     choices = {f.name: f.metadata["choices"] for f in dataclasses.fields(Recipe)}[name]
     for choice in choices:
-        assert getattr(Recipe(**{"init_from": "run", name: choice}), name) == choice
+        task = "localisation" if name == "regression" else "classification"
+        assert getattr(Recipe(**{"init_from": "run", "task": task, name: choice}), name) == choice
     with pytest.raises(InputError, match=f"`{name}` must be one of {', '.join(choices)}. Received: 'other'"):
         Recipe(**{name: "other"})
 
