@@ -167,7 +167,12 @@ def _print(path: str, posteriors, names, seen, finder, told, arguments) -> None:
         if posteriors is not None:
             line["top"] = [{"class": names[label], "label": int(label), "posterior": float(posteriors[label])} for label in best]
         if seen:
-            line["boxes"] = [{"class": each.label or None, "score": each.score, "box": each.box} for each in seen.guesses]
+            line["boxes"] = [
+                {"class": each.label, "label": names.index(each.label), "score": each.score, "box": each.box}
+                if each.label
+                else {"score": each.score, "box": each.box}
+                for each in seen.guesses
+            ]
         if finder:
             told = told | {"localiser sha256": finder.digest, "localiser settings": finder.settings}
         print(json.dumps(line | told))
