@@ -9,7 +9,16 @@ import pathlib
 from keras_vgg import configs
 from keras_vgg.support import cli, entry, extras
 
-_OF_SAVED_MODELS = ("version", "scales", "top_k", "features", "check", "localiser", "localiser_scales", "merge_threshold")  # flags that say nothing of a file for pixels
+_OF_SAVED_MODELS = (
+    "version",
+    "scales",
+    "top_k",
+    "features",
+    "check",
+    "localiser",
+    "localiser_scales",
+    "merge_threshold",
+)  # flags that say nothing of a file for pixels
 
 
 def main(argv: list[str]) -> None:

@@ -1,8 +1,8 @@
 """Says what images show, and where: `python -m keras_vgg.predict photo.jpg --model runs/flowers17`.
 
-Images are looked at densely (Sec. 3.2), with their mirror images if the net was trained with such. With `--localiser` boxes are told,
-too, and drawn by `--boxes` (Appendix A). JSON and pictures carry the digests of the nets, the image and the code (SHA-256), and how
-the image was looked at.
+Images are looked at densely (Sec. 3.2), with their mirror images if the net was trained with such. With `--localiser` boxes are
+told, too, and drawn by `--boxes` (Appendix A). JSON and pictures carry the digests of the nets, the image and the code (SHA-256), and
+how the image was looked at.
 """
 
 import json
@@ -259,7 +259,9 @@ def _draw_boxes(path: str, seen, finder, classes_by: str, made_by, arguments) ->
         print(error, file=sys.stderr)
         return False
     name = pathlib.Path(printable(path)).name
-    title = f"{name}, {classes_by}boxes by net {finder.source.arch} ({short(finder.digest)}), Q = {', '.join(map(str, finder.scales))}"
+    title = (
+        f"{name}, {classes_by}boxes by net {finder.source.arch} ({short(finder.digest)}), Q = {', '.join(map(str, finder.scales))}"
+    )
     facts = {"image": name, "image sha256": seen.digest} | made_by
     facts |= {"localiser sha256": finder.digest, "localiser settings": finder.settings}
     out = _file_of(arguments.boxes, path)

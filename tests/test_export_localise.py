@@ -43,7 +43,8 @@ def nets(tmp_path_factory):
 def exported(nets, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "vgg"
     labels = [f"letter {name}" for name in CLASSES]  # which are for people: classes are found by the nets' own names
-    return export_saved_model(nets["classifier"], folder, localiser=nets["pcr"], localiser_scales=SCALES, labels=labels)
+    options = {"localiser_scales": SCALES, "scales": (40,), "labels": labels}
+    return export_saved_model(nets["classifier"], folder, localiser=nets["pcr"], **options)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,9 @@ def in_memory(folder, *arguments, **options):
     plan = plan_export(*arguments, **options)
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in plan.labels))
     digest = plan.card["net"]["sha256"]
-    return Served(plan.network, plan.weights, str(folder / "labels.txt"), plan.protocol, digest, plan.finder).signatures()["localise"]
+    return Served(plan.network, plan.weights, str(folder / "labels.txt"), plan.protocol, digest, plan.finder).signatures()[
+        "localise"
+    ]
 
 
 def test_single_class_regression_with_mirror_images(nets, paths, tmp_path):
@@ -137,7 +140,7 @@ def test_boxes_that_are_no_numbers(nets, tmp_path):
         tf.constant(ENCODED[:1])
     )
     assert found["error"].numpy().tolist() == [b"the localiser's boxes of it are not finite"]
-    with pytest.raises(InputError, match="Expected a net whose outputs are finite. Received: one that gives NaN"):
+    with pytest.raises(InputError, match=r"Expected a net whose outputs are finite. Received: one that gives NaN"):
         comparison.largest_difference(comparison.boxes_with_own_layers(Localiser(spoilt, "scr")))
 
 

@@ -13,7 +13,7 @@ from keras_vgg.localisation.merging import merge
 
 def random_boxes(random, number, kind):
     if kind == "around one":
-        return np.clip([0.3, 0.3, 0.7, 0.7] + random.normal(0, 0.1, (number, 4)), 0, 1)  # some reversed, some at the rim
+        return np.clip(random.normal([0.3, 0.3, 0.7, 0.7], 0.1, (number, 4)), 0, 1)  # some reversed, some at the rim
     if kind == "on a grid":
         return random.integers(0, 6, (number, 4)) / 5  # equal ones, ties, boxes without area
     return np.round(random.random((number, 4)) * 16) / 16

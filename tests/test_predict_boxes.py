@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import itertools
 import json
 import shutil
 
@@ -16,10 +17,12 @@ from small_images import CLASSES, ENCODED, TRUNCATED
 from keras_vgg import predict
 from keras_vgg.data.boxes.datasets import open_boxes
 from keras_vgg.errors import InputError
+from keras_vgg.identity import digest_of_net
 from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.localisation import Locator, drawing, run
 from keras_vgg.localisation.recipe import Row
 from keras_vgg.localisation.single import Located
+from keras_vgg.weights.conversion import convert
 
 pytestmark = pytest.mark.usefixtures("graphs_as_traced", "nets_loaded_once")
 
@@ -147,7 +150,7 @@ def test_labels_are_within_the_picture_and_apart(tmp_path, monkeypatch):
             part = drawn[title + round(top) : title + round(bottom), round(left) : round(right)]
             assert 0.01 < (part < 90).mean() < 0.6  # it is filled, with something written on it
         tops = sorted((top, bottom) for _, top, _, bottom, *_ in places)
-        assert all(before[1] <= after[0] for before, after in zip(tops, tops[1:], strict=False))
+        assert all(before[1] <= after[0] for before, after in itertools.pairwise(tops))
 
 
 def test_pictures_of_several_images_lie_in_a_folder(here, nets, capsys):
@@ -187,7 +190,10 @@ def test_a_localiser_alone(here, nets, capsys):
     [
         ("--model classifier --localiser classifier", r"`--localiser` must be a localiser, as .*letters, a classifier"),
         ("--model classifier --boxes a.png", r"`--boxes` needs a localiser. .*letters, a classifier; give --localiser, too"),
-        ("--model classifier --localiser others", r"must know all classes of the classifier. .* with 2 classes, without c, d, e, …"),
+        (
+            "--model classifier --localiser others",
+            r"must know all classes of the classifier. .* with 2 classes, without c, d, e, …",
+        ),
         ("--model classifier --localiser pcr --localiser-scales 20", r"at least the net's input, 32 pixels. Received: 20"),
         ("--model classifier --localiser pcr --merge-threshold 2", r"threshold of merging must be in \[0, 2\)"),
         ("--model classifier --localiser pcr --class z", r"`--class` must be one of the net's classes, .*'z'"),
@@ -206,3 +212,18 @@ def test_a_localiser_that_tells_nan_is_told(here, nets, monkeypatch, capsys):
     monkeypatch.setattr("keras_vgg.inference.localiser.Localiser.boxes", lambda *args, **options: tf.fill([1, 1, 1, 4], np.nan))
     assert predict.main(["photo.jpg", "--model", nets["scr"]]) == 2
     assert "Expected a localiser whose boxes are finite. Received: " in capsys.readouterr().err
+
+
+def test_a_localiser_stays_one_in_every_kind_of_file(nets, tmp_path):
+    """Through all kinds one after another: classes, what its outputs are, and boxes without an activation behind them."""
+    for regression in ("pcr", "scr"):
+        source = first = open_net_file(nets[regression])
+        digest = digest_of_net(first.load_model())
+        for kind in (".pth", ".safetensors", ".h5", ".weights.h5", ".keras"):
+            folder = tmp_path / f"{regression}{kind}"
+            folder.mkdir()
+            convert(source.path, folder / f"net{kind}")
+            source = open_net_file(str(folder / f"net{kind}"))
+            told = source.regression, source.classes, source.count_classes()
+            assert told == (regression, first.classes, len(CLASSES)), kind
+            assert digest_of_net(source.load_model()) == digest, kind

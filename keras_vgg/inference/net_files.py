@@ -145,8 +145,8 @@ class NetFile:
         """Raises `InputError` if the net tells boxes instead of classes."""
         if self.regression is not None:
             raise InputError(
-                f"Expected a net that tells classes. Received: {self.path}, a localiser: python -m keras_vgg.localise tests it, and "
-                "predict and export take it as --localiser."
+                f"Expected a net that tells classes. Received: {self.path}, a localiser: python -m keras_vgg.localise tests it, "
+                "and predict and export take it as --localiser."
             )
 
     @property

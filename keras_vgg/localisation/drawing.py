@@ -48,7 +48,12 @@ def draw(path: pathlib.Path, pixels: np.ndarray, guesses: Sequence[Located], *, 
         axes.set_axis_off()
         points = 72 / _DPI
         figure.text(
-            0.4 * font / across, 1 - 0.3 * font / (height + above), "\n".join(lines), va="top", fontsize=font * points, linespacing=1.2
+            0.4 * font / across,
+            1 - 0.3 * font / (height + above),
+            "\n".join(lines),
+            va="top",
+            fontsize=font * points,
+            linespacing=1.2,
         )
         for place, guess in reversed([*enumerate(guesses)]):  # the best on top
             _outline(axes, np.multiply(guess.box, zoom), place, font)
@@ -79,7 +84,7 @@ def _outline(axes, box: np.ndarray, place: int, font: float) -> None:
 
     thickness = font * (0.24 if place == 0 else 0.1)
     inside = thickness / 2  # so that lines at the photograph's rim are whole
-    left, top, right, bottom = box + [inside, inside, -inside, -inside]
+    left, top, right, bottom = np.add(box, (inside, inside, -inside, -inside))
     axes.add_patch(
         Rectangle(
             (left, top), max(right - left, 0), max(bottom - top, 0),
@@ -89,7 +94,7 @@ def _outline(axes, box: np.ndarray, place: int, font: float) -> None:
 
 
 def _label(axes, guess: Located, box: np.ndarray, place: int, font: float, taken: list) -> None:
-    """Writes a label above its box, or within it where there is no room, not over those that are `taken`, and within the picture."""
+    """Writes a label above its box, or within it where there is no room, not over `taken` ones, and within the picture."""
     width, height = axes.get_xlim()[1], axes.get_ylim()[0]
     size, margin = font * (1 if place == 0 else 0.85), 0.25 * font
     score = f"{100 * guess.score:.0f}%"

@@ -65,8 +65,8 @@ class Finder:
         found = [self.localiser.boxes(image[np.newaxis], own, flip=self.flip).numpy()[0] for image in images]
         if not all(np.isfinite(each).all() for each in found):
             raise InputError(
-                f"Expected a localiser whose boxes are finite. Received: {self.source.path}, which tells NaN; its weights are spoilt, "
-                "or it overflows in half precision."
+                f"Expected a localiser whose boxes are finite. Received: {self.source.path}, which tells NaN; its weights are "
+                "spoilt, or it overflows in half precision."
             )
         return found
 
@@ -97,7 +97,8 @@ def open_finder(
     source = open_net_file(run_or_file)
     if source.regression is None:
         raise InputError(
-            f"`--localiser` must be a localiser, as `keras_vgg.fit --task localisation` trains it. Received: {source.path}, a classifier."
+            "`--localiser` must be a localiser, as `keras_vgg.fit --task localisation` trains it. "
+            f"Received: {source.path}, a classifier."
         )
     scales = tuple(dict.fromkeys(scales or (source.default_scale,)))
     for scale in scales:

@@ -26,7 +26,7 @@ def trace_guess(boxes: Sequence[tf.Tensor], labels, scores, merging: Merging, mo
         most: most guesses.
 
     Returns:
-        Labels `(most,)` int32, ratings `(most,)` float32 and boxes `(most, 4)` float32, the best first; -1 and zeros behind the last.
+        Labels `(most,)` int32, ratings `(most,)` float32 and boxes `(most, 4)` float32, the best first; -1 and 0 behind the last.
     """
     looked_at = min(labels.shape[0], merging.classes)
     merge = tf.function(

@@ -25,7 +25,7 @@ def with_own_layers(network: Network) -> Iterator[tuple]:
 
 
 def boxes_with_own_layers(localiser: Localiser) -> Iterator[tuple]:
-    """Yields the boxes that are served of crops of a localiser's own size, and those that the model tells through its own layers."""
+    """Yields the boxes that are served of crops of a localiser's own size, and those the model tells through its own layers."""
     model = localiser.model
     if all(layer.compute_dtype == "float32" for layer in model.layers):
         crops = np.random.default_rng(1).integers(0, 256, (2, localiser.crop, localiser.crop, 3), dtype=np.uint8)

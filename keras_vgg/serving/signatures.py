@@ -56,9 +56,7 @@ class Served(tf.Module):
         finder: the localiser of the signature `localise`, which there is with it alone.
     """
 
-    def __init__(
-        self, network: Network, variables, labels: str, protocol: Protocol, digest: str, finder: Finder | None = None
-    ):
+    def __init__(self, network: Network, variables, labels: str, protocol: Protocol, digest: str, finder: Finder | None = None):
         super().__init__()
         self._digest, self._finder = digest, finder
         self._network, self._protocol = network, protocol
@@ -155,7 +153,7 @@ class Served(tf.Module):
         return {"score_map": maps, "size": sizes, "error": error} | self._told(images)
 
     def _localise(self, images):
-        """Encoded images to the best guesses of what is where: classes, scores and `boxes` `(B, 5, 4)`, in fractions of the image."""
+        """Encoded images to the best guesses of what is where: classes, scores and `boxes` `(B, 5, 4)` in fractions of it."""
 
         def see(encoded):
             return trace_boxes(self._network, self._protocol.scales, self._protocol.flip, self._finder, encoded)
