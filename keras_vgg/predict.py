@@ -1,13 +1,14 @@
 """Says what images show, and where: `python -m keras_vgg.predict photo.jpg --model runs/flowers17`.
 
 Images are looked at densely (Sec. 3.2), with their mirror images if the net was trained with such. With `--localiser` boxes are
-told, too, and drawn by `--boxes` (Appendix A). JSON and pictures carry the digests of the nets, the image and the code (SHA-256), and
-how the image was looked at.
+told, too, and drawn by `--boxes` (Appendix A). JSON and pictures carry the digests of the nets, the image and the code (SHA-256),
+and how the image was looked at.
 """
 
 import json
 import pathlib
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -161,11 +162,11 @@ def _print(path: str, posteriors, names, seen, finder, told, arguments) -> None:
     """Prints an image's classes, those of a net that tells some, and its boxes."""
     from keras_vgg.evaluation.metrics import best_first
 
-    best = [] if posteriors is None else best_first(posteriors, arguments.top or _TOP)
+    best: Sequence[int] = [] if posteriors is None else best_first(posteriors, arguments.top or _TOP).tolist()
     if arguments.json:
         line: dict = {"image": path}
         if posteriors is not None:
-            line["top"] = [{"class": names[label], "label": int(label), "posterior": float(posteriors[label])} for label in best]
+            line["top"] = [{"class": names[label], "label": label, "posterior": float(posteriors[label])} for label in best]
         if seen:
             line["boxes"] = [
                 {"class": each.label, "label": names.index(each.label), "score": each.score, "box": each.box}

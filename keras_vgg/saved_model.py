@@ -87,8 +87,9 @@ def export_saved_model(
       `(B, 2)`; `error`. With `dense` only.
     - `localise`: the same images; up to five guesses of what is where, best first: `class_ids` and `class_names` `(B, 5)`,
       `scores` `(B, 5)`, a class's probability times the share of boxes that agree, and `boxes` `(B, 5, 4)`, their edges
-      `x_min, y_min, x_max, y_max` in fractions of the image (-1, "" and zeros behind the last guess); `image_size` `(B, 2)`, height and width in
-      pixels; `localiser_sha256`, `error`. With a `localiser` only, whose boxes are merged as `keras_vgg.localise` does.
+      `x_min, y_min, x_max, y_max` in fractions of the image (-1, "" and zeros behind the last guess); `image_size` `(B, 2)`,
+      height and width in pixels; `localiser_sha256`, `error`. With a `localiser` only, whose boxes are merged as
+      `keras_vgg.localise` does.
 
     The last four also give `net_sha256` `(B,)`: the digest of the net that answered, as the card has it.
 

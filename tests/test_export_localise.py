@@ -43,7 +43,7 @@ def nets(tmp_path_factory):
 def exported(nets, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "vgg"
     labels = [f"letter {name}" for name in CLASSES]  # which are for people: classes are found by the nets' own names
-    options = {"localiser_scales": SCALES, "scales": (40,), "labels": labels}
+    options = {"localiser_scales": SCALES, "scales": (40,), "flip": False, "labels": labels}
     return export_saved_model(nets["classifier"], folder, localiser=nets["pcr"], **options)
 
 
@@ -62,7 +62,7 @@ def paths(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(nets, paths):
-    locator = Locator(nets["classifier"], nets["pcr"], localiser_scales=SCALES)
+    locator = Locator(nets["classifier"], nets["pcr"], localiser_scales=SCALES, flip=False)
     return [locator.locate(path) for path in paths]
 
 

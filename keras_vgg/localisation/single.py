@@ -149,8 +149,8 @@ def see(
     guessed = guess(finder.boxes(views, labels), labels, posteriors[labels].astype(np.float64), finder.merging, most)
     edges = clipped(guessed.boxes * [width, height, width, height], (width, height))
     guesses = [
-        Located(classes[label], float(score), tuple(map(float, box)))
-        for label, score, box in zip(guessed.labels, guessed.ratings, edges, strict=True)
+        Located(classes[label], float(score), (float(x_min), float(y_min), float(x_max), float(y_max)))
+        for label, score, (x_min, y_min, x_max, y_max) in zip(guessed.labels, guessed.ratings, edges, strict=True)
     ]
     return Seen(guesses, (width, height), digest_of_image(encoded))
 

@@ -33,7 +33,7 @@ def trace_boxes(network: Network, scales: tuple[int, ...], flip: bool, finder: F
 
     Returns:
         As `SPECS` has them: classes (-1 behind the last guess), scores and boxes, edges in fractions of the image (zeros behind the
-        last guess); height and width of the image; why it cannot be used, empty if it can. Of one that cannot be used there are NaNs.
+        last guess); height and width of the image; why it cannot be used, empty if it can. Of one that cannot there are NaNs.
     """
     all_scales = tuple(dict.fromkeys(scales + finder.scales))
     images, error = rescaled_images(encoded, all_scales, crop=None, most_pixels=MAX_PIXELS)

@@ -102,8 +102,14 @@ def plan_export(
     if localiser is not None:
         # By what the net itself calls its classes, if it does: labels are for people.
         classes = _own_labels(source, network) if source and source.classes else names
-        options = {"flip": bool(asked_to_flip), "pooling": pooling, "merge_threshold": merge_threshold}
-        finder = open_finder(os.fspath(localiser), classes, scales=localiser_scales, **options)
+        finder = open_finder(
+            os.fspath(localiser),
+            classes,
+            scales=localiser_scales,
+            flip=bool(asked_to_flip),
+            pooling=pooling,
+            merge_threshold=merge_threshold,
+        )
         _check_scales(finder.scales, dense, finder.localiser.crop)
     wants = preprocessing_of.for_model(network.model)
     card = model_card(network, protocol, wants, names, source=source, evaluation=evaluation, licence=licence, finder=finder)

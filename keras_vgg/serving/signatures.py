@@ -4,6 +4,7 @@ All take a batch of any size, whose images need have nothing in common: a server
 """
 
 import dataclasses
+import functools
 import hashlib
 
 import numpy as np
@@ -76,7 +77,7 @@ class Served(tf.Module):
         if self._protocol.dense:
             found["score_map"] = (self._score_map, _ENCODED)
         if self._finder:
-            found["localise"] = (self._localise, _ENCODED)
+            found["localise"] = (functools.partial(self._localise, self._finder), _ENCODED)
         # All control flow here is the graph's own; without AutoGraph's search for more, tracing takes about half the time.
         return {name: tf.function(function, input_signature=[spec], autograph=False) for name, (function, spec) in found.items()}
 
@@ -152,11 +153,11 @@ class Served(tf.Module):
         maps = tf.reshape(flat, [tf.size(images), largest_size[0], largest_size[1], classes])
         return {"score_map": maps, "size": sizes, "error": error} | self._told(images)
 
-    def _localise(self, images):
+    def _localise(self, finder, images):
         """Encoded images to the best guesses of what is where: classes, scores and `boxes` `(B, 5, 4)` in fractions of it."""
 
         def see(encoded):
-            return trace_boxes(self._network, self._protocol.scales, self._protocol.flip, self._finder, encoded)
+            return trace_boxes(self._network, self._protocol.scales, self._protocol.flip, finder, encoded)
 
         ids, scores, boxes, size, error = _one_by_one(see, images, SPECS)
         return {
@@ -165,7 +166,7 @@ class Served(tf.Module):
             "scores": scores,
             "boxes": boxes,
             "image_size": size,
-            "localiser_sha256": tf.fill([tf.size(images)], self._finder.digest),
+            "localiser_sha256": tf.fill([tf.size(images)], finder.digest),
             "error": error,
         } | self._told(images)
 
