@@ -51,6 +51,9 @@ def main(argv: list[str]) -> int | None:
     parser.add_argument(
         "--repeat", type=int, default=1, metavar="N", help="ask N times about all images, print once (default: once)"
     )
+    parser.add_argument(
+        "--localise", action="store_true", help="say where, too: class, score and box, of a model exported with --localiser"
+    )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print JSON: a line for each image")
     output.add_argument(
@@ -64,6 +67,8 @@ def main(argv: list[str]) -> int | None:
         parser.error(f"argument --timeout: must be positive, up to {_LONGEST_TIMEOUT:,} (received {arguments.timeout:g})")
     if not arguments.retry_for >= 0:
         parser.error(f"argument --retry-for: must not be negative (received {arguments.retry_for:g})")
+    if arguments.features and arguments.localise:
+        parser.error(f"argument --localise: goes without --features (received {arguments.features})")
     if arguments.features and not arguments.features.endswith(".npz"):
         parser.error(f"argument --features: must end in .npz (received {arguments.features})")
     if arguments.features:
@@ -84,7 +89,7 @@ def _open(arguments):
     from keras_vgg.remote.protocol import Model
     from keras_vgg.remote.session import Session
 
-    signature = "features" if arguments.features else "classify"
+    signature = "features" if arguments.features else "localise" if arguments.localise else "classify"
     model = Model(arguments.name, arguments.model_version, arguments.label)
     transport = connect(arguments.url, model, timeout=arguments.timeout, concurrency=arguments.concurrency)
     session = Session(
@@ -136,7 +141,12 @@ def _print(answer, version, arguments) -> None:
         if answer.error:
             told["error"] = answer.error
         else:
-            told["top"] = [{"class": each.name, "label": each.label, "posterior": each.score} for each in answer.top]
+            if arguments.localise:
+                told["boxes"] = [
+                    {"class": each.name, "label": each.label, "score": each.score, "box": each.box} for each in answer.located
+                ]
+            else:
+                told["top"] = [{"class": each.name, "label": each.label, "posterior": each.score} for each in answer.top]
             told["milliseconds"] = round(1000 * answer.seconds, 3)
         print(json.dumps(told, allow_nan=False), flush=True)
     elif not answer.error:
@@ -144,6 +154,11 @@ def _print(answer, version, arguments) -> None:
         for each in answer.top:
             bar = "█" * round(_BAR * each.score)
             lines.append(f"  {100 * each.score:5.1f}%  {bar:{_BAR}}  {each.name or f'class {each.label}'}")
+        if answer.size:
+            lines.append(f"  boxes in pixels of {answer.size[0]}x{answer.size[1]}: x_min y_min x_max y_max")
+        for each in answer.located:
+            edges = " ".join(f"{round(edge):5}" for edge in each.box)
+            lines.append(f"  {100 * each.score:5.1f}%  {edges}  {each.name or f'class {each.label}'}")
         print("\n".join(lines), flush=True)
 
 

@@ -29,6 +29,8 @@ def main(argv: list[str]) -> None:
 
     options = {"preprocessing": arguments.preprocessing, "classes": arguments.classes}
     sources = {name: open_net_file(path, name=name, **options) for name, path in models.items()}
+    for source in sources.values():
+        source.check_classifier()  # before data are looked for
     devices = run.devices_for(arguments.replicas)
     name = pathlib.Path(arguments.recipe).stem if arguments.recipe else "-".join(models)
     folder = pathlib.Path(arguments.out or f"evaluations/{naming.slug(f'{name}-{naming.dataset_slug(dataset)}')}")

@@ -9,7 +9,16 @@ import pathlib
 from keras_vgg import configs
 from keras_vgg.support import cli, entry, extras
 
-_OF_SAVED_MODELS = ("version", "scales", "top_k", "features", "check")  # flags that say nothing of a file for pixels
+_OF_SAVED_MODELS = (
+    "version",
+    "scales",
+    "top_k",
+    "features",
+    "check",
+    "localiser",
+    "localiser_scales",
+    "merge_threshold",
+)  # flags that say nothing of a file for pixels
 
 
 def main(argv: list[str]) -> None:
@@ -31,6 +40,8 @@ def main(argv: list[str]) -> None:
         help="layer of the features (default: fc2, or block5_pool of a net without it)",
     )
     cli.add_net_flags(parser, "average", "pooling", "preprocessing")
+    cli.add_net_flags(parser, localiser="run folder or weight file of a net that localises, for the signature localise")
+    cli.add_net_flags(parser, "localiser-scales", "merge-threshold")
     parser.add_argument(
         "--evaluation",
         type=cli.path,
@@ -80,6 +91,8 @@ def _told(card: dict) -> str:
     if "scales" in protocol:  # a file of another format looks at images as they are
         views += f" at Q = {', '.join(map(str, protocol['scales']))}"
     views += ", with mirror images" if protocol["flip"] else ""
+    if localiser := card["localiser"]:
+        views += f"; boxes by net {localiser['configuration']} at Q = {', '.join(map(str, localiser['scales']))}"
     return f"net {card['net']['configuration']}, {len(labels)} classes from {labels[0]} to {labels[-1]}, {views}"
 
 

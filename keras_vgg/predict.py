@@ -1,30 +1,93 @@
-"""Says what images show: `python -m keras_vgg.predict photo.jpg --model runs/flowers17`.
+"""Says what images show, and where: `python -m keras_vgg.predict photo.jpg --model runs/flowers17`.
 
-Images are looked at densely (Sec. 3.2), with their mirror images if the net was trained with such. JSON and heat maps carry the
-digests of the net, the image and the code (SHA-256), and how the image was looked at.
+Images are looked at densely (Sec. 3.2), with their mirror images if the net was trained with such. With `--localiser` boxes are
+told, too, and drawn by `--boxes` (Appendix A). JSON and pictures carry the digests of the nets, the image and the code (SHA-256),
+and how the image was looked at.
 """
 
 import json
 import pathlib
 import sys
+from collections.abc import Sequence
+
+import numpy as np
 
 from keras_vgg.errors import InputError
 from keras_vgg.support import cli, entry, extras, files
 from keras_vgg.support.image_files import find_images, printable
 
 _BAR = 30
+_TOP = 5
 _HEATMAP_WINDOWS = 16 / 7  # smallest side of the image in windows of the net: 512 pixels for 224
 
 
 def main(argv: list[str]) -> int | None:
-    """Parses `argv`, prints the most probable classes, and returns the exit code."""
+    """Parses `argv`, prints the most probable classes and their boxes, and returns the exit code."""
+    arguments = _parsed(argv)
+    paths = find_images(arguments.images)
+    for flag, out in (("--heatmap", arguments.heatmap), ("--boxes", arguments.boxes)):
+        if out:
+            _check_pictures(flag, out, len(paths))
+    entry.import_tensorflow()
+    from keras_vgg.identity import digest_of_net, short
+    from keras_vgg.inference.code_digest import digest_of_code
+    from keras_vgg.inference.net_files import open_net_file
+    from keras_vgg.inference.views import passes
+
+    source = open_net_file(arguments.model, preprocessing=arguments.preprocessing, classes=arguments.classes)
+    if source.regression is not None:
+        return _by_localiser_alone(source, paths, arguments)
+    from keras_vgg.evaluation import prediction
+
+    if not arguments.localiser:
+        _check_without_localiser(source, arguments)
+    network = source.load(average=arguments.average, pooling=arguments.pooling)
+    digest = digest_of_net(network.model)
+    print(f"{source.name} ({short(digest)}): {source.preprocessing_text}", file=sys.stderr)
+    names = source.class_names(network.classes)
+    _check_class(arguments.class_name, names)
+    flip = source.flip if arguments.flip is None else arguments.flip
+    views = passes("dense", tuple(arguments.scales or (max(source.default_scale, network.crop),)), flip=flip)
+    made_by = {"net sha256": digest, "code sha256": digest_of_code()}
+    settings = prediction.settings_of(network, views)
+    finder = _open_finder(arguments.localiser, names, arguments.localiser_scales, arguments) if arguments.localiser else None
+    found = prediction.predict(network, paths, views, stream=sys.stderr)
+    is_whole = not found.problems
+    for index, (path, posteriors) in enumerate(zip(found.paths, found.posteriors, strict=True)):
+        if index not in found.problems:
+            told = {"image sha256": found.digests[index]} | made_by | {"settings": settings}
+            seen = _locate(finder, path, posteriors, names, arguments) if finder else None
+            is_whole &= seen is not None or finder is None
+            _print(printable(path), posteriors, names, seen, finder, told, arguments)
+            if seen and arguments.boxes:
+                is_whole &= _draw_boxes(path, seen, finder, f"classes by net {source.arch} ({short(digest)}), ", made_by, arguments)
+    for index, problem in found.problems.items():
+        print(f"Expected an image. Received: {printable(found.paths[index])} ({problem}).", file=sys.stderr)
+    for path, posteriors in _usable(found) if arguments.heatmap else ():
+        is_whole &= _draw(network, path, posteriors, names, source, made_by, arguments)
+    return None if is_whole else cli.USER_ERROR
+
+
+def _parsed(argv: list[str]):
     parser = cli.Parser(prog="python -m keras_vgg.predict", description=__doc__.split("\n")[0])
     parser.add_argument("images", type=cli.path, nargs="+", metavar="IMAGE", help="image files, globs or folders")
-    parser.add_argument("--model", type=cli.path, required=True, metavar="PATH", help="run folder or weight file")
+    parser.add_argument(
+        "--model", type=cli.path, required=True, metavar="PATH",
+        help="run folder or weight file: a classifier, or a localiser alone",
+    )  # fmt: skip
     cli.add_net_flags(parser, "scales", "flip", "average", "pooling")
-    parser.add_argument("--top", type=int, default=5, help="how many classes to print (default: %(default)s)")
+    parser.add_argument(
+        "--top", type=int,
+        help=f"how many classes to print, and boxes to print and draw (default: {_TOP}, of which the best box is drawn)",
+    )  # fmt: skip
     cli.add_net_flags(parser, "preprocessing", "classes")
     parser.add_argument("--json", action="store_true", help="print JSON: a line for each image")
+    cli.add_net_flags(parser, "localiser", "localiser-scales")
+    parser.add_argument(
+        "--boxes", type=cli.path, metavar="OUT",
+        help="write the image with the box of the best guess: a .png file for one image, else a folder, with a PNG for each",
+    )  # fmt: skip
+    cli.add_net_flags(parser, "merge-threshold")
     parser.add_argument(
         "--heatmap", type=cli.path, metavar="OUT",
         help="write a picture of where the net sees the class: a .png file for one image, else a folder, with a PNG for each",
@@ -34,56 +97,42 @@ def main(argv: list[str]) -> int | None:
         help="posteriors of the dense score map, or Grad-CAM on the last convolution (default: scores; for nets that pool "
         "globally, grad-cam)",
     )  # fmt: skip
-    parser.add_argument("--class", dest="class_name", metavar="NAME", help="class of the heatmap (default: the most probable one)")
+    parser.add_argument(
+        "--class", dest="class_name", metavar="NAME", help="class of the heatmap and of the boxes (default: the most probable)"
+    )
     arguments = parser.parse_args(argv)
-    for flag, given in (("--class", arguments.class_name), ("--heatmap-of", arguments.heatmap_of)):
-        if given and not arguments.heatmap:
-            parser.error(f"argument {flag}: goes with --heatmap (received {given})")
-    if arguments.top < 1:
+    if arguments.heatmap_of and not arguments.heatmap:
+        parser.error(f"argument --heatmap-of: goes with --heatmap (received {arguments.heatmap_of})")
+    if arguments.localiser_scales and not arguments.localiser:
+        parser.error(f"argument --localiser-scales: goes with --localiser (received {arguments.localiser_scales[0]})")
+    if arguments.top is not None and arguments.top < 1:
         parser.error(f"argument --top: must be at least 1 (received {arguments.top})")
-    paths = find_images(arguments.images)
-    if arguments.heatmap:
-        _check_heatmap(arguments.heatmap, len(paths))
-    entry.import_tensorflow()
-    from keras_vgg.evaluation import prediction
-    from keras_vgg.identity import digest_of_net, short
-    from keras_vgg.inference.code_digest import digest_of_code
-    from keras_vgg.inference.net_files import open_net_file
-    from keras_vgg.inference.views import passes
-
-    source = open_net_file(arguments.model, preprocessing=arguments.preprocessing, classes=arguments.classes)
-    network = source.load(average=arguments.average, pooling=arguments.pooling)
-    digest = digest_of_net(network.model)
-    print(f"{source.name} ({short(digest)}): {source.preprocessing_text}", file=sys.stderr)
-    names = source.class_names(network.classes)
-    if arguments.class_name and arguments.class_name not in names:
-        raise InputError(
-            f"`--class` must be one of the net's classes, e.g. {', '.join(names[:3])}. Received: {arguments.class_name!r}."
-        )
-    flip = source.flip if arguments.flip is None else arguments.flip
-    views = passes("dense", tuple(arguments.scales or (max(source.default_scale, network.crop),)), flip=flip)
-    made_by = {"net sha256": digest, "code sha256": digest_of_code()}
-    settings = prediction.settings_of(network, views)
-    found = prediction.predict(network, paths, views, stream=sys.stderr)
-    for index, (path, posteriors) in enumerate(zip(found.paths, found.posteriors, strict=True)):
-        if index not in found.problems:
-            told = {"image sha256": found.digests[index]} | made_by | {"settings": settings}
-            _print(printable(path), posteriors, names, told, arguments)
-    for index, problem in found.problems.items():
-        print(f"Expected an image. Received: {printable(found.paths[index])} ({problem}).", file=sys.stderr)
-    is_whole = not found.problems
-    for path, posteriors in _usable(found) if arguments.heatmap else ():
-        is_whole &= _draw(network, path, posteriors, names, source, made_by, arguments)
-    return None if is_whole else cli.USER_ERROR
+    if arguments.heatmap and arguments.boxes and arguments.heatmap == arguments.boxes:
+        parser.error(f"argument --boxes: must be another place than that of --heatmap (received {arguments.boxes})")
+    return arguments
 
 
-def _check_heatmap(out: str, number: int) -> None:
-    """Tells what is wrong with where heatmaps go, before anything is computed."""
+def _check_class(name: str | None, names: tuple[str, ...]) -> None:
+    if name and name not in names:
+        raise InputError(f"`--class` must be one of the net's classes, e.g. {', '.join(names[:3])}. Received: {name!r}.")
+
+
+def _check_without_localiser(source, arguments) -> None:
+    of_boxes = {"--boxes": arguments.boxes, "--merge-threshold": arguments.merge_threshold}
+    for flag, given in of_boxes.items():
+        if given is not None:
+            raise InputError(f"`{flag}` needs a localiser. Received: --model {source.path}, a classifier; give --localiser, too.")
+    if arguments.class_name and not arguments.heatmap:
+        raise InputError(f"`--class` goes with --heatmap or --localiser. Received: --class {arguments.class_name} alone.")
+
+
+def _check_pictures(flag: str, out: str, number: int) -> None:
+    """Tells what is wrong with where pictures go, before anything is computed."""
     extras.require("plots")
     if not _is_file(out):
         files.check_folder(pathlib.Path(out))
     elif number > 1:
-        raise InputError(f"`--heatmap` takes one image where it ends in .png; give a folder for several. Received: {number}.")
+        raise InputError(f"`{flag}` takes one image where it ends in .png; give a folder for several. Received: {number}.")
     else:
         files.check_file(pathlib.Path(out))
 
@@ -99,17 +148,132 @@ def _usable(found):
             yield path, posteriors
 
 
-def _print(path: str, posteriors, names, told, arguments) -> None:
+def _file_of(out: str, path: str) -> pathlib.Path:
+    """Returns the file for a picture of an image: `out` itself, or one in that folder, which is made."""
+    from keras_vgg.evaluation import heatmap
+
+    if _is_file(out):
+        return pathlib.Path(out)
+    files.make_folder(pathlib.Path(out))
+    return heatmap.file_of(pathlib.Path(out), path)
+
+
+def _print(path: str, posteriors, names, seen, finder, told, arguments) -> None:
+    """Prints an image's classes, those of a net that tells some, and its boxes."""
     from keras_vgg.evaluation.metrics import best_first
 
-    best = best_first(posteriors, arguments.top)
+    best: Sequence[int] = [] if posteriors is None else best_first(posteriors, arguments.top or _TOP).tolist()
     if arguments.json:
-        top = [{"class": names[label], "label": int(label), "posterior": float(posteriors[label])} for label in best]
-        print(json.dumps({"image": path, "top": top} | told))
+        line: dict = {"image": path}
+        if posteriors is not None:
+            line["top"] = [{"class": names[label], "label": label, "posterior": float(posteriors[label])} for label in best]
+        if seen:
+            line["boxes"] = [
+                {"class": each.label, "label": names.index(each.label), "score": each.score, "box": each.box}
+                if each.label
+                else {"score": each.score, "box": each.box}
+                for each in seen.guesses
+            ]
+        if finder:
+            told = told | {"localiser sha256": finder.digest, "localiser settings": finder.settings}
+        print(json.dumps(line | told))
         return
     print(path)
     for label in best:
         print(f"  {100 * posteriors[label]:5.1f}%  {'█' * round(_BAR * posteriors[label]):{_BAR}}  {names[label]}")
+    if seen:
+        print(f"  boxes in pixels of {seen.size[0]}x{seen.size[1]}: x_min y_min x_max y_max")
+    for each in seen.guesses if seen else ():
+        edges = " ".join(f"{round(edge):5}" for edge in each.box)
+        print(f"  {100 * each.score:5.1f}%  {edges}  {each.label}".rstrip())
+
+
+# --- Boxes ----------------------------------------------------------------------------------------------------------------
+
+
+def _open_finder(run_or_file: str, names, scales, arguments):
+    from keras_vgg.identity import short
+    from keras_vgg.localisation.finder import open_finder
+
+    options = {"flip": bool(arguments.flip), "pooling": arguments.pooling, "merge_threshold": arguments.merge_threshold}
+    finder = open_finder(run_or_file, names, scales=scales, **options)
+    print(f"localiser {finder.source.name} ({short(finder.digest)}): {finder.source.preprocessing_text}", file=sys.stderr)
+    return finder
+
+
+def _by_localiser_alone(source, paths, arguments) -> int | None:
+    """Tells boxes where nobody tells classes, and returns the exit code."""
+    from keras_vgg.inference.code_digest import digest_of_code
+    from keras_vgg.regression import PCR
+
+    if arguments.localiser:
+        raise InputError(f"`--model` must be a classifier where --localiser is given. Received: {source.path}, a localiser.")
+    if arguments.heatmap:
+        raise InputError(f"`--heatmap` needs a net that tells classes. Received: {source.path}, a localiser.")
+    if source.regression == PCR and not arguments.class_name:
+        raise InputError(
+            f"Expected a class: {source.path} has a box for each. Give --class NAME, or a classifier as --model and this net as "
+            "--localiser."
+        )
+    names = source.class_names(source.count_classes()) if source.regression == PCR else source.classes
+    if names:
+        _check_class(arguments.class_name, names)
+    if source.regression != PCR:  # whatever the class is, the box is the same
+        names = (arguments.class_name or "",)
+    finder = _open_finder(arguments.model, None, arguments.scales, arguments)
+    told, is_whole = {"code sha256": digest_of_code()}, True
+    label = names.index(arguments.class_name or "")
+    for path in paths:
+        seen = _locate(finder, path, np.ones(len(names), np.float32), names, arguments, label=label)
+        is_whole &= seen is not None
+        if seen:
+            _print(printable(path), None, names, seen, finder, {"image sha256": seen.digest} | told, arguments)
+        if seen and arguments.boxes:
+            is_whole &= _draw_boxes(path, seen, finder, "", told, arguments)
+    return None if is_whole else cli.USER_ERROR
+
+
+def _locate(finder, path: str, posteriors, names, arguments, *, label: int | None = None):
+    """Returns what is where in an image, or `None` once a line said why not."""
+    from keras_vgg.evaluation.prediction import read_encoded
+    from keras_vgg.localisation import single
+
+    if label is None and arguments.class_name:
+        label = names.index(arguments.class_name)
+    try:
+        most = min(arguments.top or _TOP, single.MOST_GUESSES)
+        return single.see(finder, read_encoded(path), posteriors, names, label=label, most=most, told=path)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return None
+
+
+def _draw_boxes(path: str, seen, finder, classes_by: str, made_by, arguments) -> bool:
+    """Draws the boxes of an image, and returns whether it could be; if not, one line says why."""
+    from keras_vgg.evaluation.prediction import read_encoded, rescaled
+    from keras_vgg.identity import short
+    from keras_vgg.localisation import drawing
+
+    try:
+        pixels = rescaled(read_encoded(path), None, told=path)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return False
+    name = pathlib.Path(printable(path)).name
+    title = (
+        f"{name}, {classes_by}boxes by net {finder.source.arch} ({short(finder.digest)}), Q = {', '.join(map(str, finder.scales))}"
+    )
+    facts = {"image": name, "image sha256": seen.digest} | made_by
+    facts |= {"localiser sha256": finder.digest, "localiser settings": finder.settings}
+    out = _file_of(arguments.boxes, path)
+    guesses = seen.guesses[: arguments.top or 1]
+    drawing.draw(out, pixels, guesses, title=title, facts=facts)
+    what = ", ".join(dict.fromkeys(each.label for each in guesses if each.label))
+    print(f"boxes{f' of {what}' if what else ''}: {out}", file=sys.stderr if arguments.json else sys.stdout)
+    return True
+
+
+# --- Heatmaps -------------------------------------------------------------------------------------------------------------
 
 
 def _draw(network, path: str, posteriors, names, source, made_by, arguments) -> bool:
@@ -132,10 +296,7 @@ def _draw(network, path: str, posteriors, names, source, made_by, arguments) -> 
     title = f"{name}, net {source.arch} ({short(made_by['net sha256'])}), Q = {scale}"
     settings = prediction.settings_of(network, passes("dense", (scale,), flip=False))
     facts = {"image": name} | made_by | {"settings": settings}
-    out = pathlib.Path(arguments.heatmap)
-    if not _is_file(arguments.heatmap):
-        files.make_folder(out)
-        out = heatmap.file_of(out, path)
+    out = _file_of(arguments.heatmap, path)
     heatmap.draw(out, seen, names[label], title=title, facts=facts)
     print(f"heatmap of {names[label]}: {out}", file=sys.stderr if arguments.json else sys.stdout)
     return True

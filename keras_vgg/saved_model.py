@@ -18,9 +18,9 @@ import keras
 import tensorflow as tf
 
 from keras_vgg.errors import InputError
-from keras_vgg.serving.comparison import largest_difference, with_own_layers
+from keras_vgg.serving.comparison import boxes_with_own_layers, largest_difference, with_own_layers
 from keras_vgg.serving.plan import Plan, plan_export
-from keras_vgg.serving.signatures import Served
+from keras_vgg.serving.signatures import Served, checksum
 from keras_vgg.serving.warm_up import example_inputs, write_requests
 from keras_vgg.support import extras, files, paths
 from keras_vgg.support.saved_model_folders import CARD, is_saved_model
@@ -66,6 +66,9 @@ def export_saved_model(
     preprocessing: str | None = None,
     evaluation: str | os.PathLike[str] | None = None,
     licence: str | None = None,
+    localiser: str | os.PathLike[str] | None = None,
+    localiser_scales: Sequence[int] | None = None,
+    merge_threshold: float | None = None,
 ) -> Exported:
     """Writes `path/<version>/`, a SavedModel in the layout of TensorFlow Serving.
 
@@ -82,8 +85,13 @@ def export_saved_model(
     - `features`: the same images; `features` `(B, channels)` of length one (Appendix B), `error`.
     - `score_map`: the same images; `score_map` `(B, rows, columns, classes)` at the largest Q, NaN beyond an image's own `size`
       `(B, 2)`; `error`. With `dense` only.
+    - `localise`: the same images; up to five guesses of what is where, best first: `class_ids` and `class_names` `(B, 5)`,
+      `scores` `(B, 5)`, a class's probability times the share of boxes that agree, and `boxes` `(B, 5, 4)`, their edges
+      `x_min, y_min, x_max, y_max` in fractions of the image (-1, "" and zeros behind the last guess); `image_size` `(B, 2)`,
+      height and width in pixels; `localiser_sha256`, `error`. With a `localiser` only, whose boxes are merged as
+      `keras_vgg.localise` does.
 
-    The last three also give `net_sha256` `(B,)`: the digest of the net that answered, as the card has it.
+    The last four also give `net_sha256` `(B,)`: the digest of the net that answered, as the card has it.
 
     An image that cannot be used gives NaN and a non-empty `error`, and harms no other of its batch: bytes that are no whole image
     or that `data.formats` refuses, more than 67,108,864 pixels, more than 4,194,304 once rescaled, JPEGs of very many scans.
@@ -106,6 +114,11 @@ def export_saved_model(
         preprocessing: `"caffe"`, `"torch"` or `"caffe_rgb"`: what the weights want of an image, where a file does not say.
         evaluation: a folder of `keras_vgg.evaluate`, whose errors of these very weights go on the card.
         licence: of the weights, for the card.
+        localiser: a run folder of `keras_vgg.fit --task localisation`, or a weight file; a net with a box for each class must
+            know the classes of this one.
+        localiser_scales: smallest sides Q at which it looks, whose boxes are united; by default its S. It looks at mirror images,
+            too, if `flip` is given as true.
+        merge_threshold: match score up to which boxes are merged; by default that of `localisation.guessing.Merging`.
 
     Returns:
         Where it lies, and what its `model_card.json` says.
@@ -147,12 +160,13 @@ def export_saved_model(
         preprocessing=preprocessing,
         evaluation=evaluation,
         licence=licence,
+        localiser=localiser,
+        localiser_scales=localiser_scales,
+        merge_threshold=merge_threshold,
     )
     _check_disk(root, plan)
     with _file_of_labels(plan.labels) as file_of_labels:
-        # Weights, not all variables: those of dropout are seeds, which differ each time and are of no use here.
-        variables, digest = [variable.value for variable in plan.network.model.weights], plan.card["net"]["sha256"]
-        served = Served(plan.network, variables, file_of_labels, plan.protocol, digest)
+        served = Served(plan.network, plan.weights, file_of_labels, plan.protocol, plan.card["net"]["sha256"], plan.finder)
         signatures = served.signatures()  # once: to trace them is a good part of the time
         number = _highest(root) + 1 if version is None else version
         while True:
@@ -194,7 +208,7 @@ def _exists(root, version):
 
 
 def _check_disk(root: pathlib.Path, plan: Plan) -> None:
-    needed = sum(variable.value.dtype.size * variable.value.shape.num_elements() for variable in plan.network.model.weights)
+    needed = sum(variable.dtype.size * variable.shape.num_elements() for variable in plan.weights)
     if files.free_bytes(root.absolute()) < needed + _GRAPH_BYTES:
         raise InputError(
             f"The disk of {root} must have {(needed + _GRAPH_BYTES) / 1e6:,.0f} MB free; make room or give another folder."
@@ -213,15 +227,21 @@ def _write(served: Served, signatures: dict, plan: Plan, folder: pathlib.Path, c
                 raise InputError(f"Could not write {folder}: {reason}; {remedy}.") from error
             raise
         (beside / CARD).write_text(json.dumps(plan.card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        pairs = itertools.chain(with_own_layers(plan.network), _outputs(beside, signatures, inputs))
+        pairs = itertools.chain(with_own_layers(plan.network), _outputs(beside, served, signatures, inputs))
+        if plan.finder:
+            pairs = itertools.chain(pairs, boxes_with_own_layers(plan.finder.localiser))
         difference = largest_difference(pairs) if check else None
     return Exported(folder, plan.card, tuple(signatures), difference)
 
 
-def _outputs(folder: pathlib.Path, signatures, inputs) -> Iterator[tuple]:
-    """Yields what was written and the net in memory compute for the same images."""
+def _outputs(folder: pathlib.Path, served: Served, signatures, inputs) -> Iterator[tuple]:
+    """Yields what was written and the nets in memory compute for the same images."""
     loaded = tf.saved_model.load(str(folder))
     for name, images in inputs.items():
         found, expected = loaded.signatures[name](images=images), signatures[name](images)
-        # Of classes with the same score either may come first; their names follow from that.
-        yield from ((found[name], values) for name, values in expected.items() if name not in ("class_ids", "class_names"))
+        # Of classes with the same score either may come first; their names follow from that. Of pairs of boxes whose match scores
+        # all but agree either may be merged first, from which other boxes follow: of a localiser variables are compared instead.
+        left_out = ("class_ids", "class_names", *(("scores", "boxes") if name == "localise" else ()))
+        yield from ((found[name], values) for name, values in expected.items() if name not in left_out)
+    if "localise" in signatures:
+        yield checksum(loaded), checksum(served)

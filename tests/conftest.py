@@ -129,16 +129,21 @@ def nets_loaded_once():
 
     from keras_vgg.inference.net_files import NetFile
 
-    load, loaded = NetFile.load, {}
+    loaded = {}
 
-    def load_once(self, **options):
-        key = hashlib.sha256(self.file.read_bytes()).hexdigest(), self.preprocessing, *sorted(options.items())
-        if key not in loaded:
-            loaded[key] = load(self, **options)
-        return loaded[key]
+    def once(load):
+        def load_once(self, **options):
+            file = hashlib.sha256(self.file.read_bytes()).hexdigest()
+            key = load.__name__, file, self.preprocessing, *sorted(options.items())
+            if key not in loaded:
+                loaded[key] = load(self, **options)
+            return loaded[key]
+
+        return load_once
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(NetFile, "load", load_once)
+        for load in (NetFile.load, NetFile.load_localiser):
+            patch.setattr(NetFile, load.__name__, once(load))
         yield
 
 

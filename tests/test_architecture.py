@@ -23,8 +23,10 @@ LEVELS = (
     ("recipe",),
     ("fine_tuning",),
     ("training", "inference", "applications"),
-    ("evaluation", "descriptors", "features", "serving"),
-    ("linear", "localisation", "saved_model"),
+    ("evaluation", "descriptors", "features"),
+    ("localisation",),
+    ("linear", "serving"),
+    ("saved_model",),
 )
 STRANGERS = {
     "data": {"layers", "models", "transfer", "preprocessing", "recipe"},

@@ -421,7 +421,10 @@ def test_a_mistake_is_told(here, run, arguments, told):
     [
         (["photo.jpg", "--model", "run", "--heatmap-of", "scores"], "Argument --heatmap-of: goes with --heatmap (received scores)"),
         (["photo.jpg", "--model", "run", "--top", "0"], "Argument --top: must be at least 1 (received 0)"),
-        (["photo.jpg", "--model", "run", "--class", "rose"], "Argument --class: goes with --heatmap (received rose)"),
+        (
+            ["photo.jpg", "--model", "run", "--localiser-scales", "40"],
+            "Argument --localiser-scales: goes with --localiser (received 40)",
+        ),
         (["photo.jpg"], "--model"),
         (["--model", "run"], "IMAGE"),
     ],

@@ -93,6 +93,9 @@ SCORES, GRAD_CAM = "scores", "grad-cam"
 HEATMAPS = (SCORES, GRAD_CAM)
 """What a heatmap shows: posteriors at every place of the dense score map, or the Grad-CAM of the last convolution."""
 
+MAX_WHOLE_PIXELS = 2**26
+"""Most pixels of an image that is taken at its own size, to be drawn."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Heatmap:
@@ -141,15 +144,42 @@ def read_image(path: str, scale: int) -> tuple[np.ndarray, str]:
     Raises:
         InputError: if the image cannot be read, or is too large at this scale.
     """
+    encoded = read_encoded(path)
+    return rescaled(encoded, scale, told=path), digest_of_image(encoded)
+
+
+def read_encoded(path: str) -> bytes:
+    """Returns the content of an image file; `InputError` if it cannot be read."""
     try:
-        encoded = tf.io.read_file(os.fsencode(path))
-        rows, columns = tf.unstack(image_ops.encoded_size(encoded))
-        size = image_ops.rescaled_size(rows, columns, scale)
-        height, width = map(int, size)
-        if height * width > MAX_PIXELS:
-            told = f"{printable(path)} has {height}x{width} pixels at Q={scale}, more than {MAX_PIXELS:,}"
-            raise InputError(f"{told}; give a smaller --scales.")
-        image = image_ops.decode_whole(encoded, size)
+        return tf.io.read_file(os.fsencode(path)).numpy()
     except tf.errors.OpError as error:
-        raise InputError(f"Expected an image. Received: {printable(path)} ({error.message.splitlines()[0][:200]}).") from error
-    return image.numpy(), digest_of_image(encoded.numpy())
+        raise _no_image(path, error) from error
+
+
+def rescaled(encoded: bytes, scale: int | None, *, told: str) -> np.ndarray:
+    """Returns an encoded image's pixels rescaled to Q, or as they are for `None`: `(height, width, 3)` uint8, RGB.
+
+    Args:
+        encoded: an image as `data.formats` lists them.
+        scale: the smallest side Q.
+        told: the image's path, for messages.
+
+    Raises:
+        InputError: if it is damaged, or is too large at this scale.
+    """
+    most = MAX_WHOLE_PIXELS if scale is None else MAX_PIXELS
+    try:
+        size = image_ops.encoded_size(encoded)
+        if scale is not None:
+            size = image_ops.rescaled_size(size[0], size[1], scale)
+        height, width = map(int, size)
+        if height * width > most:
+            at, remedy = (f" at Q={scale}", "; give a smaller --scales") if scale else ("", "")
+            raise InputError(f"{printable(told)} has {height}x{width} pixels{at}, more than {most:,}{remedy}.")
+        return image_ops.decode_whole(encoded, size).numpy()
+    except tf.errors.OpError as error:
+        raise _no_image(told, error) from error
+
+
+def _no_image(path: str, error: tf.errors.OpError) -> InputError:
+    return InputError(f"Expected an image. Received: {printable(path)} ({error.message.splitlines()[0][:200]}).")

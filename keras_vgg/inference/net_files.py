@@ -136,13 +136,18 @@ class NetFile:
         Raises:
             InputError: as `load_model`, and if the net is none with a top for square inputs.
         """
-        if self.regression is not None:
-            raise InputError(
-                f"Expected a net that tells classes. Received: {self.path}, a localiser, which python -m keras_vgg.localise tests."
-            )
+        self.check_classifier()
         model = self.load_model(device)
         with tf.device(device):
             return Network(model, pooling=pooling, average=average, device=device)
+
+    def check_classifier(self) -> None:
+        """Raises `InputError` if the net tells boxes instead of classes."""
+        if self.regression is not None:
+            raise InputError(
+                f"Expected a net that tells classes. Received: {self.path}, a localiser: python -m keras_vgg.localise tests it, "
+                "and predict and export take it as --localiser."
+            )
 
     @property
     def regression(self) -> str | None:

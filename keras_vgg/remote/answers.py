@@ -8,7 +8,11 @@ import numpy as np
 
 from keras_vgg.remote.protocol import RefusedError, Rows, Signatures, one_line
 
-OUTPUTS = {"classify": ("scores", "class_ids", "class_names", "error"), "features": ("features", "error")}
+OUTPUTS = {
+    "classify": ("scores", "class_ids", "class_names", "error"),
+    "features": ("features", "error"),
+    "localise": ("scores", "class_ids", "class_names", "boxes", "image_size", "error"),
+}
 """The signatures that can be asked, with the outputs that are looked at."""
 
 NET = "net_sha256"
@@ -31,6 +35,23 @@ class TopClass:
 
 
 @dataclasses.dataclass(frozen=True)
+class Located:
+    """A guess of what is where in an image.
+
+    Attributes:
+        name: of the class, may be empty.
+        label: its number, from 0.
+        score: as the server gives it.
+        box: edges `x_min, y_min, x_max, y_max` in pixels of the image.
+    """
+
+    name: str
+    label: int
+    score: float
+    box: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Answer:
     """What became of an image.
 
@@ -39,6 +60,8 @@ class Answer:
         error: why there is no answer, in one line; empty if there is one.
         top: the most probable classes, best first, of the signature `classify`.
         features: `(D,)` float32, of the signature `features`.
+        located: guesses of what is where, best first, of the signature `localise`.
+        size: width and height of the image in pixels, of the signature `localise`.
         seconds: what the request took that brought the answer, NaN if none did.
         net_sha256: digest of the net that answered; empty if it did not say.
         image_sha256: SHA-256 of the image that was asked about; empty if it could not be read.
@@ -48,6 +71,8 @@ class Answer:
     error: str = ""
     top: tuple[TopClass, ...] = ()
     features: np.ndarray | None = None
+    located: tuple[Located, ...] = ()
+    size: tuple[int, int] | None = None
     seconds: float = float("nan")
     net_sha256: str = ""
     image_sha256: str = ""
@@ -89,12 +114,27 @@ def _read_row(signature: str, outputs: Mapping[str, Rows], row: int) -> tuple[st
     if signature == "classify":
         top = _top(outputs, row)
         name, numbers, found = "scores", np.array([each.score for each in top]), {"top": top}
+    elif signature == "localise":
+        height, width = map(int, outputs["image_size"][row])
+        located = _located(outputs, row, (width, height))
+        name, found = "boxes", {"located": located, "size": (width, height)}
+        numbers = np.array([[each.score, *each.box] for each in located])
     else:
         features = np.asarray(outputs["features"][row], np.float32)
         name, numbers, found = "features", features, {"features": features}
     if not np.isfinite(numbers).all():
         return f"the model's {name} are not finite", {}
     return "", found
+
+
+def _located(outputs: Mapping[str, Rows], row: int, size: tuple[int, int]) -> tuple[Located, ...]:
+    names, labels, scores, boxes = (outputs[name][row] for name in ("class_names", "class_ids", "scores", "boxes"))
+    found = []
+    for name, label, score, box in zip(names, labels, scores, boxes, strict=True):
+        if int(label) >= 0:  # else it is behind the last guess
+            edges = tuple(float(edge) * side for edge, side in zip(box, size * 2, strict=True))
+            found.append(Located(str(name), int(label), float(score), edges))
+    return tuple(found)
 
 
 def _top(outputs: Mapping[str, Rows], row: int) -> tuple[TopClass, ...]:

@@ -26,7 +26,7 @@ class PinnedModel:
 
     Args:
         transport: the way to the model.
-        signature: `classify` or `features`.
+        signature: one of `answers.OUTPUTS`.
 
     Attributes:
         signature: as given.

@@ -43,7 +43,7 @@ class Session:
 
     Args:
         transport: the way to the model; it is closed with the session.
-        signature: `classify` or `features`.
+        signature: one of `answers.OUTPUTS`.
         batch: images in a request, at most.
         concurrency: requests at once.
         retry_for: seconds to go on with a request to a server that is away.

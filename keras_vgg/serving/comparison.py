@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
+from keras_vgg.inference.localiser import Localiser
 from keras_vgg.inference.network import Network
 from keras_vgg.inference.views import CENTER
 
@@ -20,6 +22,16 @@ def with_own_layers(network: Network) -> Iterator[tuple]:
     if all(layer.compute_dtype == "float32" for layer in network.model.layers):
         crops = np.random.default_rng(1).integers(0, 256, (2, network.crop, network.crop, 3), dtype=np.uint8)
         yield network.posteriors(crops, CENTER, flip=False), network.own_posteriors(crops)
+
+
+def boxes_with_own_layers(localiser: Localiser) -> Iterator[tuple]:
+    """Yields the boxes that are served of crops of a localiser's own size, and those the model tells through its own layers."""
+    model = localiser.model
+    if all(layer.compute_dtype == "float32" for layer in model.layers):
+        crops = np.random.default_rng(1).integers(0, 256, (2, localiser.crop, localiser.crop, 3), dtype=np.uint8)
+        told = np.asarray(model(preprocessing.for_model(model)(crops), training=False)).reshape(2, localiser.classes, 4)
+        edges = np.concatenate([told[..., :2] - told[..., 2:] / 2, told[..., :2] + told[..., 2:] / 2], axis=-1)
+        yield localiser.boxes(crops, np.tile(np.arange(localiser.classes), (2, 1)))[:, 0], np.clip(edges, 0, 1)
 
 
 def largest_difference(pairs: Iterable[tuple]) -> float:

@@ -15,6 +15,7 @@ from keras_vgg.identity import digest_of_net, short
 from keras_vgg.inference.code_digest import digest_of_code
 from keras_vgg.inference.net_files import NetFile
 from keras_vgg.inference.network import Network
+from keras_vgg.localisation.finder import Finder
 from keras_vgg.preprocessing import Preprocessing, origin_of, statement
 from keras_vgg.recipe import MADE_AGAIN, read_run_recipe
 from keras_vgg.serving.signatures import Protocol
@@ -35,6 +36,7 @@ def model_card(
     source: NetFile | None = None,
     evaluation: str | os.PathLike[str] | None = None,
     licence: str | None = None,
+    finder: Finder | None = None,
 ) -> dict:
     """Returns the card, ready for JSON. What is not known is `None` or `"not stated"`; nothing is guessed.
 
@@ -46,6 +48,7 @@ def model_card(
         source: where it came from, if from a run folder or file.
         evaluation: folder of `keras_vgg.evaluate` that tested this net; its rows of these very weights go on the card as they are.
         licence: of the weights; by default that of the public weights, if these are some.
+        finder: the localiser that is served with it, if one is.
 
     Raises:
         InputError: if `evaluation` has no table, or no row of these very weights alone.
@@ -71,6 +74,7 @@ def model_card(
         "protocol": dataclasses.asdict(protocol) | {"kind": protocol.kind, "average": network.average, "pooling": network.pooling},
         "preprocessing": dataclasses.asdict(preprocessing)
         | {"text": str(preprocessing), "statement": statement(preprocessing, origin_of(network.model))},
+        "localiser": finder and _localiser(finder),
         "errors": {
             "in_training": run and _summary(run, digest),
             "published": public and {"top1": public.top1, "top5": public.top5, "protocol": public.protocol, "unit": "% correct"},
@@ -86,6 +90,18 @@ def model_card(
         "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     return json.loads(json.dumps(card))  # tuples as the lists that a reader will get
+
+
+def _localiser(finder: Finder) -> dict:
+    model = finder.localiser.model
+    net = {
+        "name": model.name,
+        "configuration": finder.source.arch,
+        "parameters": model.count_params(),
+        "input": f"{finder.localiser.crop}x{finder.localiser.crop} in training",
+        "sha256": finder.digest,
+    }
+    return net | finder.settings | {"preprocessing": finder.source.preprocessing_text}
 
 
 def read_table(folder: str | os.PathLike[str]) -> list[dict]:

@@ -15,6 +15,7 @@ from keras_vgg.inference.net_files import DEFAULT_SCALE, NetFile, open_net_file
 from keras_vgg.inference.network import Network
 from keras_vgg.inference.passes import check_scale
 from keras_vgg.inference.views import Views
+from keras_vgg.localisation.finder import Finder, open_finder
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.serving import warm_up
 from keras_vgg.serving.model_card import model_card, read_table
@@ -32,6 +33,7 @@ class Plan:
         protocol: how it looks at images.
         labels: class names in label order.
         card: what `model_card.json` will say.
+        finder: the localiser that goes with it, if one does.
     """
 
     network: Network
@@ -39,6 +41,14 @@ class Plan:
     protocol: Protocol
     labels: tuple[str, ...]
     card: dict
+    finder: Finder | None = None
+
+    @property
+    def weights(self) -> list:
+        """The variables that are written, those of the localiser last."""
+        # Weights, not all variables: those of dropout are seeds, which differ each time and are of no use here.
+        models = [self.network.model, *([self.finder.localiser.model] if self.finder else [])]
+        return [variable.value for model in models for variable in model.weights]
 
 
 def plan_export(
@@ -55,6 +65,9 @@ def plan_export(
     preprocessing: str | None = None,
     evaluation: str | os.PathLike[str] | None = None,
     licence: str | None = None,
+    localiser: str | os.PathLike[str] | None = None,
+    localiser_scales: Sequence[int] | None = None,
+    merge_threshold: float | None = None,
 ) -> Plan:
     """Returns what is to be exported; arguments as for `saved_model.export_saved_model`.
 
@@ -62,6 +75,7 @@ def plan_export(
         InputError: for whatever the user can mend, as much as possible before the net is loaded.
     """
     _check_choices(top_k, features)
+    _check_localiser(dense, localiser, localiser_scales, merge_threshold)
     if evaluation is not None:
         read_table(evaluation)
     given = _given_labels(labels)
@@ -78,14 +92,28 @@ def plan_export(
         raise InputError(f"`features` must be a layer of the net, {' or '.join(there)}. Received: features={features!r}.")
     scales = tuple(dict.fromkeys(scales or (_default_scale(source, network),)))
     _check_scales(scales, dense, network.crop)
+    asked_to_flip = flip
     if flip is None:
         flip = source.flip if source else True  # as in a test
     protocol = Protocol(dense, scales, flip, min(top_k, network.classes), features)
     names = _own_labels(source, network) if given is None else given
     _check_labels(names, network.classes, "classes.txt of the run" if given is None else "`labels`")
+    finder = None
+    if localiser is not None:
+        # By what the net itself calls its classes, if it does: labels are for people.
+        classes = _own_labels(source, network) if source and source.classes else names
+        finder = open_finder(
+            os.fspath(localiser),
+            classes,
+            scales=localiser_scales,
+            flip=bool(asked_to_flip),
+            pooling=pooling,
+            merge_threshold=merge_threshold,
+        )
+        _check_scales(finder.scales, dense, finder.localiser.crop)
     wants = preprocessing_of.for_model(network.model)
-    card = model_card(network, protocol, wants, names, source=source, evaluation=evaluation, licence=licence)
-    return Plan(network, wants, protocol, names, card)
+    card = model_card(network, protocol, wants, names, source=source, evaluation=evaluation, licence=licence, finder=finder)
+    return Plan(network, wants, protocol, names, card, finder)
 
 
 def _own_labels(source: NetFile | None, network: Network) -> tuple[str, ...]:
@@ -110,6 +138,15 @@ def _check_choices(top_k: int, features: str | None) -> None:
         raise InputError(f"`top_k` must be at least 1. Received: top_k={top_k}.")
     if features not in (None, *feature_layers()):
         raise InputError(f"`features` must be one of {', '.join(feature_layers())}. Received: features={features!r}.")
+
+
+def _check_localiser(dense: bool, localiser, localiser_scales, merge_threshold) -> None:
+    if localiser is None:
+        for name, given in (("localiser_scales", localiser_scales), ("merge_threshold", merge_threshold)):
+            if given is not None:
+                raise InputError(f"`{name}` goes with a localiser. Received: {name}={given!r} without.")
+    elif not dense:
+        raise InputError("`localiser` looks at whole images: it goes without dense=False (--no-dense).")
 
 
 def _given_labels(labels) -> tuple[str, ...] | None:

@@ -4,12 +4,17 @@ All take a batch of any size, whose images need have nothing in common: a server
 """
 
 import dataclasses
+import functools
+import hashlib
 
+import numpy as np
 import tensorflow as tf
 
 from keras_vgg.inference.batches import MAX_PIXELS
 from keras_vgg.inference.network import Network
 from keras_vgg.inference.views import CENTER, DENSE
+from keras_vgg.localisation.finder import Finder
+from keras_vgg.serving.boxes import SPECS, trace_boxes
 from keras_vgg.serving.encoded import rescaled_images
 
 _NAN = float("nan")
@@ -45,15 +50,16 @@ class Served(tf.Module):
 
     Args:
         network: the net.
-        variables: of its model, each stored once whatever the number of signatures.
+        variables: of its model, and of the localiser's, each stored once whatever the number of signatures.
         labels: file of class names, one a line in label order, which becomes an asset of the SavedModel.
         protocol: how `classify` and `features` look at images.
         digest: the net's (`identity.digest_of_net`), which every answer about an encoded image carries.
+        finder: the localiser of the signature `localise`, which there is with it alone.
     """
 
-    def __init__(self, network: Network, variables, labels: str, protocol: Protocol, digest: str):
+    def __init__(self, network: Network, variables, labels: str, protocol: Protocol, digest: str, finder: Finder | None = None):
         super().__init__()
-        self._digest = digest
+        self._digest, self._finder = digest, finder
         self._network, self._protocol = network, protocol
         self._variables = list(variables)
         self._labels = tf.saved_model.Asset(labels)
@@ -70,6 +76,8 @@ class Served(tf.Module):
             found[name] = (self._see_pixels, tf.TensorSpec([None, side, side, 3], dtype, name="images"))
         if self._protocol.dense:
             found["score_map"] = (self._score_map, _ENCODED)
+        if self._finder:
+            found["localise"] = (functools.partial(self._localise, self._finder), _ENCODED)
         # All control flow here is the graph's own; without AutoGraph's search for more, tracing takes about half the time.
         return {name: tf.function(function, input_signature=[spec], autograph=False) for name, (function, spec) in found.items()}
 
@@ -145,6 +153,23 @@ class Served(tf.Module):
         maps = tf.reshape(flat, [tf.size(images), largest_size[0], largest_size[1], classes])
         return {"score_map": maps, "size": sizes, "error": error} | self._told(images)
 
+    def _localise(self, finder, images):
+        """Encoded images to the best guesses of what is where: classes, scores and `boxes` `(B, 5, 4)` in fractions of it."""
+
+        def see(encoded):
+            return trace_boxes(self._network, self._protocol.scales, self._protocol.flip, finder, encoded)
+
+        ids, scores, boxes, size, error = _one_by_one(see, images, SPECS)
+        return {
+            "class_ids": ids,
+            "class_names": self._names.lookup(tf.cast(ids, tf.int64)),
+            "scores": scores,
+            "boxes": boxes,
+            "image_size": size,
+            "localiser_sha256": tf.fill([tf.size(images)], finder.digest),
+            "error": error,
+        } | self._told(images)
+
     def _told(self, images):
         return {"net_sha256": tf.fill([tf.size(images)], self._digest)}  # a row for each image, as a server wants of all outputs
 
@@ -164,6 +189,14 @@ class Served(tf.Module):
             return tf.cond(error == "", seen, lambda: tf.fill([width], _NAN)), error
 
         return _one_by_one(one, images, (tf.TensorSpec([width], tf.float32), tf.TensorSpec([], tf.string)))
+
+
+def checksum(served) -> str:
+    """Returns the SHA-256 of the variables of a `Served`, or of one that was read back."""
+    whole = hashlib.sha256()
+    for variable in served._variables:
+        whole.update(np.ascontiguousarray(variable.numpy()).data)
+    return whole.hexdigest()
 
 
 def _one_by_one(function, elements, signature):

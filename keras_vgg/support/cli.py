@@ -53,6 +53,17 @@ _NET_FLAGS: dict[str, dict[str, Any]] = {
     "layer": {"help": "whose activations describe an image: fc2, fc1, block5_pool, … (default: fc2)"},
     "combine": {"choices": ("average", "stack"), "help": "descriptors at several scales (default: average)"},
     "normalize": {"action": BooleanOptionalAction, "help": "make descriptors of length one (default: on)"},
+    "localiser": {
+        "type": path,
+        "metavar": "PATH",
+        "help": "run folder or weight file of a net that localises (keras_vgg.fit --task localisation)",
+    },
+    "localiser-scales": {"nargs": "+", "type": int, "metavar": "Q", "help": "smallest sides for --localiser (default: its S)"},
+    "merge-threshold": {
+        "type": float,
+        "metavar": "T",
+        "help": "match score up to which boxes are merged, in [0, 2) (default: as keras_vgg.localise)",
+    },
     "average": {
         "choices": ("posteriors", "scores"),
         "default": "posteriors",

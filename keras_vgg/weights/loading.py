@@ -106,6 +106,8 @@ def build_arguments(file: WeightFile) -> dict:
     if not file.include_top:
         return arguments
     arguments["classes"] = kernels["predictions"][1]
+    if file.regression:  # boxes are what they are
+        arguments["classifier_activation"] = None
     if config.global_pooling:
         return arguments
     if file.spatial is None:

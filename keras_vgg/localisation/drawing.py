@@ -1,0 +1,124 @@
+"""A photograph with the boxes of guesses drawn on it, pixel for pixel."""
+
+import pathlib
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_vgg.localisation.single import Located
+from keras_vgg.support import picture
+
+_DPI = 100
+_LEAST, _NARROWEST = 480, 360  # dots: the mean side of a small photograph, once enlarged; the least width of a picture
+_FONT = 0.022  # size of labels by the photograph's mean side
+_SMALLEST, _LARGEST = 11, 64  # of a font, dots
+_BEST, _OTHERS = "#ff3c3c", "#ffc83c"
+_LETTER = 0.62  # the mean width of a letter by the font's size
+
+
+def draw(path: pathlib.Path, pixels: np.ndarray, guesses: Sequence[Located], *, title: str, facts: Mapping[str, Any]) -> None:
+    """Writes a photograph with boxes, each with its label and score, as a PNG: the first thick and red, the others thin and yellow.
+
+    No pixel of a photograph is lost; a small one is enlarged by a whole factor. A title stands above.
+
+    Args:
+        path: where to.
+        pixels: `(height, width, 3)` uint8, RGB, the photograph at its own size.
+        guesses: what is drawn, the best first.
+        title: stands above.
+        facts: what the file says of itself, see `picture.write_png`; the guesses are added.
+    """
+    height, width = pixels.shape[:2]
+    zoom = max(1, round(_LEAST / np.sqrt(height * width)))
+    height, width = zoom * height, zoom * width
+    font = float(np.clip(_FONT * np.sqrt(height * width), _SMALLEST, _LARGEST))
+    across = max(width, _NARROWEST)
+    lines = textwrap.wrap(title, max(int(across / (_LETTER * font)), 20))
+    above = round((1.35 * len(lines) + 0.6) * font)
+    size = (across / _DPI, (height + above) / _DPI)
+    told = [guess._asdict() | {"box": [round(edge, 2) for edge in guess.box]} for guess in guesses]
+    with picture.drawing(path, size, dpi=_DPI, facts={**facts, "boxes": told}) as figure:
+        figure.set_layout_engine("none")  # everything is where it is, in dots
+        figure.set_dpi(_DPI)
+        figure.add_artist(_pixel_for_pixel(pixels.repeat(zoom, axis=0).repeat(zoom, axis=1)))
+        axes = figure.add_axes((0, 0, width / across, height / (height + above)))
+        axes.set(xlim=(0, width), ylim=(height, 0))
+        axes.set_axis_off()
+        points = 72 / _DPI
+        figure.text(
+            0.4 * font / across,
+            1 - 0.3 * font / (height + above),
+            "\n".join(lines),
+            va="top",
+            fontsize=font * points,
+            linespacing=1.2,
+        )
+        for place, guess in reversed([*enumerate(guesses)]):  # the best on top
+            _outline(axes, np.multiply(guess.box, zoom), place, font)
+        taken: list = []
+        for place, guess in enumerate(guesses):
+            _label(axes, guess, np.multiply(guess.box, zoom), place, font, taken)
+
+
+def _pixel_for_pixel(pixels: np.ndarray):
+    """Returns what draws pixels as they are, at the lower left: matplotlib's own images are resampled, which takes gigabytes."""
+    from matplotlib.artist import Artist
+
+    class Photograph(Artist):
+        def draw(self, renderer):
+            whole = np.full((*pixels.shape[:2], 4), 255, np.uint8)
+            whole[..., :3] = pixels
+            context = renderer.new_gc()
+            renderer.draw_image(context, 0, 0, whole[::-1])
+            context.restore()
+
+    photograph = Photograph()
+    photograph.set_zorder(-1)
+    return photograph
+
+
+def _outline(axes, box: np.ndarray, place: int, font: float) -> None:
+    from matplotlib.patches import Rectangle
+
+    thickness = font * (0.24 if place == 0 else 0.1)
+    inside = thickness / 2  # so that lines at the photograph's rim are whole
+    left, top, right, bottom = np.add(box, (inside, inside, -inside, -inside))
+    axes.add_patch(
+        Rectangle(
+            (left, top), max(right - left, 0), max(bottom - top, 0),
+            fill=False, color=_color(place), linewidth=thickness * 72 / _DPI, joinstyle="miter",
+        )
+    )  # fmt: skip
+
+
+def _label(axes, guess: Located, box: np.ndarray, place: int, font: float, taken: list) -> None:
+    """Writes a label above its box, or within it where there is no room, not over `taken` ones, and within the picture."""
+    width, height = axes.get_xlim()[1], axes.get_ylim()[0]
+    size, margin = font * (1 if place == 0 else 0.85), 0.25 * font
+    score = f"{100 * guess.score:.0f}%"
+    letters = max(int((width - 2 * margin) / (_LETTER * size)) - len(score) - 1, 8)
+    name = guess.label if len(guess.label) <= letters else f"{guess.label[: letters - 1]}…"
+    text = axes.text(0, 0, f"{name} {score}".strip(), va="top", ha="left", fontsize=size * 72 / _DPI, color="black", clip_on=True)
+    extent = text.get_window_extent(axes.figure.canvas.get_renderer())
+    across, down = extent.width + 2 * margin, extent.height + 2 * margin
+    left = min(max(box[0], 0), max(width - across, 0))
+    tops = [box[1] - down, box[1], box[3] - down, box[3]]  # above, within at the top and at the bottom, beneath
+    tops = [min(max(top, 0), height - down) for top in tops] + list(np.arange(0, max(height - down, 0) + 1, down))
+    free = [top for top in tops if not any(_meet((left, top, left + across, top + down), each) for each in taken)]
+    top = (free or tops)[0]
+    taken.append((left, top, left + across, top + down))
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(Rectangle((left, top), across, down, color=_color(place), linewidth=0, alpha=0.85))
+    text.set_position((left + margin, top + margin))
+    text.set_zorder(3)
+
+
+def _meet(a: tuple, b: tuple) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _color(place: int) -> str:
+    return _BEST if place == 0 else _OTHERS
