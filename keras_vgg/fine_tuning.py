@@ -126,7 +126,7 @@ def of_weights(given: Mapping, *, fine_tuning: bool) -> tuple[dict, list[Choice]
 
 def _knows(file: weight_file.WeightFile, classes: tuple[str, ...]) -> bool:
     """Whether a net's classes are these, or, where it does not name them, as many."""
-    if not file.include_top:
+    if not file.include_top or file.regression:
         return False
     known = file.checked_classes()
     return set(known) == set(classes) if known else file.variables["predictions", "bias"].shape == (len(classes),)

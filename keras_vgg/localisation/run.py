@@ -16,7 +16,7 @@ from keras_vgg.inference.code_digest import digest_of_code
 from keras_vgg.inference.images import LIST, Images, look_through
 from keras_vgg.inference.net_files import NetFile
 from keras_vgg.inference.passes import BATCH, check_scale
-from keras_vgg.inference.views import Views
+from keras_vgg.inference.views import CENTER, Views
 from keras_vgg.localisation.blacklist import read_blacklist
 from keras_vgg.localisation.candidates import Candidates, find_candidates
 from keras_vgg.localisation.class_guesses import ClassGuesses, class_guesses, known_classes
@@ -50,7 +50,8 @@ class LocalisationSettings:
 
     def told_of(self, row: Row) -> str:
         """Returns how a row is done, for tables."""
-        told = [f"merged up to {row.merging.threshold:g}"] if row.protocol != "center" or len(row.localisers) > 1 else []
+        is_single = row.protocol == CENTER and len(row.localisers) == 1 and not row.flip
+        told = [] if is_single else [f"merged up to {row.merging.threshold:g}"]
         told += [f"{row.merging.classes} classes"] if row.classes else []
         told += [f"{self.pooling} pooling"] if self.pooling != "floor" else []
         return ", ".join([*told, *(["IoU above 0.5"] if self.above else []), *(["blacklist"] if self.blacklist else [])])
