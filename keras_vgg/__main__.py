@@ -10,6 +10,7 @@ COMMANDS = {
     "fit": "trains a net",
     "evaluate": "tests nets as in Sec. 3.2",
     "predict": "says what images show",
+    "localise": "tests nets that tell boxes, by ILSVRC's rules",
     "look": "draws filters and feature maps of a net",
     "extract": "writes descriptors of images (Appendix B)",
     "transfer_eval": "tests nets on other data sets (Table 11)",

@@ -76,7 +76,30 @@ def of_classifier(folder: pathlib.Path) -> list[Choice]:
     return [Choice(name, value, reason) for name, value in [*found, ("scale", begun.test_scale)]]
 
 
+def of_bare_convolutions(images: int) -> list[Choice]:
+    """Returns what is chosen for a localiser that begins from convolutions alone, so that its FC layers are new, by the images.
+
+    >>> from keras_vgg.fine_tuning import of_bare_convolutions
+    >>> [(choice.field, choice.value) for choice in of_bare_convolutions(180)][:2]
+    [('tune', 'fc'), ('init', 'gaussian')]
+    """
+    batch = 16
+    epochs = max(_FEWEST_EPOCHS, min(_MOST_EPOCHS, math.ceil(_UPDATES * batch / images)))
+    return [
+        Choice("tune", "fc", "the FC layers are new, and the convolutions know more than boxes can teach"),
+        Choice("init", "gaussian", "new layers begin near zero"),
+        Choice("dropout", 0.0, "with it boxes come out too small"),
+        Choice("batch_size", batch, "many updates an epoch"),
+        Choice("learning_rate", 3e-4, "what wide FC layers on pixels in 0–255 bear"),
+        Choice("clip_norm", 1.0, "the first updates are the largest"),
+        Choice("schedule", "cosine", "down to nothing within a known time"),
+        Choice("epochs", epochs, f"about {_UPDATES} updates, at least {_FEWEST_EPOCHS} and at most {_MOST_EPOCHS} epochs"),
+        Choice("jitter", (224, 288), "objects in several sizes, and most of each in view"),
+    ]
+
+
 _REPLACED_BY = {
+    "tune": ("freeze",),
     "jitter": ("scale", "crop"),
     "scale": ("jitter",),
     "epochs": ("schedule",),
@@ -116,9 +139,11 @@ def of_weights(given: Mapping, *, fine_tuning: bool) -> tuple[dict, list[Choice]
     if not fine_tuning:
         return net, []
     asked = recipe.resolve(net, given)
-    if asked.task == LOCALISATION:
+    if asked.task == LOCALISATION and file.include_top:
         return net, left_open(of_classifier(file.path.parent), dict(given))
     dataset = get_task(asked.task).open(asked.dataset, limit_images=asked.limit_images)
+    if asked.task == LOCALISATION:
+        return net, left_open(of_bare_convolutions(dataset.train.size), dict(given))
     if _knows(file, dataset.classes):
         return net, []
     return net, left_open(choices(dataset.train.size, asked.optimizer), dict(given))

@@ -20,6 +20,7 @@ BY_VARIABLE = (
 COMMANDS = {
     "fit": "--recipe quickstart --workdir {folder}/run",
     "evaluate": "--model vgg16 --dataset folder:recipes",
+    "localise": "--model vgg16 --dataset folder:recipes",
     "predict": "{file} --model vgg16",
     "look": "--model vgg16 --filters {folder}/f.png",
     "extract": "--model vgg16 --images {file} --out {folder}/f.npz",

@@ -96,6 +96,7 @@ def test_what_is_no_extra_stays_what_it_is():
 COMMANDS = {
     "fit --recipe recipes/quickstart.toml": "Training needs matplotlib, tensorboard, which are",
     "evaluate --model net --dataset folder:images": "Testing needs matplotlib, scikit-learn, scipy, which are",
+    "localise --model net --dataset folder:images": "Testing needs matplotlib, scikit-learn, scipy, which are",
     "predict conftest.py --model net --heatmap where.png": "Drawing pictures needs matplotlib, which is",
     "look --model net --filters f.png": "Drawing pictures needs matplotlib, which is",
     "transfer_eval --model net --dataset folder:images": "Training linear SVMs needs scikit-learn, scipy, which are",

@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 import pytest
+from boxed_images import write_boxed
 
 from keras_vgg import configs, fit, preprocessing
 from keras_vgg.fine_tuning import choices, left_open
@@ -71,6 +72,17 @@ def test_weights_of_other_classes_are_fine_tuned(sources, tmp_path, capsys, name
     # Its own command goes on with it, whatever would be chosen by then.
     assert fit.main(arguments) is None
     assert "holds a finished run" in capsys.readouterr().out
+
+
+def test_convolutions_alone_become_a_localiser(sources, tmp_path, capsys):
+    listing = write_boxed(tmp_path / "boxed", train=16, val=4)
+    arguments = ["--task", "localisation", "--init-from", str(sources / "bare.keras"), "--dataset", f"csv:{listing}", *DIGITS]
+    assert fit.main([*arguments, "--workdir", str(tmp_path / "run")]) is None
+    said = capsys.readouterr().out
+    for field in ("tune fc", "init gaussian", "dropout 0.0", "batch_size 16", "clip_norm 1.0"):
+        assert f"chosen: {field}: " in said
+    begun = RunFolder(tmp_path / "run").experiment()
+    assert (begun["arch"], begun["freeze"], begun["regression"]) == ("B", "convolutions", "pcr")
 
 
 def test_weights_of_the_same_classes_go_on_as_in_the_paper(sources, tmp_path, capsys):
