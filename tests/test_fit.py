@@ -44,6 +44,7 @@ TINY = [
     *("--batch-size", "50", "--learning-rate", "0.002"),
 ]  # fmt: skip
 SMALL = [*TINY, "--epochs", "2", "--limit-images", "120"]
+TASK = Classification(tuple("0123456789"))
 LONG = [*TINY, "--epochs", "2", "--limit-images", "200", "--batch-size", "8"]  # 50 weight updates
 
 
@@ -167,10 +168,10 @@ def test_what_a_stock_keras_file_wants_of_an_image_must_be_said(tmp_path, said):
     build_vgg("A", input_shape=(32, 32, 3), width=0.02, classes=5).save(tmp_path / "stock.keras")
     wanted = Recipe(init_from=str(tmp_path / "stock.keras"), init_preprocessing=said)
     if said:
-        assert preprocessing.for_model(run._source(wanted, wanted.init_from)[0]) == preprocessing.BY_NAME[said]
+        assert preprocessing.for_model(run._source(wanted, wanted.init_from, TASK)[0]) == preprocessing.BY_NAME[said]
         return
     with pytest.raises(InputError, match=r"Received: .*stock\.keras, which does not; give --init-preprocessing caffe or torch"):
-        run._source(wanted, wanted.init_from)
+        run._source(wanted, wanted.init_from, TASK)
 
 
 class KilledError(BaseException):
