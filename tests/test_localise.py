@@ -305,7 +305,7 @@ def test_a_blacklist_and_the_papers_reading(files, tmp_path):
     names.write_text("003.png\n005.png\n")
     given = ("--model", files["scr"], "--dataset", files["data"], "--scales", 40)
     (line,) = run(tmp_path / "out", *given, "--blacklist", names, "--above-half")
-    assert (line["images"], line["counted"], line["settings"]) == (9, 7, "merged up to 0.5, IoU above 0.5, blacklist")
+    assert (line["images"], line["counted"], line["settings"]) == (9, 7, "merged up to 0.9, IoU above 0.5, blacklist")
 
 
 @pytest.mark.parametrize(
