@@ -15,9 +15,10 @@ class Merging:
     """How boxes become guesses.
 
     Attributes:
-        threshold: of the match score, in [0, 2): pairs of boxes that match worse are not merged, see `merging.merge`. The default was
-            the best of 0.3, 0.5, 0.7 and 0.9 on 20 photographs held out of another data set's (recipes/README.md).
-        classes: of how many classes, the most probable ones, boxes are looked at; at least 1. The default is how many guesses count.
+        threshold: of the match score, in [0, 2): pairs of boxes that match worse are not merged, see `merging.merge`. The default
+            was the best of 0.3, 0.5, 0.7 and 0.9 on 20 photographs held out of another data set (recipes/README.md).
+        classes: of how many classes, the most probable ones, boxes are looked at; at least 1. The default is how many guesses
+            count.
     """
 
     threshold: float = 0.9
