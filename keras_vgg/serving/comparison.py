@@ -30,7 +30,8 @@ def boxes_with_own_layers(localiser: Localiser) -> Iterator[tuple]:
     if all(layer.compute_dtype == "float32" for layer in model.layers):
         crops = np.random.default_rng(1).integers(0, 256, (2, localiser.crop, localiser.crop, 3), dtype=np.uint8)
         told = np.asarray(model(preprocessing.for_model(model)(crops), training=False)).reshape(2, localiser.classes, 4)
-        edges = np.concatenate([told[..., :2] - told[..., 2:] / 2, told[..., :2] + told[..., 2:] / 2], axis=-1)
+        centres, sizes = told[..., :2], np.maximum(told[..., 2:], 0)
+        edges = np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=-1)
         yield localiser.boxes(crops, np.tile(np.arange(localiser.classes), (2, 1)))[:, 0], np.clip(edges, 0, 1)
 
 
