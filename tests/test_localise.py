@@ -326,5 +326,18 @@ def test_what_cannot_be_is_told(files, tmp_path, arguments, told):
 
 
 def test_evaluate_sends_localisers_to_their_own_test(files, tmp_path):
-    with pytest.raises(InputError, match=r"a localiser, which python -m keras_vgg.localise tests"):
+    with pytest.raises(InputError, match=r"a localiser: python -m keras_vgg.localise tests it"):
         evaluate.main(["--model", str(files["pcr"]), "--dataset", files["data"], "--out", str(tmp_path)])
+
+
+def test_the_recipe_for_small_machines_names_what_the_others_train():
+    recipe = read_localisation(RECIPES / "localise-tiny-boxes.toml")
+    for path in (*recipe.localisers.values(), *recipe.classifiers.values()):
+        trained = read_recipe(RECIPES / f"{pathlib.Path(path).name}.toml")
+        assert trained.get("init_from", "runs/tiny-boxes") == "runs/tiny-boxes"
+    assert {(row.protocol, bool(row.classes)) for row in recipe.rows} == {
+        ("center", False),
+        ("dense", False),
+        ("center", True),
+        ("dense", True),
+    }

@@ -12,7 +12,7 @@ from keras_vgg.support import cli
 RECIPES = sorted(
     path
     for path in (pathlib.Path(__file__).parents[1] / "recipes").glob("*.toml")
-    if not path.stem.startswith(("table", "evaluate", "style"))  # those are for other commands
+    if not path.stem.startswith(("table", "evaluate", "localise", "style"))  # those are for other commands
 )
 
 OUT_OF_BOUNDS = {
