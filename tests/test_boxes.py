@@ -16,7 +16,7 @@ from keras_vgg.data.broken import BrokenImages
 from keras_vgg.data.datasets import open_dataset
 from keras_vgg.errors import InputError
 
-RACCOON = pathlib.Path("/work/shared/data/raccoon")
+RACCOON = pathlib.Path(__file__).parents[2] / "shared" / "data" / "raccoon"
 
 
 def stem(path):

@@ -43,7 +43,7 @@ def draw_worst(folder: pathlib.Path, name: str, result: Posteriors, split: Split
     pictures, captions = [], []
     for place, text in measure.worst(result, MOST):
         try:
-            pictures.append(_thumbnail(split, place))
+            pictures.append(thumbnail(split, place, _SIDE))
         except tf.errors.OpError:
             continue
         captions.append("\n".join(line if len(line) <= _LETTERS else f"{line[: _LETTERS - 1]}…" for line in text.split("\n")))
@@ -53,7 +53,12 @@ def draw_worst(folder: pathlib.Path, name: str, result: Posteriors, split: Split
         sheet.draw(path, pictures, captions, title=title, facts=facts, columns=6, side=1.6)
 
 
-def _thumbnail(split: Split, place: int) -> np.ndarray:
+def thumbnail(split: Split, place: int, side: int) -> np.ndarray:
+    """Returns an image of a split at a shorter side of so many pixels: `(height, width, 3)` uint8, RGB.
+
+    Raises:
+        tf.errors.OpError: if it cannot be read.
+    """
     encoded, _ = split.read(tf.constant(place, tf.int64))
     height, width = tf.unstack(image_ops.encoded_size(encoded))
-    return image_ops.decode_whole(encoded, image_ops.rescaled_size(height, width, _SIDE)).numpy()
+    return image_ops.decode_whole(encoded, image_ops.rescaled_size(height, width, side)).numpy()

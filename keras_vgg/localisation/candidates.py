@@ -118,13 +118,15 @@ def find_candidates(
         localisers = loaded[name]
         wanted = labels[:, :1] * 0 if localisers[0].regression == SCR else labels
         for views in all_views:
+            if (key := (name, views, labels.tobytes())) in found:  # of another row
+                continue
             places = _most_places(localisers[0], images.survey, views)
             depends_on = ["boxes", digests[name], dataclasses.astuple(views), pooling, localisers[0].regression]
             depends_on.append(hashlib.sha256(wanted.astype("<i4").tobytes()).hexdigest())
             facts = {"net": str(source.path), "net sha256": digests[name], "views": str(views), "pooling": pooling}
             width = places * wanted.shape[1] * len(BOX)
             store = BoxStore(folder, depends_on, images.survey.fingerprints, width, facts)
-            found[name, views, labels.tobytes()] = Candidates(store, wanted.shape[1])
+            found[key] = Candidates(store, wanted.shape[1])
             networks = [Asked(each, images.survey, wanted, places) for each in localisers]
             passes.append(Pass(f"localiser {name}", networks, views, store))
     run_passes(passes, images, batch=batch, stream=stream)

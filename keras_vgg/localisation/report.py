@@ -1,4 +1,4 @@
-"""What a test of localisers leaves for people: lines of the table, tables of images and classes, a sheet of boxes, submissions."""
+"""What a test of localisers leaves for people: lines of the table, tables of images and classes, a sheet of boxes."""
 
 import pathlib
 
@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from keras_vgg.data import images as image_ops
 from keras_vgg.data.boxes.drawing import FOUND, TRUE, outlined
 from keras_vgg.data.split import Split
 from keras_vgg.evaluation.metrics import wilson_interval
+from keras_vgg.evaluation.single import thumbnail
 from keras_vgg.identity import digests_of, short
 from keras_vgg.localisation.boxes import clipped, overlap
 from keras_vgg.localisation.results import Localised
@@ -104,7 +104,7 @@ def draw_boxes(folder: pathlib.Path, name: str, result: Localised, split: Split)
     readable = np.flatnonzero(result.truth.labels >= 0)
     for place in readable[np.linspace(0, len(readable) - 1, min(ON_SHEET, len(readable))).round().astype(int)]:
         try:
-            pixels = _thumbnail(split, int(place))
+            pixels = thumbnail(split, int(place), _SIDE)
         except tf.errors.OpError:  # it has been removed meanwhile
             continue
         frame = result.truth.frames[place]
@@ -119,9 +119,3 @@ def draw_boxes(folder: pathlib.Path, name: str, result: Localised, split: Split)
     title = f"{result.facts['net']} ({short(result.facts['nets sha256'])}), {result.facts['protocol']}, Q = {result.facts['Q']}"
     title = f"{title}: true boxes green, found ones red"
     sheet.draw(path, pictures, captions, title=title, facts=facts, columns=4, side=2.2)
-
-
-def _thumbnail(split: Split, place: int) -> np.ndarray:
-    encoded, _ = split.read(tf.constant(place, tf.int64))
-    height, width = tf.unstack(image_ops.encoded_size(encoded))
-    return image_ops.decode_whole(encoded, image_ops.rescaled_size(height, width, _SIDE)).numpy()
