@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from run_folders import outcome
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_vgg import training, transfer
@@ -66,19 +67,6 @@ class When(keras.callbacks.Callback):
 
 def stop(model):
     model.stop_training = True
-
-
-def outcome(folder):
-    """What must be the same of a run however it was interrupted."""
-    arrays, values = checkpoint.load(folder / "state.zip")
-    values["position"].pop("seconds")
-    models = [keras.saving.load_model(folder / name).get_weights() for name in ("best.keras", "last.keras")]
-    return (
-        [array.tobytes() for array in arrays],
-        values,
-        (folder / "log.csv").read_bytes(),
-        [w.tobytes() for m in models for w in m],
-    )
 
 
 @pytest.fixture(scope="module")
