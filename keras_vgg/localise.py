@@ -19,6 +19,7 @@ def main(argv: list[str]) -> None:
     """Parses `argv`, tests and prints the table."""
     arguments = _parser().parse_args(argv)
     extras.require("evaluate")
+    extras.require("boxes")
     wanted = _wanted(arguments)
     entry.import_tensorflow()
     from keras_vgg.data.boxes.datasets import open_boxes

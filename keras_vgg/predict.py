@@ -195,6 +195,7 @@ def _open_finder(run_or_file: str, names, scales, arguments):
     from keras_vgg.identity import short
     from keras_vgg.localisation.finder import open_finder
 
+    extras.require("boxes")
     options = {"flip": bool(arguments.flip), "pooling": arguments.pooling, "merge_threshold": arguments.merge_threshold}
     finder = open_finder(run_or_file, names, scales=scales, **options)
     print(f"localiser {finder.source.name} ({short(finder.digest)}): {finder.source.preprocessing_text}", file=sys.stderr)

@@ -1,5 +1,10 @@
 """Merging: bit by bit what plain loops over all pairs give, however it comes about; the match score by hand; what is refused."""
 
+import os
+import pathlib
+import subprocess
+import sys
+
 import numpy as np
 import plain_merging
 import pytest
@@ -39,12 +44,6 @@ def some(generator, count):
     return np.repeat(around(generator, (count + 2) // 3, 2, 0.05), 3, axis=0)[:count]
 
 
-@pytest.fixture
-def always_by_neighbourhoods(monkeypatch):
-    monkeypatch.setattr(merging, "_FEW", 33)
-    monkeypatch.setattr(merging, "_FEW_OF_NEIGHBOURHOOD", 5)
-
-
 def compare(generator, sets, most):
     for _ in range(sets):
         count = int(generator.integers(0, most))
@@ -58,38 +57,25 @@ def compare(generator, sets, most):
         assert found.counts.tolist() == [number for _, _, number in wanted]
 
 
-def test_as_plain_loops():
-    compare(np.random.default_rng(0), 800, 24)
+@pytest.mark.parametrize(("sets", "most"), [(800, 24), (200, 64)])
+def test_as_plain_loops(sets, most):
+    compare(np.random.default_rng(most), sets, most)
 
 
-@pytest.mark.usefixtures("always_by_neighbourhoods")
-def test_as_plain_loops_by_neighbourhoods():
-    compare(np.random.default_rng(1), 200, 64)
-
-
-@pytest.mark.parametrize("few", [1, 100])
 @pytest.mark.parametrize(("order", "left"), [((0, 1, 2, 3), [[0.5, 4.5], [-1, 3]]), ((0, 2, 3, 1), [[-2 / 3, 10 / 3], [1, 5]])])
-def test_of_equal_scores_the_first_pair_is_merged(monkeypatch, order, left, few):
+def test_of_equal_scores_the_first_pair_is_merged(order, left):
     """The third and fourth box become one that is as far from the first on the left as the second is on the right."""
-    monkeypatch.setattr(merging, "_FEW", few)
     corners = np.array([[0, 0], [1, 0], [-1, -0.25], [-1, 0.25]])[list(order)]
     boxes = np.concatenate([corners, corners + 4], axis=1)
     found = merging.merge(boxes, threshold=0.43)
     np.testing.assert_allclose(sorted(found.boxes[:, [0, 2]].tolist()), sorted(left))
 
 
-def test_many_boxes_are_merged_as_if_row_by_row(monkeypatch):
-    """At the size at which neighbourhoods are used by themselves, against the way that compares each new box with all others."""
-    generator = np.random.default_rng(2)
-    for boxes, left in ((around(generator, 900, 3, 0.08), 60), (anywhere(generator, 700), 700)):
-        weights = generator.uniform(0, 1, len(boxes))
-        found = merging.merge(boxes, weights, threshold=0.4)
-        with monkeypatch.context() as patch:
-            patch.setattr(merging, "_FEW", len(boxes))
-            by_rows = merging.merge(boxes, weights, threshold=0.4)
-        assert 1 < len(found.weights) < left
-        for name in ("boxes", "weights", "counts"):
-            assert np.array_equal(getattr(found, name), getattr(by_rows, name))
+def test_no_index_leaves_its_array(tmp_path):
+    """Compiled code looks at memory unchecked; here it checks each index, and boxes move together again and again."""
+    code = "import numpy, test_merging; test_merging.compare(numpy.random.default_rng(1), 60, 64)"
+    environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], cwd=pathlib.Path(__file__).parent, env=environment, check=True)
 
 
 def test_what_a_merged_box_is():

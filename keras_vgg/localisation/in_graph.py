@@ -1,7 +1,7 @@
 """Merging and rating as parts of a TensorFlow graph: what `merging.merge` and `guessing.guess` compute, for nets that are served.
 
-Steps are those of `merging._merge_rows`: each box keeps its least score with a later one, and only what a step changes is computed
-again. In float64 and by the same operations, so that the result differs from NumPy's by rounding at most.
+Steps are those of `compiled_merging.merge_in_place`: each box keeps its least score with a later one, and only what a step
+changes is computed again. In float64 and by the same operations, so that the result differs from NumPy's by rounding at most.
 """
 
 import functools

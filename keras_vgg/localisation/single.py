@@ -18,6 +18,7 @@ from keras_vgg.localisation.boxes import clipped
 from keras_vgg.localisation.finder import Finder, open_finder
 from keras_vgg.localisation.guessing import guess
 from keras_vgg.localisation.scoring import MOST_GUESSES
+from keras_vgg.support import extras
 
 
 class Located(NamedTuple):
@@ -86,6 +87,7 @@ class Locator:
         merge_threshold: float | None = None,
         pooling: str = "floor",
     ):
+        extras.require("boxes")
         source = open_net_file(os.fspath(classifier))
         self._network = source.load(pooling=pooling)
         self.classes = source.class_names(self._network.classes)

@@ -26,6 +26,7 @@ class Extra:
 
 
 EXTRAS = {
+    "boxes": Extra("Merging boxes", {"numba": "numba"}),
     "digits": Extra("Loading the embedded digits", {"PIL": "pillow", "sklearn": "scikit-learn"}),
     "evaluate": Extra("Testing", {"matplotlib": "matplotlib", "sklearn": "scikit-learn", "scipy": "scipy"}),
     "litert": Extra("The format litert", {"ai_edge_litert": "ai-edge-litert"}),
