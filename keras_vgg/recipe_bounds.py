@@ -16,28 +16,63 @@ CONVOLUTIONS = "convolutions"
 
 MOMENTUM = 0.9
 
+Bounds = dict[str, tuple[bool, str]]
+"""By field: whether its value is within its bounds, and what it must be."""
 
-def bounds(recipe: "Recipe") -> dict[str, tuple[bool, str]]:
+
+def bounds(recipe: "Recipe") -> Bounds:
     """Returns for each field of a recipe that has bounds whether it is within them, and what it must be, for people."""
-    config = configs.get_config(recipe.arch)
-    group = max(recipe.group, 1)
-    together = (
-        f"`norm_group`, {group}" if group == recipe.norm_group and recipe.batch_norm else f"{group}, which are mixed together"
-    )
-    one_class, localises = recipe.task == "classification", recipe.task == LOCALISATION
-    smallest, largest = recipe.scales if len(recipe.scales) == 2 else (1, 0)
+    parts = (_of_net, _of_task, _of_views, _of_updates, _of_schedule, _of_the_run)
+    return {name: bound for part in parts for name, bound in part(recipe).items()}
+
+
+def _of_net(recipe: "Recipe") -> Bounds:
+    """The net and what it begins with."""
     return {
         "head": (
-            not localises or recipe.head == "fc",
+            recipe.task != LOCALISATION or recipe.head == "fc",
             "fc for the task localisation: the mean over all places does not say where",
         ),
+        "width": (0 < recipe.width < math.inf, "positive"),
+        "dropout": (0 <= recipe.dropout < 1, "in [0, 1)"),
+        "norm_group": (recipe.norm_group >= 1, "at least 1"),
+        "init_preprocessing": (
+            recipe.init_preprocessing is None or recipe.init_from is not None,
+            "given along with `init_from`, of whose weights it tells",
+        ),
+    }
+
+
+def _of_task(recipe: "Recipe") -> Bounds:
+    """What is learnt, by which layers, and of which images."""
+    one_class, localises = recipe.task == "classification", recipe.task == LOCALISATION
+    return {
         "regression": (recipe.regression is None or localises, "given with the task localisation"),
         "tune": (
             recipe.tune is None
             or (recipe.init_from is not None and recipe.freeze == (CONVOLUTIONS if recipe.tune == "fc" else None)),
             "given along with `init_from`, of whose layers it tells, and without `freeze`",
         ),
-        "width": (0 < recipe.width < math.inf, "positive"),
+        "freeze": (
+            recipe.freeze is None or recipe.init_from is not None,
+            "given along with `init_from`: what is random must learn",
+        ),
+        "class_weights": (
+            recipe.class_weights is None or (one_class and (recipe.class_weights, recipe.sampling) != (BALANCED, BALANCED)),
+            "given with the task classification, whose images have one class each, and not be balanced where the sampling is",
+        ),
+        "sampling": (
+            recipe.sampling != BALANCED or one_class or localises,
+            f"shuffled for the task {recipe.task}: its images have several classes",
+        ),
+    }
+
+
+def _of_views(recipe: "Recipe") -> Bounds:
+    """Views of images, and what is done to them."""
+    config, localises = configs.get_config(recipe.arch), recipe.task == LOCALISATION
+    smallest, largest = recipe.scales if len(recipe.scales) == 2 else (1, 0)
+    return {
         "crop": (recipe.crop >= config.side(), f"at least {config.side()} pixels: {config.halvings} halve it"),
         "jitter": (
             recipe.jitter is None or recipe.crop <= smallest <= largest,
@@ -47,25 +82,6 @@ def bounds(recipe: "Recipe") -> dict[str, tuple[bool, str]]:
             recipe.jitter is not None or recipe.scale >= recipe.crop,
             f"at least the crop, {recipe.crop} (or give a smaller crop)",
         ),
-        "batch_size": (recipe.batch_size >= 1, "at least 1"),
-        "micro_batch": (
-            recipe.micro_batch == AUTO
-            or (isinstance(recipe.micro_batch, int) and recipe.micro_batch in range(group, 2**31, group)),
-            f"a multiple of {together}, or 'auto'" if group > 1 else "a positive number or 'auto'",
-        ),
-        "epochs": (recipe.epochs >= 1, "at least 1"),
-        "learning_rate": (0 < recipe.learning_rate < math.inf, "positive"),
-        "norm_group": (recipe.norm_group >= 1, "at least 1"),
-        "patience": (recipe.patience >= 1, "at least 1"),
-        "factor": (0 < recipe.factor < 1, "in (0, 1)"),
-        "drops": (recipe.drops >= 0, "zero or positive"),
-        "step_epochs": (recipe.step_epochs >= 1, "at least 1"),
-        "warmup_epochs": (
-            0 <= recipe.warmup_epochs < recipe.epochs and not (recipe.warmup_epochs and recipe.schedule == schedules.PLATEAU),
-            f"zero or positive, less than the {recipe.epochs} epochs, and zero with the plateau schedule, which has no warm-up",
-        ),
-        "clip_norm": (recipe.clip_norm is None or 0 < recipe.clip_norm < math.inf, "positive"),
-        "ema_momentum": (0 <= recipe.ema_momentum < 1, "in [0, 1)"),
         "label_smoothing": (
             0 <= recipe.label_smoothing < 1 and not (localises and recipe.label_smoothing),
             "in [0, 1), and 0 for the task localisation",
@@ -88,14 +104,24 @@ def bounds(recipe: "Recipe") -> dict[str, tuple[bool, str]]:
             )
             for name, value in (("mixup", recipe.mixup), ("cutmix", recipe.cutmix))
         },
-        "sampling": (
-            recipe.sampling != BALANCED or one_class or localises,
-            f"shuffled for the task {recipe.task}: its images have several classes",
+    }
+
+
+def _of_updates(recipe: "Recipe") -> Bounds:
+    """Batches and updates."""
+    group = max(recipe.group, 1)
+    together = (
+        f"`norm_group`, {group}" if group == recipe.norm_group and recipe.batch_norm else f"{group}, which are mixed together"
+    )
+    return {
+        "batch_size": (recipe.batch_size >= 1, "at least 1"),
+        "micro_batch": (
+            recipe.micro_batch == AUTO
+            or (isinstance(recipe.micro_batch, int) and recipe.micro_batch in range(group, 2**31, group)),
+            f"a multiple of {together}, or 'auto'" if group > 1 else "a positive number or 'auto'",
         ),
-        "class_weights": (
-            recipe.class_weights is None or (one_class and (recipe.class_weights, recipe.sampling) != (BALANCED, BALANCED)),
-            "given with the task classification, whose images have one class each, and not be balanced where the sampling is",
-        ),
+        "clip_norm": (recipe.clip_norm is None or 0 < recipe.clip_norm < math.inf, "positive"),
+        "ema_momentum": (0 <= recipe.ema_momentum < 1, "in [0, 1)"),
         "layer_rate_decay": (0 < recipe.layer_rate_decay <= 1, "in (0, 1]"),
         "head_rate": (0 < recipe.head_rate < math.inf, "positive"),
         "momentum": (
@@ -103,15 +129,28 @@ def bounds(recipe: "Recipe") -> dict[str, tuple[bool, str]]:
             "in [0, 1), and left out where the optimizer is not sgd",
         ),
         "weight_decay": (0 <= recipe.weight_decay < math.inf, "zero or positive"),
-        "dropout": (0 <= recipe.dropout < 1, "in [0, 1)"),
-        "init_preprocessing": (
-            recipe.init_preprocessing is None or recipe.init_from is not None,
-            "given along with `init_from`, of whose weights it tells",
+    }
+
+
+def _of_schedule(recipe: "Recipe") -> Bounds:
+    """The learning rate over the run."""
+    return {
+        "epochs": (recipe.epochs >= 1, "at least 1"),
+        "learning_rate": (0 < recipe.learning_rate < math.inf, "positive"),
+        "patience": (recipe.patience >= 1, "at least 1"),
+        "factor": (0 < recipe.factor < 1, "in (0, 1)"),
+        "drops": (recipe.drops >= 0, "zero or positive"),
+        "step_epochs": (recipe.step_epochs >= 1, "at least 1"),
+        "warmup_epochs": (
+            0 <= recipe.warmup_epochs < recipe.epochs and not (recipe.warmup_epochs and recipe.schedule == schedules.PLATEAU),
+            f"zero or positive, less than the {recipe.epochs} epochs, and zero with the plateau schedule, which has no warm-up",
         ),
-        "freeze": (
-            recipe.freeze is None or recipe.init_from is not None,
-            "given along with `init_from`: what is random must learn",
-        ),
+    }
+
+
+def _of_the_run(recipe: "Recipe") -> Bounds:
+    """Data, devices and files."""
+    return {
         "seed": (0 <= recipe.seed < 2**40, "in [0, 2**40)"),
         "limit_images": (recipe.limit_images is None or recipe.limit_images >= 1, "at least 1"),
         "max_bad_fraction": (0 <= recipe.max_bad_fraction <= 1, "in [0, 1]"),

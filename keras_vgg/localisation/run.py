@@ -98,10 +98,9 @@ def localise(
         blacklist = read_blacklist(settings.blacklist).of_images([*names])
         say(f"{blacklist.sum()} of {split.size} images are on the blacklist {settings.blacklist} and do not count")
     told = {id(row): _classes_of(row, truth, classes, posteriors, images) for row in rows}
+    labels = {(id(row), name): _labels_for(sources[name], told[id(row)], say) for row in rows for name in row.localisers}
     asked = [
-        (name, sources[name], views, _labels_for(sources[name], told[id(row)], say))
-        for row in rows
-        for name, views in views_of[id(row)].items()
+        (name, sources[name], views, labels[id(row), name]) for row in rows for name, views in views_of[id(row)].items()
     ]
     options = {"pooling": settings.pooling, "batch": settings.batch, "devices": settings.devices, "stream": stream}
     found, digests = find_candidates(asked, images, folder / "passes", **options)
@@ -117,7 +116,7 @@ def localise(
     for row in rows:
         given = told[id(row)]
         candidates = [
-            found[name, each, _labels_for(sources[name], given).tobytes()]
+            found[name, each, labels[id(row), name].tobytes()]
             for name, views in views_of[id(row)].items()
             for each in views
         ]
@@ -144,7 +143,7 @@ def _classes_of(
     return class_guesses([posteriors[name] for name in row.classes], images.survey, max(row.merging.classes, MOST_GUESSES))
 
 
-def _labels_for(source: NetFile, told: ClassGuesses, say: Callable[[str], None] = lambda line: None) -> np.ndarray:
+def _labels_for(source: NetFile, told: ClassGuesses, say: Callable[[str], None]) -> np.ndarray:
     """Returns the guessed classes by the numbers of a localiser, `(N, k)`; zeros where it has one box for all."""
     if source.regression != PCR:
         return np.zeros((len(told.labels), 1), np.int64)

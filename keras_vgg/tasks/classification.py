@@ -28,7 +28,7 @@ class Classification(Task):
     panels = (Panel("cross-entropy (nats)", ("loss",)), Panel("error (%)", ("top1_error", "top5_error"), 100, ("top-1", "top-5")))
 
     @staticmethod
-    def open(name: str, *, limit_images: int | None = None) -> Dataset:
+    def open(name: str, *, limit_images: int | None = None, stream=None) -> Dataset:
         """Returns the data set `name`, see `datasets.open_dataset`; of a single class a net would be right without any learning."""
         dataset = datasets.open_dataset(name, limit_images=limit_images)
         if dataset.target != LABEL:

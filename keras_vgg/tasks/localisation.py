@@ -65,9 +65,9 @@ class Localisation(Task):
         return cls(classes, recipe.regression)
 
     @staticmethod
-    def open(name: str, *, limit_images: int | None = None) -> Dataset:
+    def open(name: str, *, limit_images: int | None = None, stream=None) -> Dataset:
         """Returns the data set `name`, see `open_boxes`."""
-        return open_boxes(name, limit_images=limit_images)
+        return open_boxes(name, limit_images=limit_images, stream=stream)
 
     @property
     def outputs(self):

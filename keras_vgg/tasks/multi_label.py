@@ -35,7 +35,7 @@ class MultiLabel(Task):
     )
 
     @staticmethod
-    def open(name: str, *, limit_images: int | None = None) -> Dataset:
+    def open(name: str, *, limit_images: int | None = None, stream=None) -> Dataset:
         """Returns the data set `name`, see `datasets.open_dataset`."""
         dataset = datasets.open_dataset(name, limit_images=limit_images)
         if len(dataset.target.shape) != 1:

@@ -74,8 +74,13 @@ class Task(abc.ABC):
 
     @staticmethod
     @abc.abstractmethod
-    def open(name: str, *, limit_images: int | None = None) -> Dataset:
+    def open(name: str, *, limit_images: int | None = None, stream=None) -> Dataset:
         """Returns the data set `name`, whose targets are the task's.
+
+        Args:
+            name: see `data.datasets.open_dataset`.
+            limit_images: most examples of each split.
+            stream: where progress is shown while many files are read, if anywhere.
 
         Raises:
             InputError: for an unknown name, or data that are missing, inconsistent, or not for this task.

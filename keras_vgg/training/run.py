@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 
 import keras
@@ -69,7 +70,7 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
         transfer.find_model(recipe.init_from)  # a slip is told before data are opened
     keras.utils.set_random_seed(recipe.seed % 2**32)
     task_class = get_task(recipe.task)
-    dataset = task_class.open(recipe.dataset, limit_images=recipe.limit_images)
+    dataset = task_class.open(recipe.dataset, limit_images=recipe.limit_images, stream=sys.stdout if cluster.is_chief else None)
     weights = _class_weights(recipe, dataset)
     task = task_class.of_recipe(recipe, dataset.classes, weights)
     say(f"data: {dataset.description}, {dataset.train.size} + {dataset.validation.size} images, {len(dataset.classes)} classes")
