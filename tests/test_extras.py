@@ -152,6 +152,7 @@ print(*refused)
 """
 NEED_EXTRAS = {
     "keras_vgg.features.style_transfer",
+    "keras_vgg.localisation.compiled_merging",
     "keras_vgg.linear.classify",
     "keras_vgg.linear.protocols",
     "keras_vgg.linear.recipe",

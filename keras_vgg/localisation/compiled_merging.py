@@ -6,8 +6,12 @@ contracted or taken in another order, so that the bits are those of the same for
 
 from collections.abc import Callable
 
-import numba
 import numpy as np
+
+from keras_vgg.support import extras
+
+with extras.needed("boxes"):
+    import numba
 
 _GONE_PART = 0.25  # of the places; from so many empty ones on, boxes move together, since each step looks at all places
 

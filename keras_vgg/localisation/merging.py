@@ -6,7 +6,6 @@ import math
 import numpy as np
 
 from keras_vgg.errors import InputError
-from keras_vgg.support import extras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +34,8 @@ def match_score(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         a: `(..., 4)` edges, not reversed.
         b: `(..., 4)` edges, not reversed.
     """
-    with extras.needed("boxes"):
-        from keras_vgg.localisation.compiled_merging import match_scores
+    from keras_vgg.localisation.compiled_merging import match_scores
+
     return match_scores(*np.moveaxis(np.asarray(a, np.float64), -1, 0), *np.moveaxis(np.asarray(b, np.float64), -1, 0))
 
 
@@ -56,10 +55,10 @@ def merge(boxes: np.ndarray, weights: np.ndarray | None = None, *, threshold: fl
     Raises:
         InputError: if the shapes do not go together, or numbers are not finite or weights negative.
     """
+    from keras_vgg.localisation.compiled_merging import merge_in_place
+
     box, weight = _checked(boxes, weights, threshold)
     box, weight, count = _without_equal(box, weight)
-    with extras.needed("boxes"):
-        from keras_vgg.localisation.compiled_merging import merge_in_place
     left = merge_in_place(box, weight, count, float(threshold))
     box, weight, count = box[:, :left], weight[:left], count[:left]
     order = np.argsort(-weight, kind="stable")
