@@ -99,9 +99,7 @@ def localise(
         say(f"{blacklist.sum()} of {split.size} images are on the blacklist {settings.blacklist} and do not count")
     told = {id(row): _classes_of(row, truth, classes, posteriors, images) for row in rows}
     labels = {(id(row), name): _labels_for(sources[name], told[id(row)], say) for row in rows for name in row.localisers}
-    asked = [
-        (name, sources[name], views, labels[id(row), name]) for row in rows for name, views in views_of[id(row)].items()
-    ]
+    asked = [(name, sources[name], views, labels[id(row), name]) for row in rows for name, views in views_of[id(row)].items()]
     options = {"pooling": settings.pooling, "batch": settings.batch, "devices": settings.devices, "stream": stream}
     found, digests = find_candidates(asked, images, folder / "passes", **options)
     of_images = {
@@ -116,9 +114,7 @@ def localise(
     for row in rows:
         given = told[id(row)]
         candidates = [
-            found[name, each, labels[id(row), name].tobytes()]
-            for name, views in views_of[id(row)].items()
-            for each in views
+            found[name, each, labels[id(row), name].tobytes()] for name, views in views_of[id(row)].items() for each in views
         ]
         facts = _facts(row, sources, views_of[id(row)], given, digests, settings) | {"data": data} | of_images
         results.append(_result(row, given, candidates, truth, classes, names, blacklist, settings, facts, say, stream))
