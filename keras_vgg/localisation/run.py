@@ -1,7 +1,6 @@
 """A test of localisers from data set, nets and rows: every pass computed once, whatever rows share it."""
 
 import dataclasses
-import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
@@ -57,6 +56,16 @@ class LocalisationSettings:
         return ", ".join([*told, *(["IoU above 0.5"] if self.above else []), *(["blacklist"] if self.blacklist else [])])
 
 
+@dataclasses.dataclass(frozen=True)
+class _Tested:
+    """The images: what they show, its classes, and the names of those that count."""
+
+    truth: Truth
+    classes: tuple[str, ...]
+    names: np.ndarray
+    blacklist: np.ndarray
+
+
 def localise(
     split: Split,
     classes: tuple[str, ...],
@@ -92,12 +101,13 @@ def localise(
     """
     views_of = {id(row): _views_of(row, sources) for row in rows}
     images, unusable = look_through(split, stream=stream)
-    truth, names = truth_of(images.survey), np.array([split.name_of(index) for index in range(split.size)])
+    names = np.array([split.name_of(index) for index in range(split.size)])
     blacklist = np.zeros(split.size, bool)
     if settings.blacklist:
         blacklist = read_blacklist(settings.blacklist).of_images([*names])
         say(f"{blacklist.sum()} of {split.size} images are on the blacklist {settings.blacklist} and do not count")
-    told = {id(row): _classes_of(row, truth, classes, posteriors, images) for row in rows}
+    tested = _Tested(truth_of(images.survey), classes, names, blacklist)
+    told = {id(row): _classes_of(row, tested.truth, classes, posteriors, images) for row in rows}
     labels = {(id(row), name): _labels_for(sources[name], told[id(row)], say) for row in rows for name in row.localisers}
     asked = [(name, sources[name], views, labels[id(row), name]) for row in rows for name, views in views_of[id(row)].items()]
     options = {"pooling": settings.pooling, "batch": settings.batch, "devices": settings.devices, "stream": stream}
@@ -117,7 +127,7 @@ def localise(
             found[name, each, labels[id(row), name].tobytes()] for name, views in views_of[id(row)].items() for each in views
         ]
         facts = _facts(row, sources, views_of[id(row)], given, digests, settings) | {"data": data} | of_images
-        results.append(_result(row, given, candidates, truth, classes, names, blacklist, settings, facts, say, stream))
+        results.append(_result(row, given, candidates, tested, facts, settings.above, say, stream))
     return results
 
 
@@ -166,15 +176,13 @@ def _result(
     row: Row,
     told: ClassGuesses,
     candidates: Sequence[Candidates],
-    truth: Truth,
-    classes: tuple[str, ...],
-    names: np.ndarray,
-    blacklist: np.ndarray,
-    settings: LocalisationSettings,
+    tested: _Tested,
     facts: dict,
+    above: bool,
     say: Callable[[str], None],
     stream,
 ) -> Localised:
+    truth, names = tested.truth, tested.names
     labels, boxes, ratings = empty(len(names))
     rows, most = [each.store.rows for each in candidates], 1 if not row.classes else MOST_GUESSES
     with Progress(len(names), stream=stream) as progress:
@@ -188,10 +196,12 @@ def _result(
             count = len(guessed.labels)
             labels[image, :count], ratings[image, :count] = guessed.labels, guessed.ratings
             boxes[image, :count] = guessed.boxes * truth.frames[image]
-    by_guesser = functools.partial(labels_of, classes, told.classes, len(told.classes), told=f"The classifier {told.name}", say=say)
-    true_labels = truth.labels if not row.classes else np.append(by_guesser(), -1)[truth.labels]
-    of_guesser = dataclasses.replace(truth, labels=true_labels)
-    return Localised(labels, boxes, ratings, of_guesser, names, told.classes, facts, blacklist, settings.above)
+    true_labels = truth.labels
+    if row.classes:
+        of_guesser = labels_of(tested.classes, told.classes, len(told.classes), told=f"The classifier {told.name}", say=say)
+        true_labels = np.append(of_guesser, -1)[truth.labels]
+    told_truth = dataclasses.replace(truth, labels=true_labels)
+    return Localised(labels, boxes, ratings, told_truth, names, told.classes, facts, tested.blacklist, above)
 
 
 def check_localisers(sources: Mapping[str, NetFile]) -> None:
