@@ -270,11 +270,12 @@ def resolve(*layers: Mapping) -> Recipe:
     """Returns the recipe of the defaults overridden by `layers` in order (a recipe file's fields, then flags).
 
     The embedded digits must not be mirrored and have no colour, so that for them both are off unless some
-    layer asks for them. A fixed scale takes the place of an earlier layer's jitter, and jitter that of a fixed scale.
+    layer asks for them. A fixed scale takes the place of an earlier layer's jitter, jitter that of a fixed scale, and which layers
+    are tuned that of which are frozen.
     """
     values: dict[str, Any] = {}
     for layer in layers:
-        for name, replaced in (("scale", "jitter"), ("jitter", "scale")):
+        for name, replaced in (("scale", "jitter"), ("jitter", "scale"), ("tune", "freeze")):
             if name in layer:
                 values.pop(replaced, None)
         values |= layer

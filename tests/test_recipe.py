@@ -271,6 +271,13 @@ def test_a_fixed_scale_and_jitter_replace_each_other(layers, scales, tmp_path):
     assert resolved.experiment() == resolve(read_recipe(written(tmp_path, to_toml(resolved)))).experiment()
 
 
+def test_which_layers_are_tuned_replaces_which_are_frozen():
+    """So that a run that was begun with its convolutions kept says that it cannot be resumed with all layers tuned."""
+    begun = {"task": "localisation", "init_from": "net.h5", "tune": "fc", "freeze": "convolutions"}
+    assert resolve(begun, {"tune": "all"}).freeze is None
+    assert resolve({"init_from": "net.h5", "freeze": "block1"}, {"tune": "fc"}).freeze == "convolutions"
+
+
 def test_a_fixed_scale_and_jitter_at_once_are_refused(tmp_path):
     recipe.check_scales({"jitter": (256, 512)}, "The command line")
     recipe.check_scales(read_recipe(written(tmp_path, to_toml(Recipe(jitter=(256, 512))))), "A run's recipe")
