@@ -50,6 +50,10 @@ def main(argv: list[str]) -> None:
     found = run.localise(
         split, dataset.classes, sources, posteriors, wanted.rows, folder, settings, data=dataset.description, stream=sys.stdout
     )
+    if arguments.trivial:
+        from keras_vgg.localisation.trivial import trivial_guesses
+
+        found += trivial_guesses(found[0], dataset.train, dataset.classes, scoring=settings.scoring, stream=sys.stdout)
     _report(folder, found, split, arguments)
 
 
@@ -93,6 +97,10 @@ def _parser() -> cli.Parser:
     parser.add_argument(
         "--class-count", type=int, nargs="+", metavar="K",
         help=f"of how many classes boxes are merged and rated; a row of the table for each (default: {usual.classes})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--trivial", action="store_true",
+        help="add rows of guesses that look at no image: the whole image, and mean boxes of the images for training",
     )  # fmt: skip
     parser.add_argument("--blacklist", type=cli.path, metavar="FILE", help="images that do not count, as in ILSVRC's devkit")
     parser.add_argument(

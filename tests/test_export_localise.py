@@ -148,7 +148,7 @@ def test_the_card_says_which_localiser_it_is(nets, exported):
     card = json.loads((exported.path / CARD).read_text())["localiser"]
     source = open_net_file(str(nets["pcr"]))
     assert (card["regression"], card["scales"], card["flip"]) == ("pcr", list(SCALES), False)
-    assert card["merging"] == {"threshold": 0.9, "classes": 5}
+    assert card["merging"] == {"threshold": 0.5, "classes": 5}
     assert card["preprocessing"] == source.preprocessing_text
     assert card["sha256"] != json.loads((exported.path / CARD).read_text())["net"]["sha256"]
     assert exported.largest_difference < 1e-5

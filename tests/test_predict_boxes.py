@@ -85,7 +85,7 @@ def test_guesses_are_printed_best_first_with_boxes_in_whole_pixels(here, nets, c
         assert 0 <= each["box"][1] <= each["box"][3] <= 50
     scores = [each["score"] for each in line["boxes"]]
     assert scores == sorted(scores, reverse=True)
-    assert line["localiser settings"]["merging"] == {"threshold": 0.9, "classes": 5}
+    assert line["localiser settings"]["merging"] == {"threshold": 0.5, "classes": 5}
 
 
 def test_a_locator_tells_the_same_of_a_file_and_of_its_pixels(here, nets, capsys):

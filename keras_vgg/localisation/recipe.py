@@ -13,7 +13,7 @@ localisers = ["PCR"]
 protocol = "dense"                # dense or center
 scales = [352, 384]               # Q; or a table of them by localiser
 classes = ["D"]                   # whose posteriors tell classes; left out, the class is known
-merging = { threshold = 0.9, classes = 5 }
+merging = { threshold = 0.5, classes = 5 }
 paper = { top5_error = 27.5 }
 """
 

@@ -47,13 +47,18 @@ class LocalisationSettings:
     blacklist: str | None = None
     above: bool = False
 
+    @property
+    def scoring(self) -> str:
+        """How guesses are counted, for tables, where it is not the usual."""
+        return ", ".join([*(["IoU above 0.5"] if self.above else []), *(["blacklist"] if self.blacklist else [])])
+
     def told_of(self, row: Row) -> str:
         """Returns how a row is done, for tables."""
         is_single = row.protocol == CENTER and len(row.localisers) == 1 and not row.flip
         told = [] if is_single else [f"merged up to {row.merging.threshold:g}"]
         told += [f"{row.merging.classes} classes"] if row.classes else []
         told += [f"{self.pooling} pooling"] if self.pooling != "floor" else []
-        return ", ".join([*told, *(["IoU above 0.5"] if self.above else []), *(["blacklist"] if self.blacklist else [])])
+        return ", ".join(filter(None, [*told, self.scoring]))
 
 
 @dataclasses.dataclass(frozen=True)
