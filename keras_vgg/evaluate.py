@@ -20,7 +20,7 @@ def main(argv: list[str]) -> None:
     if arguments.posteriors:
         _fuse(arguments)
         return
-    rows, models, dataset = _wanted(arguments)
+    rows, models, dataset, precision = _wanted(arguments)
     entry.import_tensorflow()
     from keras_vgg.data.datasets import open_dataset
     from keras_vgg.evaluation import run
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
     print(f"folder: {folder}", flush=True)
     for name, source in sources.items():
         print(f"{name}: {source.preprocessing_text}", flush=True)
-    settings = run.EvaluationSettings(arguments.average, arguments.pooling, arguments.batch, devices)
+    settings = run.EvaluationSettings(arguments.average, arguments.pooling, arguments.batch, devices, precision)
     opened = open_dataset(dataset, limit_images=arguments.limit_images)
     used = {name for row in rows for name in row.models}
     tested = opened.split(run.split_of(opened, sources, used, arguments.split))
@@ -70,7 +70,7 @@ def _parser() -> cli.Parser:
         "--posteriors", type=cli.path, nargs="+", metavar="FILE", help="fuse posteriors of earlier evaluations (.npz)"
     )
     parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="where results go (default: evaluations/NAME)")
-    cli.add_net_flags(parser, "average", "pooling", "preprocessing", "classes", "batch", "replicas")
+    cli.add_net_flags(parser, "average", "pooling", "preprocessing", "precision", "classes", "batch", "replicas")
     parser.add_argument(
         "--real-labels", type=cli.path, metavar="FILE",
         help="of ImageNet's validation images, count as right whatever real.json (Beyer et al. 2020) says that they show, too",
@@ -120,7 +120,9 @@ def _check(folder: pathlib.Path) -> None:
 
 def _wanted(arguments):
     from keras_vgg.evaluation.recipe import Row, read_evaluation
+    from keras_vgg.precision import FLOAT32
 
+    precision = arguments.precision
     given = [naming.name_and_path(model) for model in arguments.model]
     if arguments.recipe:
         if arguments.protocol or arguments.scales or arguments.flip is not None:
@@ -133,7 +135,7 @@ def _wanted(arguments):
                     f"With --recipe, --model must be NAME=PATH with NAME one of {', '.join(models)}. Received: {name or path}."
                 )
             models[name] = path
-        rows, dataset = list(recipe.rows), arguments.dataset or recipe.dataset
+        rows, dataset, precision = list(recipe.rows), arguments.dataset or recipe.dataset, precision or recipe.precision
     else:
         if not given:
             raise InputError("Give --model RUN_OR_FILE (or --recipe, or --posteriors).")
@@ -147,7 +149,7 @@ def _wanted(arguments):
         raise InputError("Give --dataset: digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG].")
     if arguments.batch < 1:
         raise InputError(f"`--batch` must be at least 1. Received: {arguments.batch}.")
-    return rows, models, dataset
+    return rows, models, dataset, precision or FLOAT32
 
 
 def _report(folder: pathlib.Path, found, split=None) -> None:

@@ -7,6 +7,7 @@ file for pixels instead.
 import pathlib
 
 from keras_vgg import configs
+from keras_vgg.precision import FLOAT32, told
 from keras_vgg.support import cli, entry, extras
 
 _OF_SAVED_MODELS = (
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> None:
         choices=configs.feature_layers(),
         help="layer of the features (default: fc2, or block5_pool of a net without it)",
     )
-    cli.add_net_flags(parser, "average", "pooling", "preprocessing")
+    cli.add_net_flags(parser, "average", "pooling", "preprocessing", "precision")
     cli.add_net_flags(parser, localiser="run folder or weight file of a net that localises, for the signature localise")
     cli.add_net_flags(parser, "localiser-scales", "merge-threshold")
     parser.add_argument(
@@ -58,6 +59,8 @@ def main(argv: list[str]) -> None:
     if format_ != "saved_model" and (of_saved_models := [name for name in _OF_SAVED_MODELS if name in given]):
         flag = of_saved_models[0].replace("_", "-")
         parser.error(f"argument --{flag}: goes with SavedModels alone (received --format {format_})")
+    if format_ != "saved_model" and told(given.get("precision", FLOAT32)):
+        parser.error(f"argument --precision: --format {format_} takes float32 alone (received {given['precision']})")
     extras.require("serve" if format_ == "saved_model" else format_)
     entry.import_tensorflow()
     if format_ == "saved_model":
@@ -93,6 +96,8 @@ def _told(card: dict) -> str:
     views += ", with mirror images" if protocol["flip"] else ""
     if localiser := card["localiser"]:
         views += f"; boxes by net {localiser['configuration']} at Q = {', '.join(map(str, localiser['scales']))}"
+    precision = card["net"]["precision"]
+    views += f"; computed in {precision}" if told(precision) else ""
     return f"net {card['net']['configuration']}, {len(labels)} classes from {labels[0]} to {labels[-1]}, {views}"
 
 

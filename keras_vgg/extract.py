@@ -8,6 +8,7 @@ import pathlib
 import sys
 
 from keras_vgg.errors import InputError
+from keras_vgg.precision import told
 from keras_vgg.support import cli, entry, files
 from keras_vgg.support.image_files import find_images
 
@@ -42,15 +43,16 @@ def main(argv: list[str]) -> None:
         given = inputs.of_dataset(
             open_dataset(arguments.dataset, limit_images=arguments.limit_images), arguments.split or inputs.ALL
         )
-    print(f"data: {given.description}, {given.split.size} images", *given.notes, sep="\n", flush=True)
+    computed = f", computed in {protocol.precision}" if told(protocol.precision) else ""
+    print(f"data: {given.description}, {given.split.size} images{computed}", *given.notes, sep="\n", flush=True)
     for source in sources:
         print(f"{source.name}: {source.preprocessing_text}", flush=True)
     found = extraction.extract(given.split, sources, protocol, folder, batch=arguments.batch, devices=devices, stream=sys.stdout)
     if found.left_out == len(found.values):
         raise InputError(f"There must be an image that can be used. Received: none out of {found.left_out}; {folder} says why.")
-    told = {"data": given.description, "data images": given.split.size, "problems": found.problems}
-    told |= {"images sha256": digest_of_images(found.fingerprints, found.labels)}
-    facts = extraction.facts_of(sources, found.digests, protocol) | told
+    of_data = {"data": given.description, "data images": given.split.size, "problems": found.problems}
+    of_data |= {"images sha256": digest_of_images(found.fingerprints, found.labels)}
+    facts = extraction.facts_of(sources, found.digests, protocol) | of_data
     content = descriptor_file.DescriptorFile(
         found.values, found.labels, found.names, given.parts, given.classes, facts, fingerprints=found.fingerprints
     )

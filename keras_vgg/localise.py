@@ -5,6 +5,7 @@ guesses and a sheet of boxes in a folder; the same command again goes on where a
 is a whole table of the paper.
 """
 
+import dataclasses
 import itertools
 import pathlib
 import sys
@@ -46,7 +47,14 @@ def main(argv: list[str]) -> None:
     for note in dataset.notes:
         print(note)
     posteriors = _posteriors(wanted, arguments, dataset, which, folder, devices)
-    settings = run.LocalisationSettings(arguments.pooling, arguments.batch, devices, arguments.blacklist, arguments.above_half)
+    settings = run.LocalisationSettings(
+        arguments.pooling,
+        arguments.batch,
+        devices,
+        arguments.blacklist,
+        arguments.above_half,
+        wanted.precision,
+    )
     found = run.localise(
         split, dataset.classes, sources, posteriors, wanted.rows, folder, settings, data=dataset.description, stream=sys.stdout
     )
@@ -111,7 +119,7 @@ def _parser() -> cli.Parser:
         help="write guesses in the devkit's format, too; FILE has a class on each line, in ILSVRC's order, as its map_clsloc.txt",
     )  # fmt: skip
     parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="where results go (default: localisations/NAME)")
-    cli.add_net_flags(parser, "pooling", "preprocessing", "classes", "batch", "replicas")
+    cli.add_net_flags(parser, "pooling", "preprocessing", "precision", "classes", "batch", "replicas")
     parser.add_argument("--limit-images", type=int, help="test at most so many images")
     return parser
 
@@ -120,7 +128,9 @@ def _wanted(arguments):
     """Returns what is to be tested, as a recipe tells it."""
     from keras_vgg.localisation.guessing import Merging
     from keras_vgg.localisation.recipe import LocalisationRecipe, Row, read_localisation
+    from keras_vgg.precision import FLOAT32
 
+    precision = arguments.precision
     if arguments.batch < 1:
         raise InputError(f"`--batch` must be at least 1. Received: {arguments.batch}.")
     classifiers = naming.named_models(arguments.classifier) if arguments.classifier else {}
@@ -140,7 +150,8 @@ def _wanted(arguments):
                     )
                 nets[kind][name] = path
         scales = tuple(arguments.classifier_scales or ()) or recipe.classifier_scales
-        wanted = LocalisationRecipe(arguments.dataset or recipe.dataset, nets["model"], nets["classifier"], scales, recipe.rows)
+        dataset, precision = arguments.dataset or recipe.dataset, precision or recipe.precision
+        wanted = LocalisationRecipe(dataset, nets["model"], nets["classifier"], scales, recipe.rows)
     else:
         if not arguments.model:
             raise InputError("Give --model RUN_OR_FILE (or --recipe).")
@@ -162,7 +173,7 @@ def _wanted(arguments):
         wanted = LocalisationRecipe(arguments.dataset, localisers, classifiers, of_classifiers, tuple(rows))
     if not wanted.dataset:
         raise InputError("Give --dataset: ilsvrc:PATH, voc:PATH, csv:FILE or tfds:NAME[/CONFIG], with boxes.")
-    return wanted
+    return dataclasses.replace(wanted, precision=precision or FLOAT32)
 
 
 def _posteriors(wanted, arguments, dataset, which: str, folder: pathlib.Path, devices) -> dict:
@@ -178,7 +189,8 @@ def _posteriors(wanted, arguments, dataset, which: str, folder: pathlib.Path, de
     if nets:
         sources = {name: open_net_file(path, name=name, preprocessing=arguments.preprocessing) for name, path in nets.items()}
         rows = [Row((name,), "dense", (wanted.classifier_scales,)) for name in nets]
-        settings = run.EvaluationSettings(pooling=arguments.pooling, batch=arguments.batch, devices=devices)
+        options = {"batch": arguments.batch, "devices": devices, "precision": wanted.precision}
+        settings = run.EvaluationSettings(pooling=arguments.pooling, **options)
         told = run.evaluate(labelled(dataset), sources, rows, folder, settings, split=which, stream=sys.stdout)
         found |= dict(zip(nets, told, strict=True))
     return found

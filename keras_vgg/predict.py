@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_vgg.errors import InputError
+from keras_vgg.precision import FLOAT32, told
 from keras_vgg.support import cli, entry, extras, files
 from keras_vgg.support.image_files import find_images, printable
 
@@ -41,9 +42,9 @@ def main(argv: list[str]) -> int | None:
 
     if not arguments.localiser:
         _check_without_localiser(source, arguments)
-    network = source.load(average=arguments.average, pooling=arguments.pooling)
+    network = source.load(average=arguments.average, pooling=arguments.pooling, precision=arguments.precision)
     digest = digest_of_net(network.model)
-    print(f"{source.name} ({short(digest)}): {source.preprocessing_text}", file=sys.stderr)
+    print(f"{_named(source, digest, arguments)}: {source.preprocessing_text}", file=sys.stderr)
     names = source.class_names(network.classes)
     _check_class(arguments.class_name, names)
     flip = source.flip if arguments.flip is None else arguments.flip
@@ -80,7 +81,8 @@ def _parsed(argv: list[str]):
         "--top", type=int,
         help=f"how many classes to print, and boxes to print and draw (default: {_TOP}, of which the best box is drawn)",
     )  # fmt: skip
-    cli.add_net_flags(parser, "preprocessing", "classes")
+    cli.add_net_flags(parser, "preprocessing", "precision", "classes")
+    parser.set_defaults(precision=FLOAT32)
     parser.add_argument("--json", action="store_true", help="print JSON: a line for each image")
     cli.add_net_flags(parser, "localiser", "localiser-scales")
     parser.add_argument(
@@ -110,6 +112,13 @@ def _parsed(argv: list[str]):
     if arguments.heatmap and arguments.boxes and arguments.heatmap == arguments.boxes:
         parser.error(f"argument --boxes: must be another place than that of --heatmap (received {arguments.boxes})")
     return arguments
+
+
+def _named(source, digest: str, arguments) -> str:
+    """Returns what a net is called in lines for people, with its precision if that is not float32."""
+    from keras_vgg.identity import short
+
+    return f"{source.name} ({', '.join(filter(None, (short(digest), told(arguments.precision))))})"
 
 
 def _check_class(name: str | None, names: tuple[str, ...]) -> None:
@@ -192,13 +201,13 @@ def _print(path: str, posteriors, names, seen, finder, told, arguments) -> None:
 
 
 def _open_finder(run_or_file: str, names, scales, arguments):
-    from keras_vgg.identity import short
     from keras_vgg.localisation.finder import open_finder
 
     extras.require("boxes")
     options = {"flip": bool(arguments.flip), "pooling": arguments.pooling, "merge_threshold": arguments.merge_threshold}
+    options["precision"] = arguments.precision
     finder = open_finder(run_or_file, names, scales=scales, **options)
-    print(f"localiser {finder.source.name} ({short(finder.digest)}): {finder.source.preprocessing_text}", file=sys.stderr)
+    print(f"localiser {_named(finder.source, finder.digest, arguments)}: {finder.source.preprocessing_text}", file=sys.stderr)
     return finder
 
 

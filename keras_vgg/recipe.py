@@ -15,6 +15,7 @@ import tomli_w
 
 from keras_vgg import configs, optimizers, schedules
 from keras_vgg.errors import InputError
+from keras_vgg.precision import FLOAT32, PRECISIONS
 from keras_vgg.recipe_bounds import AUTO, BALANCED, CONVOLUTIONS, MOMENTUM, bounds
 from keras_vgg.regression import PCR, REGRESSIONS
 from keras_vgg.support import cli, files, paths
@@ -131,7 +132,7 @@ class Recipe:
     tune: str | None = _field(
         None, "what learns of init_from's layers: all, or fc, which freezes the convolutions", choices=("all", "fc")
     )
-    precision: str = _field("float32", "compute precision", choices=("float32", "mixed_bfloat16", "mixed_float16"))
+    precision: str = _field(FLOAT32, "compute precision", choices=PRECISIONS)
     seed: int = _field(0, "seed of everything random")
     limit_images: int | None = _field(None, "use at most this many images of each split")
     max_bad_fraction: float = _field(
@@ -197,8 +198,12 @@ class Recipe:
         """Whether to compile with XLA: as `jit` says, or, unsaid, for large nets on a machine that `prefers_xla` for them."""
         if self.jit is not None:
             return self.jit
+        return prefers_xla and self.multiply_adds(num_classes) >= JIT_MULTIPLY_ADDS
+
+    def multiply_adds(self, num_classes: int) -> int:
+        """Multiply-accumulate operations of the net for one image."""
         facts = configs.layer_facts(self.arch, input_shape=(self.crop, self.crop, 3), classes=num_classes, width=self.width)
-        return prefers_xla and sum(layer.multiply_adds for layer in facts) >= JIT_MULTIPLY_ADDS
+        return sum(layer.multiply_adds for layer in facts)
 
     def experiment(self) -> dict:
         """The fields that decide what comes out of a run, without those that say on what it is computed."""

@@ -69,6 +69,7 @@ def export_saved_model(
     localiser: str | os.PathLike[str] | None = None,
     localiser_scales: Sequence[int] | None = None,
     merge_threshold: float | None = None,
+    precision: str | None = None,
 ) -> Exported:
     """Writes `path/<version>/`, a SavedModel in the layout of TensorFlow Serving.
 
@@ -119,6 +120,8 @@ def export_saved_model(
         localiser_scales: smallest sides Q at which it looks, whose boxes are united; by default its S. It looks at mirror images,
             too, if `flip` is given as true.
         merge_threshold: match score up to which boxes are merged; by default that of `localisation.guessing.Merging`.
+        precision: what all signatures compute in, one of `precision.PRECISIONS`; weights, and what signatures give, are float32. By
+            default float32 for what lies in a file, and for a model what it computes in itself.
 
     Returns:
         Where it lies, and what its `model_card.json` says.
@@ -163,6 +166,7 @@ def export_saved_model(
         localiser=localiser,
         localiser_scales=localiser_scales,
         merge_threshold=merge_threshold,
+        precision=precision,
     )
     _check_disk(root, plan)
     with _file_of_labels(plan.labels) as file_of_labels:

@@ -16,11 +16,13 @@ import keras_vgg
 from keras_vgg import configs
 from keras_vgg.errors import InputError
 from keras_vgg.features.style_settings import Settings
+from keras_vgg.precision import told
 from keras_vgg.support import cli, entry, extras, files, paths, picture
 from keras_vgg.support.progress import Progress
 from keras_vgg.training.signals import StopRequest
 
 _SMALLEST, _LARGEST = configs.STRIDE, 2048
+_PASSES = 2  # of a step, at least: activations, and gradients of them
 _PLACES = {"content": str, "style": str, "weights": str, "arch": str, "preprocessing": str, "out": str, "size": int}
 _PATHS = ("content", "style", "weights", "out")
 _DEFAULTS = {"weights": "imagenet", "arch": None, "preprocessing": None, "out": "picture.png", "size": 256}
@@ -37,10 +39,15 @@ def main(argv: list[str]) -> int | None:
     entry.import_tensorflow()
     from keras_vgg.features import style_transfer as painting
     from keras_vgg.identity import digest_of_image, digest_of_net
+    from keras_vgg.mixed_precision import multiply_adds
+    from keras_vgg.support import half_precision
 
     net = painting.open_net(values["arch"], values["weights"], settings, preprocessing=values["preprocessing"])
     print(painting.preprocessing_text(net))
-    print(f"{content.shape[1]}x{content.shape[0]} pixels, {settings.steps} steps", flush=True)
+    pixels = content.shape[0] * content.shape[1]
+    half_precision.advise(settings.precision, settings.steps * _PASSES * pixels * multiply_adds(net))
+    computed = f", computed in {settings.precision}" if told(settings.precision) else ""
+    print(f"{content.shape[1]}x{content.shape[0]} pixels, {settings.steps} steps{computed}", flush=True)
     done, stopped, failed = _paint(painting, content, style, net, settings)
     if done.step or not (stopped or failed):
         facts = {
@@ -54,8 +61,8 @@ def main(argv: list[str]) -> int | None:
             "keras_vgg": keras_vgg.__version__,
         }
         picture.write_png(out, done.picture, facts)
-        told = f"loss {done.loss:.4g} after {done.step} steps" if done.step else "as it began: no step lowers the loss"
-        print(f"{out}: {told}{', interrupted' if stopped else ''}")
+        ended = f"loss {done.loss:.4g} after {done.step} steps" if done.step else "as it began: no step lowers the loss"
+        print(f"{out}: {ended}{', interrupted' if stopped else ''}")
     if failed:
         raise failed
     return 128 + stopped if stopped else None

@@ -10,6 +10,7 @@ import numpy as np
 from keras_vgg import class_names, preprocessing
 from keras_vgg.configs import CONFIGS
 from keras_vgg.errors import InputError
+from keras_vgg.mixed_precision import set_precision
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.weights import first_layer, kinds, loading, own_models, weight_file
 
@@ -182,13 +183,17 @@ def facts_of(run_or_file: str | os.PathLike[str]) -> weight_file.WeightFile:
     return weight_file.open_weights(run_or_file)
 
 
-def load_model(run_or_file: str | os.PathLike[str]) -> keras.Model:
+def load_model(run_or_file: str | os.PathLike[str], *, precision: str | None = None) -> keras.Model:
     """Returns the model that `find_model` finds; notes what its weights want and what its classes are called, if the file says so.
 
     A `.keras` file gives its own model; from other files the net is built that they hold weights for.
 
+    Args:
+        run_or_file: a run folder, or a weight file of any kind.
+        precision: what it is to compute in, one of `precision.PRECISIONS`; by default what the file says, or Keras is set to.
+
     Raises:
-        InputError: if there is none or it cannot be loaded.
+        InputError: if there is none or it cannot be loaded, or for another precision.
 
     Example:
         >>> import pathlib
@@ -201,7 +206,13 @@ def load_model(run_or_file: str | os.PathLike[str]) -> keras.Model:
         >>> model.name, model.output_shape
         ('vgg_c', (None, 10))
     """
-    path = find_model(run_or_file)
+    model = _load(find_model(run_or_file))
+    if precision is not None:
+        set_precision(model, precision)
+    return model
+
+
+def _load(path: pathlib.Path) -> keras.Model:
     is_keras, own = kinds.tell(path) is kinds.KERAS, kinds.own_model(path)
     if not (is_keras or own):
         return loading.load_net(path)

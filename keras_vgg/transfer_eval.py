@@ -102,12 +102,14 @@ def _parser() -> cli.Parser:
 def _of_recipe(arguments):
     from keras_vgg.linear.recipe import read_transfer
 
-    if given := cli.given(arguments, "protocol", *_OF_TASK, *cli.OF_DESCRIPTOR):
+    if given := cli.given(arguments, "protocol", *_OF_TASK, *(flag for flag in cli.OF_DESCRIPTOR if flag != "precision")):
         raise InputError(f"{_flags(given)} is what a recipe says; it goes without --recipe.")
     recipe = read_transfer(arguments.recipe)
     models = recipe.models | _renamed("model", arguments.model, recipe.models)
     datasets = _renamed("dataset", arguments.dataset, recipe.data)
     benchmarks = recipe.data | {name: dataclasses.replace(recipe.data[name], dataset=dataset) for name, dataset in datasets.items()}
+    if arguments.precision:
+        benchmarks = {name: _computed_in(benchmark, arguments.precision) for name, benchmark in benchmarks.items()}
     if unknown := set(arguments.only or ()) - set(benchmarks):
         raise InputError(f"`--only` must name data out of {', '.join(benchmarks)}. Received: {', '.join(sorted(unknown))}.")
     rows = [row for row in recipe.rows if not arguments.only or row.data in arguments.only]
@@ -115,6 +117,10 @@ def _of_recipe(arguments):
         raise InputError(f"Recipe {arguments.recipe} must have rows on {', '.join(arguments.only)}. Received: none.")
     used = {name for row in rows for name in row.models}
     return {name: path for name, path in models.items() if name in used}, benchmarks, rows
+
+
+def _computed_in(benchmark, precision: str):
+    return dataclasses.replace(benchmark, descriptor=dataclasses.replace(benchmark.descriptor, precision=precision))
 
 
 def _of_flags(arguments):

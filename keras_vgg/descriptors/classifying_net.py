@@ -18,6 +18,8 @@ from keras_vgg.errors import InputError
 from keras_vgg.identity import digest_of_copies
 from keras_vgg.inference.net_files import NetFile
 from keras_vgg.inference.views import Views
+from keras_vgg.mixed_precision import set_precision
+from keras_vgg.precision import FLOAT32
 from keras_vgg.support import files
 from keras_vgg.weights import kinds
 
@@ -92,10 +94,11 @@ def keep(
     Raises:
         InputError: if the net's file was replaced since.
     """
-    model = source.load_model()
+    model = source.load_model(precision=protocol.precision)
     if digest_of_copies([model], source.path) != digest:
         raise InputError(f"{source.path} was replaced after it had described the images; run the same command again.")
     (views,) = protocol.views(source.default_scale, source.flip)
+    set_precision(model, FLOAT32)  # which precision it is used in is asked of whoever uses it
     # Keras' own calls take images of this size alone; the commands look at whole images, of any size from it on.
     side = model.input_shape[1] or min(views.scale, configs.TRAINING_SIZE)
     net = classifying_net(model, protocol, kernel, bias, side=side, activation=activation)

@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_vgg.errors import InputError
 from keras_vgg.inference.views import CENTER, DENSE, Views, passes
+from keras_vgg.precision import FLOAT32, checked
 
 COMBINATIONS = ("average", "stack")
 ROUNDINGS = ("floor", "ceil")
@@ -32,6 +33,7 @@ class DescriptorProtocol:
         pooling: of odd sizes in whole images, `"floor"` as in Keras or `"ceil"` as in Caffe, for nets with their top; as for
             `network.Network`.
         dense: whether the whole image is looked at, as in the paper, or its centre crop, of nets with their top.
+        precision: what the layers of nets compute in, one of `precision.PRECISIONS`; means, lengths and descriptors are float32.
 
     Raises:
         InputError: for values out of range.
@@ -44,12 +46,14 @@ class DescriptorProtocol:
     normalize: bool = True
     pooling: str = "floor"
     dense: bool = True
+    precision: str = FLOAT32
 
     def __post_init__(self):
         if self.combine not in COMBINATIONS:
             raise InputError(f"`combine` must be one of {', '.join(COMBINATIONS)}. Received: combine={self.combine!r}.")
         if self.pooling not in ROUNDINGS:
             raise InputError(f"`pooling` must be one of {', '.join(ROUNDINGS)}. Received: pooling={self.pooling!r}.")
+        checked(self.precision)
         if self.scales is not None:
             self.views(0)
 

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from keras_vgg.inference.net_files import NetFile, open_net_file
 from keras_vgg.inference.passes import BATCH, Pass, check_scale, run_passes
 from keras_vgg.inference.row_cache import DONE, RowCache, rows_at_once, write_header
 from keras_vgg.inference.views import Views
+from keras_vgg.precision import noted
 from keras_vgg.support import files
 
 NOT_FINITE = "the net's features are not finite: it overflowed"
@@ -128,6 +130,7 @@ def extract(
         for one in of_net:
             depends_on = ["features", digest, protocol.layer, dataclasses.astuple(one), protocol.pooling]
             facts = {"net": str(source.path), "net sha256": digest, "layer": protocol.layer, "views": str(one)}
+            facts |= noted(protocol.precision)
             store = RowCache(folder / "passes", depends_on, images.survey.fingerprints, nets[0].width, facts)
             passes.append(Pass(f"net {source.name}", nets, one, store))
     run_passes(passes, images, batch=batch, stream=stream)
@@ -154,7 +157,7 @@ def load_networks(
     Raises:
         InputError: if the net cannot be loaded, has no such layer, what its weights want is not known, or a scale is too small.
     """
-    options = {"dense": protocol.dense, "pooling": protocol.pooling}
+    options: dict[str, Any] = {"dense": protocol.dense, "pooling": protocol.pooling, "precision": protocol.precision}
     networks = [network.load(source, protocol.layer, device=device, **options) for device in devices]
     for each in _views(source, protocol):
         check_scale(each, networks[0].smallest_input)
@@ -182,12 +185,14 @@ def facts_of(sources: Sequence[NetFile], digests: Sequence[str], protocol: Descr
     ]
     flips = {net["flip"] for net in nets}
     flip = flips.pop() if len(flips) == 1 else None  # of all nets, if they agree
-    return dataclasses.asdict(protocol) | {
+    told = dataclasses.asdict(protocol) | {
         "flip": flip,
         "nets": nets,
         "keras_vgg": keras_vgg.__version__,
         "code sha256": digest_of_code(),
     }
+    del told["precision"]  # which is told where it is not the usual one
+    return told | noted(protocol.precision)
 
 
 def _views(source: NetFile, protocol: DescriptorProtocol) -> tuple[Views, ...]:

@@ -14,6 +14,7 @@ from keras_vgg.inference.net_files import NetFile
 from keras_vgg.inference.network import PIXELS
 from keras_vgg.inference.tracing import mean_over_places, over_flips, up_to_layer
 from keras_vgg.inference.views import Views
+from keras_vgg.precision import FLOAT32
 
 WITHOUT_TOP = 224
 """Side of the images that batches are measured by, where a net has none of its own."""
@@ -81,13 +82,13 @@ class FeatureNetwork:
         return over_flips(functools.partial(mean_over_places, self._net, self._preprocess), images, flip)
 
 
-def load(source: NetFile, layer: str, *, device: str | None = None, **options) -> FeatureNetwork:
-    """Loads a net onto a device for the features of one of its layers; options as for `FeatureNetwork`.
+def load(source: NetFile, layer: str, *, device: str | None = None, precision: str = FLOAT32, **options) -> FeatureNetwork:
+    """Loads a net onto a device for the features of one of its layers, computed in a precision; options as for `FeatureNetwork`.
 
     Raises:
         InputError: if it cannot be loaded, has no such layer, or what its weights want of an image is not known.
     """
-    model = source.load_model(device)
+    model = source.load_model(device, precision=precision)
     with tf.device(device):
         return FeatureNetwork(model, layer, name=str(source.path), device=device, **options)
 

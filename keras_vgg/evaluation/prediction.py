@@ -21,6 +21,8 @@ from keras_vgg.inference.network import Network
 from keras_vgg.inference.passes import BATCH, Pass, run_passes
 from keras_vgg.inference.row_cache import PassStore
 from keras_vgg.inference.views import Views
+from keras_vgg.mixed_precision import precision_of
+from keras_vgg.precision import noted
 from keras_vgg.support.image_files import printable
 
 
@@ -86,7 +88,8 @@ def settings_of(network: Network, passes: Sequence[Views]) -> dict:
     (kind, flip) = {(each.kind, each.flip) for each in passes}.pop()
     wants = dataclasses.asdict(preprocessing.for_model(network.model))
     looked = {"kind": kind, "scales": [each.scale for each in passes], "flip": flip}
-    return looked | {"average": network.average, "pooling": network.pooling, "preprocessing": wants}
+    looked |= {"average": network.average, "pooling": network.pooling, "preprocessing": wants}
+    return looked | noted(precision_of(network.model))
 
 
 SCORES, GRAD_CAM = "scores", "grad-cam"

@@ -2,6 +2,7 @@
 
 dataset = "tfds:imagenet2012"
 flip = true                       # mirror images too; unsaid, as each net was trained
+precision = "mixed_bfloat16"      # what nets compute in; unsaid, float32
 
 [models]
 D = "runs/d-jitter"
@@ -18,9 +19,10 @@ import pathlib
 
 from keras_vgg.errors import InputError
 from keras_vgg.inference.views import PROTOCOLS, Views, passes
+from keras_vgg.precision import checked
 from keras_vgg.support import files, paths
 
-_KEYS = {"dataset", "models", "rows", "flip"}
+_KEYS = {"dataset", "models", "rows", "flip", "precision"}
 _ROW_KEYS = {"models", "protocol", "scales", "paper"}
 PAPER_KEYS = ("top1_error", "top5_error")
 
@@ -57,11 +59,13 @@ class EvaluationRecipe:
         dataset: what to test on, as for `keras_vgg.fit`.
         models: paths by name.
         rows: the table's rows.
+        precision: what nets compute in, one of `precision.PRECISIONS`; `None` where it does not say.
     """
 
     dataset: str | None
     models: dict[str, str]
     rows: tuple[Row, ...]
+    precision: str | None = None
 
 
 def read_evaluation(path: str | pathlib.Path) -> EvaluationRecipe:
@@ -83,7 +87,20 @@ def read_evaluation(path: str | pathlib.Path) -> EvaluationRecipe:
     if not isinstance(flip, bool | None) or not isinstance(dataset, str | None):
         raise InputError(f"Recipe {path}: `flip` must be true or false and `dataset` text. Received: {flip!r} and {dataset!r}.")
     models, dataset = {name: paths.expanded(model) for name, model in models.items()}, dataset and paths.expanded(dataset)
-    return EvaluationRecipe(dataset, models, tuple(_row(path, n, row, models, flip) for n, row in enumerate(rows, 1)))
+    all_rows = tuple(_row(path, n, row, models, flip) for n, row in enumerate(rows, 1))
+    return EvaluationRecipe(dataset, models, all_rows, read_precision(path, values))
+
+
+def read_precision(path: str | pathlib.Path, values: dict) -> str | None:
+    """Returns the precision that the values of a recipe name, if they do.
+
+    Raises:
+        InputError: for another one.
+    """
+    try:
+        return checked(values["precision"]) if "precision" in values else None
+    except InputError as error:
+        raise InputError(f"Recipe {path}: {error}") from error
 
 
 def _row(path, number: int, row: dict, models: dict, flip: bool | None) -> Row:

@@ -20,6 +20,7 @@ from keras_vgg.inference.net_files import NetFile
 from keras_vgg.inference.passes import BATCH, Pass, check_scale, run_passes
 from keras_vgg.inference.row_cache import PassStore
 from keras_vgg.inference.views import Views
+from keras_vgg.precision import FLOAT32, noted, told
 from keras_vgg.support import files
 
 
@@ -31,21 +32,24 @@ class EvaluationSettings:
         average, pooling: see `network.Network`.
         batch: see `evaluator.run_pass`.
         devices: where nets compute, a copy on each; `None` stands for wherever TensorFlow would.
+        precision: what they compute in, one of `precision.PRECISIONS`.
     """
 
     average: str = "posteriors"
     pooling: str = "floor"
     batch: int = BATCH
     devices: tuple[str | None, ...] = (None,)
+    precision: str = FLOAT32
 
     def told_of(self, source: NetFile) -> str:
         """Returns what is not as by default in how a net is tested, for tables."""
-        told = {
+        differs = {
             "scores averaged": self.average == "scores",
             f"{self.pooling} pooling": self.pooling != "floor",
             f"preprocessing {source.preprocessing}": source.preprocessing,
+            self.precision: told(self.precision),
         }
-        return ", ".join(text for text, differs in told.items() if differs)
+        return ", ".join(text for text, is_so in differs.items() if is_so)
 
 
 def devices_for(replicas: int | None) -> tuple[str | None, ...]:
@@ -196,12 +200,13 @@ class _Known:
 
 def _test(name, source: NetFile, all_views, images: Images, folder, settings: EvaluationSettings, data: str, stream) -> _Tested:
     options = {"pooling": settings.pooling, "average": settings.average}
-    networks = [source.load(device=device, **options) for device in settings.devices]
+    networks = [source.load(device=device, precision=settings.precision, **options) for device in settings.devices]
     # Of what was loaded, not of the file, which `fit` may have replaced by now.
     digest, num_classes, passes = digest_of_copies([network.model for network in networks], source.path), networks[0].classes, {}
     for views in all_views:
         depends_on = ["posteriors", digest, dataclasses.astuple(views), settings.average, settings.pooling]
         facts = {"net": str(source.path), "net sha256": digest, "views": str(views), "data": data, **options}
+        facts |= noted(settings.precision)
         passes[views] = PassStore(folder / "passes", depends_on, images.survey.fingerprints, num_classes, facts)
     to_run = [Pass(f"net {name}", networks, views, store) for views, store in passes.items()]
     run_passes(to_run, images, batch=settings.batch, stream=stream)

@@ -15,6 +15,8 @@ from keras_vgg.errors import InputError
 from keras_vgg.features import layer_names
 from keras_vgg.features.layer_weights import DEFAULT_ARCH, LayerWeights, open_layers
 from keras_vgg.layers import LocalResponseNormalization
+from keras_vgg.mixed_precision import set_precision
+from keras_vgg.precision import checked
 from keras_vgg.preprocessing import Preprocessing
 
 DEFAULT_LAYERS = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")
@@ -32,6 +34,7 @@ def perceptual_model(
     pooling: str = "max",
     batch_norm: bool = False,
     preprocessing: str | Preprocessing | None = None,
+    precision: str | None = None,
     name: str | None = None,
 ) -> keras.Model:
     """Returns a frozen model from RGB images to named activations of a net, whatever its weights want of an image.
@@ -51,11 +54,12 @@ def perceptual_model(
         batch_norm: whether the net has batch norm, which then works as in inference.
         preprocessing: what the weights want, `"caffe"`, `"torch"` or a `Preprocessing`, where they do not say. Random ones are
             given torchvision's, values around 1.
+        precision: what its layers compute in, one of `precision.PRECISIONS`, preprocessing apart; by default what Keras is set to.
         name: the model's name.
 
     Returns:
         A functional model from `(B, height, width, 3)`, of any size and numeric type, to a dict of `layers`, each `(B, h, w,
-        channels)`.
+        channels)`, of what the layers compute in.
 
     Raises:
         InputError: (a `ValueError`) for arguments or weights that do not fit, before anything is built.
@@ -69,6 +73,8 @@ def perceptual_model(
     """
     if pooling not in POOLING_LAYERS:
         raise InputError(f"`pooling` must be 'max' or 'avg'. Received: pooling={pooling!r}.")
+    if precision is not None:
+        checked(precision)
     low, high = _limits(value_range)
     given = _preprocessing(preprocessing)
     if arch is not None:
@@ -85,6 +91,8 @@ def perceptual_model(
     outputs = {layer: found[step] for layer, step in names.items()}
     model = keras.Model(inputs, outputs, name=name or f"perceptual_{source.arch.lower().replace('-', '_')}")
     model.trainable = False
+    if precision is not None:
+        set_precision(model, precision)
     # Its own layers do the whole of that, which `for_model` tells.
     wanted.remember(model, wants, wanted.GIVEN if given else source.origin)
     return model

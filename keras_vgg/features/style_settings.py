@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from keras_vgg.errors import InputError
+from keras_vgg.precision import FLOAT32, PRECISIONS
 
 POOLINGS, OPTIMIZERS, INITS = ("max", "avg"), ("lbfgs", "adam"), ("content", "noise")
 
@@ -34,6 +35,7 @@ class Settings:
     pooling: str = _field("avg", "pooling of the net", POOLINGS)
     init: str = _field("content", "what the picture starts as", INITS)
     seed: int = _field(0, "seed of the noise")
+    precision: str = _field(FLOAT32, "what the net's layers compute in; losses and pixels are float32", PRECISIONS)
 
     def __post_init__(self):
         for field in dataclasses.fields(self):

@@ -42,7 +42,8 @@ class Progress:
 
 def open_net(arch: str | None, weights, settings: Settings, **options) -> keras.Model:
     """Returns the net that `style_transfer` looks through; arguments and errors as for `perceptual_model`."""
-    return perceptual_model(arch, settings.layers, weights=weights, pooling=settings.pooling, value_range=_HIGHEST, **options)
+    options |= {"pooling": settings.pooling, "value_range": _HIGHEST, "precision": settings.precision}
+    return perceptual_model(arch, settings.layers, weights=weights, **options)
 
 
 def preprocessing_text(net: keras.Model) -> str:

@@ -15,6 +15,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.inference.class_labels import class_names, labels_of, read_class_names
 from keras_vgg.inference.localiser import Localiser
 from keras_vgg.inference.network import Network
+from keras_vgg.precision import FLOAT32
 from keras_vgg.support import paths
 from keras_vgg.weights import kinds, weight_file
 from keras_vgg.weights.weight_file import CLASSES
@@ -110,16 +111,21 @@ class NetFile:
             raise _without_top(self.path)
         return self.num_classes
 
-    def load_model(self, device: str | None = None) -> keras.Model:
+    def load_model(self, device: str | None = None, *, precision: str = FLOAT32) -> keras.Model:
         """Loads the model onto a device; `preprocessing.for_model` knows what its weights want of an image.
 
+        Args:
+            device: where to; by default where TensorFlow would.
+            precision: what it computes in, one of `precision.PRECISIONS`, whatever it was trained in.
+
         Raises:
-            InputError: if it cannot be loaded, what its weights want is not known, or the file is replaced all the time.
+            InputError: if it cannot be loaded, what its weights want is not known, the file is replaced all the time, or for
+                another precision.
         """
         for _ in range(_TRIES):
             before = _stamp(self.file)
             with tf.device(device):
-                model = transfer.load_model(self.file)
+                model = transfer.load_model(self.file, precision=precision)
             if _stamp(self.file) == before:
                 break  # else `fit` has just put another best net in its place: parts may be of either
         else:
@@ -130,14 +136,16 @@ class NetFile:
             raise self._not_known()
         return model
 
-    def load(self, *, device: str | None = None, pooling: str = "floor", average: str = "posteriors") -> Network:
-        """Loads the net onto a device.
+    def load(
+        self, *, device: str | None = None, pooling: str = "floor", average: str = "posteriors", precision: str = FLOAT32
+    ) -> Network:
+        """Loads the net onto a device; arguments as for `load_model` and `Network`.
 
         Raises:
             InputError: as `load_model`, and if the net is none with a top for square inputs.
         """
         self.check_classifier()
-        model = self.load_model(device)
+        model = self.load_model(device, precision=precision)
         with tf.device(device):
             return Network(model, pooling=pooling, average=average, device=device)
 
@@ -154,8 +162,8 @@ class NetFile:
         """What the outputs of a net that localises are, `"scr"` or `"pcr"`; `None` of a classifier."""
         return self.weights.regression if self.weights else None
 
-    def load_localiser(self, *, device: str | None = None, pooling: str = "floor") -> Localiser:
-        """Loads a net that localises onto a device.
+    def load_localiser(self, *, device: str | None = None, pooling: str = "floor", precision: str = FLOAT32) -> Localiser:
+        """Loads a net that localises onto a device; arguments as for `load_model` and `Localiser`.
 
         Raises:
             InputError: as `load_model`, and if it is a classifier.
@@ -164,7 +172,7 @@ class NetFile:
             raise InputError(
                 f"Expected a localiser, as `keras_vgg.fit --task localisation` trains it. Received: {self.path}, a classifier."
             )
-        model = self.load_model(device)
+        model = self.load_model(device, precision=precision)
         with tf.device(device):
             return Localiser(model, self.regression, pooling=pooling, device=device)
 

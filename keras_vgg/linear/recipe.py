@@ -9,6 +9,7 @@ protocol = "random"               # random, fixed or multi-label
 train_images = 30                 # of each class; at most test_images of the rest are tested
 scales = [256, 384, 512]          # Q
 combine = "stack"                 # or "average"
+precision = "mixed_bfloat16"      # what nets compute in; unsaid, float32
 
 [[rows]]
 data = "caltech101"

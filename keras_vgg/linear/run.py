@@ -180,6 +180,7 @@ def _told(net: str, data: str, facts: dict, images: str = "") -> dict[str, str]:
     descriptor += ["centre crop"] if facts.get("dense") is False else []
     descriptor += ["not of length one"] if facts.get("normalize") is False else []
     descriptor += [f"{facts['pooling']} pooling"] if facts.get("pooling", "floor") != "floor" else []
+    descriptor += [facts["precision"]] if facts.get("precision") else []
     identity = {"nets sha256": digests, "images sha256": images, "code sha256": facts.get("code sha256", "")}
     return told | {"descriptor": ", ".join(descriptor)} | identity
 

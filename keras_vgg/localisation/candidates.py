@@ -16,6 +16,7 @@ from keras_vgg.inference.net_files import NetFile
 from keras_vgg.inference.passes import Pass, run_passes
 from keras_vgg.inference.row_cache import RowCache
 from keras_vgg.inference.views import CENTER, Views
+from keras_vgg.precision import noted
 from keras_vgg.regression import BOX, SCR
 from keras_vgg.resizing import window
 
@@ -37,7 +38,7 @@ class Asked:
     """
 
     def __init__(self, localiser: Localiser, survey: Survey, labels: np.ndarray, places: int):
-        self.crop, self.smallest_input = localiser.crop, localiser.smallest_input
+        self.model, self.crop, self.smallest_input = localiser.model, localiser.crop, localiser.smallest_input
         self._localiser, self._survey, self._labels = localiser, survey, labels
         self._width = places * labels.shape[1] * len(BOX)
 
@@ -92,6 +93,7 @@ def find_candidates(
     pooling: str,
     batch: int,
     devices: Sequence[str | None],
+    precision: str,
     stream=None,
 ) -> tuple[dict[tuple[str, Views, bytes], Candidates], dict[str, str]]:
     """Computes the boxes of localisers, each pass once; what `folder` has already is not computed again.
@@ -101,6 +103,7 @@ def find_candidates(
         images: the images.
         folder: where passes are kept.
         pooling, devices: see `Localiser`.
+        precision: what localisers compute in.
         batch: see `passes.run_pass`.
         stream: where progress is shown, if anywhere.
 
@@ -113,7 +116,8 @@ def find_candidates(
     passes = []
     for name, source, all_views, labels in asked:
         if name not in loaded:
-            loaded[name] = [source.load_localiser(device=device, pooling=pooling) for device in devices]
+            options = {"pooling": pooling, "precision": precision}
+            loaded[name] = [source.load_localiser(device=device, **options) for device in devices]
             digests[name] = digest_of_copies([each.model for each in loaded[name]], source.path)
         localisers = loaded[name]
         wanted = labels[:, :1] * 0 if localisers[0].regression == SCR else labels
@@ -124,6 +128,7 @@ def find_candidates(
             depends_on = ["boxes", digests[name], dataclasses.astuple(views), pooling, localisers[0].regression]
             depends_on.append(hashlib.sha256(wanted.astype("<i4").tobytes()).hexdigest())
             facts = {"net": str(source.path), "net sha256": digests[name], "views": str(views), "pooling": pooling}
+            facts |= noted(precision)
             width = places * wanted.shape[1] * len(BOX)
             store = BoxStore(folder, depends_on, images.survey.fingerprints, width, facts)
             found[key] = Candidates(store, wanted.shape[1])

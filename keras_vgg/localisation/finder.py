@@ -13,6 +13,8 @@ from keras_vgg.inference.net_files import NetFile, open_net_file
 from keras_vgg.inference.passes import check_scale
 from keras_vgg.inference.views import DENSE, Views
 from keras_vgg.localisation.guessing import Merging
+from keras_vgg.mixed_precision import precision_of
+from keras_vgg.precision import FLOAT32, noted
 from keras_vgg.regression import PCR
 
 
@@ -49,7 +51,7 @@ class Finder:
             "flip": self.flip,
             "pooling": self.pooling,
             "merging": dataclasses.asdict(self.merging),
-        }
+        } | noted(precision_of(self.localiser.model))
 
     def boxes(self, images: Sequence[np.ndarray], labels: np.ndarray) -> list[np.ndarray]:
         """Returns what it tells of an image at each of its scales, `(places, k, 4)` float32 each, edges in fractions of the image.
@@ -79,6 +81,7 @@ def open_finder(
     flip: bool = False,
     pooling: str = "floor",
     merge_threshold: float | None = None,
+    precision: str = FLOAT32,
 ) -> Finder:
     """Finds and loads a localiser.
 
@@ -89,6 +92,7 @@ def open_finder(
         flip: whether mirror images tell boxes, too.
         pooling: of odd sizes, `"floor"` or `"ceil"`.
         merge_threshold: see `Merging`, whose default it has.
+        precision: what it computes in, one of `precision.PRECISIONS`.
 
     Raises:
         InputError: if it is a classifier, cannot be loaded, or has no boxes of these classes, or a scale is smaller than its input.
@@ -104,7 +108,7 @@ def open_finder(
     for scale in scales:
         check_scale(Views(DENSE, scale, flip), source.smallest_input)
     own_labels = _own_labels(source, classes)
-    localiser = source.load_localiser(pooling=pooling)
+    localiser = source.load_localiser(pooling=pooling, precision=precision)
     return Finder(localiser, source, digest_of_net(localiser.model), own_labels, scales, flip, pooling, merging)
 
 

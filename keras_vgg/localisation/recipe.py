@@ -1,6 +1,7 @@
 """A test of localisers as data: TOML in, with the paper's figures beside them.
 
 dataset = "ilsvrc:imagenet"
+precision = "mixed_bfloat16"      # what nets compute in; unsaid, float32
 
 [localisers]
 PCR = "runs/d-384-pcr"
@@ -21,12 +22,12 @@ import dataclasses
 import pathlib
 
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.recipe import PAPER_KEYS
+from keras_vgg.evaluation.recipe import PAPER_KEYS, read_precision
 from keras_vgg.inference.views import OF_LOCALISERS
 from keras_vgg.localisation.guessing import Merging
 from keras_vgg.support import files, paths
 
-_KEYS = {"dataset", "localisers", "classifiers", "classifier_scales", "rows"}
+_KEYS = {"dataset", "localisers", "classifiers", "classifier_scales", "rows", "precision"}
 _ROW_KEYS = {"localisers", "protocol", "scales", "flip", "classes", "merging", "paper"}
 
 
@@ -62,6 +63,7 @@ class LocalisationRecipe:
         localisers, classifiers: paths by name; of a classifier also a file of posteriors (`.npz`).
         classifier_scales: Q at which classifiers look, densely; `None` for their own.
         rows: the table's rows.
+        precision: what nets compute in, one of `precision.PRECISIONS`; `None` where it does not say.
     """
 
     dataset: str | None
@@ -69,6 +71,7 @@ class LocalisationRecipe:
     classifiers: dict[str, str]
     classifier_scales: tuple[int, ...] | None
     rows: tuple[Row, ...]
+    precision: str | None = None
 
 
 def read_localisation(path: str | pathlib.Path) -> LocalisationRecipe:
@@ -91,7 +94,8 @@ def read_localisation(path: str | pathlib.Path) -> LocalisationRecipe:
         raise InputError(f"Recipe {path}: `classifier_scales` must be whole numbers of pixels. Received: {scales!r}.")
     localisers, classifiers = ({name: paths.expanded(net) for name, net in table.items()} for table in nets.values())
     found = tuple(_row(f"Recipe {path}, row {number}", row, nets) for number, row in enumerate(rows, 1))
-    return LocalisationRecipe(dataset and paths.expanded(dataset), localisers, classifiers, scales and tuple(scales), found)
+    expanded, precision = dataset and paths.expanded(dataset), read_precision(path, values)
+    return LocalisationRecipe(expanded, localisers, classifiers, scales and tuple(scales), found, precision)
 
 
 def _row(told: str, row: dict, nets: dict[str, dict]) -> Row:

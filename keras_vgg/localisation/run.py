@@ -24,6 +24,7 @@ from keras_vgg.localisation.recipe import Row
 from keras_vgg.localisation.results import Localised, empty
 from keras_vgg.localisation.scoring import MOST_GUESSES
 from keras_vgg.localisation.truth import Truth, truth_of
+from keras_vgg.precision import FLOAT32, told
 from keras_vgg.regression import PCR
 from keras_vgg.support import files
 from keras_vgg.support.progress import Progress
@@ -39,6 +40,7 @@ class LocalisationSettings:
         devices: where nets compute, a copy on each; `None` stands for wherever TensorFlow would.
         blacklist: a file of images that do not count, see `blacklist`.
         above: whether a box must overlap by more than one half, as the paper writes, instead of not less.
+        precision: what localisers compute in, one of `precision.PRECISIONS`.
     """
 
     pooling: str = "floor"
@@ -46,6 +48,7 @@ class LocalisationSettings:
     devices: tuple[str | None, ...] = (None,)
     blacklist: str | None = None
     above: bool = False
+    precision: str = FLOAT32
 
     @property
     def scoring(self) -> str:
@@ -55,10 +58,14 @@ class LocalisationSettings:
     def told_of(self, row: Row) -> str:
         """Returns how a row is done, for tables."""
         is_single = row.protocol == CENTER and len(row.localisers) == 1 and not row.flip
-        told = [] if is_single else [f"merged up to {row.merging.threshold:g}"]
-        told += [f"{row.merging.classes} classes"] if row.classes else []
-        told += [f"{self.pooling} pooling"] if self.pooling != "floor" else []
-        return ", ".join(filter(None, [*told, self.scoring]))
+        differs = {
+            f"merged up to {row.merging.threshold:g}": not is_single,
+            f"{row.merging.classes} classes": row.classes,
+            f"{self.pooling} pooling": self.pooling != "floor",
+            self.precision: told(self.precision),
+            self.scoring: self.scoring,
+        }
+        return ", ".join(text for text, is_so in differs.items() if is_so)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +123,7 @@ def localise(
     labels = {(id(row), name): _labels_for(sources[name], told[id(row)], say) for row in rows for name in row.localisers}
     asked = [(name, sources[name], views, labels[id(row), name]) for row in rows for name, views in views_of[id(row)].items()]
     options = {"pooling": settings.pooling, "batch": settings.batch, "devices": settings.devices, "stream": stream}
+    options["precision"] = settings.precision
     found, digests = find_candidates(asked, images, folder / "passes", **options)
     of_images = {
         "images sha256": digest_of_images(images.survey.fingerprints, images.survey.labels.astype("<f4").view("<i4")),

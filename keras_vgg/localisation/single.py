@@ -18,6 +18,7 @@ from keras_vgg.localisation.boxes import clipped
 from keras_vgg.localisation.finder import Finder, open_finder
 from keras_vgg.localisation.guessing import guess
 from keras_vgg.localisation.scoring import MOST_GUESSES
+from keras_vgg.precision import FLOAT32
 from keras_vgg.support import extras
 
 
@@ -64,6 +65,7 @@ class Locator:
         flip: whether both look at mirror images, too.
         merge_threshold: match score up to which boxes are merged; by default that of `guessing.Merging`.
         pooling: of odd sizes, `"floor"` or `"ceil"`.
+        precision: what both compute in, one of `precision.PRECISIONS`.
 
     Raises:
         InputError: if there are no such nets, or they do not go together.
@@ -86,10 +88,11 @@ class Locator:
         flip: bool | None = None,
         merge_threshold: float | None = None,
         pooling: str = "floor",
+        precision: str = FLOAT32,
     ):
         extras.require("boxes")
         source = open_net_file(os.fspath(classifier))
-        self._network = source.load(pooling=pooling)
+        self._network = source.load(pooling=pooling, precision=precision)
         self.classes = source.class_names(self._network.classes)
         self._scales = tuple(dict.fromkeys(scales or (max(source.default_scale, self._network.crop),)))
         self._flip = source.flip if flip is None else flip
@@ -100,6 +103,7 @@ class Locator:
             flip=bool(flip),
             pooling=pooling,
             merge_threshold=merge_threshold,
+            precision=precision,
         )
 
     def locate(self, image: str | os.PathLike[str] | np.ndarray, *, most: int = MOST_GUESSES) -> list[Located]:

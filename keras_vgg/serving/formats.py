@@ -18,6 +18,7 @@ import numpy as np
 
 from keras_vgg.errors import InputError
 from keras_vgg.inference.network import score_net
+from keras_vgg.precision import FLOAT32
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.serving.comparison import largest_difference, with_own_layers
 from keras_vgg.serving.plan import Plan, plan_export
@@ -94,6 +95,7 @@ def export_file(
     preprocessing: str | None = None,
     evaluation: str | os.PathLike[str] | None = None,
     licence: str | None = None,
+    precision: str | None = None,
 ) -> ExportedFile:
     """Writes a net as one ONNX or LiteRT file that takes pixels, and its card beside it.
 
@@ -102,6 +104,7 @@ def export_file(
         path: the file, ending in `.onnx` or `.tflite`.
         format: `"onnx"` or `"litert"`.
         dense, flip, average, pooling, labels, preprocessing, evaluation, licence: as for `saved_model.export_saved_model`.
+        precision: `"float32"`, in which files are taken anyway; a model in memory is taken as it computes, unless this is given.
         scales, top_k, features: of no account, since a file looks at pixels as they are; taken as `export_saved_model` takes them.
 
     Raises:
@@ -116,6 +119,8 @@ def export_file(
     if target.suffix != kind.suffix:
         raise InputError(f"The name of an {format} file should end in {kind.suffix}. Received: {target}.")
     extras.require(format)
+    if precision not in (None, FLOAT32):
+        raise InputError(f"{format} files are written in float32. Received: precision={precision!r}; a SavedModel takes it.")
     plan = plan_export(
         model_or_run,
         dense=dense,
@@ -129,6 +134,7 @@ def export_file(
         preprocessing=preprocessing,
         evaluation=evaluation,
         licence=licence,
+        precision=precision,
     )
     model = pixel_model(plan)
     with files.replacing(target) as beside:
@@ -151,8 +157,8 @@ def pixel_model(plan: Plan) -> keras.Model:
     network, dense = plan.network, plan.protocol.dense
     if half := {layer.compute_dtype for layer in network.model.layers if layer.compute_dtype != "float32"}:
         raise InputError(
-            f"The format takes nets in float32. Received: one that computes in {', '.join(half)}; convert it "
-            "to .safetensors (keras_vgg.convert), which is in float32, and export that."
+            f"The format takes nets in float32. Received: one that computes in {', '.join(half)}; give "
+            "precision float32, or export a SavedModel."
         )
     logits = score_net(network.model, pooling=network.pooling)
     side = None if dense else network.crop

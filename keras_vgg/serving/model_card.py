@@ -16,6 +16,7 @@ from keras_vgg.inference.code_digest import digest_of_code
 from keras_vgg.inference.net_files import NetFile
 from keras_vgg.inference.network import Network
 from keras_vgg.localisation.finder import Finder
+from keras_vgg.mixed_precision import precision_of
 from keras_vgg.preprocessing import Preprocessing, origin_of, statement
 from keras_vgg.recipe import MADE_AGAIN, read_run_recipe
 from keras_vgg.serving.signatures import Protocol
@@ -64,7 +65,7 @@ def model_card(
             "configuration": source and source.arch,
             "parameters": network.model.count_params(),
             "input": f"{network.crop}x{network.crop} in training",
-            "precision": network.model.layers[-2].compute_dtype,
+            "precision": _computed_in(network.model),
             "sha256": digest,
             "origin": public and public.source,
         },
@@ -76,7 +77,7 @@ def model_card(
         | {"text": str(preprocessing), "statement": statement(preprocessing, origin_of(network.model))},
         "localiser": finder and _localiser(finder),
         "errors": {
-            "in_training": run and _summary(run, digest),
+            "in_training": run and source and recipe and _summary(run, _as_trained(source, network, recipe["precision"])),
             "published": public and {"top1": public.top1, "top5": public.top5, "protocol": public.protocol, "unit": "% correct"},
             "evaluation": evaluation and rows_of(evaluation, digest),
         },
@@ -92,6 +93,11 @@ def model_card(
     return json.loads(json.dumps(card))  # tuples as the lists that a reader will get
 
 
+def _computed_in(model: keras.Model) -> str:
+    """Returns the type of the numbers that a net's convolutions are computed in."""
+    return keras.DTypePolicy(precision_of(model)).compute_dtype
+
+
 def _localiser(finder: Finder) -> dict:
     model = finder.localiser.model
     net = {
@@ -99,9 +105,16 @@ def _localiser(finder: Finder) -> dict:
         "configuration": finder.source.arch,
         "parameters": model.count_params(),
         "input": f"{finder.localiser.crop}x{finder.localiser.crop} in training",
+        "precision": _computed_in(model),
         "sha256": finder.digest,
     }
-    return net | finder.settings | {"preprocessing": finder.source.preprocessing_text}
+    return finder.settings | net | {"preprocessing": finder.source.preprocessing_text}
+
+
+def _as_trained(source: NetFile, network: Network, precision: str) -> str:
+    """Returns the digest of a net in the precision of its training, which is that of its figures there."""
+    model = network.model if precision == precision_of(network.model) else source.load_model(precision=precision)
+    return digest_of_net(model)
 
 
 def read_table(folder: str | os.PathLike[str]) -> list[dict]:
@@ -138,7 +151,7 @@ def rows_of(folder: str | os.PathLike[str], digest: str) -> list[dict]:
     known = {f"{row['net']} ({short(row[_NETS])})" if row.get(_NETS) else f"{row['net']} (of an earlier version)" for row in rows}
     raise InputError(
         f"`evaluation` must be a folder with figures of these very weights ({short(digest)}), alone. "
-        f"Received: {folder}, with those of {', '.join(sorted(known))}; test these weights into it, or leave it out."
+        f"Received: {folder}, with those of {', '.join(sorted(known))}; test these weights into it, in this precision, or leave it out."
     )
 
 

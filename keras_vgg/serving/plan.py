@@ -16,6 +16,8 @@ from keras_vgg.inference.network import Network
 from keras_vgg.inference.passes import check_scale
 from keras_vgg.inference.views import Views
 from keras_vgg.localisation.finder import Finder, open_finder
+from keras_vgg.mixed_precision import in_precision
+from keras_vgg.precision import FLOAT32, checked
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.serving import warm_up
 from keras_vgg.serving.model_card import model_card, read_table
@@ -68,6 +70,7 @@ def plan_export(
     localiser: str | os.PathLike[str] | None = None,
     localiser_scales: Sequence[int] | None = None,
     merge_threshold: float | None = None,
+    precision: str | None = None,
 ) -> Plan:
     """Returns what is to be exported; arguments as for `saved_model.export_saved_model`.
 
@@ -75,16 +78,18 @@ def plan_export(
         InputError: for whatever the user can mend, as much as possible before the net is loaded.
     """
     _check_choices(top_k, features)
+    if precision is not None:
+        checked(precision)
     _check_localiser(dense, localiser, localiser_scales, merge_threshold)
     if evaluation is not None:
         read_table(evaluation)
     given = _given_labels(labels)
     if isinstance(model_or_run, keras.Model):
-        source, network = None, Network(model_or_run, average=average, pooling=pooling)
+        source, network = None, Network(in_precision(model_or_run, precision), average=average, pooling=pooling)
     else:
         source = open_net_file(str(model_or_run), preprocessing=preprocessing)
         _check_scales(scales or (source.default_scale,), dense, source.smallest_input)
-        network = source.load(average=average, pooling=pooling)
+        network = source.load(average=average, pooling=pooling, precision=precision or FLOAT32)
     there = [name for name in feature_layers() if any(layer.name == name for layer in network.model.layers)]
     if features is None:
         features = there[0]
@@ -109,6 +114,7 @@ def plan_export(
             flip=bool(asked_to_flip),
             pooling=pooling,
             merge_threshold=merge_threshold,
+            precision=precision or FLOAT32,
         )
         _check_scales(finder.scales, dense, finder.localiser.crop)
     wants = preprocessing_of.for_model(network.model)

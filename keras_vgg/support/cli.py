@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from absl.flags import argparse_flags
 
 from keras_vgg.errors import InputError
+from keras_vgg.precision import PRECISIONS
 from keras_vgg.support import paths
 
 Parsed = TypeVar("Parsed")
@@ -71,6 +72,10 @@ _NET_FLAGS: dict[str, dict[str, Any]] = {
     },
     "pooling": {"choices": ("floor", "ceil"), "default": "floor", "help": "odd sizes: as Keras or as Caffe (default: %(default)s)"},
     "preprocessing": {"choices": PREPROCESSINGS, "help": "what the net wants of an image, whatever its file says"},
+    "precision": {
+        "choices": PRECISIONS,
+        "help": "what layers compute in, as for fit; weights and what a net puts out stay float32 (default: float32)",
+    },
     "classes": {
         "type": path,
         "metavar": "FILE",
@@ -91,7 +96,7 @@ _NET_FLAGS: dict[str, dict[str, Any]] = {
 }
 """What several commands ask of how a net looks at images, and of which."""
 
-OF_DESCRIPTOR = ("layer", "dense", "scales", "flip", "combine", "normalize", "pooling")
+OF_DESCRIPTOR = ("layer", "dense", "scales", "flip", "combine", "normalize", "pooling", "precision")
 """Of those, what makes an image's descriptor."""
 
 

@@ -15,9 +15,10 @@ from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.order import Layout
 from keras_vgg.errors import InputError
 from keras_vgg.identity import digest_of_net, short
+from keras_vgg.mixed_precision import set_precision
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.recipe import BALANCED, Recipe, to_toml
-from keras_vgg.support import extras, files
+from keras_vgg.support import extras, files, half_precision
 from keras_vgg.support.xla import convolutions_prefer_xla
 from keras_vgg.tasks import get_task
 from keras_vgg.tasks.task import Task
@@ -29,6 +30,9 @@ from keras_vgg.training.memory import auto_micro_batch
 from keras_vgg.training.optimizer import make_optimizer
 from keras_vgg.training.run_folder import RunFolder
 from keras_vgg.training.trainer import Trainer
+
+
+_PASSES = 3  # as much as to compute outputs takes each of the gradients of activations and of weights
 
 
 def train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callbacks.Callback] = ()) -> None:
@@ -88,6 +92,9 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
         f"training: {cluster.description}; batches of {recipe.batch_size} in micro-batches of {micro_batch} per replica, "
         f"{recipe.precision}, XLA {'on' if jit else 'off'}"
     )
+    if cluster.is_chief:
+        images = recipe.epochs * dataset.train.size
+        half_precision.advise(recipe.precision, images * _PASSES * recipe.multiply_adds(task.units))
     colors = _colors(recipe, dataset, folder, resuming)
     with cluster.strategy.scope():
         model = models.build_vgg(
@@ -100,6 +107,7 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
             initializer=recipe.init,
             classifier_activation=task.activation,
         )
+        set_precision(model, recipe.precision)  # as whoever opens the run in this precision has it
         class_names.adopt(model, task.outputs)
         last = model.get_layer("predictions")
         last.set_weights(task.start(last.get_weights(), recipe.seed))

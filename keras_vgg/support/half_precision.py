@@ -1,0 +1,48 @@
+"""What half precision is worth on this machine, and the line that says so."""
+
+import functools
+import os
+import sys
+
+import tensorflow as tf
+
+from keras_vgg.precision import BFLOAT16, FLOAT16, FLOAT32
+from keras_vgg.support import xla
+
+_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
+_CAPABILITY = (8, 0)  # of NVIDIA's GPUs, from Ampere on
+
+LONG_ON_CPU, LONG_ON_GPU = 5e12, 3e15
+"""Multiply-adds, for each core and for each GPU, from which on work is long: a minute or more in float32."""
+
+
+def bfloat16_in_hardware() -> bool:
+    """Whether bfloat16 is computed in hardware by all GPUs here, or by the CPU if there is none."""
+    if gpus := tf.config.list_physical_devices("GPU"):
+        details = map(tf.config.experimental.get_device_details, gpus)
+        return all(each.get("compute_capability", (0, 0)) >= _CAPABILITY for each in details)
+    return xla.CPU_FACTS.exists() and bool(_CPU_FLAGS & {*xla.CPU_FACTS.read_text().split()})
+
+
+def advise(precision: str, multiply_adds: float) -> None:
+    """Tells on the standard error where another precision would be faster, each line once in a process.
+
+    Args:
+        precision: what is computed in, one of `precision.PRECISIONS`.
+        multiply_adds: multiply-accumulate operations of the work.
+    """
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    if precision == FLOAT32 and bfloat16_in_hardware() and multiply_adds >= _long(gpus):
+        gain = "is usually faster" if gpus else "has been about 1.5 times as fast on such a CPU"
+        _tell(f"this machine computes bfloat16 in hardware; --precision {BFLOAT16} {gain}")
+    elif precision == FLOAT16 and not gpus:
+        _tell(f"Warning: {FLOAT16} is slower than {FLOAT32} on CPUs; give --precision {BFLOAT16} or {FLOAT32}")
+
+
+def _long(gpus: int) -> float:
+    return gpus * LONG_ON_GPU if gpus else len(os.sched_getaffinity(0)) * LONG_ON_CPU
+
+
+@functools.cache
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
