@@ -13,11 +13,11 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "keras_vgg"
 
 # Imports run downward. A part is a module or a package of `keras_vgg`; what is in no level is a command, above all of them.
 LEVELS = (
-    ("errors", "randomness", "regression", "resizing"),
+    ("errors", "precision", "randomness", "regression", "resizing"),
     ("support",),
     ("configs", "input_layers", "optimizers", "schedules"),
     ("class_names", "heads", "layers", "preprocessing", "remote", "local_serving"),
-    ("models", "data", "identity"),
+    ("models", "data", "identity", "mixed_precision"),
     ("weights", "tasks"),
     ("transfer", "fully_convolutional", "recipe_bounds"),
     ("recipe",),

@@ -132,10 +132,9 @@ def test_half_precision_has_no_file_for_other_engines():
         model = net()
     finally:
         keras.config.set_dtype_policy("float32")
-    with pytest.raises(
-        InputError, match=r"takes nets in float32. Received: one that computes in float16; convert it to .safetensors"
-    ):
+    with pytest.raises(InputError, match=r"takes nets in float32. Received: one that computes in float16; give precision float32"):
         formats.pixel_model(plan_export(model, scales=(40,), labels=CLASSES))
+    assert formats.pixel_model(plan_export(model, scales=(40,), labels=CLASSES, precision="float32")).compute_dtype == "float32"
 
 
 def test_sigterm_midway_leaves_nothing_behind(run, tmp_path):

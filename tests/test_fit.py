@@ -28,6 +28,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.identity import digest_of_net
 from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.models import build_vgg
+from keras_vgg.precision import PRECISIONS
 from keras_vgg.recipe import Recipe, read_run_recipe, to_toml
 from keras_vgg.support import streams
 from keras_vgg.support.huge_pages import ENVIRONMENT
@@ -109,6 +110,12 @@ def test_mixed_precision_trains(tmp_path, precision):
     arrays, _ = checkpoint.load(tmp_path / "run" / "state.zip")
     assert all(array.dtype == np.float32 for array in arrays if array.ndim > 1)  # weights stay in full precision
     assert keras.config.dtype_policy().name == "float32"  # what is made after the run is not the run's
+    source = open_net_file(str(tmp_path / "run"))
+    digests = {each: digest_of_net(source.load_model(precision=each)) for each in PRECISIONS}
+    assert len(set(digests.values())) == len(PRECISIONS)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["best_sha256"] == digests[precision]  # whoever opens it in the run's precision has the net of the run
+    assert digest_of_net(source.load_model()) == digests["float32"]
 
 
 def test_goes_from_net_a_to_a_deeper_net(tmp_path, finished, capsys):

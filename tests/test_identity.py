@@ -205,8 +205,8 @@ def test_a_file_replaced_while_it_is_loaded_is_loaded_again(tmp_path, monkeypatc
     write_run(tmp_path / "new", seed=5)
     load, times = transfer.load_model, []
 
-    def load_and_replace(path):
-        model = load(path)
+    def load_and_replace(path, **options):
+        model = load(path, **options)
         times.append(1)
         if len(times) == 1:
             (tmp_path / "new/best.keras").replace(path)

@@ -4,9 +4,11 @@ import dataclasses
 import math
 
 from keras_vgg.errors import InputError
-from keras_vgg.precision import FLOAT32, PRECISIONS
+from keras_vgg.precision import BFLOAT16, FLOAT32
 
 POOLINGS, OPTIMIZERS, INITS = ("max", "avg"), ("lbfgs", "adam"), ("content", "noise")
+COMPUTED_IN = (FLOAT32, BFLOAT16)
+"""Not float16, whose smallest numbers are larger than most gradients of a picture."""
 
 
 def _field(default, help: str, choices: tuple[str, ...] = ()):
@@ -35,7 +37,7 @@ class Settings:
     pooling: str = _field("avg", "pooling of the net", POOLINGS)
     init: str = _field("content", "what the picture starts as", INITS)
     seed: int = _field(0, "seed of the noise")
-    precision: str = _field(FLOAT32, "what the net's layers compute in; losses and pixels are float32", PRECISIONS)
+    precision: str = _field(FLOAT32, "what the net's layers compute in; losses and pixels are float32", COMPUTED_IN)
 
     def __post_init__(self):
         for field in dataclasses.fields(self):

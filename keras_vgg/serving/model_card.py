@@ -151,7 +151,8 @@ def rows_of(folder: str | os.PathLike[str], digest: str) -> list[dict]:
     known = {f"{row['net']} ({short(row[_NETS])})" if row.get(_NETS) else f"{row['net']} (of an earlier version)" for row in rows}
     raise InputError(
         f"`evaluation` must be a folder with figures of these very weights ({short(digest)}), alone. "
-        f"Received: {folder}, with those of {', '.join(sorted(known))}; test these weights into it, in this precision, or leave it out."
+        f"Received: {folder}, with those of {', '.join(sorted(known))}; test these weights into it in this precision, or leave it "
+        "out."
     )
 
 

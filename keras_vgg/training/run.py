@@ -31,7 +31,6 @@ from keras_vgg.training.optimizer import make_optimizer
 from keras_vgg.training.run_folder import RunFolder
 from keras_vgg.training.trainer import Trainer
 
-
 _PASSES = 3  # as much as to compute outputs takes each of the gradients of activations and of weights
 
 
