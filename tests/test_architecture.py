@@ -13,7 +13,8 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "keras_vgg"
 
 # Imports run downward. A part is a module or a package of `keras_vgg`; what is in no level is a command, above all of them.
 LEVELS = (
-    ("errors", "precision", "randomness", "regression", "resizing"),
+    ("errors", "randomness", "regression", "resizing"),
+    ("precision",),
     ("support",),
     ("configs", "input_layers", "optimizers", "schedules"),
     ("class_names", "heads", "layers", "preprocessing", "remote", "local_serving"),
