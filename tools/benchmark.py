@@ -2,7 +2,8 @@
 
 `python tools/benchmark.py train`, `predict`, `input`: contestants do the same work on the same images, each in its own process, in
 alternating rounds; images per second are medians over the rounds. `listing` measures how fast a long listing opens, `weights` how
-weight files load, `evaluate` what the protocols of testing cost, `extract` what descriptors do, `merging` the merging of boxes.
+weight files load, `evaluate` what the protocols of testing cost, `extract` what descriptors do, `merging` the merging of boxes,
+`serving` what requests of many images gain.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout is measured, whatever is installed
 
-from benchmarking import alone, contest, machine, merging, over_images, pictures
+from benchmarking import alone, contest, machine, merging, over_images, pictures, serving
 
 from keras_vgg import configs
 from keras_vgg.errors import InputError
@@ -67,6 +68,15 @@ def _parser() -> cli.Parser:
     command.set_defaults(measure=_measure_merging)
     _add_numbers(command, {"count": (5000, "boxes of an image"), "rounds": (5, "rounds")})
     command.add_argument("--threshold", type=float, default=0.5, help="largest match score that is merged (default: %(default)s)")
+    command = commands.add_parser("serving", help="requests of many images", description="Images per second of requests.")
+    command.set_defaults(measure=_measure_serving)
+    _add_arch(command)
+    _add_images(command)
+    numbers = {"count": (16, "images of a request"), "scale": (256, "smallest side Q")}
+    _add_numbers(command, numbers | {"steps": (1, "requests of a round"), "rounds": (3, "rounds")})
+    command.add_argument("--width", type=float, default=1.0, help="factor on all filters (default: %(default)s)")
+    command.add_argument("--no-dense", dest="dense", action="store_false", help="look at centre crops, not at whole images")
+    command.add_argument("--precision", choices=serving.PRECISIONS, default="float32", help="(default: %(default)s)")
     for name, (work, contestants) in _OVER_IMAGES.items():
         command = commands.add_parser(name, help=work, description=f"Time and memory of {work}, flips on.")
         command.set_defaults(measure=_measure_over_images, layer=over_images.POSTERIORS)
@@ -191,6 +201,20 @@ def _measure_merging(arguments) -> None:
     title = f"merging {arguments.count} boxes of an image up to the match score {arguments.threshold:g}"
     print(f"{machine.describe()}\n{title}; medians of {arguments.rounds} rounds", flush=True)
     print(merging.table(settings))
+
+
+def _measure_serving(arguments) -> None:
+    net = serving.Net(arguments.arch, arguments.width, arguments.precision, arguments.dense, (arguments.scale,))
+    views = "whole images" if net.dense else "centre crops"
+    print(
+        f"{machine.describe()}\nclassify, net {net.arch} x {net.width:g}, {net.precision}, {views}, Q = {arguments.scale}",
+        flush=True,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        count = arguments.count
+        paths = pictures.find_jpegs(arguments.images, count) if arguments.images else pictures.make_jpegs(folder, count)
+        for title, table in serving.tables(net, paths[:count], folder, rounds=arguments.rounds, steps=arguments.steps):
+            print(f"{title}; {arguments.rounds} rounds of {arguments.steps} steps\n{table}", flush=True)
 
 
 def _measure_over_images(arguments) -> None:

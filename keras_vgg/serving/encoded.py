@@ -16,8 +16,8 @@ MAX_SCANNED_PIXELS = 2**30
 """Most pixels times scans of a JPEG, six seconds' work: sixteen scans of the largest image."""
 
 
-def rescaled_images(encoded, scales: tuple[int, ...], *, crop: int | None, most_pixels: int):
-    """Decodes an image and rescales it to each of several scales, with the operations that `evaluation` uses.
+def view_shapes(encoded, scales: tuple[int, ...], *, crop: int | None, most_pixels: int):
+    """Returns what an image comes to at each of several scales, from its first bytes alone.
 
     Args:
         encoded: scalar string: an image as `data.formats` lists them, or any other bytes.
@@ -26,27 +26,59 @@ def rescaled_images(encoded, scales: tuple[int, ...], *, crop: int | None, most_
         most_pixels: of a whole rescaled image, beyond which it is refused.
 
     Returns:
-        `(rescaled, error)`: for each scale `(height, width, 3)` uint8, RGB; and why the image cannot be used, a scalar string,
-        empty if it can. What is rescaled of a refused image has no meaning.
+        `(shapes, error)`: height and width at each scale, `(scales, 2)` int32; and why the image is not decoded at all, a scalar
+        string, empty if it may be. Shapes of a refused image are zeros.
     """
     header = image_headers.read_header(encoded)
-    size, error = header.size, refusal(encoded, header, max(scales), most_pixels if crop is None else None)
-    nothing = tuple(tf.zeros([0, 0, 3], tf.uint8) for _ in scales)
+    error = refusal(encoded, header, max(scales), most_pixels if crop is None else None)
+    height, width = tf.unstack(tf.maximum(header.size, 1))
+    whole = tf.stack([images.rescaled_size(height, width, scale) for scale in scales])
+    return tf.where(error == "", whole if crop is None else tf.fill(tf.shape(whole), crop), 0), error
+
+
+def decode_view(encoded, scale, shape, *, crop: int | None):
+    """Decodes an image of which `view_shapes` refuses nothing, with the operations that `evaluation` uses.
+
+    Args:
+        encoded: scalar string.
+        scale: smallest side Q, int32.
+        shape: height and width at this scale, `(2,)` int32.
+        crop: as for `view_shapes`.
+
+    Returns:
+        `(pixels, error)`: `(height, width, 3)` uint8, RGB; and why they have no meaning, a scalar string, empty if they have.
+    """
+
+    def decode(encoded):
+        if crop is None:
+            return images.decode_whole(encoded, shape), True
+        return images.decode_view(encoded, scale, 0.5, 0.5, tf.constant(False), crop), True
+
+    nothing = tf.zeros(tf.concat([shape, [3]], axis=0), tf.uint8)
+    pixels, is_whole = attempt(decode, encoded, (nothing, False))
+    return pixels, tf.where(is_whole, "", formats.damage(encoded))
+
+
+def rescaled_images(encoded, scales: tuple[int, ...], *, crop: int | None, most_pixels: int):
+    """Decodes an image and rescales it to each of several scales.
+
+    Args:
+        encoded, scales, crop, most_pixels: as for `view_shapes`.
+
+    Returns:
+        `(rescaled, error)`: for each scale `(height, width, 3)` uint8, RGB; and why the image cannot be used, a scalar string,
+        empty if it can. What is rescaled of an image that cannot has no meaning.
+    """
+    shapes, error = view_shapes(encoded, scales, crop=crop, most_pixels=most_pixels)
 
     def decode():
-        def at_scale(encoded, scale):
-            if crop is None:
-                return images.decode_whole(encoded, images.rescaled_size(size[0], size[1], scale))
-            return images.decode_view(encoded, scale, 0.5, 0.5, tf.constant(False), crop)
+        views = [decode_view(encoded, scale, shapes[place], crop=crop) for place, scale in enumerate(scales)]
+        rescaled, errors = zip(*views, strict=True)
+        errors = tf.stack(errors)  # the same reason, if at several scales
+        return tuple(tf.ensure_shape(each, [None, None, 3]) for each in rescaled), errors[tf.argmax(errors != "")]
 
-        def at_scales(encoded):
-            return tuple(tf.ensure_shape(at_scale(encoded, scale), [None, None, 3]) for scale in scales)
-
-        return attempt(at_scales, encoded, nothing)
-
-    rescaled = tf.cond(error == "", decode, lambda: nothing)
-    is_broken = tf.logical_and(error == "", tf.size(rescaled[0]) == 0)
-    return rescaled, tf.where(is_broken, formats.damage(encoded), error)
+    nothing = tuple(tf.zeros([0, 0, 3], tf.uint8) for _ in scales)
+    return tf.cond(error == "", decode, lambda: (nothing, error))
 
 
 def refusal(encoded, header: image_headers.Header, scale: int, most_pixels: int | None):

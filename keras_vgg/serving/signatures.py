@@ -10,12 +10,11 @@ import hashlib
 import numpy as np
 import tensorflow as tf
 
-from keras_vgg.inference.batches import MAX_PIXELS
 from keras_vgg.inference.network import Network
 from keras_vgg.inference.views import CENTER, DENSE
 from keras_vgg.localisation.finder import Finder
+from keras_vgg.serving.batching import PIXELS_AT_ONCE, fold_images, one_by_one
 from keras_vgg.serving.boxes import SPECS, trace_boxes
-from keras_vgg.serving.encoded import rescaled_images
 
 _NAN = float("nan")
 _ENCODED = tf.TensorSpec([None], tf.string, name="images")
@@ -31,6 +30,7 @@ class Protocol:
         flip: whether mirror images are looked at too.
         top_k: how many classes are named.
         features: the layer whose activations `features` gives, of `configs.feature_layers`.
+        pixels_at_once: most pixels of images of like shape that go through the net together, see `batching.PIXELS_AT_ONCE`.
     """
 
     dense: bool
@@ -38,6 +38,7 @@ class Protocol:
     flip: bool
     top_k: int
     features: str = "fc2"
+    pixels_at_once: int = PIXELS_AT_ONCE
 
     @property
     def kind(self) -> str:
@@ -95,11 +96,7 @@ class Served(tf.Module):
 
     def _classify(self, images):
         """Encoded images to `probabilities` `(B, classes)` and the `top_k` most probable classes, best first."""
-
-        def see(image):
-            return self._network.trace_posteriors(image, self._protocol.kind, self._protocol.flip)
-
-        probabilities, error = self._over_scales(images, see, self._network.classes)
+        probabilities, error = self._posteriors(images)
         scores, ids = tf.math.top_k(probabilities, self._protocol.top_k)
         ids = tf.where(error[:, tf.newaxis] == "", ids, -1)  # those of NaNs mean nothing
         names = self._names.lookup(tf.cast(ids, tf.int64))
@@ -115,8 +112,8 @@ class Served(tf.Module):
         """Encoded images to `features` `(B, channels)` of length one: descriptors for other classifiers (Appendix B)."""
         protocol = self._protocol
 
-        def see(image):
-            return self._network.trace_features(image, protocol.kind, protocol.flip, protocol.features)
+        def see(views):
+            return self._network.trace_features(views, protocol.kind, protocol.flip, protocol.features)
 
         features, error = self._over_scales(images, see, self._network.channels_of(protocol.features))
         return {"features": tf.math.l2_normalize(features, axis=1), "error": error} | self._told(images)
@@ -127,39 +124,25 @@ class Served(tf.Module):
         Score maps of unlike size are filled up with NaN at the right and at the bottom; `size` says how many `(rows, columns)`
         there are.
         """
+        count, classes = tf.size(images), self._network.classes
 
-        classes, largest = self._network.classes, (max(self._protocol.scales),)
+        def see(state, rows, views):
+            maps, sizes = state
+            scores = self._network.trace_score_map(views)
+            size = tf.shape(scores)[1:3]
+            room = tf.maximum(tf.shape(maps)[1:3], size)  # for the largest until now
+            maps = tf.tensor_scatter_nd_update(_filled_up(maps, room), rows, _filled_up(scores, room))
+            return maps, tf.tensor_scatter_nd_update(sizes, rows, tf.tile([size], [tf.shape(rows)[0], 1]))
 
-        def see(encoded):
-            (image,), error = self._rescaled(encoded, largest)
-
-            def seen():
-                return self._network.trace_score_map(image[tf.newaxis])[0]
-
-            scores = tf.cond(error == "", seen, lambda: tf.zeros([0, 0, classes]))  # (rows, columns, classes)
-            return tf.reshape(scores, [-1]), tf.shape(scores)[:2], error
-
-        any_length = tf.RaggedTensorSpec([None], tf.float32, ragged_rank=0)
-        flat, sizes, error = _one_by_one(see, images, (any_length, tf.TensorSpec([2], tf.int32), tf.TensorSpec([], tf.string)))
-        largest_size = tf.reduce_max(tf.pad(sizes, [[1, 0], [0, 0]]), axis=0)  # with a row of zeros, for a batch of nothing
-
-        def filled_up(example):
-            scores, size = example
-            room = tf.pad((largest_size - size)[:, tf.newaxis], [[0, 1], [1, 0]])
-            filled = tf.pad(tf.reshape(scores, [size[0], size[1], classes]), room, constant_values=_NAN)
-            return tf.reshape(filled, [-1])  # a batch of nothing can be made of flat ones alone
-
-        flat = _one_by_one(filled_up, (flat, sizes), any_length).flat_values
-        maps = tf.reshape(flat, [tf.size(images), largest_size[0], largest_size[1], classes])
+        nothing = (tf.zeros([count, 0, 0, classes]), tf.zeros([count, 2], tf.int32))
+        (maps, sizes), error = self._fold(images, (max(self._protocol.scales),), self._protocol.pixels_at_once, see, nothing)
         return {"score_map": maps, "size": sizes, "error": error} | self._told(images)
 
     def _localise(self, finder, images):
         """Encoded images to the best guesses of what is where: classes, scores and `boxes` `(B, 5, 4)` in fractions of it."""
-
-        def see(encoded):
-            return trace_boxes(self._network, self._protocol.scales, self._protocol.flip, finder, encoded)
-
-        ids, scores, boxes, size, error = _one_by_one(see, images, SPECS)
+        # The classes of all images first, like shapes together; their boxes then one by one, for which each is decoded again.
+        examples = (images, *self._posteriors(images))
+        ids, scores, boxes, size, error = one_by_one(lambda example: trace_boxes(finder, *example), examples, SPECS)
         return {
             "class_ids": ids,
             "class_names": self._names.lookup(tf.cast(ids, tf.int64)),
@@ -173,22 +156,25 @@ class Served(tf.Module):
     def _told(self, images):
         return {"net_sha256": tf.fill([tf.size(images)], self._digest)}  # a row for each image, as a server wants of all outputs
 
-    def _rescaled(self, encoded, scales):
-        crop = None if self._protocol.dense else self._network.crop
-        return rescaled_images(encoded, scales, crop=crop, most_pixels=MAX_PIXELS)
+    def _posteriors(self, images):
+        def see(views):
+            return self._network.trace_posteriors(views, self._protocol.kind, self._protocol.flip)
+
+        return self._over_scales(images, see, self._network.classes)
 
     def _over_scales(self, images, see, width: int):
-        """Returns the mean over scales of what `see` gives for an image, `(B, width)`, NaN where there is none, and errors."""
+        """Returns the mean over scales of what `see` gives for views, `(B, width)`, NaN where there is none, and errors."""
+        protocol = self._protocol
 
-        def one(encoded):
-            rescaled, error = self._rescaled(encoded, self._protocol.scales)
+        def add(state, rows, views):
+            return (tf.tensor_scatter_nd_add(*state, rows, see(views)),)
 
-            def seen():
-                return tf.add_n([see(image[tf.newaxis])[0] for image in rescaled]) / len(rescaled)
+        budget = protocol.pixels_at_once // (2 if protocol.flip else 1)
+        (total,), error = self._fold(images, protocol.scales, budget, add, (tf.zeros([tf.size(images), width]),))
+        return tf.where(error[:, tf.newaxis] == "", total / len(protocol.scales), _NAN), error
 
-            return tf.cond(error == "", seen, lambda: tf.fill([width], _NAN)), error
-
-        return _one_by_one(one, images, (tf.TensorSpec([width], tf.float32), tf.TensorSpec([], tf.string)))
+    def _fold(self, images, scales, budget: int, see, state):
+        return fold_images(images, scales, None if self._protocol.dense else self._network.crop, budget, see, state)
 
 
 def checksum(served) -> str:
@@ -199,6 +185,7 @@ def checksum(served) -> str:
     return whole.hexdigest()
 
 
-def _one_by_one(function, elements, signature):
-    # Two at a time: one is decoded while the net looks at another, and memory stays that of two images.
-    return tf.map_fn(function, elements, fn_output_signature=signature, parallel_iterations=2)
+def _filled_up(maps, size):
+    """`(b, rows, columns, classes)`, filled up with NaN to at least as many rows and columns."""
+    room = tf.pad((size - tf.shape(maps)[1:3])[:, tf.newaxis], [[1, 1], [1, 0]])
+    return tf.ensure_shape(tf.pad(maps, room, constant_values=_NAN), [None, None, None, maps.shape[-1]])
