@@ -1,12 +1,14 @@
 """Compares our training step, forward pass and pipeline with the peers installed: stock Keras and torchvision.
 
 `python tools/benchmark.py train`, `predict`, `input`: contestants do the same work on the same images, each in its own process, in
-alternating rounds; images per second are medians over the rounds. `listing` measures how fast a long listing opens, `weights` how
-weight files load, `evaluate` what the protocols of testing cost, `extract` what descriptors do, `merging` the merging of boxes,
-`serving` what requests of many images gain.
+alternating rounds; images per second are medians over the rounds. What bounds them all, the net's convolutions and matrix products
+each alone, is measured in the same rounds. `listing` measures how fast a long listing opens, `weights` how weight files load,
+`evaluate` what the protocols of testing cost, `extract` what descriptors do, `merging` the merging of boxes, `serving` what requests
+of many images gain.
 """
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 import tempfile
@@ -17,14 +19,16 @@ from benchmarking import alone, contest, machine, merging, over_images, pictures
 
 from keras_vgg import configs
 from keras_vgg.errors import InputError
+from keras_vgg.recipe import Recipe
 from keras_vgg.support import cli, entry
 
 IMAGES = 1000
 _WARM_UP_IMAGES, _WARM_UP_BATCHES = 256, 8  # at the least, so that no buffer still holds what was made before the clock starts
 _PEER_NETS = {"keras": ("D", "E"), "torchvision": ("A", "B", "D", "E")}
-_PACKAGES = {"ours": ("tensorflow",), "keras": ("tensorflow",), "torchvision": ("torch", "torchvision")}
-_MODULES = {"ours": "ours", "keras": "keras_peer", "torchvision": "torch_peer"}
-
+_PACKAGES = {"ours": ("tensorflow",), "keras": ("tensorflow",), "torchvision": ("torch", "torchvision"), "limit": ("tensorflow",)}
+_MODULES = {"ours": "ours", "keras": "keras_peer", "torchvision": "torch_peer", "limit": "limit"}
+_HUGE_PAGES = ("ours", "limit")  # as keras_vgg.fit starts itself
+_PRECISIONS = next(field.metadata["choices"] for field in dataclasses.fields(Recipe) if field.name == "precision")
 
 _OVER_IMAGES = {
     "evaluate": ("testing protocols", ("dense", "multi-crop", "predict-loop")),
@@ -43,12 +47,16 @@ def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python tools/benchmark.py", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, work, steps in (("train", "weight updates", 2), ("predict", "forward passes", 3)):
-        command = commands.add_parser(name, help=work, description=f"Images per second of {work}, float32.")
-        command.set_defaults(measure=_compare_nets, work=work, kind={"train": "Training", "predict": "Forward"}[name])
+        command = commands.add_parser(name, help=work, description=f"Images per second of {work}.")
+        kind = {"train": "Training", "predict": "Forward"}[name]
+        command.set_defaults(measure=_compare_nets, work=work, kind=kind, micro_batches=1)
         _add_arch(command)
+        _add_precision(command)
         command.add_argument(
             "--jit", action=argparse.BooleanOptionalAction, help="compile ours with XLA (default: as keras_vgg.fit)"
         )
+        if name == "train":
+            _add_numbers(command, {"micro-batches": (1, "pieces of a batch whose gradients are added up for one update")})
         _add_contest_flags(command, batch=8, steps=steps)
     command = commands.add_parser("input", help="input pipelines", description="Images per second of input pipelines.")
     command.set_defaults(measure=_compare_pipelines)
@@ -81,6 +89,7 @@ def _parser() -> cli.Parser:
         command = commands.add_parser(name, help=work, description=f"Time and memory of {work}, flips on.")
         command.set_defaults(measure=_measure_over_images, layer=over_images.POSTERIORS)
         _add_arch(command)
+        _add_precision(command)
         _add_images(command)
         numbers = {"crop": (configs.TRAINING_SIZE, "side of the net's input"), "batch": (32, "as for keras_vgg.evaluate")}
         _add_numbers(command, numbers | {"count": (20, "images, the given ones repeated")})
@@ -100,6 +109,18 @@ def _add_arch(parser) -> None:
         **cli.named(configs.arch_called, configs.CONFIGS),
         default="D",
         help="net of Table 1 (default: %(default)s)",
+    )
+
+
+def _add_precision(parser) -> None:
+    parser.add_argument(
+        "--precision", choices=_PRECISIONS, default=_PRECISIONS[0], help="that of all contestants (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--limit",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="measure the net's convolutions and matrix products alone too, and all as shares of these (default: on)",
     )
 
 
@@ -138,15 +159,21 @@ _positive.__name__ = "positive number"  # argparse puts it into its message
 
 def _compare_nets(arguments) -> None:
     _check_crop(arguments)
-    settings = pictures.NetSettings(arguments.arch, arguments.crop, arguments.batch, arguments.steps, arguments.jit)
+    pieces, batch = arguments.micro_batches, arguments.batch
+    if batch % pieces:
+        raise InputError(f"`--micro-batches` must divide the batch, {batch} images. Received: {pieces}.")
+    sizes = (arguments.crop, batch, arguments.steps)
+    settings = pictures.NetSettings(arguments.arch, *sizes, arguments.jit, arguments.precision, pieces)
     peers = []
     for name in arguments.peers:
         if arguments.arch in _PEER_NETS[name]:
             peers.append(name)
         else:
             print(f"{name}: has no net {arguments.arch}")
-    title = f"{arguments.work}, net {arguments.arch}, {arguments.crop}x{arguments.crop}, float32, batches of {arguments.batch}"
-    _hold(title, arguments.kind, settings, peers, arguments)
+    if arguments.limit:
+        peers.append(contest.LIMIT)
+    title = f"{arguments.work}, net {arguments.arch}, {arguments.crop}x{arguments.crop}, {arguments.precision}, batches of {batch}"
+    _hold(f"{title}{f' in {pieces} micro-batches' if pieces > 1 else ''}", arguments.kind, settings, peers, arguments)
 
 
 def _compare_pipelines(arguments) -> None:
@@ -174,7 +201,8 @@ def _check_crop(arguments) -> None:
 
 def _hold(title: str, kind: str, settings, peers: list[str], arguments) -> None:
     def entry(name):
-        return contest.Entry(name, _PACKAGES[name], f"benchmarking.{_MODULES[name]}:{kind}", settings)
+        target = f"benchmarking.{_MODULES[name]}:{kind}"
+        return contest.Entry(name, _PACKAGES[name], target, settings, huge_pages=name in _HUGE_PAGES)
 
     print(f"{machine.describe()}\n{title}; {arguments.rounds} rounds of {arguments.steps} steps", flush=True)
     entries = [entry("ours")]
@@ -224,13 +252,11 @@ def _measure_over_images(arguments) -> None:
         paths = pictures.find_jpegs(arguments.images, count) if arguments.images else pictures.make_jpegs(folder, count)
         shape = (arguments.arch, arguments.crop, arguments.width)
         images = (tuple(paths[:count]), tuple(arguments.scales), arguments.batch)
-        settings = over_images.Settings(*shape, *images, arguments.layer)
-        net, scales = f"net {settings.arch} x {settings.width:g}", ", ".join(map(str, settings.scales))
-        print(
-            f"{machine.describe()}\n{net}, {settings.crop}x{settings.crop}, {settings.layer}, Q = {scales}, flips, {count} images",
-            flush=True,
-        )
-        print(alone.over_images_table(settings, arguments.contestants))
+        settings = over_images.Settings(*shape, *images, arguments.layer, arguments.precision)
+        net = f"net {settings.arch} x {settings.width:g}, {settings.crop}x{settings.crop}, {settings.layer}, {settings.precision}"
+        scales = ", ".join(map(str, settings.scales))
+        print(f"{machine.describe()}\n{net}, Q = {scales}, flips, {count} images", flush=True)
+        print(alone.over_images_table(settings, arguments.contestants, with_limit=arguments.limit))
 
 
 if __name__ == "__main__":

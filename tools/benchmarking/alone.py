@@ -11,15 +11,19 @@ from collections.abc import Collection
 import pandas as pd
 
 from benchmarking import listing, loading, over_images
+from benchmarking.contest import LIMIT
 from keras_vgg.errors import InputError
+from keras_vgg.support import entry
 
+_DENSE, _MULTI_CROP = "dense", "multi-crop"
 _OVER_IMAGES = {
-    "dense": ("ours, dense", functools.partial(over_images.evaluate, protocol="dense")),
-    "multi-crop": ("ours, multi-crop", functools.partial(over_images.evaluate, protocol="multi-crop")),
-    "ours": ("ours", over_images.extract),
-    "predict-loop": ("loop of model.predict", over_images.predict_loop),
-    "function-loop": ("loop of a tf.function", over_images.function_loop),
+    _DENSE: ("ours, dense", functools.partial(over_images.evaluate, protocol=_DENSE), _DENSE),
+    _MULTI_CROP: ("ours, multi-crop", functools.partial(over_images.evaluate, protocol=_MULTI_CROP), _MULTI_CROP),
+    "ours": ("ours", over_images.extract, _DENSE),
+    "predict-loop": ("loop of model.predict", over_images.predict_loop, _DENSE),
+    "function-loop": ("loop of a tf.function", over_images.function_loop, _DENSE),
 }
+"""By name: what people call a contestant, the contestant, and by which protocol it looks at images."""
 
 
 def apart(function, *arguments):
@@ -76,23 +80,42 @@ def weights_table(files: list[str] | None, arch: str, keras_has: Collection[str]
     return pd.DataFrame(rows).to_string(index=False)
 
 
-def over_images_table(settings: over_images.Settings, contestants: list[str]) -> str:
-    """Measures contestants, names of `_OVER_IMAGES`, that make a row of numbers of each image, and compares the rows."""
-    measured = {}
+def over_images_table(settings: over_images.Settings, contestants: list[str], *, with_limit: bool) -> str:
+    """Measures contestants, names of `_OVER_IMAGES`, that make a row of numbers of each image, and compares the rows.
+
+    Args:
+        settings: what all contestants do.
+        contestants: their names.
+        with_limit: whether they are shown as shares of the limit too, each of that of its protocol.
+    """
+    measured, limits = {}, {}
     for name in contestants:
-        told, contestant = _OVER_IMAGES[name]
-        measured[told] = apart(contestant, settings)
-    first = next(iter(measured.values()))
-    rows = [
-        {
-            "contestant": told,
-            "seconds": f"{result['seconds']:.1f}",
-            "images/s": f"{len(settings.paths) / result['seconds']:.3g}",
-            "time / first": f"{result['seconds'] / first['seconds']:.2f}",
-            "idle GB": f"{result['idle bytes'] / 1e9:.2f}",
-            "peak GB": f"{result['peak bytes'] / 1e9:.2f}",
-            "largest difference": f"{abs(result['rows'] - first['rows']).max() / abs(first['rows']).max():.1e}",
-        }
-        for told, result in measured.items()
-    ]
+        told, contestant, protocol = _OVER_IMAGES[name]
+        measured[told] = apart(contestant, settings), protocol
+        if with_limit and protocol not in limits:
+            limits[protocol] = apart(_limit, settings, protocol)
+    first = next(iter(measured.values()))[0]
+    largest = abs(first["rows"]).max()
+    rows = []
+    for told, (result, protocol) in (measured | {f"{LIMIT}, {of}": (limit, of) for of, limit in limits.items()}).items():
+        share = {"of limit": f"{limits[protocol]['seconds'] / result['seconds']:.0%}"} if with_limit else {}
+        rows.append(
+            {
+                "contestant": told,
+                "seconds": f"{result['seconds']:.1f}",
+                "images/s": f"{len(settings.paths) / result['seconds']:.3g}",
+                **share,
+                "time / first": f"{result['seconds'] / first['seconds']:.2f}",
+                "idle GB": f"{result['idle bytes'] / 1e9:.2f}",
+                "peak GB": f"{result['peak bytes'] / 1e9:.2f}",
+                "largest difference": f"{abs(result['rows'] - first['rows']).max() / largest:.1e}" if "rows" in result else "",
+            }
+        )
     return pd.DataFrame(rows).to_string(index=False)
+
+
+def _limit(settings: over_images.Settings, protocol: str) -> dict:
+    entry.import_tensorflow()
+    from benchmarking import limit
+
+    return limit.over_images_seconds(settings, protocol)

@@ -24,6 +24,9 @@ from keras_vgg.errors import InputError
 from keras_vgg.support import huge_pages
 from keras_vgg.support.entry import import_tensorflow
 
+LIMIT = "limit"
+"""The name of the contestant that others are shown as shares of."""
+
 _GB = 1e9
 
 
@@ -59,12 +62,14 @@ class Entry:
         packages: what must be installed for it.
         target: `module:Class` of the contestant.
         settings: the only argument of the class.
+        huge_pages: whether its process starts with them, as `keras_vgg.fit` does.
     """
 
     name: str
     packages: tuple[str, ...]
     target: str
     settings: Settings
+    huge_pages: bool = False
 
     @property
     def missing(self) -> list[str]:
@@ -99,7 +104,7 @@ class _Process:
         self._entry = entry
         self._process = context.Process(target=_serve, args=(entry, theirs))
         began = time.perf_counter()
-        with _environment(huge_pages.ENVIRONMENT if entry.name == "ours" else {}):  # as keras_vgg.fit starts itself
+        with _environment(huge_pages.ENVIRONMENT if entry.huge_pages else {}):
             self._process.start()
         theirs.close()  # so that its end of the pipe closes with the process
         with self._alive():
@@ -127,7 +132,7 @@ class _Process:
             if code == -signal.SIGKILL:
                 raise InputError(
                     f"{self._entry.name}: its process was killed, as happens when memory runs out; contestants stay in memory "
-                    "side by side. Give a smaller --batch, or fewer --peers."
+                    "side by side. Give a smaller --batch, fewer --peers, or --no-limit."
                 ) from None
             raise RuntimeError(f"{self._entry.name}: its process ended with code {code}; its error stands above.") from None
 
@@ -194,16 +199,20 @@ def hold(entries: list[Entry], *, rounds: int, steps: int) -> list[Result]:
 def table(results: list[Result]) -> str:
     """Returns the results as an aligned table, with the ratios of the first contestant to each other one.
 
-    `ours/it` is the ratio of medians; `paired` has the median and the range of the ratios within rounds.
+    `ours/it` is the ratio of medians; `paired` has the median and the range of the ratios within rounds. Where the limit took part,
+    `of limit` is the median share of its rate within rounds.
     """
     ours = results[0]
+    limit = next((result for result in results if result.name == LIMIT), None)
     rows = []
     for result in results:
-        ratios = sorted(a / b for a, b in zip(ours.rates, result.rates, strict=True))
+        ratios = _ratios(ours, result)
+        share = {"of limit": f"{statistics.median(_ratios(result, limit)):.0%}"} if limit else {}
         rows.append(
             {
                 "contestant": result.name,
                 "images/s": f"{statistics.median(result.rates):.4g}",
+                **share,
                 "min": f"{min(result.rates):.4g}",
                 "max": f"{max(result.rates):.4g}",
                 "peak GB": f"{result.peak_bytes / _GB:.2f}",
@@ -214,3 +223,8 @@ def table(results: list[Result]) -> str:
             }
         )
     return pd.DataFrame(rows).to_string(index=False)
+
+
+def _ratios(one: Result, other: Result) -> list[float]:
+    """Returns the ratios of their rates within rounds, from the smallest on."""
+    return sorted(a / b for a, b in zip(one.rates, other.rates, strict=True))

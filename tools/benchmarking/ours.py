@@ -2,6 +2,7 @@
 
 import time
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -19,6 +20,7 @@ from keras_vgg.tasks.classification import Classification
 from keras_vgg.tasks.task import LOSS
 from keras_vgg.training.cluster import make_cluster
 from keras_vgg.training.feed import training_feed
+from keras_vgg.training.loss_scale import LossScale
 from keras_vgg.training.optimizer import SGD
 from keras_vgg.training.step import StepSettings, TrainingStep
 
@@ -31,11 +33,12 @@ def _uses_jit(settings: NetSettings) -> bool:
 
 
 class Training:
-    """Updates as `keras_vgg.fit` makes them, one a micro-batch: keyed dropout, colour shift, L2, XLA where it pays, huge pages."""
+    """Updates as `keras_vgg.fit` makes them: keyed dropout, colour shift, L2, loss scaling, XLA where it pays, huge pages."""
 
     processes = 0
 
     def __init__(self, settings: NetSettings):
+        keras.config.set_dtype_policy(settings.precision)
         cluster = make_cluster("one-device", None)
         strategy = cluster.strategy
         with strategy.scope():
@@ -47,17 +50,25 @@ class Training:
         self._step = TrainingStep(self._model, optimizer, strategy, task, options)
         images, labels = settings.images()
         examples = MicroBatch(images, labels, example_key(0, np.arange(len(images))), np.ones(len(images), np.float32), 0.0)
-        per_image = tf.data.Dataset.from_tensor_slices(examples[:-1]).batch(settings.batch, drop_remainder=True).repeat()
+        per_image = tf.data.Dataset.from_tensor_slices(examples[:-1]).batch(settings.micro_batch, drop_remainder=True).repeat()
         batches = per_image.map(lambda *tensors: MicroBatch(*[*tensors, tf.constant(0.0)]))
         self._batches = iter(strategy.distribute_datasets_from_function(lambda context: batches))
+        self._micro_batches, self._loss_scale = settings.micro_batches, LossScale.for_precision(settings.precision)
         self.note = f"XLA {'on' if jit else 'off'}, {cluster.description}, {self._model.count_params():,} parameters"
 
     def run(self, steps: int) -> float:
         """Makes `steps` weight updates and returns the seconds."""
-        began, scale = time.perf_counter(), tf.constant(1.0)
+        began = time.perf_counter()
         for _ in range(steps):
-            self._step.accumulate(next(self._batches), scale, first=True)
+            scale = tf.constant(self._loss_scale.value)
+            for number in range(self._micro_batches):
+                self._step.accumulate(next(self._batches), scale, first=number == 0)
             totals = self._step.totals()
+            if self._loss_scale.is_dynamic:
+                finite = bool(self._step.gradients_are_finite())
+                self._loss_scale.adjust(finite)
+                if not finite:
+                    continue  # as in `fit`: the next batch begins with a lower scale
             self._step.update(tf.constant(totals.examples, tf.float32), scale)
         bias = self._model.weights[-1].numpy()  # waits for the last update
         seconds = time.perf_counter() - began
@@ -72,6 +83,7 @@ class Forward:
     processes = 0
 
     def __init__(self, settings: NetSettings):
+        keras.config.set_dtype_policy(settings.precision)
         model = build_vgg(settings.arch, input_shape=(settings.crop, settings.crop, 3), classes=CLASSES)
         jit = _uses_jit(settings)
         self._predict = tf.function(lambda images: model(_PREPROCESSING(images), training=False), jit_compile=jit)

@@ -1,5 +1,6 @@
 """Work from image files to a row of numbers for each: ours, and plain loops over the images; each in a process of its own."""
 
+import collections
 import dataclasses
 import pathlib
 import tempfile
@@ -23,6 +24,7 @@ class Settings:
         scales: Q.
         batch: as for `keras_vgg.evaluate --batch`.
         layer: whose activations are averaged over places, mirror images and scales; those of `"predictions"` are posteriors.
+        precision: Keras' dtype policy of the net.
     """
 
     arch: str
@@ -32,6 +34,29 @@ class Settings:
     scales: tuple[int, ...]
     batch: int
     layer: str = POSTERIORS
+    precision: str = "float32"
+
+
+def batch_shapes(settings: Settings, protocol: str) -> dict[tuple[int, int, int, int], int]:
+    """Returns how often the net of ours sees a batch of each shape `(B, height, width, 3)` in a protocol, flips included."""
+    entry.import_tensorflow()
+    from keras_vgg.inference import batches
+    from keras_vgg.inference.images import look_through
+    from keras_vgg.inference.views import DENSE, GRID, passes
+
+    split, crop = _split(settings), settings.crop
+    survey, shapes = look_through(split)[0].survey, collections.Counter[tuple[int, int, int, int]]()
+    for views in passes(protocol, settings.scales):
+        sizes = batches.rescaled_sizes(survey.sizes, views.scale)
+        everything = np.ones(split.size, bool)
+        for batch in batches.group(survey, views, crop, settings.batch * crop * crop, everything):
+            seen = 2 * len(batch)
+            if views.kind == DENSE:
+                height, width = map(int, sizes[batch[0]])
+                shapes[seen, height, width, 3] += 1
+            else:
+                shapes[GRID * seen, crop, crop, 3] += GRID  # a row of the grid at a time
+    return shapes
 
 
 def evaluate(settings: Settings, protocol: str) -> dict:
@@ -50,12 +75,11 @@ def extract(settings: Settings) -> dict:
     """Extracts descriptors with flips, from files to rows on the disk, loading of the net included."""
     model = _model(settings)
 
-    from keras_vgg.data.split import files
     from keras_vgg.descriptors import extraction
     from keras_vgg.descriptors.descriptor import DescriptorProtocol
 
     protocol = DescriptorProtocol(settings.layer, settings.scales, flip=True, normalize=False)
-    split = files(list(settings.paths), np.zeros(len(settings.paths), np.int32))
+    split = _split(settings)
     with tempfile.TemporaryDirectory() as folder:
         model.save(pathlib.Path(folder, "net.keras"))
         source = extraction.open_feature_source(f"{folder}/net.keras", preprocessing="torch")
@@ -101,10 +125,16 @@ def _loop(settings: Settings, callable_of) -> dict:
             height, width = tf.unstack(images.encoded_size(encoded))
             size = images.rescaled_size(height, width, scale)
             image = preprocess(images.decode_whole(encoded, size))[tf.newaxis]
-            rows += [see(view).mean(axis=(0, 1, 2)) for view in (image, tf.reverse(image, [2]))]
+            rows += [see(view).mean(axis=(0, 1, 2), dtype=np.float32) for view in (image, tf.reverse(image, [2]))]
         return np.mean(rows, axis=0)
 
     return _measured(lambda: np.stack([row_of(path) for path in settings.paths]))
+
+
+def _split(settings: Settings):
+    from keras_vgg.data.split import files
+
+    return files(list(settings.paths), np.zeros(len(settings.paths), np.int32))
 
 
 def _model(settings: Settings):
@@ -115,6 +145,7 @@ def _model(settings: Settings):
     from keras_vgg.models import build_vgg
 
     keras.utils.set_random_seed(0)
+    keras.config.set_dtype_policy(settings.precision)  # of all contestants alike: the net carries its precision
     model = build_vgg(settings.arch, input_shape=(settings.crop, settings.crop, 3), width=settings.width)
     preprocessing.remember(model, preprocessing.TORCH)
     return model

@@ -28,6 +28,8 @@ class NetSettings:
         batch: images per step.
         steps: batches at hand; step `i` of a round takes batch `i`.
         jit: whether ours is compiled with XLA; `None` leaves it to `keras_vgg`.
+        precision: Keras' dtype policy; peers of other frameworks compute in the same.
+        micro_batches: pieces of a batch whose gradients are added up for one weight update.
     """
 
     arch: str
@@ -35,6 +37,13 @@ class NetSettings:
     batch: int
     steps: int
     jit: bool | None
+    precision: str = "float32"
+    micro_batches: int = 1
+
+    @property
+    def micro_batch(self) -> int:
+        """Images of a micro-batch."""
+        return self.batch // self.micro_batches
 
     def images(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns `(steps * batch, crop, crop, 3)` uint8 RGB and `(steps * batch,)` int32 labels, the same at every call."""
