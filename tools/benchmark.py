@@ -3,8 +3,8 @@
 `python tools/benchmark.py train`, `predict`, `input`: contestants do the same work on the same images, each in its own process, in
 alternating rounds; images per second are medians over the rounds. What bounds them all, the net's convolutions and matrix products
 each alone, is measured in the same rounds. `listing` measures how fast a long listing opens, `weights` how weight files load,
-`evaluate` what the protocols of testing cost, `extract` what descriptors do, `merging` the merging of boxes, `serving` what requests
-of many images gain.
+`evaluate` what the protocols of testing cost, `extract` what descriptors do, `merging` the merging of boxes, `serving` what
+requests of many images gain.
 """
 
 import argparse
