@@ -985,7 +985,7 @@ DENSE_ROW = '[[rows]]\nprotocol = "dense"\n'
     ("text", "message"),
     [
         ("dataset = digits", r"test\.toml is not TOML"),
-        (f"scales = [256]\n{GOOD}{DENSE_ROW}", "unknown keys: scales. Known: dataset, flip, models, rows"),
+        (f"scales = [256]\n{GOOD}{DENSE_ROW}", "unknown keys: scales. Known: dataset, flip, models, precision, rows"),
         (GOOD, "`rows` must be a list of tables"),
         (f"rows = [1]\n{GOOD}", "row 1 must be a table"),
         (f"rows = 5\n{GOOD}", "`rows` must be a list of tables"),
