@@ -16,7 +16,8 @@ from keras_vgg.serving.encoded import decode_view, view_shapes
 PIXELS_AT_ONCE = BATCH * TRAINING_SIZE**2
 """Pixels of rescaled images that go through the net at a time, mirror images included: as many as in a test.
 
-Net D takes about 0.6 kB for each. An image that alone has more, as `inference.batches.MAX_PIXELS` allows, goes through alone.
+Net D in float32 takes about half a kilobyte for each, 0.8 GB. An image that alone has more, as `inference.batches.MAX_PIXELS`
+allows, goes through alone.
 """
 
 _DECODED = (tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([], tf.string))
