@@ -154,7 +154,7 @@ def layers_loaded_once():
 
     from keras_vgg.descriptors import network
 
-    load, loaded, defaults = network.load, {}, {"dense": True, "pooling": "floor", "device": None}
+    load, loaded, defaults = network.load, {}, {"dense": True, "pooling": "floor", "device": None, "precision": "float32"}
 
     def load_once(source, layer, **options):
         file = hashlib.sha256(source.file.read_bytes()).hexdigest()
