@@ -122,8 +122,9 @@ def test_batch_norm_clipping_and_the_average_matter(dataset, clipped):
         assert np.linalg.norm(values[place] - clipped[place]) > 1e-4 * np.linalg.norm(clipped[place]), place
 
 
+# With seed 3 a value lies so near zero that on some CPUs (AMD's Zen 4) it depends on the batch whether a ReLU passes it.
 MODERN = Recipe(
-    **{"scale": 32, "crop": 32, "batch_size": 32, "seed": 3},
+    **{"scale": 32, "crop": 32, "batch_size": 32, "seed": 4},
     **{"batch_norm": True, "norm_group": 4, "clip_norm": 0.5, "ema_momentum": 0.9},
     **{"optimizer": "adamw", "weight_decay": 0.05, "layer_rate_decay": 0.7, "head_rate": 5.0, "class_weights": "weights.csv"},
     **{"rand_augment": (2, 7), "random_erasing": 0.5, "mixup": 0.4, "cutmix": 1.0, "sampling": "balanced"},
