@@ -25,7 +25,7 @@ def at_once(monkeypatch):
 
 @pytest.fixture
 def narrow(monkeypatch):
-    monkeypatch.setattr(progress.shutil, "get_terminal_size", lambda: os.terminal_size((40, 24)))
+    monkeypatch.setattr(progress.shutil, "get_terminal_size", lambda *fallback: os.terminal_size((40, 24)))
 
 
 def screen(written, columns):
