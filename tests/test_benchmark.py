@@ -1,5 +1,6 @@
 """The benchmark: what the limit consists of, that micro-batches make the same update, and shares in its tables. Never speed."""
 
+import dataclasses
 import math
 import pathlib
 import subprocess
@@ -24,7 +25,7 @@ def multiply_adds(wanted):
 
 
 def run(*arguments):
-    """Runs the tool; returns the rows of its table by contestant, without notes."""
+    """Runs the tool; returns what it prints."""
     command = [sys.executable, "tools/benchmark.py", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -165,6 +166,26 @@ def test_batches_are_those_that_the_net_is_given(tmp_path, monkeypatch):
         assert sorted(seen) == sorted(shape for shape, times in told[protocol].items() for _ in range(times))
     assert told["dense"][2, 48, 32, 3] == 1  # the image of 60x40 at Q=32, and its mirror image
     assert told["multi-crop"] == {(2 * 5, 32, 32, 3): 5 * 2 * 5}  # five rows of each image at both scales
+
+
+@pytest.mark.parametrize("contestant", ["evaluate", "extract", "predict_loop", "function_loop"])
+def test_contestants_over_images_compute_in_the_precision_that_is_told(contestant, tmp_path):
+    """Rows in bfloat16 are those in float32, to its three digits and not to more."""
+    import keras
+
+    paths = pictures.make_jpegs(str(tmp_path), 2)
+    settings = over_images.Settings("A", 32, 0.05, paths, (32,), batch=4, layer="fc2")
+    protocol = {"protocol": "dense"} if contestant == "evaluate" else {}
+    before = keras.config.dtype_policy()
+    try:
+        whole, half = (
+            getattr(over_images, contestant)(dataclasses.replace(settings, precision=precision), **protocol)["rows"]
+            for precision in ("float32", "mixed_bfloat16")
+        )
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert whole.dtype == half.dtype == np.float32
+    assert 1e-5 < np.linalg.norm(half - whole) / np.linalg.norm(whole) < 0.05
 
 
 # --- Micro-batches --------------------------------------------------------------------------------------------------------

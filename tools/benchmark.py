@@ -8,7 +8,6 @@ requests of many images gain.
 """
 
 import argparse
-import dataclasses
 import pathlib
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from benchmarking import alone, contest, machine, merging, over_images, pictures
 
 from keras_vgg import configs
 from keras_vgg.errors import InputError
-from keras_vgg.recipe import Recipe
+from keras_vgg.precision import FLOAT32, PRECISIONS
 from keras_vgg.support import cli, entry
 
 IMAGES = 1000
@@ -28,7 +27,6 @@ _PEER_NETS = {"keras": ("D", "E"), "torchvision": ("A", "B", "D", "E")}
 _PACKAGES = {"ours": ("tensorflow",), "keras": ("tensorflow",), "torchvision": ("torch", "torchvision"), "limit": ("tensorflow",)}
 _MODULES = {"ours": "ours", "keras": "keras_peer", "torchvision": "torch_peer", "limit": "limit"}
 _HUGE_PAGES = ("ours", "limit")  # as keras_vgg.fit starts itself
-_PRECISIONS = next(field.metadata["choices"] for field in dataclasses.fields(Recipe) if field.name == "precision")
 
 _OVER_IMAGES = {
     "evaluate": ("testing protocols", ("dense", "multi-crop", "predict-loop")),
@@ -113,9 +111,7 @@ def _add_arch(parser) -> None:
 
 
 def _add_precision(parser) -> None:
-    parser.add_argument(
-        "--precision", choices=_PRECISIONS, default=_PRECISIONS[0], help="that of all contestants (default: %(default)s)"
-    )
+    parser.add_argument("--precision", choices=PRECISIONS, default=FLOAT32, help="that of all contestants (default: %(default)s)")
     parser.add_argument(
         "--limit",
         action=argparse.BooleanOptionalAction,

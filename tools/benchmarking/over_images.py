@@ -9,6 +9,7 @@ import time
 import numpy as np
 
 from benchmarking.contest import peak_bytes
+from keras_vgg.precision import FLOAT32
 from keras_vgg.support import entry
 
 POSTERIORS = "predictions"
@@ -34,7 +35,7 @@ class Settings:
     scales: tuple[int, ...]
     batch: int
     layer: str = POSTERIORS
-    precision: str = "float32"
+    precision: str = FLOAT32
 
 
 def batch_shapes(settings: Settings, protocol: str) -> dict[tuple[int, int, int, int], int]:
@@ -78,7 +79,7 @@ def extract(settings: Settings) -> dict:
     from keras_vgg.descriptors import extraction
     from keras_vgg.descriptors.descriptor import DescriptorProtocol
 
-    protocol = DescriptorProtocol(settings.layer, settings.scales, flip=True, normalize=False)
+    protocol = DescriptorProtocol(settings.layer, settings.scales, flip=True, normalize=False, precision=settings.precision)
     split = _split(settings)
     with tempfile.TemporaryDirectory() as folder:
         model.save(pathlib.Path(folder, "net.keras"))
@@ -145,7 +146,7 @@ def _model(settings: Settings):
     from keras_vgg.models import build_vgg
 
     keras.utils.set_random_seed(0)
-    keras.config.set_dtype_policy(settings.precision)  # of all contestants alike: the net carries its precision
+    keras.config.set_dtype_policy(settings.precision)
     model = build_vgg(settings.arch, input_shape=(settings.crop, settings.crop, 3), width=settings.width)
     preprocessing.remember(model, preprocessing.TORCH)
     return model

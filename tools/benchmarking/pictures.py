@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from keras_vgg.errors import InputError
+from keras_vgg.precision import FLOAT32
 
 CLASSES = 1000
 LEARNING_RATE = 1e-4
@@ -37,7 +38,7 @@ class NetSettings:
     batch: int
     steps: int
     jit: bool | None
-    precision: str = "float32"
+    precision: str = FLOAT32
     micro_batches: int = 1
 
     @property
