@@ -77,12 +77,12 @@ def _parser() -> cli.Parser:
     command = commands.add_parser("serving", help="requests of many images", description="Images per second of requests.")
     command.set_defaults(measure=_measure_serving)
     _add_arch(command)
+    command.add_argument("--precision", choices=_PRECISIONS, default=_PRECISIONS[0], help="of the export (default: %(default)s)")
     _add_images(command)
     numbers = {"count": (16, "images of a request"), "scale": (256, "smallest side Q")}
     _add_numbers(command, numbers | {"steps": (1, "requests of a round"), "rounds": (3, "rounds")})
     command.add_argument("--width", type=float, default=1.0, help="factor on all filters (default: %(default)s)")
     command.add_argument("--no-dense", dest="dense", action="store_false", help="look at centre crops, not at whole images")
-    command.add_argument("--precision", choices=serving.PRECISIONS, default="float32", help="(default: %(default)s)")
     for name, (work, contestants) in _OVER_IMAGES.items():
         command = commands.add_parser(name, help=work, description=f"Time and memory of {work}, flips on.")
         command.set_defaults(measure=_measure_over_images, layer=over_images.POSTERIORS)

@@ -12,8 +12,6 @@ from keras_vgg.support import entry
 
 _LIKE = (500, 375)  # pixels, width and height, as most of ImageNet's photographs have
 _QUALITY = 90
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
-PRECISIONS = tuple(_POLICIES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Net:
 
     Attributes:
         arch, width: the net, of random weights, with 1,000 classes and an input of 224 pixels.
-        precision: in which it computes.
+        precision: in which it computes, one of `keras_vgg.precision.PRECISIONS`.
         dense: whether it looks at whole images, else at their centre crop.
         scales: Q, without mirror images.
     """
@@ -121,10 +119,16 @@ def _export(net: Net, folder: str) -> str:
     from keras_vgg.saved_model import export_saved_model
 
     keras.utils.set_random_seed(0)
-    keras.config.set_dtype_policy(_POLICIES[net.precision])
     model = build_vgg(net.arch, width=net.width)
     preprocessing.remember(model, preprocessing.TORCH)
-    names = [f"class {label}" for label in range(pictures.CLASSES)]
-    root = pathlib.Path(folder, "vgg")
-    exported = export_saved_model(model, root, labels=names, dense=net.dense, scales=net.scales, flip=False, check=False)
+    exported = export_saved_model(
+        model,
+        pathlib.Path(folder, "vgg"),
+        labels=[f"class {label}" for label in range(pictures.CLASSES)],
+        dense=net.dense,
+        scales=net.scales,
+        flip=False,
+        precision=net.precision,
+        check=False,
+    )
     return str(exported.path)
