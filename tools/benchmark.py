@@ -77,7 +77,7 @@ def _parser() -> cli.Parser:
     command = commands.add_parser("serving", help="requests of many images", description="Images per second of requests.")
     command.set_defaults(measure=_measure_serving)
     _add_arch(command)
-    command.add_argument("--precision", choices=_PRECISIONS, default=_PRECISIONS[0], help="of the export (default: %(default)s)")
+    _add_precision(command)
     _add_images(command)
     numbers = {"count": (16, "images of a request"), "scale": (256, "smallest side Q")}
     _add_numbers(command, numbers | {"steps": (1, "requests of a round"), "rounds": (3, "rounds")})
