@@ -50,6 +50,7 @@ def _parser() -> cli.Parser:
         command.set_defaults(measure=_compare_nets, work=work, kind=kind, micro_batches=1)
         _add_arch(command)
         _add_precision(command)
+        _add_limit(command)
         command.add_argument(
             "--jit", action=argparse.BooleanOptionalAction, help="compile ours with XLA (default: as keras_vgg.fit)"
         )
@@ -88,6 +89,7 @@ def _parser() -> cli.Parser:
         command.set_defaults(measure=_measure_over_images, layer=over_images.POSTERIORS)
         _add_arch(command)
         _add_precision(command)
+        _add_limit(command)
         _add_images(command)
         numbers = {"crop": (configs.TRAINING_SIZE, "side of the net's input"), "batch": (32, "as for keras_vgg.evaluate")}
         _add_numbers(command, numbers | {"count": (20, "images, the given ones repeated")})
@@ -112,6 +114,9 @@ def _add_arch(parser) -> None:
 
 def _add_precision(parser) -> None:
     parser.add_argument("--precision", choices=PRECISIONS, default=FLOAT32, help="that of all contestants (default: %(default)s)")
+
+
+def _add_limit(parser) -> None:
     parser.add_argument(
         "--limit",
         action=argparse.BooleanOptionalAction,
