@@ -13,7 +13,7 @@ from run_folders import write_run
 from small_images import CLASSES, ENCODED, LABELS, write_images
 from small_nets import net, net_without_top
 
-from keras_vgg import class_names, evaluate, export, extract, localise, predict, preprocessing, style, transfer, transfer_eval
+from keras_vgg import class_names, evaluate, export, extract, fit, localise, predict, preprocessing, style, transfer, transfer_eval
 from keras_vgg.descriptors.descriptor import DescriptorProtocol
 from keras_vgg.descriptors.descriptor_file import DescriptorFile
 from keras_vgg.descriptors.network import FeatureNetwork
@@ -278,6 +278,18 @@ def test_localise_takes_no_boxes_for_those_of_another_precision(here, tmp_path, 
     np.testing.assert_array_equal(again, [full, half])
 
 
+def test_a_classifier_of_descriptors_in_half_precision_is_kept_for_any_precision(here, tmp_path):
+    """The digest of the net that described the images is that in their precision; the file is as any other."""
+    write_images(tmp_path / "data", [*ENCODED] * 3, [*LABELS] * 3)
+    of_net = ["--model", "run", "--dataset", f"folder:{tmp_path}/data", "--layer", "block5_pool", "--scales", "40", "--no-flip"]
+    of_task = ["--splits", "1", "--train-images", "2", "--test-images", "1", "--costs", "1"]
+    kept = tmp_path / "kept.keras"
+    transfer_eval.main([*of_net, *of_task, "--precision", HALF, "--out", str(tmp_path / "out"), "--save", str(kept)])
+    assert set(dtypes(transfer.load_model(kept)).values()) == {"float32"}
+    loaded = transfer.load_model(kept, precision=HALF)
+    assert {name for name, dtype in dtypes(loaded).items() if dtype == "float32"} == {"avg_pool", "unit_length", "classifier"}
+
+
 @pytest.mark.parametrize(
     ("read", "nets"), [(read_evaluation, "[models]\nA = 'run'"), (read_localisation, "[localisers]\nA = 'run'")]
 )
@@ -472,3 +484,13 @@ def test_passes_are_told_of_by_what_they_have_left(here, tmp_path, machine, caps
         machine("avx512_bf16")
         evaluate.main(["--model", "run", "--dataset", "folder:data", "--protocol", "center", "--out", str(tmp_path), *flags])
         assert capsys.readouterr().err.count(f"--precision {HALF}") == told
+
+
+@pytest.mark.parametrize(("precision", "told"), [("float32", 1), (HALF, 0)])
+def test_a_run_in_float32_is_told(tmp_path, machine, capsys, monkeypatch, precision, told):
+    monkeypatch.setattr(half_precision, "LONG_ON_CPU", 1.0)
+    machine("avx512_bf16")
+    net = ["--arch", "A", "--width", "0.05", "--crop", "32", "--scale", "32", "--no-color", "--no-random-flip"]
+    run = ["--limit-images", "20", "--batch-size", "10", "--epochs", "1", "--workdir", str(tmp_path / "run")]
+    fit.main(["--dataset", "digits", *net, *run, "--precision", precision])
+    assert capsys.readouterr().err.count(f"--precision {HALF} has been") == told

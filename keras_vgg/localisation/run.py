@@ -9,7 +9,6 @@ import numpy as np
 from keras_vgg.data.split import Split
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.results import Posteriors
-from keras_vgg.identity import digest_of_images
 from keras_vgg.inference.class_labels import labels_of
 from keras_vgg.inference.code_digest import digest_of_code
 from keras_vgg.inference.images import LIST, Images, look_through
@@ -23,7 +22,7 @@ from keras_vgg.localisation.guessing import guess
 from keras_vgg.localisation.recipe import Row
 from keras_vgg.localisation.results import Localised, empty
 from keras_vgg.localisation.scoring import MOST_GUESSES
-from keras_vgg.localisation.truth import Truth, truth_of
+from keras_vgg.localisation.truth import Truth, digest_of_boxed, truth_of
 from keras_vgg.precision import FLOAT32, told
 from keras_vgg.regression import PCR
 from keras_vgg.support import files
@@ -126,7 +125,7 @@ def localise(
     options["precision"] = settings.precision
     found, digests = find_candidates(asked, images, folder / "passes", **options)
     of_images = {
-        "images sha256": digest_of_images(images.survey.fingerprints, images.survey.labels.astype("<f4").view("<i4")),
+        "images sha256": digest_of_boxed(images.survey),
         "code sha256": digest_of_code(),
     }
     with files.telling(folder / LIST):

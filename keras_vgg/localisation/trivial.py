@@ -6,10 +6,9 @@ import numpy as np
 
 from keras_vgg.data.split import Split
 from keras_vgg.errors import InputError
-from keras_vgg.identity import digest_of_images
 from keras_vgg.inference.images import look_through
 from keras_vgg.localisation.results import Localised, empty
-from keras_vgg.localisation.truth import truth_of
+from keras_vgg.localisation.truth import digest_of_boxed, truth_of
 
 
 def trivial_guesses(
@@ -43,7 +42,7 @@ def trivial_guesses(
         if (shows := is_box & (truth.labels == number)[:, np.newaxis]).any()
     }
     by_label = np.array([*(of_class.get(name, mean) for name in result.classes), mean])  # the last of unreadable images, label -1
-    digest = digest_of_images(images.survey.fingerprints, images.survey.labels.astype("<f4").view("<i4"))
+    digest = digest_of_boxed(images.survey)
     count = len(result.truth.labels)
     guesses = {
         "whole image": (np.tile(whole, (count, 1)), ""),

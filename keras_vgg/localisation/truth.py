@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from keras_vgg.data.boxes.targets import COUNT_AT, FIRST, FRAME, HEADER, LABEL_AT
+from keras_vgg.identity import digest_of_images
 from keras_vgg.inference.batches import Survey
 
 
@@ -27,6 +28,11 @@ class Truth:
     def frames(self) -> np.ndarray:
         """`(N, 4)` float64: what edges in fractions of the images are to be multiplied by."""
         return np.tile(self.sizes, 2)
+
+
+def digest_of_boxed(survey: Survey) -> str:
+    """Returns the SHA-256, in hexadecimal, of a survey's images with their classes and boxes."""
+    return digest_of_images(survey.fingerprints, survey.labels.astype("<f4").view("<i4"))
 
 
 def truth_of(survey: Survey) -> Truth:

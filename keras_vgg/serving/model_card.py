@@ -16,7 +16,7 @@ from keras_vgg.inference.code_digest import digest_of_code
 from keras_vgg.inference.net_files import NetFile
 from keras_vgg.inference.network import Network
 from keras_vgg.localisation.finder import Finder
-from keras_vgg.mixed_precision import precision_of
+from keras_vgg.mixed_precision import in_precision, precision_of
 from keras_vgg.preprocessing import Preprocessing, origin_of, statement
 from keras_vgg.recipe import MADE_AGAIN, read_run_recipe
 from keras_vgg.serving.signatures import Protocol
@@ -77,7 +77,7 @@ def model_card(
         | {"text": str(preprocessing), "statement": statement(preprocessing, origin_of(network.model))},
         "localiser": finder and _localiser(finder),
         "errors": {
-            "in_training": run and source and recipe and _summary(run, _as_trained(source, network, recipe["precision"])),
+            "in_training": run and recipe and _summary(run, _as_trained(network, recipe["precision"])),
             "published": public and {"top1": public.top1, "top5": public.top5, "protocol": public.protocol, "unit": "% correct"},
             "evaluation": evaluation and rows_of(evaluation, digest),
         },
@@ -111,10 +111,9 @@ def _localiser(finder: Finder) -> dict:
     return finder.settings | net | {"preprocessing": finder.source.preprocessing_text}
 
 
-def _as_trained(source: NetFile, network: Network, precision: str) -> str:
+def _as_trained(network: Network, precision: str) -> str:
     """Returns the digest of a net in the precision of its training, which is that of its figures there."""
-    model = network.model if precision == precision_of(network.model) else source.load_model(precision=precision)
-    return digest_of_net(model)
+    return digest_of_net(in_precision(network.model, precision))
 
 
 def read_table(folder: str | os.PathLike[str]) -> list[dict]:
