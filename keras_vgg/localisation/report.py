@@ -116,6 +116,11 @@ def draw_boxes(folder: pathlib.Path, name: str, result: Localised, split: Split)
     if not pictures:
         return
     facts = {key: result.facts[key] for key in ("net", "S", "Q", "protocol", "settings", "data")} | digests_of(result.facts)
-    title = f"{result.facts['net']} ({short(result.facts['nets sha256'])}), {result.facts['protocol']}, Q = {result.facts['Q']}"
-    title = f"{title}: true boxes green, found ones red"
+    title = f"{_title(result.facts)}: true boxes green, found ones red"
     sheet.draw(path, pictures, captions, title=title, facts=facts, columns=4, side=2.2)
+
+
+def _title(facts: dict) -> str:
+    """What found the boxes; guesses that look at no image have no Q, and those that learnt nothing no digest."""
+    digest = f" ({short(facts['nets sha256'])})" if facts["nets sha256"] else ""
+    return ", ".join([facts["net"] + digest, facts["protocol"], *([f"Q = {facts['Q']}"] if facts["Q"] else [])])
