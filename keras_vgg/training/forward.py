@@ -1,6 +1,7 @@
 """The forward pass of training: what is random in a layer, or depends on the other examples of a batch, is keyed and bounded."""
 
 import keras
+import tensorflow as tf
 
 from keras_vgg.layers import keyed_dropout
 from keras_vgg.training.batch_norm import normalize
@@ -12,6 +13,9 @@ def training_forward(model: keras.Model, images, keys, weights, *, seed: int, no
     The models themselves hold ordinary `Dropout` and `BatchNormalization` layers, so that they load and train anywhere; here
     dropout is keyed by example, and batches are normalised in groups. Our nets are chains, so that a loop over their layers is the
     forward pass.
+
+    Where a pooling follows a ReLU, the gradient passes ReLU's mask behind the pooling, where the map is a quarter as large: what is
+    passed on is bit for bit the same, since only the largest of a window has a gradient, and it is the pooled value.
 
     Args:
         model: a net whose layers form a chain.
@@ -25,14 +29,47 @@ def training_forward(model: keras.Model, images, keys, weights, *, seed: int, no
         `(outputs, moments)`: what the last layer puts out, `(m, units)`, and for each layer of batch norm that is trained the
         moments of `batch_norm.normalize`.
     """
-    outputs, stream, moments = images, 0, []
-    for layer in model.layers[1:]:  # the first is the input
+    outputs, stream, moments, mask_is_due = images, 0, [], False
+    layers = model.layers[1:]  # the first is the input
+    for layer, following in zip(layers, [*layers[1:], None], strict=True):
         if isinstance(layer, keras.layers.Dropout):
             outputs = keyed_dropout(outputs, keys, rate=layer.rate, seed=seed, stream=stream)
             stream += 1
         elif isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
             outputs, of_layer = normalize(layer, outputs, weights, norm_group)
             moments.append(of_layer)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            outputs = layer(outputs, training=False)
+        elif isinstance(following, keras.layers.MaxPooling2D) and _ends_with_relu(layer):
+            outputs, mask_is_due = _without_mask(layer, outputs), True
+        elif mask_is_due:
+            outputs, mask_is_due = _masked(layer(outputs)), False
         else:
-            outputs = layer(outputs, training=False) if isinstance(layer, keras.layers.BatchNormalization) else layer(outputs)
+            outputs = layer(outputs)
     return outputs, moments
+
+
+def _ends_with_relu(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.layers.ReLU) or getattr(layer, "activation", None) is keras.activations.relu
+
+
+def _without_mask(layer: keras.layers.Layer, inputs):
+    """Calls a layer that ends with ReLU, whose gradient passes ReLU as it is."""
+    if isinstance(layer, keras.layers.ReLU):
+        return _passing_relu(inputs)
+    layer.activation = _passing_relu
+    try:
+        return layer(inputs)
+    finally:
+        layer.activation = keras.activations.relu
+
+
+@tf.custom_gradient
+def _passing_relu(inputs):
+    return tf.nn.relu(inputs), lambda gradient: gradient
+
+
+@tf.custom_gradient
+def _masked(outputs):
+    """Returns `outputs` of ReLU; their gradient passes ReLU's mask."""
+    return outputs, lambda gradient: tf.raw_ops.ReluGrad(gradients=gradient, features=outputs)

@@ -28,26 +28,55 @@ class SGD(keras.optimizers.SGD):
     def __init__(self, learning_rate=0.01, momentum=0.9, l2: float = 5e-4, **kwargs):
         super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
         self.l2 = l2
+        self._divisor = None
+
+    def apply_sums(self, sums, variables, divisor) -> None:
+        """Applies the gradients `sums / divisor`, which are never written by themselves."""
+        self._divisor = divisor
+        self.apply(sums, variables)
+        self._divisor = None
 
     def update_step(self, gradient, variable, learning_rate):
         """One update of `variable`, a `tf.Variable`; called by Keras."""
-        gradient = keras.ops.cast(gradient, variable.dtype) + self.l2 * keras.ops.convert_to_tensor(variable)
-        if not self.momentum:
-            super().update_step(gradient, variable, learning_rate)
-            return
-        # Keras' own rule in one kernel: each operation of its own would read and write all weights once more.
-        tf.raw_ops.ResourceApplyKerasMomentum(
-            var=variable.handle,
-            accum=self.momentums[self._get_variable_index(variable)].value.handle,
-            lr=tf.cast(learning_rate, variable.dtype),
-            grad=gradient,
-            momentum=tf.cast(self.momentum, variable.dtype),
-            use_nesterov=self.nesterov,
-        )
+        constants = (learning_rate, 1.0 if self._divisor is None else self._divisor, self.l2, self.momentum)
+        numbers = [tf.cast(constant, variable.dtype) for constant in constants]
+        # By their handles, which under a strategy are those of the replica whose variables Keras updates now.
+        velocity = self.momentums[self._get_variable_index(variable)].value.handle if self.momentum else None
+        _descend(variable.handle, velocity, tf.cast(gradient, variable.dtype), *numbers, nesterov=self.nesterov)
 
     def get_config(self):
         """The constants, for saving."""
         return super().get_config() | {"l2": self.l2}
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _descend(weight, velocity, gradient, rate, divisor, l2, momentum, *, nesterov: bool):
+    """One update of a variable by its handle and that of its velocity, which is `None` without momentum.
+
+    Compiled: all weights are read and written once, where each operation by itself would do so anew.
+    """
+    before = tf.raw_ops.ReadVariableOp(resource=weight, dtype=gradient.dtype)
+    step = -rate * (gradient / divisor + l2 * before)
+    if velocity is not None:
+        faster = momentum * tf.raw_ops.ReadVariableOp(resource=velocity, dtype=gradient.dtype) + step
+        tf.raw_ops.AssignVariableOp(resource=velocity, value=faster)
+        step = momentum * faster + step if nesterov else faster
+    tf.raw_ops.AssignVariableOp(resource=weight, value=before + step)
+
+
+def apply_sums(optimizer: keras.optimizers.Optimizer, sums: list, variables: list, divisor) -> None:
+    """Applies the gradients `sums / divisor`.
+
+    Args:
+        optimizer: of `make_optimizer`.
+        sums: of the gradients of examples, one like each of `variables`.
+        variables: the weights.
+        divisor: float32 number.
+    """
+    if isinstance(optimizer, SGD):
+        optimizer.apply_sums(sums, variables, divisor)
+    else:
+        optimizer.apply([each / divisor for each in sums], variables)
 
 
 def make_optimizer(recipe: Recipe, model: keras.Model, factors: Mapping[str, float]) -> keras.optimizers.Optimizer:

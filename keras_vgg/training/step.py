@@ -17,7 +17,9 @@ from keras_vgg.randomness import example_index
 from keras_vgg.tasks.task import Task
 from keras_vgg.training.batch_norm import batch_norm_layers, follow
 from keras_vgg.training.forward import training_forward
+from keras_vgg.training.kernel_copies import KernelCopies
 from keras_vgg.training.mixing import Mixing, greater, mix, partners
+from keras_vgg.training.optimizer import apply_sums
 from keras_vgg.training.totals import Totals
 from keras_vgg.training.weight_average import WeightAverage
 
@@ -70,7 +72,7 @@ class TrainingStep:
         validation_size: int = 0,
     ):
         self._model, self._optimizer, self._strategy, self._task, self._settings = model, optimizer, strategy, task, settings
-        self._variables = [variable.value for variable in model.trainable_variables]
+        self._kernel_copies = KernelCopies(model, strategy)
         self._norms, self._average = batch_norm_layers(model), average
 
         def sum_variable(value):
@@ -80,12 +82,13 @@ class TrainingStep:
 
         with strategy.scope():
             optimizer.build(model.trainable_variables)
-            self._gradients = [sum_variable(tf.zeros(variable.shape)) for variable in self._variables]
+            self._gradients = [sum_variable(tf.zeros(variable.shape)) for variable in model.trainable_variables]
             self._moments = [sum_variable(tf.zeros([2, *layer.gamma.shape])) for layer in self._norms]
             self._sums = sum_variable(tf.zeros([len(task.sums) + 2], tf.float64))
             # Each validation example's row, behind a 1 that says that there is one; of the others' replicas zeros.
             self._rows = sum_variable(tf.zeros([validation_size, 1 + task.row_length])) if task.row_length else None
         self._gradients_of = tf.function(self._trace_gradients, jit_compile=settings.jit, autograph=False)
+        self._add = tf.function(_add, jit_compile=True, autograph=False)
         self._figures_of = tf.function(self._trace_figures, jit_compile=settings.jit, autograph=False)
 
     def _trace_gradients(self, batch: MicroBatch, loss_scale):
@@ -96,8 +99,9 @@ class TrainingStep:
         shares = None
         if settings.mixing is not None:
             images, shares = mix(images, batch.keys, batch.weights, settings.mixing)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(self._variables)  # these alone: what runs before the first trainable layer is not recorded at all
+        with_copies, sources = self._kernel_copies.stand_in(self._model.trainable_variables)
+        with with_copies, tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(sources)  # these alone: what runs before the first trainable layer is not recorded at all
             outputs, moments = training_forward(
                 self._model,
                 settings.preprocessing(images),
@@ -110,7 +114,7 @@ class TrainingStep:
             loss = tf.reduce_sum(losses) * loss_scale
         if shares is not None:  # a guess is right that names what most of the mixture shows
             batch = batch._replace(targets=greater(batch.targets, shares))
-        return tape.gradient(loss, self._variables), moments, self._sums_of(outputs, losses, batch)
+        return tape.gradient(loss, sources), moments, self._sums_of(outputs, losses, batch)
 
     def _losses(self, outputs, targets, shares):
         """Returns the losses of the examples; of mixtures, of both their targets by their shares."""
@@ -137,12 +141,19 @@ class TrainingStep:
         """Adds the gradients (times `loss_scale`) and figures of one micro-batch per replica; the `first` begins the sum anew."""
 
         def on_replica(batch):
+            if first:
+                self._kernel_copies.refresh()
             gradients, moments, sums = self._gradients_of(batch, loss_scale)
+            compiled = []  # of values in half precision
             for total, value in zip([*self._gradients, *self._moments], [*gradients, *moments], strict=True):
-                if first:
-                    total.assign(value)  # so that nothing needs clearing, whatever became of the batch before
+                if value.dtype != total.dtype:
+                    compiled.append((total, value))
+                elif first:  # so that nothing needs clearing, whatever became of the batch before
+                    total.assign(value)
                 else:
                     total.assign_add(value)
+            if compiled:
+                self._add(*zip(*compiled, strict=True), tf.constant(first))
             self._sums.assign_add(sums)
 
         self._strategy.run(on_replica, args=(batch,))
@@ -222,10 +233,10 @@ class TrainingStep:
         """Changes the weights by the summed gradients over `examples` times `loss_scale`, and what follows the weights."""
 
         def on_replica():
-            gradients = [total.read_value() / (examples * loss_scale) for total in self._gradients]
+            sums, divisor = [total.read_value() for total in self._gradients], examples * loss_scale
             if self._settings.clip_norm is not None:
-                gradients = _clipped(gradients, self._settings.clip_norm)
-            self._optimizer.apply(gradients, self._model.trainable_variables)
+                divisor *= _excess(sums, divisor * self._settings.clip_norm)
+            apply_sums(self._optimizer, sums, self._model.trainable_variables, divisor)
             return [total.read_value() / examples for total in self._moments]
 
         moments = self._strategy.run(on_replica)
@@ -235,8 +246,16 @@ class TrainingStep:
             self._average.follow()
 
 
-def _clipped(gradients: list, largest: float) -> list:
-    """Returns a replica's part of the gradient, made shorter if the norm of all parts' sum is above `largest`."""
+def _add(totals: list, values: list, first) -> None:
+    """Adds values of any float dtype to variables; where it is the `first` time, to zeros.
+
+    Compiled, a sum is written in its place and nothing else is, no cast value and no zeros.
+    """
+    for total, value in zip(totals, values, strict=True):
+        total.assign(tf.where(first, 0.0, total) + tf.cast(value, total.dtype))
+
+
+def _excess(gradients: list, largest: float):
+    """Returns how many times as long as `largest` the sum of all replicas' parts of the gradient is, 1 at the least."""
     whole = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-    shorter = largest / tf.maximum(tf.linalg.global_norm(whole), largest)
-    return [gradient * shorter for gradient in gradients]
+    return tf.maximum(tf.linalg.global_norm(whole) / largest, 1.0)
