@@ -55,6 +55,29 @@ def test_training_forward_of_a_row_does_not_depend_on_its_batch():
     np.testing.assert_allclose(part, whole[2:3], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(("arch", "batch_norm"), [("A", False), ("A-LRN", False), ("C", True)])
+def test_gradients_are_those_of_the_model_although_a_pooling_hands_on_the_mask_of_relu(arch, batch_norm):
+    model, batch = net(arch, dropout=0.0, batch_norm=batch_norm), tf.constant(activations((3, 32, 32, 3)))
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False  # statistics of its own, as in the model's own pass
+        elif isinstance(layer, keras.layers.Conv2D):
+            layer.bias.assign(np.linspace(-60, 60, layer.filters))  # windows without a positive value, and without another
+    variables = [variable.value for variable in model.trainable_variables]
+
+    def gradients(run):
+        with tf.GradientTape() as tape:
+            outputs = tf.square(run(batch)[:, 1])
+        return tape.gradient(outputs, variables)
+
+    ours = gradients(lambda images: forward(model, images, keys_of(0, range(3)), seed=0))
+    for one, other in zip(ours, gradients(model), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert all(np.any(one) for one in ours[:4])
+    layer = model.get_layer("block1_conv1")
+    assert layer.activation is (keras.activations.linear if batch_norm else keras.activations.relu)
+
+
 def norm(channels=5):
     layer = keras.layers.BatchNormalization(epsilon=1e-5, momentum=0.9)
     layer.build((None, None, None, channels))

@@ -97,6 +97,30 @@ def test_weights_and_figures_do_not_depend_on_the_layout(dataset, reference, rep
         assert ours.sums == theirs.sums | {"loss": pytest.approx(theirs.sums["loss"], rel=1e-5)}
 
 
+@pytest.fixture
+def bfloat16():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+BFLOAT16_ROUNDING = 2.0**-8
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("bfloat16")
+@pytest.mark.parametrize(("replicas", "micro_batch"), [(1, 11), (2, 16), (4, 8)])
+def test_in_bfloat16_they_do_not_but_for_its_rounding(dataset, replicas, micro_batch):
+    """Each micro-batch's gradients are rounded to 8 bits; from the second update on, so are weights that differ by this."""
+    before = [variable.numpy() for variable in first_net(RECIPE).variables]
+    whole, cut = (train(dataset, *layout, False, steps=1)[0][: len(before)] for layout in ((1, 32), (replicas, micro_batch)))
+    way, apart = (np.concatenate([(a - b).ravel() for a, b in zip(whole, other, strict=True)]) for other in (before, cut))
+    assert 0 < np.linalg.norm(apart) <= BFLOAT16_ROUNDING * np.linalg.norm(way)
+    losses = [[each.sums["loss"] for each in train(dataset, *layout, False)[1]] for layout in ((1, 32), (replicas, micro_batch))]
+    np.testing.assert_allclose(*losses, rtol=0.01)
+    assert max(losses[0]) > 1.05 * min(losses[0])
+
+
 CLIPPED = Recipe(scale=32, crop=32, batch_size=32, batch_norm=True, norm_group=4, clip_norm=0.5, ema_momentum=0.9, seed=3)
 
 
