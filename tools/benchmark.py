@@ -29,8 +29,8 @@ _MODULES = {"ours": "ours", "keras": "keras_peer", "torchvision": "torch_peer", 
 _HUGE_PAGES = ("ours", "limit")  # as keras_vgg.fit starts itself
 
 _OVER_IMAGES = {
-    "evaluate": ("testing protocols", ("dense", "multi-crop", "predict-loop")),
-    "extract": ("descriptors", ("ours", "predict-loop", "function-loop")),
+    "evaluate": ("testing protocols", ("dense", "multi-crop", "predict-loop", "torchvision-loop")),
+    "extract": ("descriptors", ("ours", "predict-loop", "function-loop", "torchvision-loop")),
 }
 """Commands that go over images once: what they measure, and their contestants."""
 
@@ -257,7 +257,19 @@ def _measure_over_images(arguments) -> None:
         net = f"net {settings.arch} x {settings.width:g}, {settings.crop}x{settings.crop}, {settings.layer}, {settings.precision}"
         scales = ", ".join(map(str, settings.scales))
         print(f"{machine.describe()}\n{net}, Q = {scales}, flips, {count} images", flush=True)
-        print(alone.over_images_table(settings, arguments.contestants, with_limit=arguments.limit))
+        contestants = [name for name in arguments.contestants if name != "torchvision-loop" or _torchvision_can(settings)]
+        print(alone.over_images_table(settings, contestants, with_limit=arguments.limit))
+
+
+def _torchvision_can(settings: over_images.Settings) -> bool:
+    """Tells whether torchvision takes part, and prints why not."""
+    if settings.arch not in _PEER_NETS["torchvision"] or settings.width != 1:
+        print(f"torchvision: has no net {settings.arch} x {settings.width:g}", flush=True)
+        return False
+    if missing := contest.missing(_PACKAGES["torchvision"]):
+        print(f"torchvision: {' and '.join(missing)} not installed", flush=True)
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -1,9 +1,7 @@
 """Tables of what is measured in processes of their own, one after another, each of a thing that is done once."""
 
-import concurrent.futures
 import functools
 import importlib.util
-import multiprocessing
 import pathlib
 import tempfile
 from collections.abc import Collection
@@ -11,26 +9,29 @@ from collections.abc import Collection
 import pandas as pd
 
 from benchmarking import listing, loading, over_images
+from benchmarking.apart import apart
 from benchmarking.contest import LIMIT
 from keras_vgg.errors import InputError
 from keras_vgg.support import entry
 
 _DENSE, _MULTI_CROP = "dense", "multi-crop"
+
+
+def _torchvision_loop(settings: over_images.Settings) -> dict:
+    from benchmarking import torch_loop  # PyTorch in its process alone
+
+    return torch_loop.torchvision_loop(settings)
+
+
 _OVER_IMAGES = {
     _DENSE: ("ours, dense", functools.partial(over_images.evaluate, protocol=_DENSE), _DENSE),
     _MULTI_CROP: ("ours, multi-crop", functools.partial(over_images.evaluate, protocol=_MULTI_CROP), _MULTI_CROP),
     "ours": ("ours", over_images.extract, _DENSE),
     "predict-loop": ("loop of model.predict", over_images.predict_loop, _DENSE),
     "function-loop": ("loop of a tf.function", over_images.function_loop, _DENSE),
+    "torchvision-loop": ("loop of torchvision", _torchvision_loop, _DENSE),
 }
 """By name: what people call a contestant, the contestant, and by which protocol it looks at images."""
-
-
-def apart(function, *arguments):
-    """Calls a function in a process of its own, so that time and peak memory are its alone."""
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as process:
-        return process.submit(function, *arguments).result()
 
 
 def listing_table(rows: int) -> str:

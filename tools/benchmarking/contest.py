@@ -16,6 +16,7 @@ import signal
 import statistics
 import sys
 import time
+from collections.abc import Iterable
 from typing import Protocol
 
 import pandas as pd
@@ -74,7 +75,12 @@ class Entry:
     @property
     def missing(self) -> list[str]:
         """Packages it needs that are not installed."""
-        return [package for package in self.packages if importlib.util.find_spec(package) is None]
+        return missing(self.packages)
+
+
+def missing(packages: Iterable[str]) -> list[str]:
+    """Returns those of `packages` that are not installed."""
+    return [package for package in packages if importlib.util.find_spec(package) is None]
 
 
 @dataclasses.dataclass

@@ -69,7 +69,7 @@ def evaluate(settings: Settings, protocol: str) -> dict:
 
     network = Network(model)
     views = passes(protocol, settings.scales)
-    return _measured(lambda: predict(network, settings.paths, views, batch=settings.batch).posteriors)
+    return measured(lambda: predict(network, settings.paths, views, batch=settings.batch).posteriors)
 
 
 def extract(settings: Settings) -> dict:
@@ -89,7 +89,7 @@ def extract(settings: Settings) -> dict:
             work = pathlib.Path(folder)
             return extraction.extract(split, [source], protocol, work, batch=settings.batch, say=lambda line: None).values
 
-        return _measured(rows)
+        return measured(rows)
 
 
 def predict_loop(settings: Settings) -> dict:
@@ -129,7 +129,17 @@ def _loop(settings: Settings, callable_of) -> dict:
             rows += [see(view).mean(axis=(0, 1, 2), dtype=np.float32) for view in (image, tf.reverse(image, [2]))]
         return np.mean(rows, axis=0)
 
-    return _measured(lambda: np.stack([row_of(path) for path in settings.paths]))
+    return measured(lambda: np.stack([row_of(path) for path in settings.paths]))
+
+
+def write_torch(settings: Settings, path: pathlib.Path) -> None:
+    """Writes the weights of the net that all contestants have as torchvision does."""
+    model = _model(settings)
+    from keras_vgg.weights import saving, weight_file
+
+    with tempfile.TemporaryDirectory() as folder:
+        saving.save_model(model, f"{folder}/net.weights.h5")
+        saving.save_weights(weight_file.open_weights(f"{folder}/net.weights.h5"), path)
 
 
 def _split(settings: Settings):
@@ -152,7 +162,8 @@ def _model(settings: Settings):
     return model
 
 
-def _measured(work) -> dict:
+def measured(work) -> dict:
+    """Returns what `work()` returns, as `rows`, the seconds that it takes, and memory before it and at its peak."""
     before, began = peak_bytes(), time.perf_counter()
     rows = work()
     measured = {"seconds": time.perf_counter() - began, "idle bytes": before, "peak bytes": peak_bytes()}

@@ -7,7 +7,8 @@ import time
 import numpy as np
 from PIL import Image
 
-from benchmarking import alone, contest, pictures
+from benchmarking import contest, pictures
+from benchmarking.apart import apart
 from keras_vgg.support import entry
 
 _LIKE = (500, 375)  # pixels, width and height, as most of ImageNet's photographs have
@@ -92,7 +93,7 @@ def tables(net: Net, paths: tuple[str, ...], folder: str, *, rounds: int, steps:
         folder: where the export and copies of the images go.
         rounds, steps: see `contest.hold`.
     """
-    version = alone.apart(_export, net, folder)
+    version = apart(_export, net, folder)
     for told, images in (("like shape", _alike(paths, folder)), ("their own shapes", paths)):
         settings = Settings(version, images)
         contestants = {"together": Together, "singly": Singly}

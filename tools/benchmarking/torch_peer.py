@@ -13,46 +13,48 @@ from torchvision.transforms import functional
 
 from benchmarking.pictures import CLASSES, LEARNING_RATE, NetSettings, ReadingSettings
 
-_NETS = {"A": "vgg11", "B": "vgg13", "D": "vgg16", "E": "vgg19"}
-_DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+NETS = {"A": "vgg11", "B": "vgg13", "D": "vgg16", "E": "vgg19"}
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 _DTYPES = {"float32": None, "mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}
-_MEAN, _STD = (torch.tensor(values, device=_DEVICE).reshape(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+_MEAN, _STD = (torch.tensor(values, device=DEVICE).reshape(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
 
 def _build(settings: NetSettings) -> torch.nn.Module:
-    model = torchvision.models.get_model(_NETS[settings.arch], weights=None, num_classes=CLASSES)
+    model = torchvision.models.get_model(NETS[settings.arch], weights=None, num_classes=CLASSES)
     if settings.crop != 224:
         # torchvision pools any map to 7x7 before fc1; ours takes it as it is. The same net at 224 only, so made the same here.
         model.avgpool = torch.nn.Identity()
         model.classifier[0] = torch.nn.Linear(512 * (settings.crop // 32) ** 2, 4096)
-    return model.to(_DEVICE, memory_format=_memory_format(settings))
+    return model.to(DEVICE, memory_format=memory_format(settings.precision))
 
 
-def _memory_format(settings: NetSettings) -> torch.memory_format:
+def memory_format(precision: str) -> torch.memory_format:
     """Channels last in half precision, as PyTorch's guides advise; in float32 its default."""
-    return torch.channels_last if _DTYPES[settings.precision] else torch.contiguous_format
+    return torch.channels_last if _DTYPES[precision] else torch.contiguous_format
 
 
-def _autocast(settings: NetSettings) -> torch.autocast:
-    dtype = _DTYPES[settings.precision]
-    return torch.autocast(_DEVICE, dtype, enabled=dtype is not None)
+def autocast(precision: str) -> torch.autocast:
+    """Lets what stands within compute in a precision."""
+    dtype = _DTYPES[precision]
+    return torch.autocast(DEVICE, dtype, enabled=dtype is not None)
 
 
 def _batches(settings: NetSettings, size: int):
     images, labels = settings.images()
     images = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))  # what PILToTensor gives
-    images = images.contiguous(memory_format=_memory_format(settings))
+    images = images.contiguous(memory_format=memory_format(settings.precision))
     return list(zip(images.split(size), torch.from_numpy(labels).long().split(size), strict=True))
 
 
-def _normalize(images):
-    return (images.to(_DEVICE).float() / 255 - _MEAN) / _STD
+def normalize(images):
+    """Returns uint8 images as torchvision's nets want them, on the device."""
+    return (images.to(DEVICE).float() / 255 - _MEAN) / _STD
 
 
 def _note(model, settings: NetSettings) -> str:
     layout = "" if _DTYPES[settings.precision] is None else "autocast, channels_last, "
     parameters = sum(weights.numel() for weights in model.parameters())
-    return f"{layout}{_DEVICE}, {torch.get_num_threads()} threads, {parameters:,} parameters"
+    return f"{layout}{DEVICE}, {torch.get_num_threads()} threads, {parameters:,} parameters"
 
 
 class Training:
@@ -62,8 +64,8 @@ class Training:
 
     def __init__(self, settings: NetSettings):
         self._model, self._batches = _build(settings).train(), _batches(settings, settings.micro_batch)
-        self._micro_batches, self._autocast = settings.micro_batches, _autocast(settings)
-        self._scaler = torch.amp.GradScaler(_DEVICE, enabled=settings.precision == "mixed_float16")
+        self._micro_batches, self._autocast = settings.micro_batches, autocast(settings.precision)
+        self._scaler = torch.amp.GradScaler(DEVICE, enabled=settings.precision == "mixed_float16")
         self._loss = torch.nn.CrossEntropyLoss()
         self._optimizer = torch.optim.SGD(self._model.parameters(), LEARNING_RATE, momentum=0.9, weight_decay=5e-4)
         self.note = _note(self._model, settings)
@@ -75,7 +77,7 @@ class Training:
             self._optimizer.zero_grad()
             for images, labels in self._batches[step * self._micro_batches : (step + 1) * self._micro_batches]:
                 with self._autocast:
-                    loss = self._loss(self._model(_normalize(images)), labels.to(_DEVICE)) / self._micro_batches
+                    loss = self._loss(self._model(normalize(images)), labels.to(DEVICE)) / self._micro_batches
                 self._scaler.scale(loss).backward()
             self._scaler.step(self._optimizer)
             self._scaler.update()
@@ -94,7 +96,7 @@ class Forward:
 
     def __init__(self, settings: NetSettings):
         self._model, self._batches = _build(settings).eval(), _batches(settings, settings.batch)
-        self._autocast = _autocast(settings)
+        self._autocast = autocast(settings.precision)
         self.note = f"eval, no_grad, {_note(self._model, settings)}"
 
     def run(self, steps: int) -> float:
@@ -102,7 +104,7 @@ class Forward:
         began = time.perf_counter()
         with torch.no_grad(), self._autocast:
             for images, _ in self._batches[:steps]:
-                self._model(_normalize(images)).float().softmax(1).cpu()
+                self._model(normalize(images)).float().softmax(1).cpu()
         return time.perf_counter() - began
 
 
