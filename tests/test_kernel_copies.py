@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from logical_clusters import make_cluster
 
+from keras_vgg.kernel_copies import KernelCopies
 from keras_vgg.models import build_vgg
-from keras_vgg.training.kernel_copies import KernelCopies
 
 
 def net(policy):

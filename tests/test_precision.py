@@ -390,6 +390,9 @@ def test_an_exported_net_says_what_the_net_of_the_same_precision_says(here, tmp_
     source = open_net_file("run")
     full, half = (source.load(precision=each) for each in ("float32", HALF))
     assert card["net"]["sha256"] == digest_of_net(half.model)
+    written = (tmp_path / "vgg" / "1" / "variables" / "variables.data-00000-of-00001").stat().st_size
+    localiser = open_net_file("pcr").load_localiser().model
+    assert written < 0.6 * 4 * (half.model.count_params() + localiser.count_params())  # kernels in 2 bytes, as they are used
     pixels = images()
     found = served["serving_uint8"](images=tf.constant(pixels))["probabilities"].numpy()
     np.testing.assert_allclose(found, half.posteriors(pixels, "dense", flip=False), atol=1e-6)

@@ -47,14 +47,14 @@ def _parser() -> cli.Parser:
     for name, work, steps in (("train", "weight updates", 2), ("predict", "forward passes", 3)):
         command = commands.add_parser(name, help=work, description=f"Images per second of {work}.")
         kind = {"train": "Training", "predict": "Forward"}[name]
-        command.set_defaults(measure=_compare_nets, work=work, kind=kind, micro_batches=1)
+        command.set_defaults(measure=_compare_nets, work=work, kind=kind, micro_batches=1, jit=None)
         _add_arch(command)
         _add_precision(command)
         _add_limit(command)
-        command.add_argument(
-            "--jit", action=argparse.BooleanOptionalAction, help="compile ours with XLA (default: as keras_vgg.fit)"
-        )
         if name == "train":
+            command.add_argument(
+                "--jit", action=argparse.BooleanOptionalAction, help="compile ours with XLA (default: as keras_vgg.fit)"
+            )
             _add_numbers(command, {"micro-batches": (1, "pieces of a batch whose gradients are added up for one update")})
         _add_contest_flags(command, batch=8, steps=steps)
     command = commands.add_parser("input", help="input pipelines", description="Images per second of input pipelines.")

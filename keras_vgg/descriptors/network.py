@@ -14,6 +14,7 @@ from keras_vgg.inference.net_files import NetFile
 from keras_vgg.inference.network import PIXELS
 from keras_vgg.inference.tracing import mean_over_places, over_flips, up_to_layer
 from keras_vgg.inference.views import Views
+from keras_vgg.kernel_copies import KernelCopies
 from keras_vgg.precision import FLOAT32
 
 WITHOUT_TOP = 224
@@ -66,6 +67,7 @@ class FeatureNetwork:
         self.smallest_input = smallest_side(model) if sees_small else max(filter(None, model.input_shape[1:3]))
         self._net = up_to_layer(net, layer)
         self.model, self._preprocess, self._device = model, preprocessing.for_model(model), device
+        self._kernel_copies = KernelCopies(model)
         self.width = self._net.output_shape[-1]
         # Signatures without sizes: one graph for images of every shape.
         self._functions = {
@@ -79,7 +81,8 @@ class FeatureNetwork:
             return self._functions[views.flip](images)
 
     def _trace(self, images, flip: bool):
-        return over_flips(functools.partial(mean_over_places, self._net, self._preprocess), images, flip)
+        with self._kernel_copies.scope():
+            return over_flips(functools.partial(mean_over_places, self._net, self._preprocess), images, flip)
 
 
 def load(source: NetFile, layer: str, *, device: str | None = None, precision: str = FLOAT32, **options) -> FeatureNetwork:

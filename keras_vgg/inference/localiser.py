@@ -10,6 +10,7 @@ from keras_vgg.data.images import Geometry
 from keras_vgg.errors import InputError
 from keras_vgg.fully_convolutional import stride_of, to_fully_convolutional
 from keras_vgg.inference.network import PIXELS
+from keras_vgg.kernel_copies import KernelCopies
 from keras_vgg.regression import BOX, PCR
 
 _LABELS = tf.TensorSpec([None, None], tf.int32)
@@ -28,6 +29,7 @@ class Localiser:
 
     Attributes:
         model, regression: as given.
+        kernel_copies: as for `Network`.
         crop: side of the net's input.
         smallest_input: images have at least so many pixels on their shorter side.
         stride: pixels from one place of the map to the next.
@@ -44,7 +46,7 @@ class Localiser:
         self.model, self.regression, self._device = model, regression, device
         self.crop = self.smallest_input = height
         self.stride, self.classes = stride_of(model), model.output_shape[-1] // len(BOX) if regression == PCR else 1
-        self._preprocess = preprocessing.for_model(model)
+        self._preprocess, self.kernel_copies = preprocessing.for_model(model), KernelCopies(model)
         self._net = to_fully_convolutional(model, activation=None, pooling=pooling, share_weights=True)
         self._functions = {
             flip: tf.function(functools.partial(self._over_flips, flip=flip), input_signature=[PIXELS, _LABELS], autograph=False)
@@ -86,7 +88,8 @@ class Localiser:
 
     def _outputs(self, images):
         """Returns what the net puts out at every place: `(B, rows, columns, units)`."""
-        return self._net(self._preprocess(images), training=False)
+        with self.kernel_copies.scope():
+            return self._net(self._preprocess(images), training=False)
 
     def _boxes(self, images, labels):
         outputs = tf.cast(self._outputs(images), tf.float32)

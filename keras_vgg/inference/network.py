@@ -13,6 +13,7 @@ from keras_vgg.heads import GLOBAL_POOLINGS, has_score_map
 from keras_vgg.inference.grad_cam import centres, grad_cam, split_at_last_convolution
 from keras_vgg.inference.tracing import mean_over_places, over_flips, up_to_layer
 from keras_vgg.inference.views import CENTER, DENSE, GRID, MULTI_CROP, Views
+from keras_vgg.kernel_copies import KernelCopies
 
 SCORES = "scores"
 AVERAGES = ("posteriors", SCORES)
@@ -34,6 +35,7 @@ class Network:
 
     Attributes:
         model: the model, whose variables are shared.
+        kernel_copies: of the kernels as they were, in the precision that the model computes in.
         crop: side of the net's input.
         smallest_input: images have at least so many pixels on their shorter side.
         classes: number of classes; two where the net ends in one sigmoid, which tells the second of them.
@@ -61,7 +63,7 @@ class Network:
         self.smallest_input, self.stride = self.crop, stride_of(model)
         self.window = self.stride if self.pools_globally else self.crop
         self.average, self.pooling, self._device = SCORES if self.pools_globally else average, pooling, device
-        self._preprocess = preprocessing.for_model(model)
+        self._preprocess, self.kernel_copies = preprocessing.for_model(model), KernelCopies(model)
         # Both without the classifier's own activation; what makes posteriors of scores is ours.
         self._dense = score_net(model, pooling=pooling, share_weights=True)
         self.activation, self._is_of_logits = _ending(model)
@@ -142,7 +144,8 @@ class Network:
             `(B, channels of the layer)` float32.
         """
         net = up_to_layer(self._dense if kind == DENSE else self._crop_net, layer)
-        return over_flips(functools.partial(mean_over_places, net, self._preprocess), images, flip)
+        with self.kernel_copies.scope():
+            return over_flips(functools.partial(mean_over_places, net, self._preprocess), images, flip)
 
     def channels_of(self, layer: str) -> int:
         """Returns how many channels a layer puts out: the length of its features."""
@@ -153,7 +156,8 @@ class Network:
         return self._posteriors_of(self._logits(images, self._dense))
 
     def _logits(self, images, net):
-        return tf.cast(net(self._preprocess(images), training=False), tf.float32)  # (B, rows, columns, classes)
+        with self.kernel_copies.scope():
+            return tf.cast(net(self._preprocess(images), training=False), tf.float32)  # (B, rows, columns, classes)
 
     def _see_whole(self, images):
         logits = self._logits(images, self._dense)

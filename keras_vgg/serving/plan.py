@@ -49,8 +49,8 @@ class Plan:
     def weights(self) -> list:
         """The variables that are written, those of the localiser last."""
         # Weights, not all variables: those of dropout are seeds, which differ each time and are of no use here.
-        models = [self.network.model, *([self.finder.localiser.model] if self.finder else [])]
-        return [variable.value for model in models for variable in model.weights]
+        nets = [self.network, *([self.finder.localiser] if self.finder else [])]
+        return [variable for net in nets for variable in net.kernel_copies.variables(net.model.weights)]
 
 
 def plan_export(

@@ -181,7 +181,7 @@ def checksum(served) -> str:
     """Returns the SHA-256 of the variables of a `Served`, or of one that was read back."""
     whole = hashlib.sha256()
     for variable in served._variables:
-        whole.update(np.ascontiguousarray(variable.numpy()).data)
+        whole.update(np.ascontiguousarray(variable.numpy()).reshape(-1).view(np.uint8).data)  # of bfloat16 there is no buffer
     return whole.hexdigest()
 
 

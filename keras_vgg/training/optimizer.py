@@ -53,7 +53,7 @@ class SGD(keras.optimizers.SGD):
 def _descend(weight, velocity, gradient, rate, divisor, l2, momentum, *, nesterov: bool):
     """One update of a variable by its handle and that of its velocity, which is `None` without momentum.
 
-    Compiled: all weights are read and written once, where each operation by itself would do so anew.
+    Compiled, so that nothing in between is written: of all weights of a net that takes longer than computing it.
     """
     before = tf.raw_ops.ReadVariableOp(resource=weight, dtype=gradient.dtype)
     step = -rate * (gradient / divisor + l2 * before)

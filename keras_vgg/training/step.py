@@ -12,12 +12,12 @@ import tensorflow as tf
 
 from keras_vgg.data.color import ColorStatistics, shifts
 from keras_vgg.data.pipeline import MicroBatch
+from keras_vgg.kernel_copies import KernelCopies
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.randomness import example_index
 from keras_vgg.tasks.task import Task
 from keras_vgg.training.batch_norm import batch_norm_layers, follow
 from keras_vgg.training.forward import training_forward
-from keras_vgg.training.kernel_copies import KernelCopies
 from keras_vgg.training.mixing import Mixing, greater, mix, partners
 from keras_vgg.training.optimizer import apply_sums
 from keras_vgg.training.totals import Totals

@@ -7,10 +7,13 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarking.pictures import CLASSES, LEARNING_RATE, NetSettings, ReadingSettings
+from keras_vgg import preprocessing
 from keras_vgg.data.color import IMAGENET
 from keras_vgg.data.order import Layout
 from keras_vgg.data.pipeline import MicroBatch
 from keras_vgg.data.split import files
+from keras_vgg.inference.network import Network
+from keras_vgg.inference.views import CENTER
 from keras_vgg.models import build_vgg
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.randomness import example_key
@@ -78,24 +81,24 @@ class Training:
 
 
 class Forward:
-    """Posteriors of uint8 images, compiled with XLA where that pays."""
+    """Posteriors of uint8 images, as `keras_vgg.evaluate` and `predict` compute those of centre crops."""
 
     processes = 0
 
     def __init__(self, settings: NetSettings):
         keras.config.set_dtype_policy(settings.precision)
         model = build_vgg(settings.arch, input_shape=(settings.crop, settings.crop, 3), classes=CLASSES)
-        jit = _uses_jit(settings)
-        self._predict = tf.function(lambda images: model(_PREPROCESSING(images), training=False), jit_compile=jit)
+        preprocessing.remember(model, _PREPROCESSING)
+        self._network = Network(model)
         images, _ = settings.images()
         self._batches = np.split(images, settings.steps)
-        self.note = f"tf.function, XLA {'on' if jit else 'off'}, {model.count_params():,} parameters"
+        self.note = f"Network.posteriors, {model.count_params():,} parameters"
 
     def run(self, steps: int) -> float:
         """Predicts `steps` batches, from NumPy to NumPy, and returns the seconds."""
         began = time.perf_counter()
         for batch in self._batches[:steps]:
-            self._predict(batch).numpy()
+            self._network.posteriors(batch, CENTER, flip=False).numpy()
         return time.perf_counter() - began
 
 
