@@ -11,6 +11,7 @@ from keras_vgg.configs import feature_layers
 from keras_vgg.errors import InputError
 from keras_vgg.inference.batches import MAX_PIXELS
 from keras_vgg.inference.class_labels import class_names
+from keras_vgg.inference.localiser import Localiser
 from keras_vgg.inference.net_files import DEFAULT_SCALE, NetFile, open_net_file
 from keras_vgg.inference.network import Network
 from keras_vgg.inference.passes import check_scale
@@ -49,7 +50,7 @@ class Plan:
     def weights(self) -> list:
         """The variables that are written, those of the localiser last."""
         # Weights, not all variables: those of dropout are seeds, which differ each time and are of no use here.
-        nets = [self.network, *([self.finder.localiser] if self.finder else [])]
+        nets: list[Network | Localiser] = [self.network, *([self.finder.localiser] if self.finder else [])]
         return [variable for net in nets for variable in net.kernel_copies.variables(net.model.weights)]
 
 
