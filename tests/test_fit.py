@@ -191,8 +191,9 @@ def killed(self, text):
 
 @pytest.mark.slow
 def test_a_frozen_run_goes_on_after_a_kill_and_only_with_what_was_frozen(tmp_path, beside_the_bare_net, monkeypatch):
+    """In half precision, too, whose copies of the weights no checkpoint has."""
     uninterrupted, folder = tmp_path / "uninterrupted", tmp_path / "run"
-    arguments = [*SMALL, *FREEZE]
+    arguments = [*SMALL, *FREEZE, "--precision", "mixed_bfloat16", "--micro-batch", "20"]
     fit.main([*arguments, "--workdir", str(uninterrupted)])
     with monkeypatch.context() as patched:
         patched.setattr(Progress, "say", killed)  # after the first epoch
