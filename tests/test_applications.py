@@ -9,6 +9,7 @@ import pathlib
 import re
 import socket
 import tempfile
+import types
 
 import caffe_writer
 import h5py
@@ -17,6 +18,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras.src.applications import imagenet_utils
+from keras.src.applications import vgg16 as keras_vgg16
+from keras.src.applications import vgg19 as keras_vgg19
 from keras.src.legacy.saving import legacy_h5_format
 from keras.src.utils import file_utils
 
@@ -83,6 +86,18 @@ def narrow():
     """An eighth of all filters, where what is told of a net does not depend on how wide it is."""
     with an_eighth_of_all_filters():
         yield
+
+
+@pytest.fixture
+def both_narrow(narrow, monkeypatch):
+    """Keras' own nets as well, of which no argument says how wide they are."""
+
+    def an_eighth(kind):
+        return lambda units, *args, **options: kind(units if units == SMALL["classes"] else units // 8, *args, **options)
+
+    kinds = {"Conv2D": an_eighth(keras.layers.Conv2D), "Dense": an_eighth(keras.layers.Dense)}
+    for module in (keras_vgg16, keras_vgg19):
+        monkeypatch.setattr(module, "layers", types.SimpleNamespace(**vars(keras.layers) | kinds))
 
 
 @pytest.fixture(params=["channels_last", "channels_first"])
@@ -339,7 +354,7 @@ def test_full_net_agrees_with_keras():
     [(*BOTH[0], ".weights.h5"), (*BOTH[0], ".h5"), (*BOTH[0], ".whole.h5"), (*BOTH[1], ".h5")],
     ids=lambda value: getattr(value, "__name__", value),
 )
-def test_takes_the_files_of_keras_and_keras_takes_ours(theirs, ours, suffix, disk):
+def test_takes_the_files_of_keras_and_keras_takes_ours(theirs, ours, suffix, disk, both_narrow):
     expected, path = fill(theirs(weights=None, **SMALL)), disk / f"theirs{suffix}"
     if suffix == ".weights.h5":
         expected.save_weights(path)
