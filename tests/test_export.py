@@ -13,6 +13,7 @@ import tensorflow as tf
 from run_folders import write_run
 from small_images import CLASSES, ENCODED
 from small_nets import WANTS, net
+from warm_process import WarmProcess
 
 from keras_vgg import export
 from keras_vgg.configs import CONFIGS
@@ -139,12 +140,12 @@ def test_half_precision_has_no_file_for_other_engines():
 
 def test_sigterm_midway_leaves_nothing_behind(run, tmp_path):
     arguments = ["--model", str(run), "--out", str(tmp_path / "vgg")]
-    process = subprocess.Popen([sys.executable, "-m", "keras_vgg.export", *arguments], cwd=ROOT, stderr=subprocess.DEVNULL)
+    process = WarmProcess("keras_vgg.export", arguments, tmp_path / "told.txt")
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("vgg/.writing-*")):
-        assert process.poll() is None
+        assert process.poll() is None, process.output()
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.terminate()
-    assert process.wait(60) == 128 + signal.SIGTERM
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM, process.output()
     assert list((tmp_path / "vgg").iterdir()) == []
