@@ -1,10 +1,11 @@
 """Exports a net for TensorFlow Serving: `python -m keras_vgg.export --model runs/flowers17 --out models/vgg`.
 
-Writes the next version of the model, a SavedModel that takes pixels or image files. With `--format onnx` or `litert` it writes one
-file for pixels instead.
+Writes the next version of the model, a SavedModel that takes pixels or image files. With `--format onnx`, `litert` or `openvino` it
+writes one file for pixels instead, with `--quantize int8 --calibrate folder:PATH` of a quarter of the size.
 """
 
 import pathlib
+import sys
 
 from keras_vgg import configs
 from keras_vgg.precision import FLOAT32, told
@@ -20,6 +21,7 @@ _OF_SAVED_MODELS = (
     "localiser_scales",
     "merge_threshold",
 )  # flags that say nothing of a file for pixels
+_OF_FILES = ("quantize", "calibrate", "calibration_images", "labelled")  # flags that say nothing of SavedModels
 
 
 def main(argv: list[str]) -> None:
@@ -51,7 +53,23 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--licence", metavar="TEXT", help="licence of the weights, for the model card")
     parser.add_argument(
-        "--format", choices=("saved_model", "onnx", "litert"), default="saved_model", help="what to write (default: %(default)s)"
+        "--format",
+        choices=("saved_model", "onnx", "litert", "openvino"),
+        default="saved_model",
+        help="what to write (default: %(default)s)",
+    )
+    parser.add_argument("--quantize", choices=("int8",), help="of files for other engines, weights and activations of int8")
+    parser.add_argument(
+        "--calibrate",
+        type=cli.path,
+        metavar="DATA",
+        help="with --quantize, images that tell the range of activations: folder:PATH, csv:FILE, … or a folder of images",
+    )
+    parser.add_argument(
+        "--calibration-images", type=int, metavar="N", help="how many of them at most, evenly over all (default: 300)"
+    )
+    parser.add_argument(
+        "--labelled", type=cli.path, metavar="DATA", help="with --quantize, a data set of the net's classes to count errors on"
     )
     parser.add_argument("--check", action=cli.BooleanOptionalAction, help="read a SavedModel back and compare (default: on)")
     given = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
@@ -61,6 +79,7 @@ def main(argv: list[str]) -> None:
         parser.error(f"argument --{flag}: goes with SavedModels alone (received --format {format_})")
     if format_ != "saved_model" and told(given.get("precision", FLOAT32)):
         parser.error(f"argument --precision: --format {format_} takes float32 alone (received {given['precision']})")
+    _check_quantization(parser, format_, given)
     extras.require("serve" if format_ == "saved_model" else format_)
     entry.import_tensorflow()
     if format_ == "saved_model":
@@ -72,9 +91,13 @@ def main(argv: list[str]) -> None:
     else:
         from keras_vgg.serving.formats import export_file
 
-        file = export_file(model, out, format=format_, **given)
-        print(f"{file.path}: {file.path.stat().st_size / 1e6:,.1f} MB, {file.inputs} to {file.outputs}")
-        _tell(file.card, file.largest_difference)
+        file = export_file(model, out, format=format_, stream=sys.stdout, **given)
+        print(f"{file.path}: {file.size / 1e6:,.1f} MB, {file.inputs} to {file.outputs}")
+        if file.figures is None:
+            _tell(file.card, file.largest_difference)
+        else:
+            _tell(file.card, None)
+            _tell_figures(file.card["quantization"])
 
 
 def _tell(card: dict, difference: float | None) -> None:
@@ -82,6 +105,29 @@ def _tell(card: dict, difference: float | None) -> None:
     print(_told(card))
     if difference is not None:
         print(f"read back, it differs from the net by at most {difference:.1g}")
+
+
+def _check_quantization(parser: cli.Parser, format_: str, given: dict) -> None:
+    for name in _OF_FILES:
+        flag = f"argument --{name.replace('_', '-')}"
+        if name in given and format_ == "saved_model":
+            parser.error(f"{flag}: goes with --format onnx, litert or openvino (received --format saved_model)")
+        if name in given and "quantize" not in given:
+            parser.error(f"{flag}: goes with --quantize int8")
+    if "quantize" in given and "calibrate" not in given:
+        parser.error("argument --quantize: needs --calibrate, images that tell the range of activations")
+    if (most := given.get("calibration_images", 1)) < 1:
+        parser.error(f"argument --calibration-images: must be at least 1 (received {most})")
+
+
+def _tell_figures(facts: dict) -> None:
+    from keras_vgg.serving.file_figures import format_table
+
+    print(f"quantised by {facts['tool']}; measured on one image at a time, {facts['seen as']}:")
+    for name in ("calibration", "labelled"):
+        if name in facts:
+            print(f"{name}: {facts[name]['data']}, {facts[name]['images']} images")
+    print(f"\n{format_table(facts['figures'])}")
 
 
 def _size(folder: pathlib.Path) -> int:

@@ -9,9 +9,9 @@ from keras_vgg.preprocessing import CAFFE
 WANTS = preprocessing.Preprocessing(mean=(120, 110, 100), std=(60, 60, 60), bgr=True)
 
 
-def net(arch="A", *, side=32, classes=7, seed=1, **options):
+def net(arch="A", *, side=32, classes=7, seed=1, width=0.05, **options):
     """A narrow net whose posteriors differ from image to image."""
-    model = build_vgg(arch, input_shape=(side, side, 3), width=0.05, classes=classes, **options)
+    model = build_vgg(arch, input_shape=(side, side, 3), width=width, classes=classes, **options)
     random = np.random.default_rng(seed)
     for variable in model.weights:
         size = variable.shape[:-1]

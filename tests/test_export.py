@@ -96,7 +96,7 @@ def test_the_engine_computes_what_the_net_does(tmp_path, kind, arch):
     exported = formats.export_file(model, path, format=kind, scales=(40,), labels=CLASSES, flip=True)
     assert exported.largest_difference < 1e-4
     plan = plan_export(model, scales=(40,), labels=CLASSES, flip=True)
-    found = formats.FORMATS[kind].run(path, images(50, 40))
+    found = formats.FORMATS[kind].open(path)(images(50, 40))
     np.testing.assert_allclose(found, plan.network.trace_posteriors(images(50, 40), "dense", True), atol=1e-4)
     assert (tmp_path / f"{path.name}.json").exists()
     assert "scales" not in exported.card["protocol"]
@@ -108,7 +108,7 @@ def test_what_the_engine_computes_is_checked(run, tmp_path, monkeypatch):
     def write(model, path, format):
         path.write_bytes(b"something else")
 
-    wrong = formats.Format(".onnx", lambda path, images: np.full((len(images), len(CLASSES)), 1 / len(CLASSES)))
+    wrong = formats.Format(".onnx", lambda path: lambda images: np.full((len(images), len(CLASSES)), 1 / len(CLASSES)))
     monkeypatch.setitem(formats.FORMATS, "onnx", wrong)
     monkeypatch.setitem(extras.EXTRAS, "onnx", extras.Extra("The format onnx", {}))
     monkeypatch.setattr(formats, "_write", write)
@@ -118,7 +118,7 @@ def test_what_the_engine_computes_is_checked(run, tmp_path, monkeypatch):
 
 
 def test_what_files_cannot_be_written(run, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match=r"`format` must be one of onnx, litert. Received: format='caffe'"):
+    with pytest.raises(InputError, match=r"`format` must be one of onnx, litert, openvino. Received: format='caffe'"):
         formats.export_file(run, tmp_path / "net.caffe", format="caffe")
     with pytest.raises(InputError, match=r"The name of an onnx file should end in .onnx. Received: .*net.tflite"):
         formats.export_file(run, tmp_path / "net.tflite", format="onnx")

@@ -14,7 +14,7 @@ from keras_vgg.support import extras
 
 ROOT = pathlib.Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OF_OTHER_ENGINES = {"gpu", "litert", "onnx"}
+OF_OTHER_ENGINES = {"gpu", "litert", "onnx", "openvino"}
 COMES_ALONG = {"requests"}  # TensorFlow itself imports it
 LIBRARIES = sorted({library for extra in extras.EXTRAS.values() for library in extra.libraries} - COMES_ALONG)
 BLOCKED = f"""
@@ -103,6 +103,10 @@ COMMANDS = {
     "style --content a.jpg --style b.jpg": "Style transfer needs pillow, scipy, which are",
     "export --model net --out models/vgg": "Work with TensorFlow Serving needs tensorflow-serving-api, tenacity, which are",
     "export --model net --out net.onnx --format onnx": "The format onnx needs onnx, tf2onnx, onnxruntime, which are",
+    "export --model net --out net.tflite --format litert": "The format litert needs ai-edge-litert, ai-edge-quantizer, which are",
+    "export --model net --out net.xml --format openvino --quantize int8 --calibrate photographs": (
+        "The format openvino needs openvino, nncf, which are"
+    ),
     "serve --model models/vgg": "Work with TensorFlow Serving needs tensorflow-serving-api, tenacity, which are",
     "client photo.jpg --url localhost:8500": "Work with TensorFlow Serving needs tensorflow-serving-api, tenacity, which are",
 }

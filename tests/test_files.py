@@ -1,4 +1,6 @@
 import os
+import pathlib
+import signal
 import subprocess
 import sys
 import textwrap
@@ -46,6 +48,78 @@ def test_failure_leaves_the_old_file_and_nothing_else(raised, seen, tmp_path):
         write()
     assert path.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
+
+
+def write_pair(path, text):
+    with files.replacing(path, [".bin"]) as beside:
+        beside.write_text(text)
+        beside.with_suffix(".bin").write_text(text)
+
+
+def test_a_file_and_its_companion_are_replaced_together(tmp_path):
+    path = tmp_path / "net.v2.xml"
+    for text in ("old", "new"):
+        write_pair(path, text)
+        assert (path.read_text(), path.with_suffix(".bin").read_text()) == (text, text)
+        assert names(tmp_path) == ["net.v2.bin", "net.v2.xml"]
+
+
+@pytest.mark.parametrize("refused", range(4))
+def test_a_pair_that_cannot_be_replaced_stays_what_it_was(tmp_path, monkeypatch, refused):
+    path, calls, replace = tmp_path / "net.xml", [], os.replace
+    write_pair(path, "old")
+
+    def refuse(*paths):
+        calls.append(paths)
+        if len(calls) == refused + 1:
+            raise OSError(28, "No space left on device")
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(InputError, match=r"No space left on device. What was there before is untouched"):
+        write_pair(path, "new")
+    assert (path.read_text(), path.with_suffix(".bin").read_text()) == ("old", "old")
+    assert names(tmp_path) == ["net.bin", "net.xml"]
+
+
+@pytest.mark.parametrize("killed", range(4))
+def test_no_file_lies_beside_the_companion_of_another(tmp_path, killed):
+    """Whenever the process is killed: then the pair is the old one, or its first file is missing."""
+    path = tmp_path / "net.xml"
+    write_pair(path, "old")
+    program = f"""if True:
+        import os, pathlib, signal
+        from keras_vgg.support import files
+        calls, replace = [], os.replace
+        def kill(*paths):
+            calls.append(paths)
+            if len(calls) == {killed} + 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            replace(*paths)
+        os.replace = kill
+        with files.replacing({str(path)!r}, [".bin"]) as beside:
+            beside.write_text("new")
+            beside.with_suffix(".bin").write_text("new")
+    """
+    finished = subprocess.run([sys.executable, "-c", program], cwd=pathlib.Path(__file__).parents[1], capture_output=True)
+    assert finished.returncode == -signal.SIGKILL, finished.stderr
+    if path.exists():
+        assert (path.read_text(), path.with_suffix(".bin").read_text()) == ("old", "old")
+    else:
+        assert killed > 0
+    write_pair(path, "newer")
+    assert names(tmp_path) == ["net.bin", "net.xml"]
+
+
+def test_what_is_scratch_goes_whatever_happens(tmp_path):
+    def work():
+        with files.scratch(tmp_path) as folder:
+            (folder / "large").write_text("x")
+            raise KeyError("a bug")
+
+    with pytest.raises(KeyError):
+        work()
+    assert names(tmp_path) == []
 
 
 def test_folder_that_is_not_there_is_named(tmp_path):

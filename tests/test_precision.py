@@ -425,7 +425,7 @@ def test_figures_of_training_are_found_in_another_precision(tmp_path):
         assert plan_export(run, precision=precision).card["errors"]["in_training"] == {"best_epoch": 3, "best_sha256": digest}
 
 
-@pytest.mark.parametrize("format_", ["onnx", "litert"])
+@pytest.mark.parametrize("format_", ["onnx", "litert", "openvino"])
 def test_files_for_other_engines_are_in_float32_alone(tmp_path, format_, capsys, monkeypatch):
     with pytest.raises(SystemExit, match="2"):
         export.main(["--model", "run", "--out", "net", "--format", format_, "--precision", HALF])

@@ -1,7 +1,7 @@
-"""One file for engines other than TensorFlow: ONNX and LiteRT, from pixels to probabilities.
+"""One file for engines other than TensorFlow: ONNX, LiteRT and OpenVINO, from pixels to probabilities.
 
-Keras writes them; the engine's own runtime reads the file back, and must compute what the net computes. Nothing here takes encoded
-images: that is for `saved_model`.
+Keras writes them; the engine's own runtime reads the file back, and must compute what the net computes. Quantised to int8, a file
+is measured beside the net instead. Nothing here takes encoded images: that is for `saved_model`.
 """
 
 import contextlib
@@ -20,43 +20,13 @@ from keras_vgg.errors import InputError
 from keras_vgg.inference.network import score_net
 from keras_vgg.precision import FLOAT32
 from keras_vgg.preprocessing import Preprocessing
+from keras_vgg.serving import quantized
 from keras_vgg.serving.comparison import largest_difference, with_own_layers
+from keras_vgg.serving.engines import FORMATS, Format
+from keras_vgg.serving.image_sets import CALIBRATION_IMAGES
 from keras_vgg.serving.plan import Plan, plan_export
+from keras_vgg.serving.quantizing import INT8
 from keras_vgg.support import extras, files, paths
-
-
-@dataclasses.dataclass(frozen=True)
-class Format:
-    """A kind of file.
-
-    Attributes:
-        suffix: of the file's name.
-        run: computes a file's outputs for images, `(B, height, width, 3)` float32 to `(B, classes)`.
-    """
-
-    suffix: str
-    run: Callable[[pathlib.Path, np.ndarray], np.ndarray]
-
-
-def _run_onnx(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: images})[0]
-
-
-def _run_litert(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
-    from ai_edge_litert.interpreter import Interpreter
-
-    runner = Interpreter(str(path)).get_signature_runner()
-    return next(iter(runner(**{next(iter(runner.get_input_details())): images}).values()))
-
-
-FORMATS = {  # by the name of the extra that installs what writes it and reads it back
-    "onnx": Format(".onnx", _run_onnx),
-    "litert": Format(".tflite", _run_litert),
-}
-
 
 _OF_PIXELS = ("kind", "dense", "flip", "average", "pooling")  # what a protocol says of images that are looked at as they are
 
@@ -67,16 +37,20 @@ class ExportedFile:
 
     Attributes:
         path: the file.
+        size: its bytes, with those of the `.bin` of an `.xml`.
         card: as `model_card.json` of a SavedModel; lies beside the file, `flowers17.onnx.json`.
         inputs, outputs: for people.
-        largest_difference: between what the engine computes from the file and what the net in memory does.
+        largest_difference: between what the engine computes from the float32 file and what the net in memory does.
+        figures: of a quantised file, rows of `file_figures.measure`, which are on the card, too.
     """
 
     path: pathlib.Path
+    size: int
     card: dict
     inputs: str
     outputs: str
     largest_difference: float
+    figures: list[dict] | None = None
 
 
 def export_file(
@@ -96,19 +70,36 @@ def export_file(
     evaluation: str | os.PathLike[str] | None = None,
     licence: str | None = None,
     precision: str | None = None,
+    quantize: str | None = None,
+    calibrate: str | os.PathLike[str] | None = None,
+    calibration_images: int = CALIBRATION_IMAGES,
+    labelled: str | os.PathLike[str] | None = None,
+    say: Callable[[str], None] = print,
+    stream=None,
 ) -> ExportedFile:
-    """Writes a net as one ONNX or LiteRT file that takes pixels, and its card beside it.
+    """Writes a net as one ONNX, LiteRT or OpenVINO file that takes pixels, and its card beside it.
 
     Args:
         model_or_run: as for `saved_model.export_saved_model`, in float32.
-        path: the file, ending in `.onnx` or `.tflite`.
-        format: `"onnx"` or `"litert"`.
+        path: the file, ending in `.onnx`, `.tflite` or, with a `.bin` beside it, `.xml`.
+        format: `"onnx"`, `"litert"` or `"openvino"`.
         dense, flip, average, pooling, labels, preprocessing, evaluation, licence: as for `saved_model.export_saved_model`.
         precision: `"float32"`, in which files are taken anyway; a model in memory is taken as it computes, unless this is given.
-        scales, top_k, features: of no account, since a file looks at pixels as they are; taken as `export_saved_model` takes them.
+        scales: smallest sides, of which the first is that of calibration images; else of no account, as `top_k` and `features`,
+            since a file looks at pixels as they are; taken as `export_saved_model` takes them.
+        quantize: `"int8"` for weights and activations of int8, by the engine's own tool; what goes in and comes out stays float32.
+        calibrate: images by which activations get their range: a data set as for `datasets.open_dataset`, of which those for
+            training are taken where it has such, or a folder, glob or file of images without labels. They are seen as centre crops
+            of the net's size.
+        calibration_images: how many of them at most, evenly over the set, at least 1.
+        labelled: a data set of the net's classes, on which errors of net and file are counted, in the same centre crops; its images
+            for validation, as `keras_vgg.evaluate` takes them.
+        say: called with lines for people: images that could not be used, how classes were found.
+        stream: where progress of the quantisation is shown, if anywhere.
 
     Raises:
-        InputError: for a wrong name, a package that is missing, a net that is not in float32, or as `export_saved_model`.
+        InputError: for a wrong name, a package that is missing, a net that is not in float32, images of which none can be read,
+            classes that the net does not know, what the engine's tool cannot do, or as `export_saved_model`.
 
     Example:
         >>> from keras_vgg.serving.formats import export_file
@@ -118,9 +109,11 @@ def export_file(
     target, kind = paths.path_of(path), _format(format)
     if target.suffix != kind.suffix:
         raise InputError(f"The name of an {format} file should end in {kind.suffix}. Received: {target}.")
+    check_quantization(quantize, calibrate, labelled)
     extras.require(format)
     if precision not in (None, FLOAT32):
         raise InputError(f"{format} files are written in float32. Received: precision={precision!r}; a SavedModel takes it.")
+    job = calibrate and quantized.prepare(model_or_run, calibrate, calibration_images, labelled, say=say, stream=stream)
     plan = plan_export(
         model_or_run,
         dense=dense,
@@ -137,13 +130,39 @@ def export_file(
         precision=precision,
     )
     model = pixel_model(plan)
-    with files.replacing(target) as beside:
-        _write(model, beside, format)
-        difference = largest_difference(_outputs(kind, beside, plan))
     card = plan.card | {"protocol": {name: plan.card["protocol"][name] for name in _OF_PIXELS}}
+    with files.replacing(target, kind.companions) as beside:
+        if job:
+            with files.scratch(target.parent) as folder:
+                plain = folder / f"float32{kind.suffix}"
+                difference = _write_checked(model, plain, format, plan)
+                del model
+                card |= {"quantization": quantized.write(job, plan, format, plain, beside, say=say, stream=stream)}
+                card["net"] = card["net"] | {"precision": quantize}
+        else:
+            difference = _write_checked(model, beside, format, plan)
     files.write_text(target.with_name(f"{target.name}.json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n")
     side = "height, width" if plan.protocol.dense else f"{plan.network.crop}, {plan.network.crop}"
-    return ExportedFile(target, card, f"images (batch, {side}, 3) float32", "probabilities (batch, classes)", difference)
+    return ExportedFile(
+        target,
+        kind.size(target),
+        card,
+        f"images (batch, {side}, 3) float32",
+        "probabilities (batch, classes)",
+        difference,
+        card["quantization"]["figures"] if job else None,
+    )
+
+
+def check_quantization(quantize: str | None, calibrate, labelled) -> None:
+    """Raises `InputError` if what is asked of a quantisation does not go together."""
+    if quantize not in (None, INT8):
+        raise InputError(f"`quantize` must be {INT8!r}. Received: quantize={quantize!r}.")
+    if quantize and calibrate is None:
+        raise InputError("`quantize` needs `calibrate`, images by which activations get their range. Received: none.")
+    for name, value in (("calibrate", calibrate), ("labelled", labelled)):
+        if value is not None and not quantize:
+            raise InputError(f"`{name}` goes with `quantize`. Received: {name}={str(value)!r} without.")
 
 
 def pixel_model(plan: Plan) -> keras.Model:
@@ -191,18 +210,25 @@ def _format(name: str) -> Format:
     return FORMATS[name]
 
 
+def _write_checked(model: keras.Model, path: pathlib.Path, format: str, plan: Plan) -> float:
+    """Writes a float32 file, and returns how far it is from the net."""
+    _write(model, path, format)
+    return largest_difference(_outputs(FORMATS[format], path, plan))
+
+
 def _write(model: keras.Model, path: pathlib.Path, format: str) -> None:
     # Converters tell on standard error what they do, line after line; what fails is raised all the same.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         images = keras.InputSpec(shape=model.input_shape, dtype="float32", name="images")
-        model.export(path, format=format, verbose=False, input_signature=[images])
+        model.export(str(path), format=format, verbose=False, input_signature=[images])
 
 
 def _outputs(kind: Format, path: pathlib.Path, plan: Plan) -> Iterator[tuple]:
     """Yields what the engine and the net in memory compute for the same images."""
     network, protocol = plan.network, plan.protocol
     yield from with_own_layers(network)
+    run = kind.open(path)
     for size in [(network.crop, network.crop)] + [(network.crop + 40, network.crop + 8)] * protocol.dense:
         images = np.random.default_rng(0).integers(0, 256, (2, *size, 3)).astype(np.float32)
-        yield kind.run(path, images), network.trace_posteriors(images, protocol.kind, protocol.flip)
+        yield run(images), network.trace_posteriors(images, protocol.kind, protocol.flip)

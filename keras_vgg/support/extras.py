@@ -29,8 +29,9 @@ EXTRAS = {
     "boxes": Extra("Merging boxes", {"numba": "numba"}),
     "digits": Extra("Loading the embedded digits", {"PIL": "pillow", "sklearn": "scikit-learn"}),
     "evaluate": Extra("Testing", {"matplotlib": "matplotlib", "sklearn": "scikit-learn", "scipy": "scipy"}),
-    "litert": Extra("The format litert", {"ai_edge_litert": "ai-edge-litert"}),
+    "litert": Extra("The format litert", {"ai_edge_litert": "ai-edge-litert", "ai_edge_quantizer": "ai-edge-quantizer"}),
     "onnx": Extra("The format onnx", {"onnx": "onnx", "tf2onnx": "tf2onnx", "onnxruntime": "onnxruntime"}),
+    "openvino": Extra("The format openvino", {"openvino": "openvino", "nncf": "nncf"}),
     "plots": Extra("Drawing pictures", {"matplotlib": "matplotlib"}),
     "safetensors": Extra("Weights in .safetensors files", {"safetensors": "safetensors"}),
     "serve": Extra(

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import tomllib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from keras_vgg.errors import InputError
 from keras_vgg.support import leftovers, own_recipes, paths
@@ -19,22 +19,33 @@ _BESIDE = ".writing-"
 
 
 @contextlib.contextmanager
-def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
+def replacing(path: str | pathlib.Path, companions: Sequence[str] = ()) -> Iterator[pathlib.Path]:
     """Gives the path of a file to write beside `path`; afterwards it takes the place of `path`, if nothing failed.
 
     What killed processes were writing in the same folder is removed.
 
+    Args:
+        path: the file.
+        companions: suffixes of further files without which it is of no use, as `.bin` of an `.xml`; they are written beside under
+            its name and replaced with it. At no instant does `path` lie beside a companion that is not its own: who is killed while
+            several are replaced leaves companions without it.
+
     Raises:
-        InputError: if the file system refuses, as when the disk is full; `path` is then what it was before.
+        InputError: if the file system refuses, as when the disk is full; what was there is then what it was before.
     """
     path = paths.path_of(path)
     beside = path.with_name(f"{_BESIDE}{leftovers.owner()}.{path.name}")  # Keras looks at the suffix
+    pairs = [(beside, path), *((beside.with_suffix(each), path.with_suffix(each)) for each in companions)]
     leftovers.remove_dead(path.parent, _BESIDE)
     try:
         yield beside
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+        for written, _ in pairs:
+            with open(written, "rb") as file:
+                os.fsync(file.fileno())
+        if companions:
+            _replace_together(pairs)
+        else:
+            os.replace(beside, path)
         _synchronise(path.parent)
     except OSError as error:
         raise InputError(
@@ -42,8 +53,42 @@ def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
             "make room or mend the folder's rights and run the same command again."
         ) from error
     finally:
-        with contextlib.suppress(OSError):  # where there is no such folder there is nothing to remove
-            beside.unlink(missing_ok=True)
+        for written, _ in pairs:
+            with contextlib.suppress(OSError):  # where there is no such folder there is nothing to remove
+                written.unlink(missing_ok=True)
+
+
+def _replace_together(pairs: Sequence[tuple[pathlib.Path, pathlib.Path]]) -> None:
+    """Puts written files in their places: the first of the old ones leaves first, the first of the new ones comes last."""
+    kept = []
+    try:
+        for written, place in pairs:
+            if place.exists():
+                old = written.with_name(f"{written.name}.old")
+                os.replace(place, old)
+                kept.append((old, place))
+                _synchronise(place.parent)  # in this order after a power failure, too
+        for written, place in reversed(pairs):
+            os.replace(written, place)
+            _synchronise(place.parent)
+    except OSError:
+        for old, place in reversed(kept):
+            os.replace(old, place)
+        raise
+    for old, _ in kept:
+        old.unlink()
+
+
+@contextlib.contextmanager
+def scratch(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a new folder within `folder` for files that are of no use afterwards; what killed processes left there is removed."""
+    within = folder / f"{_BESIDE}{leftovers.owner()}.{uuid.uuid4().hex[:12]}"
+    leftovers.remove_dead(folder, _BESIDE)
+    try:
+        within.mkdir()
+        yield within
+    finally:
+        shutil.rmtree(within, ignore_errors=True)
 
 
 def _synchronise(folder: pathlib.Path) -> None:

@@ -1,0 +1,164 @@
+"""Images that a file is quantised and measured by, seen as the net sees a centre crop of its own size at its test scale."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import overload
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vgg.data import images as decoding
+from keras_vgg.data.dataset import ALL, Dataset
+from keras_vgg.data.datasets import open_dataset
+from keras_vgg.data.sets import TRAIN
+from keras_vgg.data.split import LABEL, Split, files
+from keras_vgg.errors import InputError
+from keras_vgg.identity import digest_of_images
+from keras_vgg.inference import batches
+from keras_vgg.inference.images import Images, Unusable, look_through
+from keras_vgg.inference.passes import BATCH
+from keras_vgg.inference.views import Views
+from keras_vgg.support.image_files import find_images
+
+CALIBRATION_IMAGES = 300
+"""How many images a file is calibrated with by default."""
+
+_KINDS = ("digits", "folder:", "csv:", "tfds:", "wds:", "voc:")
+_TOLD = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSet:
+    """Images that were found and looked through.
+
+    Attributes:
+        description: one line for people.
+        images: the images.
+        unusable: those of them that could not be used, so far as is known.
+        labels: `(N,)` int64, right classes by the data's numbers, -1 where that is not known.
+    """
+
+    description: str
+    images: Images
+    unusable: Unusable
+    labels: np.ndarray
+
+    def facts(self, used: np.ndarray) -> dict:
+        """Returns what the card says of the images at indices `used`."""
+        known = self.images.survey.subset(used)
+        return {
+            "data": self.description,
+            "images": len(used),
+            "images sha256": digest_of_images(known.fingerprints, self.labels[used]),
+            "not used": [" - ".join(row) for row in self.unusable.rows()],
+        }
+
+    def readable(self, views: Views, crop: int) -> np.ndarray:
+        """Returns the indices of images whose crops can be decoded; the others are entered among the unusable ones.
+
+        Raises:
+            InputError: if there are none.
+        """
+        survey, found = self.images.survey, []
+        groups = batches.group(survey, views, crop, BATCH * crop * crop, np.ones(len(self.labels), bool))
+        for indices, places, _ in batches.read_batches(self.images.split, survey, views, crop, groups):
+            found.append(indices.numpy()[places.numpy()])
+            if (broken := np.setdiff1d(indices.numpy(), found[-1])).size:
+                self.images.on_broken(broken)
+        if not (read := np.sort(np.concatenate(found))).size:
+            name, reason = self.unusable.rows()[0]
+            raise InputError(f"Expected images that can be read. Received: {self.description}, with none; {name}: {reason}.")
+        return read
+
+    def tell_unusable(self, say: Callable[[str], None]) -> None:
+        """Says which images could not be used."""
+        rows = self.unusable.rows()
+        for name, reason in rows[:_TOLD]:
+            say(f"not used: {name}, {reason}")
+        if len(rows) > _TOLD:
+            say(f"not used: {len(rows) - _TOLD} more, which the card names")
+
+
+def open_calibration(spec: str, most: int, *, stream=None) -> ImageSet:
+    """Returns images to calibrate with: those for training where there are such, else all, `most` at most, evenly over them.
+
+    Args:
+        spec: a data set (`folder:PATH`, `csv:FILE`, …), or a folder, glob or file of images without labels.
+        most: how many, at least 1; the same ones at every call.
+        stream: where progress is shown, if anywhere.
+
+    Raises:
+        InputError: if there are none that can be read, or as `open_dataset`.
+    """
+    if most < 1:
+        raise InputError(f"`calibration_images` must be at least 1. Received: {most}.")
+    if spec.startswith(_KINDS):
+        dataset = open_dataset(spec)
+        split, description = dataset.split(TRAIN if TRAIN in dataset.splits else ALL), dataset.description
+    else:
+        paths = list(find_images([spec]))
+        split, description = files(paths, np.full(len(paths), -1)), f"{len(paths)} image files"
+    chosen = np.unique(np.linspace(0, split.size - 1, min(most, split.size)).round().astype(np.int64))
+    return _looked_through("calibrate", spec, description, split.subset(chosen), stream)
+
+
+def open_labelled(dataset: Dataset, which: str, spec: str, *, stream=None) -> ImageSet:
+    """Returns the images of a split to measure errors by.
+
+    Args:
+        dataset: with one class an image.
+        which: the split.
+        spec: what the data set was called.
+        stream: where progress is shown, if anywhere.
+
+    Raises:
+        InputError: if there are none that can be read.
+    """
+    return _looked_through("labelled", spec, f"{dataset.description}, {which}", dataset.split(which), stream)
+
+
+def check_labels(dataset: Dataset) -> None:
+    """Raises `InputError` if images do not show one class each."""
+    if dataset.target != LABEL:
+        raise InputError(f"`labelled` must be images of one class each. Received: {dataset.description}, of any number.")
+
+
+def _looked_through(argument: str, spec: str, description: str, split: Split, stream) -> ImageSet:
+    images, unusable = look_through(split, stream=stream)
+    if len(images.survey.unread) == split.size:
+        name, reason = unusable.rows()[0]
+        raise InputError(
+            f"`{argument}` must have images that can be read. Received: {spec}, with none out of {split.size}; {name}: {reason}."
+        )
+    labels = images.survey.labels
+    return ImageSet(description, images, unusable, labels if labels.ndim == 1 else np.full(split.size, -1))
+
+
+class Crops(Sequence[np.ndarray]):
+    """Centre crops `(1, crop, crop, 3)` float32 in 0–255 in a fixed order, each decoded when it is asked for.
+
+    Args:
+        split: the images.
+        indices: which of them, all readable.
+        scale: the smallest side that images are rescaled to.
+        crop: side of the crops.
+        on_read: called after each was decoded.
+    """
+
+    def __init__(self, split: Split, indices: np.ndarray, scale: int, crop: int, on_read: Callable[[], None] = lambda: None):
+        self._split, self._indices, self._scale, self._crop, self._on_read = split, indices, scale, crop, on_read
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, place: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Crops": ...
+    def __getitem__(self, place):
+        if isinstance(place, slice):
+            return Crops(self._split, self._indices[place], self._scale, self._crop, self._on_read)
+        encoded, _ = self._split.read(tf.constant(self._indices[place], tf.int64))
+        pixels = decoding.decode_view(encoded, self._scale, 0.5, 0.5, tf.constant(False), self._crop)
+        self._on_read()
+        return pixels.numpy()[np.newaxis].astype(np.float32)

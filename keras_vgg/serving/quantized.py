@@ -1,0 +1,113 @@
+"""A quantised file from its images to its figures: they are found before the net is loaded, and measure what was written."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from keras_vgg import class_names
+from keras_vgg.data.datasets import open_dataset
+from keras_vgg.evaluation.run import default_split, split_of
+from keras_vgg.inference.class_labels import labels_of
+from keras_vgg.inference.net_files import open_net_file
+from keras_vgg.inference.views import CENTER, Views
+from keras_vgg.serving import file_figures, quantizing
+from keras_vgg.serving.engines import FORMATS
+from keras_vgg.serving.image_sets import ImageSet, check_labels, open_calibration, open_labelled
+from keras_vgg.serving.plan import Plan
+from keras_vgg.support.progress import Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """The images of a quantisation.
+
+    Attributes:
+        calibration: by which activations get their range.
+        labelled: on which errors are counted, if any.
+        labels: `(classes of the labelled data,)` int64, the net's number of each class of them.
+    """
+
+    calibration: ImageSet
+    labelled: ImageSet | None = None
+    labels: np.ndarray | None = None
+
+
+def prepare(
+    model_or_run: keras.Model | str | os.PathLike[str],
+    calibrate: str | os.PathLike[str],
+    most: int,
+    labelled: str | os.PathLike[str] | None,
+    *,
+    say: Callable[[str], None],
+    stream=None,
+) -> Job:
+    """Finds the images, and looks through them; arguments as for `formats.export_file`.
+
+    Raises:
+        InputError: if there are none that can be read, or the net does not know their classes.
+    """
+    if labelled is None:
+        return Job(open_calibration(os.fspath(calibrate), most, stream=stream))
+    spec = os.fspath(labelled)
+    dataset = open_dataset(spec)
+    check_labels(dataset)
+    if isinstance(model_or_run, keras.Model):
+        num_classes = max(model_or_run.output_shape[-1], 2)
+        labels = labels_of(dataset.classes, class_names.known(model_or_run), num_classes, told=model_or_run.name, say=say)
+        which = default_split(dataset, was_trained_on=False)
+    else:
+        source = open_net_file(str(model_or_run))
+        source.check_classifier()
+        labels = source.labels_of(dataset.classes, source.count_classes(), say=say)
+        which = split_of(dataset, {source.name: source}, [source.name])
+    calibration = open_calibration(os.fspath(calibrate), most, stream=stream)
+    return Job(calibration, open_labelled(dataset, which, spec, stream=stream), labels)
+
+
+def write(
+    job: Job, plan: Plan, format: str, plain: pathlib.Path, target: pathlib.Path, *, say: Callable[[str], None], stream=None
+) -> dict:
+    """Writes the int8 file of a float32 file, reads it back and measures it.
+
+    Args:
+        job: the images.
+        plan: the net, and how it looks at images.
+        format: a key of `engines.FORMATS`.
+        plain: the float32 file.
+        target: where to.
+        say: called with a line for each image that could not be used.
+        stream: where progress is shown, if anywhere.
+
+    Returns:
+        What the card says of it.
+
+    Raises:
+        InputError: if the engine's tool cannot do it.
+    """
+    network, kind = plan.network, FORMATS[format]
+    views = Views(CENTER, plan.protocol.scales[0], flip=False)
+    nets = [
+        file_figures.of_net(network, plan.protocol.kind, plan.protocol.flip, precision)
+        for precision in (file_figures.FLOAT32, file_figures.BFLOAT16)
+    ]
+    used = job.calibration.readable(views, network.crop)
+    with Progress(len(used), stream=stream) as progress:
+        crops = quantizing.counting(job.calibration.images.split, used, views.scale, network.crop, format, progress)
+        classifier = [layer.name for layer in network.model.layers if isinstance(layer, keras.layers.Dense)][-1]
+        facts = quantizing.quantise(format, plain, target, crops, classifier)
+    both = [
+        file_figures.Computer(f"{kind.engine} {name}", kind.size(file), lambda file=file: kind.open(file))
+        for name, file in (("float32", plain), (quantizing.INT8, target))
+    ]
+    computers = [*nets, *both]
+    rows, seen = file_figures.measure(computers, network, views, job.calibration, job.labelled, job.labels, stream=stream)
+    for images in filter(None, (job.calibration, job.labelled)):
+        images.tell_unusable(say)
+    facts |= {"seen as": f"{views}, {network.crop}x{network.crop}", "calibration": job.calibration.facts(used)}
+    if job.labelled:
+        facts["labelled"] = job.labelled.facts(seen[1])
+    return facts | {"figures": rows}

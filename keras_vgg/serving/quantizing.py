@@ -1,0 +1,206 @@
+"""Post-training quantisation to int8 by each engine's own tool, which sees calibration images go through the float32 file.
+
+Weights are quantised channel by channel, activations by their least and greatest values. Convolutions and what lies between them
+are int8; preprocessing, scores, the soft-max and the means over places and mirror images stay float32, and so do what a file takes
+and gives.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import importlib.metadata
+import io
+import logging
+import pathlib
+import re
+import warnings
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from keras_vgg.errors import InputError
+from keras_vgg.serving.image_sets import Crops
+from keras_vgg.support.progress import Progress
+
+INT8 = "int8"
+
+_INPUT = "images"
+
+
+@dataclasses.dataclass(frozen=True)
+class Tool:
+    """What quantises the files of a format.
+
+    Attributes:
+        package: that it is in, by its distribution's name.
+        function: what is called of it.
+        settings: it is called with, for people.
+        quantise: writes a quantised file, of a float32 file, calibration images and the name of the layer that makes the scores.
+    """
+
+    package: str
+    function: str
+    settings: dict
+    quantise: Callable[[pathlib.Path, pathlib.Path, Crops, str], None]
+
+    @property
+    def told(self) -> str:
+        """Its name and version."""
+        return f"{self.function} of {self.package} {importlib.metadata.version(self.package)}"
+
+
+def quantise(format: str, source: pathlib.Path, target: pathlib.Path, crops: Crops, classifier: str) -> dict:
+    """Writes the int8 file of a float32 file.
+
+    Args:
+        format: a key of `TOOLS`.
+        source: the float32 file.
+        target: where to.
+        crops: the images to calibrate with; each is decoded when the tool comes to it, so that memory does not grow with their
+            number.
+        classifier: the layer that makes the scores, which stay float32.
+
+    Returns:
+        What the card says of how it was done.
+
+    Raises:
+        InputError: if the tool cannot do it.
+    """
+    tool = TOOLS[format]
+    try:
+        with _quiet():
+            tool.quantise(source, target, crops, classifier)
+    except OSError:
+        raise  # of the disk, which is told by who replaces files
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"{tool.told} could not quantise this net ({reason}); leave out --quantize, or try another format."
+        ) from error
+    return {"type": INT8, "tool": tool.told, "settings": tool.settings}
+
+
+def counting(split, indices: np.ndarray, scale: int, crop: int, format: str, progress: Progress) -> Crops:
+    """Returns the crops of images at `indices`, which show how far the tool is as they are read."""
+
+    def on_read():
+        progress.count(1)
+        progress.show(f"quantising for {format}")
+
+    return Crops(split, indices, scale, crop, on_read)
+
+
+def _quantise_onnx(source: pathlib.Path, target: pathlib.Path, crops: Crops, classifier: str) -> None:
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(quantization.CalibrationDataReader):
+        def __init__(self):
+            self._left = iter(crops)
+
+        def get_next(self):
+            crop = next(self._left, None)
+            return None if crop is None else {_INPUT: crop}
+
+    prepared = source.with_name(f"prepared{source.suffix}")
+    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)  # symbolic shapes help transformers alone
+    quantization.quantize_static(
+        str(prepared),
+        str(target),
+        Reader(),
+        quant_format=quantization.QuantFormat.QDQ,
+        op_types_to_quantize=_ONNX_OPERATIONS,
+        per_channel=True,
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
+        calibrate_method=quantization.CalibrationMethod.MinMax,
+        extra_options={"OpTypesToExcludeOutputQuantization": _ONNX_PRODUCTS},  # what goes into a ReLU or is a score
+    )
+
+
+class _Lazy(collections.UserDict):
+    """One image as LiteRT's tool takes it, decoded when it is looked at: the tool counts its images by making a list of them."""
+
+    def __init__(self, crops: Crops, place: int):
+        super().__init__()
+        self._crops, self._place = crops, place
+
+    def copy(self):
+        """Returns what the tool runs the net on."""
+        return {_INPUT: self._crops[self._place]}
+
+
+def _quantise_litert(source: pathlib.Path, target: pathlib.Path, crops: Crops, classifier: str) -> None:
+    from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe_manager
+    from ai_edge_quantizer.utils import qsv_utils
+
+    recipe = recipe_manager.RecipeManager()
+    for name in _LITERT_OPERATIONS:
+        recipe.add_static_config(".*", qtyping.TFLOperationName[name], activation_num_bits=8, weight_num_bits=8)
+        if name != "MAX_POOL_2D":
+            scores = rf"/{re.escape(classifier)}(_\d+)?/"
+            recipe.add_weight_only_config(scores, qtyping.TFLOperationName[name], num_bits=8)
+    # Its own `Quantizer.calibrate` takes moving averages, by which the images that come last, all of one class, would count most.
+    calibration = calibrator.Calibrator(str(source), qsv_update_func=qsv_utils.min_max_update)
+    (signature,) = calibration.get_signature_list()
+    calibration.calibrate({signature: [_Lazy(crops, place) for place in range(len(crops))]}, recipe)
+    tool = quantizer.Quantizer(str(source), recipe.get_quantization_recipe())
+    quiet = {"enable_progress_bar": False, "enable_progress_report": False}
+    tool.quantize(calibration.get_model_qsvs(), serialize_to_path=str(target), **quiet)
+
+
+def _quantise_openvino(source: pathlib.Path, target: pathlib.Path, crops: Crops, classifier: str) -> None:
+    import nncf
+    import openvino
+
+    model = openvino.Core().read_model(str(source))
+    quantised = nncf.quantize(
+        model,
+        nncf.Dataset(crops, lambda crop: {_INPUT: crop}),
+        preset=nncf.QuantizationPreset.MIXED,
+        target_device=nncf.TargetDevice.ANY,
+        subset_size=len(crops),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=True),
+        ignored_scope=nncf.IgnoredScope(types=_OPENVINO_IGNORED, validate=False),
+    )
+    openvino.save_model(quantised, str(target), compress_to_fp16=False)
+
+
+_ONNX_PRODUCTS = ["Conv", "MatMul", "Gemm"]
+_ONNX_OPERATIONS = [*_ONNX_PRODUCTS, "Relu", "MaxPool"]
+_LITERT_OPERATIONS = ("CONV_2D", "MAX_POOL_2D", "FULLY_CONNECTED")
+_OPENVINO_IGNORED = ["ReduceMean", "Softmax", "Sigmoid"]
+
+TOOLS = {  # by the name of the format
+    "onnx": Tool(
+        "onnxruntime",
+        "quantize_static",
+        {"format": "QDQ", "weights": "int8 per channel", "activations": "uint8, least to greatest", "operations": _ONNX_OPERATIONS},
+        _quantise_onnx,
+    ),
+    "litert": Tool(
+        "ai-edge-quantizer",
+        "Quantizer",
+        {"weights": "int8 per channel", "activations": "int8, least to greatest", "operations": [*_LITERT_OPERATIONS]},
+        _quantise_litert,
+    ),
+    "openvino": Tool(
+        "nncf",
+        "quantize",
+        {"preset": "mixed", "target_device": "ANY", "bias_correction": False, "ignored": _OPENVINO_IGNORED},
+        _quantise_openvino,
+    ),
+}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps to itself what tools tell of their work, which fails with an error all the same."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
