@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from run_folders import write_run
 from small_images import CLASSES, ENCODED, LABELS, TRUNCATED, write_images
-from small_nets import net
+from small_nets import fill, net
 
 from keras_vgg import class_names, export
 from keras_vgg.errors import InputError
 from keras_vgg.identity import digest_of_net
 from keras_vgg.inference.network import Network
+from keras_vgg.inference.views import Views
 from keras_vgg.serving import file_figures, formats, image_sets, quantizing
 from keras_vgg.serving.engines import FORMATS
+from keras_vgg.serving.plan import plan_export
 from keras_vgg.support import extras
 
 pytestmark = pytest.mark.usefixtures("graphs_as_traced")
@@ -31,6 +33,8 @@ NETS = {
 def wide_net(**options):
     """Wide enough that weights are most of a file."""
     model = net(**options, width=0.1)
+    if options.get("batch_norm"):
+        fill(model)
     class_names.adopt(model, CLASSES)
     return model
 
@@ -44,6 +48,12 @@ def images(tmp_path_factory):
     (folder / "train" / "a" / "broken.png").write_bytes(b"no image")
     (folder / "train" / "b" / "cut.jpg").write_bytes(TRUNCATED)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def measured_briefly(monkeypatch):
+    monkeypatch.setattr(file_figures, "_SECONDS", 0.01)
+    monkeypatch.setattr(file_figures, "_LEAST", 2)
 
 
 def engine(kind):
@@ -102,11 +112,18 @@ def test_an_int8_file_is_measured_beside_the_net(tmp_path, images, kind):
 @pytest.mark.parametrize("name", [name for name in NETS if name != "A"])
 def test_every_kind_of_net_is_quantised(tmp_path, images, kind, name):
     format_, model = engine(kind), wide_net(**NETS[name])
-    path = tmp_path / f"net{format_.suffix}"
-    exported = formats.export_file(model, path, format=kind, **CALIBRATED, calibrate=images / "val", flip=False, dense=False)
-    float_file, int8 = exported.figures[2:]
-    assert int8["MB"] < 0.45 * float_file["MB"]
-    assert int8["largest difference"] < 0.3
+    plan = plan_export(model, scales=(40,), labels=CLASSES, flip=False, dense=False)
+    plain, target = tmp_path / f"plain{format_.suffix}", tmp_path / f"int8{format_.suffix}"
+    formats._write(formats.pixel_model(plan), plain, kind)
+    split = image_sets.open_calibration(str(images / "val"), 100).images.split
+    crops = image_sets.Crops(split, np.arange(split.size), 40, 32)
+    quantizing.quantise(kind, plain, target, crops, "predictions")
+    seen = np.concatenate([*crops])
+    expected, found = (np.concatenate([run(crop[None]) for crop in seen]) for run in map(format_.open, (plain, target)))
+    assert 1e-5 < np.abs(found - expected).max() < 0.3
+    assert np.mean(found.argmax(1) == expected.argmax(1)) > 0.8
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    assert format_.size(target) < 0.45 * format_.size(plain)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -135,7 +152,7 @@ def _opened(images, *numbers):
 def test_crops_are_what_the_net_sees_of_an_image(images):
     """As a test with centre crops sees them, decoded by the pipeline."""
     found = image_sets.open_calibration(str(images / "val"), 100)
-    views = file_figures.Views("center", 40, flip=False)
+    views = Views("center", 40, flip=False)
     seen = {}
     groups = image_sets.batches.group(found.images.survey, views, 32, 32 * 32, np.ones(12, bool))
     for indices, _, pixels in image_sets.batches.read_batches(found.images.split, found.images.survey, views, 32, groups):
@@ -224,7 +241,7 @@ def test_the_command_tells_figures(tmp_path, images, capsys):
     told = capsys.readouterr().out
     assert f"{path}: " in told
     assert "computed in int8" in told
-    assert "measured on one image at a time, center at" in told
+    assert "measured on one image at a time, centre crops of 32x32 at Q = 40:" in told
     table = told.split("\n\n")[-1].splitlines()
     assert [line.strip().split("  ")[0] for line in table[1:]] == [
         "net float32",

@@ -44,7 +44,7 @@ def _open_litert(path: pathlib.Path) -> Run:
     from ai_edge_litert.interpreter import Interpreter
 
     # It would take one processor unless told otherwise; the other engines take all.
-    interpreter = Interpreter(str(path), num_threads=len(os.sched_getaffinity(0)))
+    interpreter = Interpreter(str(path), num_threads=os.cpu_count())
     runner = interpreter.get_signature_runner()
     name = next(iter(runner.get_input_details()))
     return lambda images: next(iter(runner(**{name: images}).values()))

@@ -113,7 +113,9 @@ def export_file(
     extras.require(format)
     if precision not in (None, FLOAT32):
         raise InputError(f"{format} files are written in float32. Received: precision={precision!r}; a SavedModel takes it.")
-    job = calibrate and quantized.prepare(model_or_run, calibrate, calibration_images, labelled, say=say, stream=stream)
+    job = None
+    if calibrate is not None:
+        job = quantized.prepare(model_or_run, calibrate, calibration_images, labelled, say=say, stream=stream)
     plan = plan_export(
         model_or_run,
         dense=dense,

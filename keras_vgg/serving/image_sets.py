@@ -148,6 +148,10 @@ class Crops(Sequence[np.ndarray]):
     def __init__(self, split: Split, indices: np.ndarray, scale: int, crop: int, on_read: Callable[[], None] = lambda: None):
         self._split, self._indices, self._scale, self._crop, self._on_read = split, indices, scale, crop, on_read
 
+    def counted(self, on_read: Callable[[], None]) -> "Crops":
+        """Returns the same crops, which call `on_read` as they are decoded."""
+        return Crops(self._split, self._indices, self._scale, self._crop, on_read)
+
     def __len__(self) -> int:
         return len(self._indices)
 

@@ -1,6 +1,7 @@
 """A quantised file from its images to its figures: they are found before the net is loaded, and measure what was written."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Callable
@@ -16,9 +17,8 @@ from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.inference.views import CENTER, Views
 from keras_vgg.serving import file_figures, quantizing
 from keras_vgg.serving.engines import FORMATS
-from keras_vgg.serving.image_sets import ImageSet, check_labels, open_calibration, open_labelled
+from keras_vgg.serving.image_sets import Crops, ImageSet, check_labels, open_calibration, open_labelled
 from keras_vgg.serving.plan import Plan
-from keras_vgg.support.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,24 +90,23 @@ def write(
     """
     network, kind = plan.network, FORMATS[format]
     views = Views(CENTER, plan.protocol.scales[0], flip=False)
+    sets = {"calibration": job.calibration} | ({"labelled": job.labelled} if job.labelled else {})
+    used = {name: images.readable(views, network.crop) for name, images in sets.items()}
+    for images in sets.values():
+        images.tell_unusable(say)
+    crops = {name: Crops(images.images.split, used[name], views.scale, network.crop) for name, images in sets.items()}
+    classifier = [layer.name for layer in network.model.layers if isinstance(layer, keras.layers.Dense)][-1]
+    facts = quantizing.quantise(format, plain, target, crops["calibration"], classifier, stream=stream)
     nets = [
         file_figures.of_net(network, plan.protocol.kind, plan.protocol.flip, precision)
         for precision in (file_figures.FLOAT32, file_figures.BFLOAT16)
     ]
-    used = job.calibration.readable(views, network.crop)
-    with Progress(len(used), stream=stream) as progress:
-        crops = quantizing.counting(job.calibration.images.split, used, views.scale, network.crop, format, progress)
-        classifier = [layer.name for layer in network.model.layers if isinstance(layer, keras.layers.Dense)][-1]
-        facts = quantizing.quantise(format, plain, target, crops, classifier)
     both = [
-        file_figures.Computer(f"{kind.engine} {name}", kind.size(file), lambda file=file: kind.open(file))
+        file_figures.Computer(f"{kind.engine} {name}", kind.size(file), functools.partial(kind.open, file))
         for name, file in (("float32", plain), (quantizing.INT8, target))
     ]
-    computers = [*nets, *both]
-    rows, seen = file_figures.measure(computers, network, views, job.calibration, job.labelled, job.labels, stream=stream)
-    for images in filter(None, (job.calibration, job.labelled)):
-        images.tell_unusable(say)
-    facts |= {"seen as": f"{views}, {network.crop}x{network.crop}", "calibration": job.calibration.facts(used)}
-    if job.labelled:
-        facts["labelled"] = job.labelled.facts(seen[1])
+    labels = job.labels[job.labelled.labels[used["labelled"]]] if job.labelled and job.labels is not None else None
+    rows = file_figures.measure([*nets, *both], crops["calibration"], crops.get("labelled", ()), labels, stream=stream)
+    facts["seen as"] = f"centre crops of {network.crop}x{network.crop} at Q = {views.scale}"
+    facts |= {name: images.facts(used[name]) for name, images in sets.items()}
     return facts | {"figures": rows}

@@ -16,8 +16,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
 from keras_vgg.errors import InputError
 from keras_vgg.serving.image_sets import Crops
 from keras_vgg.support.progress import Progress
@@ -49,7 +47,7 @@ class Tool:
         return f"{self.function} of {self.package} {importlib.metadata.version(self.package)}"
 
 
-def quantise(format: str, source: pathlib.Path, target: pathlib.Path, crops: Crops, classifier: str) -> dict:
+def quantise(format: str, source: pathlib.Path, target: pathlib.Path, crops: Crops, classifier: str, *, stream=None) -> dict:
     """Writes the int8 file of a float32 file.
 
     Args:
@@ -59,6 +57,7 @@ def quantise(format: str, source: pathlib.Path, target: pathlib.Path, crops: Cro
         crops: the images to calibrate with; each is decoded when the tool comes to it, so that memory does not grow with their
             number.
         classifier: the layer that makes the scores, which stay float32.
+        stream: where progress is shown, if anywhere.
 
     Returns:
         What the card says of how it was done.
@@ -68,8 +67,8 @@ def quantise(format: str, source: pathlib.Path, target: pathlib.Path, crops: Cro
     """
     tool = TOOLS[format]
     try:
-        with _quiet():
-            tool.quantise(source, target, crops, classifier)
+        with Progress(len(crops), stream=stream) as progress, _quiet():
+            tool.quantise(source, target, crops.counted(lambda: _show(progress, format)), classifier)
     except OSError:
         raise  # of the disk, which is told by who replaces files
     except Exception as error:
@@ -80,14 +79,9 @@ def quantise(format: str, source: pathlib.Path, target: pathlib.Path, crops: Cro
     return {"type": INT8, "tool": tool.told, "settings": tool.settings}
 
 
-def counting(split, indices: np.ndarray, scale: int, crop: int, format: str, progress: Progress) -> Crops:
-    """Returns the crops of images at `indices`, which show how far the tool is as they are read."""
-
-    def on_read():
-        progress.count(1)
-        progress.show(f"quantising for {format}")
-
-    return Crops(split, indices, scale, crop, on_read)
+def _show(progress: Progress, format: str) -> None:
+    progress.count(1)
+    progress.show(f"quantising for {format}")
 
 
 def _quantise_onnx(source: pathlib.Path, target: pathlib.Path, crops: Crops, classifier: str) -> None:
@@ -161,15 +155,26 @@ def _quantise_openvino(source: pathlib.Path, target: pathlib.Path, crops: Crops,
         target_device=nncf.TargetDevice.ANY,
         subset_size=len(crops),
         advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=True),
-        ignored_scope=nncf.IgnoredScope(types=_OPENVINO_IGNORED, validate=False),
+        ignored_scope=nncf.IgnoredScope(names=_behind_scores(model), types=_OPENVINO_IGNORED, validate=False),
     )
     openvino.save_model(quantised, str(target), compress_to_fp16=False)
+
+
+def _behind_scores(model) -> list[str]:
+    """Returns the names of the operations of an OpenVINO model that make probabilities of scores and average them."""
+    found: list[str] = []
+    for operation in model.get_ordered_ops():
+        before = [operation.input_value(place).get_node().get_friendly_name() for place in range(operation.get_input_size())]
+        if operation.get_type_name() in _OPENVINO_ENDINGS or set(before) & set(found):
+            found.append(operation.get_friendly_name())
+    return found
 
 
 _ONNX_PRODUCTS = ["Conv", "MatMul", "Gemm"]
 _ONNX_OPERATIONS = [*_ONNX_PRODUCTS, "Relu", "MaxPool"]
 _LITERT_OPERATIONS = ("CONV_2D", "MAX_POOL_2D", "FULLY_CONNECTED")
-_OPENVINO_IGNORED = ["ReduceMean", "Softmax", "Sigmoid"]
+_OPENVINO_ENDINGS = ("Softmax", "Sigmoid")
+_OPENVINO_IGNORED = ["ReduceMean"]
 
 TOOLS = {  # by the name of the format
     "onnx": Tool(
@@ -187,7 +192,12 @@ TOOLS = {  # by the name of the format
     "openvino": Tool(
         "nncf",
         "quantize",
-        {"preset": "mixed", "target_device": "ANY", "bias_correction": False, "ignored": _OPENVINO_IGNORED},
+        {
+            "preset": "mixed",
+            "target_device": "ANY",
+            "bias_correction": False,
+            "ignored": [*_OPENVINO_IGNORED, *_OPENVINO_ENDINGS, "what is behind"],
+        },
         _quantise_openvino,
     ),
 }
