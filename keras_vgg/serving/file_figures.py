@@ -132,8 +132,9 @@ def _speed(run: Run, image: np.ndarray) -> float:
 
 
 def format_table(rows: Sequence[dict]) -> str:
-    """Returns the figures as people read them."""
+    """Returns the figures as people read them, without the numbers of images, which are the same in all rows."""
     table = pd.DataFrame(rows)
+    table = table[[column for column in table.columns if not column.startswith("images, ")]]
     forms = {"MB": "{:,.2f}", "largest difference": "{:.2g}", "images/s": "{:,.3g}"}
     for column in table.columns:
         if column in forms or "%" in column:
