@@ -1,0 +1,131 @@
+"""What lower precision costs in results: errors of one net in float32, in half precision and in files for other engines.
+
+`python tools/precision_cost.py --model runs/flowers17 --dataset folder:flowers17 --scales 224 256 288 --file flowers17.onnx`: all
+look at the same whole images, densely (Sec. 3.2) at every scale; posteriors are averaged over the scales. Beside its error stands
+how many answers of a contestant turn from right to wrong and from wrong to right.
+"""
+
+import functools
+import pathlib
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout is measured, whatever is installed
+
+import numpy as np
+import pandas as pd
+from benchmarking import machine
+
+from keras_vgg.errors import InputError
+from keras_vgg.precision import FLOAT32, PRECISIONS
+from keras_vgg.support import cli, entry, extras
+
+
+def main(argv: list[str]) -> None:
+    """Parses `argv`, measures and prints."""
+    parser = cli.Parser(prog="python tools/precision_cost.py", description=__doc__.split("\n")[0])
+    parser.add_argument("--model", type=cli.path, required=True, metavar="PATH", help="run folder or weight file")
+    parser.add_argument("--dataset", required=True, help="images with one class each, of the net's classes")
+    parser.add_argument("--split", default="val", help="which of them (default: %(default)s)")
+    parser.add_argument("--scales", nargs="+", type=int, required=True, metavar="Q", help="smallest sides Q")
+    parser.add_argument("--file", nargs="+", type=cli.path, default=[], metavar="FILE", help="files of keras_vgg.export of the net")
+    parser.add_argument(
+        "--precisions", nargs="+", choices=PRECISIONS, default=("mixed_bfloat16",), help="beside float32 (default: mixed_bfloat16)"
+    )
+    arguments = parser.parse_args(argv)
+    _check_files(arguments.file)
+    entry.import_tensorflow()
+    print(_table(arguments))
+
+
+def _check_files(files: list[str]) -> None:
+    from keras_vgg.serving.engines import FORMATS
+
+    for file in map(pathlib.Path, files):
+        name = next((name for name, each in FORMATS.items() if each.suffix == file.suffix), None)
+        if name is None or not file.is_file():
+            known = ", ".join(each.suffix for each in FORMATS.values())
+            raise InputError(f"`--file` must be a file that keras_vgg.export wrote ({known}). Received: {file}.")
+        extras.require(name)
+
+
+def _table(arguments) -> str:
+    from keras_vgg.data.datasets import open_dataset
+    from keras_vgg.identity import digest_of_images, digest_of_net
+    from keras_vgg.inference.images import look_through
+    from keras_vgg.inference.net_files import open_net_file
+
+    source, dataset = open_net_file(arguments.model), open_dataset(arguments.dataset)
+    source.check_classifier()
+    if arguments.split not in dataset.splits:
+        raise InputError(f"`--split` must be one of {', '.join(dataset.splits)}. Received: {arguments.split}.")
+    of_classes = source.labels_of(dataset.classes, source.count_classes(), say=_tell)
+    images, unusable = look_through(dataset.split(arguments.split), stream=sys.stderr)
+    for name, reason in unusable.rows():
+        _tell(f"not used: {name}, {reason}")
+    survey = images.survey
+    of_images, of_net = digest_of_images(survey.fingerprints, survey.labels), digest_of_net(source.load_model())
+    mirrored = ", mirror images too" if source.flip else ""
+    print(
+        f"{machine.describe()}\nnet {of_net[:8]}, {dataset.description}, {arguments.split} ({of_images[:8]}){mirrored}", flush=True
+    )
+    labels, first, rows = np.append(of_classes, -1)[survey.labels], None, []
+    for name, open_computer in _computers(source, arguments).items():
+        computer, began = open_computer(), time.perf_counter()
+        posteriors = np.mean([_posteriors(computer, images, source, scale) for scale in arguments.scales], axis=0)
+        seconds = time.perf_counter() - began
+        first = posteriors if first is None else first
+        known = ~np.isnan(first[:, 0]) & (labels >= 0)
+        right, was_right = (each[known].argmax(1) == labels[known] for each in (posteriors, first))
+        rows.append(
+            {
+                "computed by": name,
+                "images": known.sum(),
+                "top-1 error %": f"{100 * np.mean(~right):.2f}",
+                "right to wrong": np.sum(was_right & ~right),
+                "wrong to right": np.sum(~was_right & right),
+                "largest difference": f"{np.abs(posteriors - first)[known].max():.2g}",
+                "images/s": f"{known.sum() / seconds:.3g}",
+            }
+        )
+    return pd.DataFrame(rows).to_string(index=False)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _computers(source, arguments) -> dict:
+    """Returns what opens each contestant, by its name."""
+    nets = {precision: functools.partial(source.load, precision=precision) for precision in (FLOAT32, *arguments.precisions)}
+    return nets | {pathlib.Path(file).name: functools.partial(_File, pathlib.Path(file), source) for file in arguments.file}
+
+
+class _File:
+    """What computes probabilities from a file, as a pass over images wants it; mirror images are the file's own affair."""
+
+    def __init__(self, file: pathlib.Path, source):
+        from keras_vgg.serving.engines import FORMATS
+
+        network = source.load()
+        self.model, self.crop, self.classes = network.model, network.crop, network.classes
+        self.smallest_input = network.smallest_input
+        self._run = next(each for each in FORMATS.values() if each.suffix == file.suffix).open(file)
+
+    def see(self, images, views, which=None) -> np.ndarray:
+        """Returns `(B, classes)` for images, `(B, height, width, 3)`, one at a time."""
+        return np.concatenate([self._run(image[np.newaxis]) for image in np.asarray(images).astype(np.float32)])
+
+
+def _posteriors(computer, images, source, scale: int) -> np.ndarray:
+    from keras_vgg.inference.passes import BATCH, Pass, run_passes
+    from keras_vgg.inference.row_cache import RowCache
+    from keras_vgg.inference.views import DENSE, Views
+
+    store = RowCache.in_memory(images.split.size, computer.classes)
+    run_passes([Pass(source.name, [computer], Views(DENSE, scale, source.flip), store)], images, batch=BATCH, stream=sys.stderr)
+    return store.rows
+
+
+if __name__ == "__main__":
+    entry.run(main)
