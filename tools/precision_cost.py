@@ -25,8 +25,7 @@ def main(argv: list[str]) -> None:
     """Parses `argv`, measures and prints."""
     parser = cli.Parser(prog="python tools/precision_cost.py", description=__doc__.split("\n")[0])
     parser.add_argument("--model", type=cli.path, required=True, metavar="PATH", help="run folder or weight file")
-    parser.add_argument("--dataset", required=True, help="images with one class each, of the net's classes")
-    parser.add_argument("--split", default="val", help="which of them (default: %(default)s)")
+    parser.add_argument("--dataset", required=True, help="data of the net's classes; the images that keras_vgg.evaluate takes")
     parser.add_argument("--scales", nargs="+", type=int, required=True, metavar="Q", help="smallest sides Q")
     parser.add_argument("--file", nargs="+", type=cli.path, default=[], metavar="FILE", help="files of keras_vgg.export of the net")
     parser.add_argument(
@@ -51,24 +50,22 @@ def _check_files(files: list[str]) -> None:
 
 def _table(arguments) -> str:
     from keras_vgg.data.datasets import open_dataset
+    from keras_vgg.evaluation.run import split_of
     from keras_vgg.identity import digest_of_images, digest_of_net
     from keras_vgg.inference.images import look_through
     from keras_vgg.inference.net_files import open_net_file
 
     source, dataset = open_net_file(arguments.model), open_dataset(arguments.dataset)
     source.check_classifier()
-    if arguments.split not in dataset.splits:
-        raise InputError(f"`--split` must be one of {', '.join(dataset.splits)}. Received: {arguments.split}.")
+    split = split_of(dataset, {source.name: source}, [source.name])
     of_classes = source.labels_of(dataset.classes, source.count_classes(), say=_tell)
-    images, unusable = look_through(dataset.split(arguments.split), stream=sys.stderr)
+    images, unusable = look_through(dataset.split(split), stream=sys.stderr)
     for name, reason in unusable.rows():
         _tell(f"not used: {name}, {reason}")
     survey = images.survey
     of_images, of_net = digest_of_images(survey.fingerprints, survey.labels), digest_of_net(source.load_model())
     mirrored = ", mirror images too" if source.flip else ""
-    print(
-        f"{machine.describe()}\nnet {of_net[:8]}, {dataset.description}, {arguments.split} ({of_images[:8]}){mirrored}", flush=True
-    )
+    print(f"{machine.describe()}\nnet {of_net[:8]}, {dataset.description}, {split} ({of_images[:8]}){mirrored}", flush=True)
     labels, first, rows = np.append(of_classes, -1)[survey.labels], None, []
     for name, open_computer in _computers(source, arguments).items():
         computer, began = open_computer(), time.perf_counter()
