@@ -1,6 +1,7 @@
 """Files for other engines in int8: what they compute beside the net, what is told of them, and what is refused."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ NETS = {
     "A-LRN": {"arch": "A-LRN"},
     "D": {"arch": "D"},
     "batch norm": {"batch_norm": True},
-    "pooled": {"arch": "D", "head": "pool"},
+    "pooled": {"arch": "D-pool"},
 }
 
 
@@ -120,7 +121,7 @@ def test_every_kind_of_net_is_quantised(tmp_path, images, kind, name):
     quantizing.quantise(kind, plain, target, crops, "predictions")
     seen = np.concatenate([*crops])
     expected, found = (np.concatenate([run(crop[None]) for crop in seen]) for run in map(format_.open, (plain, target)))
-    assert 1e-5 < np.abs(found - expected).max() < 0.3
+    assert 1e-6 < np.abs(found - expected).max() < 0.3  # of the pooled one, whose maps are small, least
     assert np.mean(found.argmax(1) == expected.argmax(1)) > 0.8
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
     assert format_.size(target) < 0.45 * format_.size(plain)
@@ -243,7 +244,7 @@ def test_the_command_tells_figures(tmp_path, images, capsys):
     assert "computed in int8" in told
     assert "measured on one image at a time, centre crops of 32x32 at Q = 40:" in told
     table = told.split("\n\n")[-1].splitlines()
-    assert [line.strip().split("  ")[0] for line in table[1:]] == [
+    assert [re.split(r"\s+[\d.]+\s", line.strip())[0] for line in table[1:]] == [
         "net float32",
         "net mixed_bfloat16",
         "ONNX Runtime float32",
