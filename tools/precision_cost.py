@@ -13,7 +13,6 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout is measured, whatever is installed
 
 import numpy as np
-import pandas as pd
 from benchmarking import machine
 
 from keras_vgg.errors import InputError
@@ -54,6 +53,7 @@ def _table(arguments) -> str:
     from keras_vgg.identity import digest_of_images, digest_of_net
     from keras_vgg.inference.images import look_through
     from keras_vgg.inference.net_files import open_net_file
+    from keras_vgg.serving.file_figures import errors, format_table
 
     source, dataset = open_net_file(arguments.model), open_dataset(arguments.dataset)
     source.check_classifier()
@@ -73,19 +73,12 @@ def _table(arguments) -> str:
         seconds = time.perf_counter() - began
         first = posteriors if first is None else first
         known = ~np.isnan(first[:, 0]) & (labels >= 0)
-        right, was_right = (each[known].argmax(1) == labels[known] for each in (posteriors, first))
         rows.append(
-            {
-                "computed by": name,
-                "images": known.sum(),
-                "top-1 error %": f"{100 * np.mean(~right):.2f}",
-                "right to wrong": np.sum(was_right & ~right),
-                "wrong to right": np.sum(~was_right & right),
-                "largest difference": f"{np.abs(posteriors - first)[known].max():.2g}",
-                "images/s": f"{known.sum() / seconds:.3g}",
-            }
+            {"computed by": name, "images": known.sum()}
+            | errors(posteriors[known], first[known], labels[known])
+            | {"largest difference": np.abs(posteriors - first)[known].max(), "images/s": known.sum() / seconds}
         )
-    return pd.DataFrame(rows).to_string(index=False)
+    return format_table(rows)
 
 
 def _tell(line: str) -> None:

@@ -16,7 +16,6 @@ from keras_vgg.support.progress import Progress
 
 _SECONDS, _LEAST, _MOST, _WARM_UP = 2.0, 10, 500, 3
 _BYTES = {"float32": 4, "bfloat16": 2}
-BFLOAT16 = "mixed_bfloat16"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +84,7 @@ def measure(
             expected = expected or found
             row = {"computed by": computer.name, "MB": computer.size / 1e6} | _compared(found, expected)
             if labelled:
-                row |= _errors(found[1], expected[1], np.asarray(labels))
+                row |= errors(found[1], expected[1], np.asarray(labels))
             rows.append(row | {"images/s": _speed(run, calibration[0])})
     return rows
 
@@ -110,7 +109,13 @@ def _compared(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> di
     return row | {"largest difference": max(float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True))}
 
 
-def _errors(found: np.ndarray, expected: np.ndarray, labels: np.ndarray) -> dict:
+def errors(found: np.ndarray, expected: np.ndarray, labels: np.ndarray) -> dict:
+    """Returns the error of probabilities `(N, classes)`, and how many answers changed sides against those of `expected`.
+
+    Args:
+        found, expected: `(N, classes)` each.
+        labels: `(N,)`, the right classes.
+    """
     right, was_right = (each.argmax(1) == labels for each in (found, expected))
     return {
         "top-1 error %": 100 * float(np.mean(~right)),

@@ -15,6 +15,7 @@ from keras_vgg.evaluation.run import default_split, split_of
 from keras_vgg.inference.class_labels import labels_of
 from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.inference.views import CENTER, Views
+from keras_vgg.precision import BFLOAT16, FLOAT32
 from keras_vgg.serving import file_figures, quantizing
 from keras_vgg.serving.engines import FORMATS
 from keras_vgg.serving.image_sets import Crops, ImageSet, check_labels, open_calibration, open_labelled
@@ -97,10 +98,7 @@ def write(
     crops = {name: Crops(images.images.split, used[name], views.scale, network.crop) for name, images in sets.items()}
     classifier = [layer.name for layer in network.model.layers if isinstance(layer, keras.layers.Dense)][-1]
     facts = quantizing.quantise(format, plain, target, crops["calibration"], classifier, stream=stream)
-    nets = [
-        file_figures.of_net(network, plan.protocol.kind, plan.protocol.flip, precision)
-        for precision in (file_figures.FLOAT32, file_figures.BFLOAT16)
-    ]
+    nets = [file_figures.of_net(network, plan.protocol.kind, plan.protocol.flip, precision) for precision in (FLOAT32, BFLOAT16)]
     both = [
         file_figures.Computer(f"{kind.engine} {name}", kind.size(file), functools.partial(kind.open, file))
         for name, file in (("float32", plain), (quantizing.INT8, target))
