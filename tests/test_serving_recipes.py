@@ -355,6 +355,7 @@ def test_docker_publishes_both_ports_and_starts_the_pinned_server():
 
 def test_text_names_only_flags_that_there_are():
     ours = {"batch", "label", "model", "no-dense", "out", "url"}  # of tools/benchmark.py, keras_vgg.export and keras_vgg.client
+    ours |= {"calibrate", "calibration-images", "format", "labelled", "quantize"}  # of keras_vgg.export
     ours |= {"host", "model-name", "rest-port"}  # of keras_vgg.serve
     dockers = {"entrypoint", "gpus", "init", "mount", "name", "rm"}
     text = section() + "".join(written(name) for name in CONFIGS)
