@@ -40,18 +40,26 @@ def served(tmp_path, *, pixels_at_once=None, **options):
     return Served(plan.network, variables, str(tmp_path / "labels.txt"), protocol, "digest")
 
 
+def classify(tmp_path, encoded, **options):
+    return tf.function(served(tmp_path, **options)._classify, autograph=False)(tf.constant(encoded))
+
+
 def ask(signature, encoded):
     return {name: value.numpy() for name, value in signature(images=tf.constant(list(encoded), tf.string)).items()}
 
 
 @pytest.fixture
 def seen(monkeypatch):
-    """Shapes of what goes through the net, while it is asked without a graph."""
+    """Shapes of what goes through the net."""
     shapes, see = [], Network.trace_posteriors
 
+    def note(shape):
+        shapes.append(tuple(shape.tolist()))
+        return np.int32(0)
+
     def noted(self, images, kind, flip):
-        shapes.append(tuple(images.shape))
-        return see(self, images, kind, flip)
+        with tf.control_dependencies([tf.numpy_function(note, [tf.shape(images)], tf.int32)]):
+            return see(self, tf.identity(images), kind, flip)
 
     monkeypatch.setattr(Network, "trace_posteriors", noted)
     return shapes
@@ -124,16 +132,15 @@ def _assert_alike(value, single, told):
 
 
 def test_the_budget_splits_groups_and_changes_no_result(tmp_path, seen):
-    images = tf.constant(MIXED)
     options = {"scales": (36, 44), "flip": True}
-    whole = served(tmp_path, **options)._classify(images)
+    whole = classify(tmp_path, MIXED, **options)
     at_once, most = collections.Counter(seen), max(shape[0] for shape in seen)
     assert most == 5  # those of 50x70 pixels and of 25x35, which come to the same
     assert len(seen) == len({shape[1:3] for shape in seen})
     pixels = sum(np.prod(shape[:3]) for shape in seen)
     for budget in (2 * 2 * 44 * 62, 1):  # two of these images with their mirror images; one image at a time
         seen.clear()
-        split = served(tmp_path, pixels_at_once=budget, **options)._classify(images)
+        split = classify(tmp_path, MIXED, pixels_at_once=budget, **options)
         assert sum(np.prod(shape[:3]) for shape in seen) == pixels
         assert all(shape[0] == 1 or 2 * np.prod(shape[:3]) <= budget for shape in seen)
         assert collections.Counter(seen) != at_once
@@ -146,7 +153,7 @@ def test_the_budget_splits_groups_and_changes_no_result(tmp_path, seen):
 
 
 def test_centre_crops_go_through_together_whatever_their_images_are(tmp_path, seen):
-    served(tmp_path, scales=(36, 44), flip=False, dense=False)._classify(tf.constant(MIXED[1:]))
+    classify(tmp_path, MIXED[1:], scales=(36, 44), flip=False, dense=False)
     assert seen == [(2 * (len(MIXED[1:]) - 3), 32, 32, 3)]
 
 
