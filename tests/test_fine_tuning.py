@@ -11,6 +11,8 @@ from keras_vgg.fine_tuning import choices, left_open
 from keras_vgg.models import build_vgg
 from keras_vgg.training.run_folder import RunFolder
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "colors_measured_once")
+
 
 @pytest.mark.parametrize(
     ("images", "epochs", "frozen"),

@@ -20,6 +20,8 @@ from keras_vgg.training.freezing import frozen_layers
 from keras_vgg.training.optimizer import SGD
 from keras_vgg.training.step import StepSettings, TrainingStep
 
+pytestmark = pytest.mark.usefixtures("colors_measured_once")
+
 D_BLOCKS_1_TO_3 = ["block1_conv1", "block1_conv2", "block2_conv1", "block2_conv2", "block3_conv1", "block3_conv2", "block3_conv3"]
 
 # --- Names ----------------------------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ from keras_vgg.support.progress import Progress
 from keras_vgg.tasks.localisation import Localisation
 from keras_vgg.weights import weight_file
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "colors_measured_once")
+
 RNG = np.random.default_rng(0)
 
 
@@ -208,10 +210,16 @@ def killed(*arguments):
     raise KilledError
 
 
-def test_a_localiser_goes_on_after_a_kill_bit_for_bit(listing, classifier, tmp_path, monkeypatch):
-    uninterrupted, folder = tmp_path / "uninterrupted", tmp_path / "run"
+@pytest.fixture(scope="module")
+def uninterrupted(listing, classifier, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    fit.main([*arguments(listing, classifier, "pcr", "all"), "--workdir", str(folder)])
+    return folder
+
+
+def test_a_localiser_goes_on_after_a_kill_bit_for_bit(listing, classifier, uninterrupted, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
     given = arguments(listing, classifier, "pcr", "all")
-    fit.main([*given, "--workdir", str(uninterrupted)])
     with monkeypatch.context() as patched:
         patched.setattr(Progress, "say", killed)  # after the first epoch
         with pytest.raises(KilledError):
@@ -222,14 +230,14 @@ def test_a_localiser_goes_on_after_a_kill_bit_for_bit(listing, classifier, tmp_p
     assert outcome(folder) == outcome(uninterrupted)
 
 
-def test_replicas_and_micro_batches_do_not_change_a_localiser(listing, classifier, tmp_path):
-    given = [*arguments(listing, classifier, "pcr", "all")]
-    fit.main([*given, "--workdir", str(tmp_path / "one")])
-    fit.main([*given, "--workdir", str(tmp_path / "more"), "--replicas", "2", "--micro-batch", "3"])
-    ours, theirs = (keras.saving.load_model(tmp_path / name / "last.keras").get_weights() for name in ("more", "one"))
+def test_replicas_and_micro_batches_do_not_change_a_localiser(listing, classifier, uninterrupted, tmp_path):
+    given = [*arguments(listing, classifier, "pcr", "all"), "--replicas", "2", "--micro-batch", "3"]
+    fit.main([*given, "--workdir", str(tmp_path / "more")])
+    folders = (tmp_path / "more", uninterrupted)
+    ours, theirs = (keras.saving.load_model(folder / "last.keras").get_weights() for folder in folders)
     for mine, other in zip(ours, theirs, strict=True):
         assert np.linalg.norm(mine - other) <= 1e-5 * np.linalg.norm(other)
-    logs = [pd.read_csv(tmp_path / name / "log.csv").drop(columns="net sha256") for name in ("more", "one")]
+    logs = [pd.read_csv(folder / "log.csv").drop(columns="net sha256") for folder in folders]
     pd.testing.assert_frame_equal(*logs, rtol=1e-4)
 
 

@@ -26,6 +26,8 @@ from keras_vgg.recipe import read_recipe, resolve
 from keras_vgg.resizing import rescaled_size
 from keras_vgg.tasks.localisation import Localisation
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "images_surveyed_once", "nets_loaded_once")
+
 RNG = np.random.default_rng(0)
 RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
 

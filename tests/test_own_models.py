@@ -16,6 +16,8 @@ from keras_vgg.models import build_vgg
 from keras_vgg.weights import loading
 from keras_vgg.weights.weight_file import open_weights
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "images_surveyed_once")
+
 SIDE, WIDTH = 40, 1 / 16
 
 

@@ -19,6 +19,8 @@ from keras_vgg.recipe import Recipe
 from keras_vgg.weights import loading, saving
 from keras_vgg.weights.weight_file import open_weights
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced", "colors_measured_once", "images_surveyed_once", "nets_loaded_once")
+
 SMALL = "--width 0.05 --crop 32 --jitter 32 40 --no-jit --batch-size 25 --learning-rate 0.002 --epochs 1 --limit-images 50"
 
 

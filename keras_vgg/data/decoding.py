@@ -62,12 +62,12 @@ def by_kind(encoded, of_jpeg: Callable, of_pixels: Callable):
     shape = tf.cond(tf.io.is_jpeg(encoded), lambda: tf.io.extract_jpeg_shape(encoded), lambda: tf.zeros([3], tf.int32))
     is_usual_jpeg = tf.reduce_any(shape[2] == [1, 3])
     is_png = tf.strings.substr(encoded, 0, 4) == b"\x89PNG"
-    kinds = (
-        lambda: of_pixels(decode_image(encoded)),
-        lambda: of_jpeg(shape[:2]),
-        lambda: of_pixels(tf.io.decode_png(encoded, channels=3)),
-    )
-    return tf.switch_case(tf.where(is_usual_jpeg, 1, tf.where(is_png, 2, 0)), kinds)
+
+    def pixels():
+        return tf.cond(is_png, lambda: tf.io.decode_png(encoded, channels=3), lambda: decode_image(encoded))
+
+    # `of_pixels` is there once: whatever a data set's graph holds is optimized anew for each iterator.
+    return tf.cond(is_usual_jpeg, lambda: of_jpeg(shape[:2]), lambda: of_pixels(pixels()))
 
 
 def decode_jpeg(encoded, reduction: int = 1):
