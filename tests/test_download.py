@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import functools
 import hashlib
@@ -123,9 +124,9 @@ def everything_in(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def failure(file):
+def failure(file, **options):
     with pytest.raises(InputError) as raised:
-        download.fetch(file)
+        download.fetch(file, **options)
     message = str(raised.value)
     assert "\n" not in message
     return message
@@ -194,10 +195,15 @@ def test_failure_says_what_to_do_and_leaves_nothing(behaviour, reason, server, f
     assert socket.getdefaulttimeout() is None
 
 
-def test_a_file_that_is_no_weights_is_not_to_be_given_as_such(server, folder, monkeypatch):
+def test_it_says_as_which_argument_a_file_may_be_given_if_any(server, folder):
     file = server.file("missing")
-    monkeypatch.setattr(download, "CLASS_INDEX", file)
-    assert failure(file).endswith(f"put it at {folder / NAME}.")
+    assert failure(file, argument="calibration").endswith(f"put it at {folder / NAME}, or give that file as `calibration`.")
+    assert failure(file, argument=None).endswith(f"put it at {folder / NAME}.")
+
+
+def test_files_of_one_name_are_kept_apart(server, folder):
+    files = [dataclasses.replace(server.file("whole"), kept_as=name) for name in ("first.h5", "second.h5")]
+    assert [download.fetch(file) for file in files] == [folder / "first.h5", folder / "second.h5"]
 
 
 def test_no_network(server):

@@ -211,7 +211,7 @@ def test_names_of_the_papers():
         ({"layers": "block3_conv3"}, r"must be names of layers"),
         ({"layers": ["relu1_1", "relu1_1"]}, r"each layer once"),
         ({"arch": "F"}, r"`arch` must be one of"),
-        ({"pooling": "average"}, r"`pooling` must be 'max' or 'avg'"),
+        ({"pooling": "average"}, r"`pooling` must be 'max', 'avg' or 'hann'"),
         ({"value_range": (1, 0)}, r"`value_range` must be"),
         ({"value_range": 0}, r"`value_range` must be"),
         ({"value_range": (0, 1, 2)}, r"`value_range` must be"),

@@ -57,7 +57,7 @@ def decode_predictions(
     if classes is not None:
         return _decoded(np.asarray(preds), top, classes)
     if preds.ndim == 2 and preds.shape[1] == 1000:  # else Keras says what is wrong
-        download.fetch(catalogue.CLASS_INDEX)
+        download.fetch(catalogue.CLASS_INDEX, argument=None)
     return keras.applications.imagenet_utils.decode_predictions(preds, top=top)
 
 

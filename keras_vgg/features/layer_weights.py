@@ -37,17 +37,21 @@ class LayerWeights:
     read: Callable[[str], list[np.ndarray] | None]
 
 
-def open_layers(weights: str | os.PathLike[str] | keras.Model | None, *, arch: str | None, batch_norm: bool) -> LayerWeights:
+def open_layers(
+    weights: "str | os.PathLike[str] | keras.Model | LayerWeights | None", *, arch: str | None, batch_norm: bool
+) -> LayerWeights:
     """Opens weights of any kind.
 
     Args:
-        weights: as for `perceptual_model`.
+        weights: as for `perceptual_model`; opened ones are given back.
         arch: the net they must be of; `None` for that which they are of, net E where `weights` is `None` or a public name.
         batch_norm: whether that net has batch norm; told from the weights where `arch` is.
 
     Raises:
         InputError: for weights that are not there, damaged, or of another net.
     """
+    if isinstance(weights, LayerWeights):
+        return weights
     if isinstance(weights, keras.Model):
         return _of_model(weights, arch, batch_norm)
     net = arch or DEFAULT_ARCH

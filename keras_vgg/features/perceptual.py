@@ -13,6 +13,8 @@ from keras_vgg import configs
 from keras_vgg import preprocessing as wanted
 from keras_vgg.errors import InputError
 from keras_vgg.features import layer_names
+from keras_vgg.features.data_format import channel_axis
+from keras_vgg.features.distance_layers import HannPooling2D
 from keras_vgg.features.layer_weights import DEFAULT_ARCH, LayerWeights, open_layers
 from keras_vgg.layers import LocalResponseNormalization
 from keras_vgg.mixed_precision import set_precision
@@ -22,14 +24,18 @@ from keras_vgg.preprocessing import Preprocessing
 DEFAULT_LAYERS = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")
 """Those of Johnson et al. 2016 (relu1_2, relu2_2, relu3_3, relu4_3 of net D), which net E has too."""
 
-POOLING_LAYERS = {"max": keras.layers.MaxPooling2D, "avg": keras.layers.AveragePooling2D}
+POOLING_LAYERS = {
+    "max": keras.layers.MaxPooling2D,
+    "avg": keras.layers.AveragePooling2D,
+    "hann": lambda size, stride, name: HannPooling2D(name=name),  # has sizes of its own
+}
 
 
 def perceptual_model(
     arch: str | None = DEFAULT_ARCH,
     layers: Sequence[str] = DEFAULT_LAYERS,
     *,
-    weights: str | os.PathLike[str] | keras.Model | None = "imagenet",
+    weights: str | os.PathLike[str] | keras.Model | LayerWeights | None = "imagenet",
     value_range: float | tuple[float, float] = 255,
     pooling: str = "max",
     batch_norm: bool = False,
@@ -48,9 +54,10 @@ def perceptual_model(
         layers: `block3_conv3` or `relu3_3` is that convolution after its ReLU, `conv3_3` before it, `pool3` the block's pooling.
             `layer_names` tells it all.
         weights: what `keras_vgg.applications` takes (`None` for random ones, a public name, a weight file of any kind, a run
-            folder), or a Keras model with the layers of a net.
+            folder), a Keras model with the layers of a net, or what `layer_weights.open_layers` gave.
         value_range: `(low, high)` of the images, e.g. `(-1, 1)`; or the highest value alone, 255 or 1.
-        pooling: `"max"`, or `"avg"`, which suits the optimisation of images (Gatys et al. 2016, Sec. 2).
+        pooling: `"max"`; `"avg"`, which suits the optimisation of images (Gatys et al. 2016, Sec. 2); or `"hann"`, which does not
+            alias (`HannPooling2D`, Ding et al. 2020).
         batch_norm: whether the net has batch norm, which then works as in inference.
         preprocessing: what the weights want, `"caffe"`, `"torch"` or a `Preprocessing`, where they do not say. Random ones are
             given torchvision's, values around 1.
@@ -72,10 +79,10 @@ def perceptual_model(
         TensorShape([1, 64, 64, 256])
     """
     if pooling not in POOLING_LAYERS:
-        raise InputError(f"`pooling` must be 'max' or 'avg'. Received: pooling={pooling!r}.")
+        raise InputError(f"`pooling` must be 'max', 'avg' or 'hann'. Received: pooling={pooling!r}.")
     if precision is not None:
         checked(precision)
-    low, high = _limits(value_range)
+    low, high = limits(value_range)
     given = _preprocessing(preprocessing)
     if arch is not None:
         arch, with_batch_norm = configs.net_called(arch)
@@ -86,7 +93,7 @@ def perceptual_model(
     wants = given or source.preprocessing
     if wants is None:
         raise InputError("These weights do not say what they want of an image; give preprocessing='caffe' or 'torch'.")
-    inputs = keras.Input((None, None, 3) if _channel_axis() == -1 else (3, None, None), name="images")
+    inputs = keras.Input((None, None, 3) if channel_axis() == -1 else (3, None, None), name="images")
     found = _activations(_preprocessed(inputs, wants, low, high), source, layers, set(names.values()), POOLING_LAYERS[pooling])
     outputs = {layer: found[step] for layer, step in names.items()}
     model = keras.Model(inputs, outputs, name=name or f"perceptual_{source.arch.lower().replace('-', '_')}")
@@ -98,15 +105,12 @@ def perceptual_model(
     return model
 
 
-def _limits(value_range) -> tuple[float, float]:
-    limits = (0, value_range) if np.ndim(value_range) == 0 else tuple(value_range)
-    if (
-        len(limits) != 2
-        or not all(isinstance(each, int | float) for each in limits)
-        or not -np.inf < limits[0] < limits[1] < np.inf
-    ):
+def limits(value_range) -> tuple[float, float]:
+    """Returns `(low, high)` of a `value_range`; `InputError` for what is none."""
+    found = (0, value_range) if np.ndim(value_range) == 0 else tuple(value_range)
+    if len(found) != 2 or not all(isinstance(each, int | float) for each in found) or not -np.inf < found[0] < found[1] < np.inf:
         raise InputError(f"`value_range` must be (low, high), or the highest value. Received: value_range={value_range!r}.")
-    return limits
+    return found
 
 
 def _preprocessing(given) -> Preprocessing | None:
@@ -117,22 +121,18 @@ def _preprocessing(given) -> Preprocessing | None:
     return wanted.BY_NAME[given]
 
 
-def _channel_axis() -> int:
-    return -1 if keras.config.image_data_format() == "channels_last" else 1
-
-
 def _preprocessed(inputs, wants: Preprocessing, low: float, high: float):
     unit = (high - low) / 255
     mean, variance = low + unit * np.array(wants.mean), (unit * np.array(wants.std)) ** 2
     normalize = keras.layers.Normalization(
-        axis=_channel_axis(),
+        axis=channel_axis(),
         mean=mean.tolist(),
         variance=variance.tolist(),
         dtype="float32",  # under a mixed policy too: a pixel has more digits than half precision
         name="preprocessing",
     )
     outputs = normalize(inputs)
-    return keras.ops.flip(outputs, axis=_channel_axis()) if wants.bgr else outputs
+    return keras.ops.flip(outputs, axis=channel_axis()) if wants.bgr else outputs
 
 
 def _activations(outputs, source: LayerWeights, layers, wanted_steps: set[str], pooling) -> dict:
@@ -152,7 +152,7 @@ def _activations(outputs, source: LayerWeights, layers, wanted_steps: set[str], 
                     filters, config.kernel, config.stride, padding="same", activation=activation, name=step.layer
                 )
             case "bn":  # torchvision's epsilon, as in `models`
-                layer = keras.layers.BatchNormalization(axis=_channel_axis(), epsilon=1e-5, name=step.layer)
+                layer = keras.layers.BatchNormalization(axis=channel_axis(), epsilon=1e-5, name=step.layer)
             case "relu":
                 layer = None if is_fused else keras.layers.ReLU(name=step.layer.replace("conv", "relu"))
             case "lrn":

@@ -26,7 +26,7 @@ def imagenet_classes() -> tuple[tuple[str, str], ...]:
     Raises:
         InputError: if they cannot be had.
     """
-    index = json.loads(download.fetch(catalogue.CLASS_INDEX).read_text(encoding="utf-8-sig"))
+    index = json.loads(download.fetch(catalogue.CLASS_INDEX, argument=None).read_text(encoding="utf-8-sig"))
     return tuple(tuple(index[str(label)]) for label in range(IMAGENET_CLASSES))
 
 

@@ -19,16 +19,18 @@ class File:
         hash: "algorithm:hexdigits" with an algorithm of `hashlib`. The digits may be only the first ones of the digest:
             torchvision publishes no more than eight, in the file's name.
         size: in bytes, if published.
+        kept_as: its name in the folder of models, where that in the URL is not one of its own.
     """
 
     url: str
     hash: str
     size: int | None = None
+    kept_as: str | None = None
 
     @property
     def name(self) -> str:
-        """The last part of the URL."""
-        return self.url.rpartition("/")[2]
+        """Its name in the folder of models: by default the last part of the URL."""
+        return self.kept_as or self.url.rpartition("/")[2]
 
 
 @dataclasses.dataclass(frozen=True)

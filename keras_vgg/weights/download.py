@@ -20,7 +20,7 @@ import keras
 
 from keras_vgg.errors import InputError
 from keras_vgg.support import leftovers
-from keras_vgg.weights.catalogue import CATALOGUE, CLASS_INDEX, Entry, File
+from keras_vgg.weights.catalogue import CATALOGUE, Entry, File
 
 _TIMEOUT_SECONDS = 30.0  # without a byte
 _DEAD_SECONDS = 3600.0  # well past the timeout: nobody elsewhere writes any more to a file that did not change for so long
@@ -29,11 +29,15 @@ _FALLBACK = pathlib.Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdi
 _LOCK = threading.Lock()  # the timeout of sockets and standard output are the whole process's
 
 
-def fetch(file: File) -> pathlib.Path:
+def fetch(file: File, *, argument: str | None = "weights") -> pathlib.Path:
     """Returns the path of `file` in Keras' folder of models, fetching it if it is not there yet.
 
     The folder is `$KERAS_HOME/models`, by default `~/.keras/models`. Without the right to write there a file in it is still
     used, but a new one goes where Keras puts its own then: `/tmp/.keras/models`.
+
+    Args:
+        file: what is wanted.
+        argument: where the caller's users may give a file of their own in its place; `None` where they cannot.
 
     >>> from keras_vgg.weights import catalogue
     >>> from keras_vgg.weights.download import fetch
@@ -44,7 +48,7 @@ def fetch(file: File) -> pathlib.Path:
         InputError: if it cannot be had; tells what to fetch by hand and where to put it.
     """
     with _LOCK:
-        return _fetch(file)
+        return _fetch(file, argument)
 
 
 def recognise(path: pathlib.Path) -> Entry | None:
@@ -52,7 +56,7 @@ def recognise(path: pathlib.Path) -> Entry | None:
     return next((entry for entry in CATALOGUE if entry.file.name == path.name and not _what_is_wrong(path, entry.file)), None)
 
 
-def _fetch(file):
+def _fetch(file, argument):
     home = pathlib.Path(os.path.abspath(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")))
     for folder in dict.fromkeys((home / "models", _writable(home) / "models")):
         path = folder / file.name
@@ -64,7 +68,7 @@ def _fetch(file):
     try:
         _download(file, path)
     except _FetchError as error:
-        other = "" if file is CLASS_INDEX else ", or give that file as `weights`"
+        other = f", or give that file as `{argument}`" if argument else ""
         raise InputError(
             f"Could not fetch {file.url} ({error}). Fetch it on a machine with network and put it at {path}{other}."
         ) from error

@@ -1,0 +1,236 @@
+"""Perceptual distances as Keras has them: LPIPS and DISTS as functions, as losses for `compile(loss=…)` and as metrics."""
+
+import functools
+import os
+import warnings
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_vgg.errors import InputError
+from keras_vgg.features.distances import DISTANCE, TRUNK, Weights, digest_of_distance, dists_model, lpips_model
+from keras_vgg.features.perceptual import limits
+
+_ROOM = 0.1  # of the range, by which what a generator makes may overshoot
+
+
+def lpips(images_true, images_pred, *, model: keras.Model | None = None):
+    """Returns LPIPS of two batches of images: `(B, height, width, 3)` each to `(B,)` float32.
+
+    Args:
+        images_true, images_pred: in the range of `model`.
+        model: of `lpips_model`; by default version 0.1 for images in 0–255 by the public weights, which are loaded once.
+    """
+    return _distance(model or _usual(lpips_model), images_true, images_pred)
+
+
+def dists(images_true, images_pred, *, model: keras.Model | None = None):
+    """As `lpips`, DISTS; `model` is one of `dists_model`."""
+    return _distance(model or _usual(dists_model), images_true, images_pred)
+
+
+@functools.cache  # of public files that are known by their hashes, and so are always the same
+def _usual(make) -> keras.Model:
+    return make()
+
+
+def _distance(model: keras.Model, *batches):
+    batches = tuple(ops.convert_to_tensor(batch) for batch in batches)
+    for batch in batches:
+        warn_of_range(batch, model.get_layer(DISTANCE).value_range)
+    return model(list(batches))
+
+
+def warn_of_range(images, value_range: tuple[float, float]) -> None:
+    """Warns of images that cannot be in the range that is expected: by their values if they are there, else by their type.
+
+    Args:
+        images: a tensor.
+        value_range: `(low, high)`.
+    """
+    low, high = value_range
+    is_integer = not keras.backend.is_float_dtype(keras.backend.standardize_dtype(images.dtype))
+    found = "whole numbers"
+    if tf.executing_eagerly() and ops.size(images):
+        least, most = (float(bound(ops.cast(images, "float32"))) for bound in (ops.min, ops.max))
+        room, found = _ROOM * (high - low), f"values from {least:.4g} to {most:.4g}"
+        is_strange = least < low - room or most > high + room or (high > 10 and not is_integer and 0 < most <= 1)
+    else:
+        is_strange = is_integer and high - low < 10
+    if is_strange:
+        warnings.warn(
+            f"Images were expected in {low:g} to {high:g}. Received: {found}. Distances between images in another range mean "
+            "nothing: give value_range=(low, high).",
+            stacklevel=2,
+        )
+
+
+class _Kept:
+    """What losses and metrics share: a model, and a configuration by which it is found again."""
+
+    model: keras.Model
+    _options: dict[str, Any]
+
+    def _begin(self, make, value_range, options):
+        self.value_range = limits(value_range)
+        self._options = {"value_range": list(self.value_range), **options}
+        self.model = make(value_range=self.value_range, **options)
+
+    def _kept(self) -> dict[str, Any]:
+        paths = ("weights", "calibration")
+        named = {name: os.fspath(value) for name in paths if isinstance(value := self._options[name], str | os.PathLike)}
+        return self._options | dict.fromkeys(paths) | named | {"sha256": digest_of_distance(self.model)}
+
+    @classmethod
+    def from_config(cls, config):
+        """Makes it from what `get_config` gave.
+
+        Raises:
+            InputError: if its net is not to be had by that: a random one, a model in memory, or a file that is another by now.
+        """
+        config = dict(config)
+        digest = config.pop("sha256")
+        made = cls(**config)
+        if digest_of_distance(made.model) != digest:
+            raise InputError(
+                f"A saved model tells where the weights of its {cls.__name__} are, and these are others now. Load the model "
+                "with compile=False, and compile it with the loss or metric."
+            )
+        return made
+
+
+class _Loss(_Kept, keras.losses.Loss):
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """The loss of a batch, by Keras' reduction."""
+        for images in (y_true, y_pred):
+            warn_of_range(ops.convert_to_tensor(images), self.value_range)
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    def call(self, y_true, y_pred):
+        """`(B, height, width, 3)` each to `(B,)` float32, or `(B, height, width)` where the distance is spatial."""
+        return self.model([y_true, y_pred])
+
+    def get_config(self):
+        """The arguments, and the digest of what they led to."""
+        return {"reduction": self.reduction, "name": self.name} | self._kept()
+
+
+class _Metric(_Kept, keras.metrics.MeanMetricWrapper):
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Adds the distances of a batch."""
+        for images in (y_true, y_pred):
+            warn_of_range(ops.convert_to_tensor(images), self.value_range)
+        return super().update_state(y_true, y_pred, sample_weight)
+
+    def get_config(self):
+        """The arguments, and the digest of what they led to."""
+        return {"name": self.name} | self._kept()
+
+
+@keras.saving.register_keras_serializable("keras_vgg")
+class LPIPS(_Loss):
+    """LPIPS as a loss.
+
+    It is computed in float32; under a mixed policy the generator may compute in half precision, and with `precision` so may the net
+    that judges it. A model that was compiled with it is saved with its arguments and the digest of its net.
+
+    Args:
+        weights, calibration, version, spatial, value_range, precision: as for `lpips_model`.
+        reduction, name: as for any Keras loss.
+
+    Example:
+        >>> import keras
+        >>> from keras_vgg.features import LPIPS
+        >>> generator = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3, padding="same")])
+        >>> generator.compile("adam", loss=LPIPS(value_range=(0, 1)))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        weights: Weights = TRUNK,
+        *,
+        calibration: str | os.PathLike[str] | None = None,
+        version: str = "0.1",
+        spatial: bool = False,
+        value_range: float | tuple[float, float] = 255,
+        precision: str | None = None,
+        reduction: str = "sum_over_batch_size",
+        name: str = "lpips",
+    ):
+        super().__init__(name=name, reduction=reduction)
+        options = {"weights": weights, "calibration": calibration, "version": version, "spatial": spatial, "precision": precision}
+        self._begin(lpips_model, value_range, options)
+
+
+@keras.saving.register_keras_serializable("keras_vgg")
+class DISTS(_Loss):
+    """DISTS as a loss; see `LPIPS`.
+
+    Args:
+        weights, calibration, value_range, precision: as for `dists_model`.
+        reduction, name: as for any Keras loss.
+    """
+
+    def __init__(
+        self,
+        weights: Weights = TRUNK,
+        *,
+        calibration: str | os.PathLike[str] | None = None,
+        value_range: float | tuple[float, float] = 255,
+        precision: str | None = None,
+        reduction: str = "sum_over_batch_size",
+        name: str = "dists",
+    ):
+        super().__init__(name=name, reduction=reduction)
+        self._begin(dists_model, value_range, {"weights": weights, "calibration": calibration, "precision": precision})
+
+
+@keras.saving.register_keras_serializable("keras_vgg")
+class LPIPSMetric(_Metric):
+    """The mean LPIPS of all pairs of images since the last `reset_state`, weighted by `sample_weight` if given.
+
+    Args:
+        weights, calibration, version, value_range, precision: as for `lpips_model`.
+        name: as for any Keras metric.
+    """
+
+    def __init__(
+        self,
+        weights: Weights = TRUNK,
+        *,
+        calibration: str | os.PathLike[str] | None = None,
+        version: str = "0.1",
+        value_range: float | tuple[float, float] = 255,
+        precision: str | None = None,
+        name: str = "lpips",
+    ):
+        self._begin(
+            lpips_model,
+            value_range,
+            {"weights": weights, "calibration": calibration, "version": version, "precision": precision},
+        )
+        super().__init__(lambda y_true, y_pred: self.model([y_true, y_pred]), name=name)
+
+
+@keras.saving.register_keras_serializable("keras_vgg")
+class DISTSMetric(_Metric):
+    """The mean DISTS; see `LPIPSMetric`.
+
+    Args:
+        weights, calibration, value_range, precision: as for `dists_model`.
+        name: as for any Keras metric.
+    """
+
+    def __init__(
+        self,
+        weights: Weights = TRUNK,
+        *,
+        calibration: str | os.PathLike[str] | None = None,
+        value_range: float | tuple[float, float] = 255,
+        precision: str | None = None,
+        name: str = "dists",
+    ):
+        self._begin(dists_model, value_range, {"weights": weights, "calibration": calibration, "precision": precision})
+        super().__init__(lambda y_true, y_pred: self.model([y_true, y_pred]), name=name)
