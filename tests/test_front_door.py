@@ -157,6 +157,8 @@ def test_only_what_needs_public_files_or_other_libraries_is_skipped():
     skipped = {name for name in MODULES if "doctest: +SKIP" in source_of(name)}
     assert skipped == {
         "keras_vgg.descriptors.extraction",
+        "keras_vgg.features.distance_losses",
+        "keras_vgg.features.distances",
         "keras_vgg.localisation.single",
         "keras_vgg.serving.formats",
         "keras_vgg.weights.caffe_files",
