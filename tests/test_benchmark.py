@@ -243,7 +243,7 @@ def test_shares_of_the_limit_are_medians_over_rounds():
 
 
 @pytest.mark.slow
-def test_commands_that_compute_with_nets_show_shares_of_the_limit(tmp_path):
+def test_all_commands_that_compute_with_nets_show_shares_of_the_limit(tmp_path):
     common = ("--arch", "A", "--crop", "32", "--batch", "2", "--precision", "mixed_bfloat16")
     told = run("train", *common, "--micro-batches", "2", "--steps", "1", "--rounds", "1", "--peers")
     title, table = told.split("\n", 3)[2:]
@@ -254,9 +254,11 @@ def test_commands_that_compute_with_nets_show_shares_of_the_limit(tmp_path):
     gflop = 2 * multiply_adds(products.training(products.layers("A", (1, 32, 32, 3), classes=1000))) / 1e9
     assert f"32 products, {gflop:.3g} GFLOP" in table
     images = ("--width", "0.05", "--scales", "32", "--count", "2")
-    told = run("extract", *common, *images, "--contestants", "ours")
-    assert "mixed_bfloat16" in told
-    head = told.splitlines()[3]
-    ours, limit = (row[head.index("of limit") : head.index("of limit") + 8].strip() for row in told.splitlines()[4:])
-    assert limit == "100%"
-    assert not math.isnan(float(ours.rstrip("%")))
+    for command, contestants in (("evaluate", ("dense", "multi-crop")), ("extract", ("ours",))):
+        told = run(command, *common, *images, "--contestants", *contestants)
+        assert "mixed_bfloat16" in told
+        head = told.splitlines()[3]
+        shares = [row[head.index("of limit") : head.index("of limit") + 8].strip() for row in told.splitlines()[4:]]
+        assert len(shares) == 2 * len(contestants)
+        assert shares[len(contestants) :] == ["100%"] * len(contestants)
+        assert not math.isnan(float(shares[0].rstrip("%")))

@@ -44,9 +44,9 @@ def test_a_killed_conversion_ends_as_an_undisturbed_one_and_leaves_nothing_besid
 
 @pytest.mark.slow
 def test_damaged_files_are_read_or_refused(tmp_path):
-    rows = stress(tmp_path / "damage.csv", "damage", "--what", "images", "--count", "8")
+    rows = stress(tmp_path / "damage.csv", "damage", "--what", "images", "--count", "20")
     assert [(row["number"], row["reader"]) for row in rows[:3]] == [("0", "training"), ("0", "testing"), ("0", "serving")]
-    assert len(rows) == 24
+    assert len(rows) == 60
     assert {row["outcome"] for row in rows} == {"refused in one line", "read the same", "read otherwise"}
 
 

@@ -37,20 +37,22 @@ def _usual(make) -> keras.Model:
 
 
 def _distance(model: keras.Model, *batches):
-    batches = tuple(ops.convert_to_tensor(batch) for batch in batches)
-    for batch in batches:
-        warn_of_range(batch, model.get_layer(DISTANCE).value_range)
+    warn_of_range(batches, model.get_layer(DISTANCE).value_range)
     return model(list(batches))
 
 
-def warn_of_range(images, value_range: tuple[float, float]) -> None:
+def warn_of_range(batches, value_range: tuple[float, float]) -> None:
     """Warns of images that cannot be in the range that is expected: by their values if they are there, else by their type.
 
     Args:
-        images: a tensor.
+        batches: of images, each a tensor or what can be made one.
         value_range: `(low, high)`.
     """
-    low, high = value_range
+    for batch in batches:
+        _warn_of_range(ops.convert_to_tensor(batch), *value_range)
+
+
+def _warn_of_range(images, low: float, high: float) -> None:
     is_integer = not keras.backend.is_float_dtype(keras.backend.standardize_dtype(images.dtype))
     found = "whole numbers"
     if tf.executing_eagerly() and ops.size(images):
@@ -63,7 +65,7 @@ def warn_of_range(images, value_range: tuple[float, float]) -> None:
         warnings.warn(
             f"Images were expected in {low:g} to {high:g}. Received: {found}. Distances between images in another range mean "
             "nothing: give value_range=(low, high).",
-            stacklevel=2,
+            stacklevel=4,  # where the distance is asked for
         )
 
 
@@ -104,8 +106,7 @@ class _Kept:
 class _Loss(_Kept, keras.losses.Loss):
     def __call__(self, y_true, y_pred, sample_weight=None):
         """The loss of a batch, by Keras' reduction."""
-        for images in (y_true, y_pred):
-            warn_of_range(ops.convert_to_tensor(images), self.value_range)
+        warn_of_range((y_true, y_pred), self.value_range)
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true, y_pred):
@@ -120,8 +121,7 @@ class _Loss(_Kept, keras.losses.Loss):
 class _Metric(_Kept, keras.metrics.MeanMetricWrapper):
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds the distances of a batch."""
-        for images in (y_true, y_pred):
-            warn_of_range(ops.convert_to_tensor(images), self.value_range)
+        warn_of_range((y_true, y_pred), self.value_range)
         return super().update_state(y_true, y_pred, sample_weight)
 
     def get_config(self):

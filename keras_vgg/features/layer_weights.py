@@ -38,7 +38,7 @@ class LayerWeights:
 
 
 def open_layers(
-    weights: "str | os.PathLike[str] | keras.Model | LayerWeights | None", *, arch: str | None, batch_norm: bool
+    weights: str | os.PathLike[str] | keras.Model | LayerWeights | None, *, arch: str | None, batch_norm: bool
 ) -> LayerWeights:
     """Opens weights of any kind.
 
