@@ -90,6 +90,24 @@ def test_a_validation_pass_takes_every_example_once(n, layout):
         np.testing.assert_array_equal(examples(np.concatenate(taken)), np.arange(n))
 
 
+def test_behind_the_end_of_a_run_rows_are_empty():
+    n, layout = 50, Layout(batch_size=16, micro_batch=3, replicas=2)
+    an_epoch = sum(layout.micro_steps(n, step) for step in range(layout.steps(n))) * 2
+    options = {"seed": 3, "epoch": 4, "step": 1, "my_replicas": range(2)}
+    endless, ending = training_rows(n, layout, **options), training_rows(n, layout, **options, epochs=6)
+    assert_ends_after(2 * an_epoch - 2 * layout.micro_steps(n, 0), endless, ending)
+    endless, ending = (validation_rows(n, layout, my_replicas=range(2), passes=passes) for passes in (None, 2))
+    assert_ends_after(2 * 2 * -(-n // 6), endless, ending)
+
+
+def assert_ends_after(number, endless, ending):
+    for (epoch, row), (epoch_of_ending, row_of_ending) in itertools.islice(zip(endless, ending, strict=False), number):
+        assert epoch == epoch_of_ending
+        np.testing.assert_array_equal(row, row_of_ending)
+    assert (next(endless)[1] != PADDING).any()
+    assert all((row == PADDING).all() for _, row in itertools.islice(ending, 20))
+
+
 def test_validation_workers_share_a_pass():
     n, layout = 10, Layout(batch_size=4, micro_batch=2, replicas=2)
     mine, theirs = (validation_rows(n, layout, my_replicas=range(i, i + 1)) for i in range(2))

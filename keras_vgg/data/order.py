@@ -5,6 +5,7 @@ place that no example fills (in the last, smaller batch) holds `PADDING`.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -56,15 +57,17 @@ def training_rows(
     epoch: int,
     step: int,
     my_replicas: range,
+    epochs: int | None = None,
     balance: np.ndarray | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yields `(epoch, indices)` for each micro-batch of one worker, without end, starting at `step` of `epoch`.
 
     Args:
         my_replicas: the worker's replicas among all of them; their micro-batches come in turn.
+        epochs: rows of later epochs are empty: what reads ahead at the end of a run has nothing left to read.
         balance: labels of the examples where epochs are to be those of `balanced_order`; else every example comes once.
     """
-    while True:
+    while epochs is None or epoch < epochs:
         if balance is None:
             order = randomness.epoch_order(num_examples, seed=seed, epoch=epoch)
         else:
@@ -73,6 +76,7 @@ def training_rows(
             for dealt in layout.deal(order, current):
                 yield from ((epoch, dealt[replica]) for replica in my_replicas)
         epoch, step = epoch + 1, 0
+    yield from _empty_rows(layout)
 
 
 def balanced_order(labels: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
@@ -100,10 +104,22 @@ def balanced_order(labels: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
     return state.permutation(np.concatenate(drawn)).astype(np.int64)
 
 
-def validation_rows(num_examples: int, layout: Layout, *, my_replicas: range) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields `(0, indices)` for each micro-batch of one worker, every example once a pass, without end."""
+def validation_rows(
+    num_examples: int, layout: Layout, *, my_replicas: range, passes: int | None = None
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields `(0, indices)` for each micro-batch of one worker, every example once a pass, without end.
+
+    Args:
+        my_replicas: as for `training_rows`.
+        passes: rows of later passes are empty.
+    """
     everything = dataclasses.replace(layout, batch_size=num_examples)
     dealt = everything.deal(np.arange(num_examples), 0)
-    while True:
+    for _ in itertools.count() if passes is None else range(passes):
         for places in dealt:
             yield from ((0, places[replica]) for replica in my_replicas)
+    yield from _empty_rows(layout)
+
+
+def _empty_rows(layout: Layout) -> Iterator[tuple[int, np.ndarray]]:
+    return itertools.repeat((0, np.full(layout.micro_batch, PADDING, np.int64)))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -108,21 +109,36 @@ def group(survey: Survey, views: Views, crop: int, pixels: int, pending: np.ndar
     shapes = rescaled_sizes(survey.sizes[readable], views.scale)
     if views.kind == CENTER:
         shapes[:] = crop
+
+    def at_once(height, width):
+        area = GRID * crop * crop if views.kind == MULTI_CROP else height * width  # a row of the grid goes through together
+        return area * (2 if views.flip else 1)
+
+    return of_like_shape(readable, shapes, at_once, pixels, pending)
+
+
+def of_like_shape(
+    indices: np.ndarray, shapes: np.ndarray, at_once: Callable[[int, int], int], pixels: int, pending: np.ndarray
+) -> list[np.ndarray]:
+    """Returns batches of images that have the same shape: sorted by it and then by index, the same ones at every start.
+
+    Args:
+        indices: `(n,)` the images.
+        shapes: `(n, 2)` heights and widths.
+        at_once: the pixels of an image of some height and width.
+        pixels, pending: as for `group`.
+    """
     batches = []
-    # Sorted by shape and then by index: the same order, and so the same batches, at every start.
-    order = np.lexsort((readable, shapes[:, 1], shapes[:, 0]))
-    readable, shapes = readable[order], shapes[order]
+    order = np.lexsort((indices, shapes[:, 1], shapes[:, 0]))
+    indices, shapes = indices[order], shapes[order]
     starts = np.flatnonzero(np.any(np.diff(shapes, axis=0, prepend=-1), axis=1))
-    for start, stop in itertools.pairwise([*starts, len(readable)]):
-        height, width = map(int, shapes[start])
-        at_once = GRID * crop * crop if views.kind == MULTI_CROP else height * width  # a row of the grid goes through together
-        size = max(1, pixels // (at_once * (2 if views.flip else 1)))
-        batches += [readable[first : min(first + size, stop)] for first in range(start, stop, size)]
+    for start, stop in itertools.pairwise([*starts, len(indices)]):
+        size = max(1, pixels // at_once(*map(int, shapes[start])))
+        batches += [indices[first : min(first + size, stop)] for first in range(start, stop, size)]
     wanted = (batch[pending[batch]] for batch in batches)
     return [batch for batch in wanted if batch.size]
 
 
-@tf.autograph.experimental.do_not_convert
 def read_batches(split: Split, survey: Survey, views: Views, crop: int, batches: list[np.ndarray]) -> tf.data.Dataset:
     """Returns a data set of `(indices, places, images)`: a batch of `group`, which of it could be read, and their pixels.
 
@@ -130,6 +146,23 @@ def read_batches(split: Split, survey: Survey, views: Views, crop: int, batches:
     `images` is `(b, height, width, 3)` uint8, rescaled to Q; for center views, the crops.
     """
     shapes = rescaled_sizes(survey.sizes, views.scale)
+    if views.kind != CENTER:
+        return _read(split, survey, shapes, batches, images.decode_whole)
+
+    def decode(encoded, _):
+        return images.decode_view(encoded, views.scale, 0.5, 0.5, tf.constant(False), crop)
+
+    return _read(split, survey, shapes, batches, decode)
+
+
+def read_as_they_are(split: Split, survey: Survey, batches: list[np.ndarray]) -> tf.data.Dataset:
+    """As `read_batches`, of images that are alike in size, in that."""
+    return _read(split, survey, survey.sizes, batches, images.decode_whole)
+
+
+@tf.autograph.experimental.do_not_convert
+def _read(split: Split, survey: Survey, shapes: np.ndarray, batches: list[np.ndarray], decode: Callable) -> tf.data.Dataset:
+    """Reads batches of images; `decode` makes pixels of an encoded image and the shape of its batch's first."""
 
     def rows():
         for indices in batches:
@@ -140,14 +173,12 @@ def read_batches(split: Split, survey: Survey, views: Views, crop: int, batches:
             encoded, _ = split.read(indices[place])
             with tf.control_dependencies([tf.debugging.assert_equal(fingerprint(encoded), fingerprints[place], CHANGED)]):
                 encoded = tf.identity(encoded)
-            if views.kind == CENTER:
-                return place, images.decode_view(encoded, views.scale, 0.5, 0.5, tf.constant(False), crop)
-            return place, tf.ensure_shape(images.decode_whole(encoded, shape), [None, None, 3])
+            return place, tf.ensure_shape(decode(encoded, shape), [None, None, 3])
 
         def examples():
             return tf.data.Dataset.range(tf.size(indices, tf.int64)).map(example, num_parallel_calls=tf.data.AUTOTUNE)
 
-        nothing = (tf.zeros([0], tf.int64), tf.zeros([0, 1, 1, 3] if views.kind != CENTER else [0, crop, crop, 3], tf.uint8))
+        nothing = (tf.zeros([0], tf.int64), tf.zeros([0, 1, 1, 3], tf.uint8))
         found = what_can_be_read(examples, tf.size(indices, tf.int64), nothing)
         return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(indices), found).map(lambda indices, found: (indices, *found))
 

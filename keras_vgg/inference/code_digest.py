@@ -18,21 +18,24 @@ _APART = {"keras_vgg", "keras_vgg.errors", "keras_vgg.support.files", "keras_vgg
 
 
 @functools.cache
-def digest_of_code() -> str:
+def digest_of_code(*more: str) -> str:
     """Returns the SHA-256, in hexadecimal, of the modules that make pixels and rows, and of TensorFlow's and Keras' versions.
 
     Of a module its syntax counts, not its comments, docstrings and layout. Read once in a process.
+
+    Args:
+        *more: dotted names of further modules that rows are made by; what they import counts too.
     """
     whole = hashlib.sha256(f"{tf.__version__} {keras.__version__}".encode())
-    for name, tree in sorted(modules().items()):
+    for name, tree in sorted(modules(*more).items()):
         whole.update(f"{name} {ast.dump(without_docstrings(tree))}".encode())
     return whole.hexdigest()
 
 
-def modules() -> dict[str, ast.Module]:
+def modules(*more: str) -> dict[str, ast.Module]:
     """Returns `{dotted name: syntax tree}` of the modules that count."""
     found: dict[str, ast.Module] = {}
-    wanted = list(_ROOTS)
+    wanted = [*_ROOTS, *more]
     while wanted:
         name = wanted.pop()
         if name in found or name in _APART:

@@ -4,8 +4,8 @@ import concurrent.futures
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -145,33 +145,43 @@ def run_pass(
     if not groups:
         return
     source = iter(batches.read_batches(images.split, images.survey, views, crop, groups))
-    reading, writing, stop = threading.Lock(), threading.Lock(), threading.Event()
+    writing = threading.Lock()
 
-    def work(network):
+    def work(network, element, began):
+        indices, places, pixels = element
+        found = indices.numpy()[places.numpy()]
+        rows = np.asarray(network.see(pixels, views, found)) if len(found) else None
+        with writing:
+            if rows is not None:
+                store.put(found, rows, (time.perf_counter() - began) / len(networks))
+            if (broken := np.setdiff1d(indices.numpy(), found)).size:
+                store.put_broken(broken)
+                images.on_broken(broken)
+            height, width = pixels.shape[1:3]
+            on_done(views.pixels(height, width, crop) * len(found))
+
+    side_by_side(networks, source, work)
+
+
+def side_by_side(networks: Sequence[Any], elements: Iterator[Any], work: Callable[[Any, Any, float], None]) -> None:
+    """Calls `work` with a net, an element and the time when the net began to wait for it, until none is left; nets side by side."""
+    reading, stop = threading.Lock(), threading.Event()
+
+    def work_through(network):
         while not stop.is_set():
             began = time.perf_counter()
             with reading:
-                element = next(source, None)
+                element = next(elements, None)
             if element is None:
                 return
-            indices, places, pixels = element
-            found = indices.numpy()[places.numpy()]
-            rows = np.asarray(network.see(pixels, views, found)) if len(found) else None
-            with writing:
-                if rows is not None:
-                    store.put(found, rows, (time.perf_counter() - began) / len(networks))
-                if (broken := np.setdiff1d(indices.numpy(), found)).size:
-                    store.put_broken(broken)
-                    images.on_broken(broken)
-                height, width = pixels.shape[1:3]
-                on_done(views.pixels(height, width, crop) * len(found))
+            work(network, element, began)
 
     if len(networks) == 1:
-        work(networks[0])
+        work_through(networks[0])
         return
     with concurrent.futures.ThreadPoolExecutor(len(networks)) as pool:
         try:
-            for finished in concurrent.futures.as_completed([pool.submit(work, network) for network in networks]):
+            for finished in concurrent.futures.as_completed([pool.submit(work_through, network) for network in networks]):
                 finished.result()
         finally:
             stop.set()  # what ends one, an error or Ctrl-C, ends the others after their batch

@@ -46,13 +46,22 @@ class Feed:
 def training_feed(
     split: Split, task: Task, recipe: Recipe, layout: order.Layout, cluster: Cluster, *, epoch: int, step: int
 ) -> Feed:
-    """Returns the training examples from `step` of `epoch` on, in random views (Sec. 3.1), augmented as the recipe says."""
+    """Returns the training examples from `step` of `epoch` on, in random views (Sec. 3.1), augmented as the recipe says.
+
+    Behind the run's last epoch micro-batches are empty.
+    """
     drawn, balance = drawn_from(split, recipe)
 
     def rows():
-        replicas = cluster.my_replicas
         return order.training_rows(
-            split.size, layout, seed=recipe.seed, epoch=epoch, step=step, my_replicas=replicas, balance=balance
+            split.size,
+            layout,
+            seed=recipe.seed,
+            epoch=epoch,
+            step=step,
+            my_replicas=cluster.my_replicas,
+            epochs=recipe.epochs,
+            balance=balance,
         )
 
     return Feed(drawn, rows, layout.micro_batch, training_view(task, recipe), cluster)
@@ -81,10 +90,10 @@ def validation_view(task: Task, recipe: Recipe) -> pipeline.View:
     return pipeline.View(recipe.crop, (recipe.test_scale,) * 2, place=task.place)
 
 
-def validation_feed(split: Split, task: Task, recipe: Recipe, layout: order.Layout, cluster: Cluster) -> Feed:
-    """Returns the validation examples, every one once a pass, in centre crops at scale Q."""
+def validation_feed(split: Split, task: Task, recipe: Recipe, layout: order.Layout, cluster: Cluster, *, epoch: int = 0) -> Feed:
+    """Returns the validation examples, every one once after each epoch from `epoch` on, in centre crops at scale Q."""
 
     def rows():
-        return order.validation_rows(split.size, layout, my_replicas=cluster.my_replicas)
+        return order.validation_rows(split.size, layout, my_replicas=cluster.my_replicas, passes=recipe.epochs - epoch)
 
     return Feed(split, rows, layout.micro_batch, validation_view(task, recipe), cluster)

@@ -147,7 +147,9 @@ class Trainer:
         self._training = training_feed(
             self._dataset.train, self._task, self._recipe, self._layout, self._cluster, epoch=state.epoch, step=state.step
         )
-        self._validation = validation_feed(self._dataset.validation, self._task, self._recipe, self._layout, self._cluster)
+        self._validation = validation_feed(
+            self._dataset.validation, self._task, self._recipe, self._layout, self._cluster, epoch=state.epoch
+        )
         with StopRequest("saving") as self._stop:
             self._train_to_the_end()
             self._finish()  # which takes seconds: a wish to stop is granted by coming to the end

@@ -35,6 +35,9 @@ def _uses_jit(settings: NetSettings) -> bool:
     return recipe.uses_jit(CLASSES, convolutions_prefer_xla())
 
 
+_ENDLESS = 10**6  # behind its last epoch a run reads nothing
+
+
 class Training:
     """Updates as `keras_vgg.fit` makes them: keyed dropout, colour shift, L2, loss scaling, XLA where it pays, huge pages."""
 
@@ -112,7 +115,7 @@ class Reading:
         self._settings = settings
         self._cluster = make_cluster("one-device", None)
         self._split = files(list(settings.paths), np.zeros(len(settings.paths), np.int32))
-        self._recipe = Recipe(crop=settings.crop, jitter=settings.jitter, random_flip=True)
+        self._recipe = Recipe(crop=settings.crop, jitter=settings.jitter, random_flip=True, epochs=_ENDLESS)
         self._layout = Layout(settings.batch, settings.batch, replicas=1)
         self._task = Classification(("photograph",))
 

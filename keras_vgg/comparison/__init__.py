@@ -1,0 +1,1 @@
+"""Two folders of images compared: pair by pair by LPIPS or DISTS, or as sets by precision and recall."""
