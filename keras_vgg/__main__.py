@@ -14,6 +14,7 @@ COMMANDS = {
     "look": "draws filters and feature maps of a net",
     "extract": "writes descriptors of images (Appendix B)",
     "transfer_eval": "tests nets on other data sets (Table 11)",
+    "compare": "compares two folders of images: LPIPS, DISTS, precision and recall",
     "style": "paints one image in the style of another",
     "export": "writes a net for TensorFlow Serving and other engines",
     "serve": "serves an exported net on this machine, for trying",

@@ -1,7 +1,7 @@
 """Compares two folders of images: `python -m keras_vgg.compare folder:REAL folder:GENERATED --metric lpips`.
 
-LPIPS and DISTS are of pairs, images of the same name in both folders; precision and recall (Kynkäänniemi et al. 2019) are of the two
-sets. The same command again goes on where a killed one stopped. Prints a table, which is kept in a folder as CSV and JSON.
+LPIPS and DISTS are of pairs, images of the same name in both folders; improved precision and recall (Kynkäänniemi et al. 2019)
+are of the two sets. The same command again goes on where a killed one stopped. Prints a table, which is kept as CSV and JSON.
 """
 
 import pathlib
@@ -50,15 +50,18 @@ def _compare_pairs(arguments, weights: str, folder: pathlib.Path, devices) -> di
     from keras_vgg.comparison.pairs import pair_up
     from keras_vgg.features import dists_model, lpips_model
 
-    metric, version = arguments.metric, arguments.version or "0.1"
+    metric, precision = arguments.metric, arguments.precision or FLOAT32
     pairs = pair_up(arguments.real, arguments.generated)
-    make, options, settings = (
-        (lpips_model, {"version": version}, [f"version {version}"]) if metric == LPIPS else (dists_model, {}, [])
-    )
+    version, settings = arguments.version or "0.1", [*_precision(arguments)]
     models = []
     for device in devices:
         with tf.device(device):
-            models.append(make(weights, calibration=arguments.calibration, precision=arguments.precision or FLOAT32, **options))
+            if metric == DISTS:
+                models.append(dists_model(weights, calibration=arguments.calibration, precision=precision))
+            else:
+                models.append(lpips_model(weights, calibration=arguments.calibration, version=version, precision=precision))
+    if metric == LPIPS:
+        settings.insert(0, f"version {version}")
     print(f"{metric}: net D, {weights}")
     print(f"data: {len(pairs.names)} pairs of images of the same name")
     for where, names in pairs.alone.items():
@@ -66,8 +69,7 @@ def _compare_pairs(arguments, weights: str, folder: pathlib.Path, devices) -> di
             print(f"{len(names)} images of {where} have no partner and are left out, such as {names[0]}")
     found = measure(pairs, metric, models, folder, batch=arguments.batch, devices=devices, stream=sys.stdout)
     print(f"pairs: {report.write_pairs(folder, metric, pairs.names, found.values, found.digests)}")
-    settings = ", ".join([*settings, *_precision(arguments)])
-    return report.line_of_pairs(metric, settings, found.values, found.left_out, found.digests)
+    return report.line_of_pairs(metric, ", ".join(settings), found.values, found.left_out, found.digests)
 
 
 def _compare_sets(arguments, weights: str, folder: pathlib.Path, devices) -> dict:
@@ -77,7 +79,7 @@ def _compare_sets(arguments, weights: str, folder: pathlib.Path, devices) -> dic
     from keras_vgg.comparison.pairs import image_paths
     from keras_vgg.data.split import UNKNOWN, files
     from keras_vgg.descriptors.extraction import open_feature_source
-    from keras_vgg.features.precision_recall import NEIGHBOUR
+    from keras_vgg.features.neighbours import NEIGHBOUR
 
     found = [image_paths(each) for each in (arguments.real, arguments.generated)]
     real, generated = (files(paths, np.full(len(paths), UNKNOWN)) for paths in found)

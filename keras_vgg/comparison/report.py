@@ -52,7 +52,7 @@ def write(folder: pathlib.Path, line: dict) -> None:
     """Enters a row into `table.json` and `table.csv`, in place of one of the same comparison."""
     lines = [each for each in _read(folder) if _key(each) != _key(line)] + [line]
     files.write_text(folder / _TABLE, json.dumps(lines, indent=2) + "\n")
-    files.write_text(folder / "table.csv", pd.DataFrame(lines).to_csv(index=False))
+    files.write_text(folder / "table.csv", pd.DataFrame(lines).convert_dtypes().to_csv(index=False))
 
 
 def write_pairs(

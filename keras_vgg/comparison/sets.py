@@ -11,7 +11,7 @@ from keras_vgg.data.split import Split, joined
 from keras_vgg.descriptors.descriptor import DescriptorProtocol
 from keras_vgg.descriptors.extraction import extract
 from keras_vgg.errors import InputError
-from keras_vgg.features.precision_recall import NEIGHBOUR, PrecisionRecall, pairs_of, precision_recall
+from keras_vgg.features.neighbours import NEIGHBOUR, PrecisionRecall, pairs_of, precision_recall
 from keras_vgg.identity import digest_of_images
 from keras_vgg.inference.code_digest import digest_of_code
 from keras_vgg.inference.net_files import NetFile
@@ -91,7 +91,7 @@ def compare(
     digests = {
         "nets sha256": found.digests[0],
         "images sha256": digest_of_images(found.fingerprints, np.arange(len(usable)) >= real.size),
-        "code sha256": digest_of_code("keras_vgg.features.precision_recall", __name__),
+        "code sha256": digest_of_code("keras_vgg.features.neighbours", __name__),
     }
     found.discard()
     return Compared(figures, count, others, found.left_out, digests)
@@ -100,8 +100,8 @@ def compare(
 class _Rows:
     """Some rows of a mapped file, which is mapped anew each time: a mapping that lives on counts as the process' memory."""
 
-    def __init__(self, values: np.ndarray, places: np.ndarray):
-        self._path, self._places = values.filename, places
+    def __init__(self, values: np.memmap, places: np.ndarray):
+        self._path, self._places = str(values.filename), places
 
     def __len__(self) -> int:
         return len(self._places)

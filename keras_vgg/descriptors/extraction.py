@@ -46,7 +46,7 @@ class Extracted:
         digests: of each net, as it was loaded (`identity.digest_of_net`).
     """
 
-    values: np.ndarray
+    values: np.memmap
     labels: np.ndarray
     names: np.ndarray
     problems: dict[str, str]

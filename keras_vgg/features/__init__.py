@@ -10,8 +10,8 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers and editors
     from keras_vgg.features.distance_losses import DISTS, LPIPS, DISTSMetric, LPIPSMetric, dists, lpips
     from keras_vgg.features.distances import dists_model, lpips_model
     from keras_vgg.features.losses import PerceptualLoss, gram_matrix
+    from keras_vgg.features.neighbours import PrecisionRecall, precision_recall
     from keras_vgg.features.perceptual import perceptual_model
-    from keras_vgg.features.precision_recall import PrecisionRecall, precision_recall
 else:  # unseen by those, to whom it would mean that any name is there
 
     def __getattr__(name):
@@ -37,7 +37,7 @@ __all__ = [
 ]
 _HOMES = {"perceptual_model": "perceptual", "gram_matrix": "losses", "PerceptualLoss": "losses"}
 _HOMES |= {"lpips_model": "distances", "dists_model": "distances"}
-_HOMES |= dict.fromkeys(("PrecisionRecall", "precision_recall"), "precision_recall")
+_HOMES |= dict.fromkeys(("PrecisionRecall", "precision_recall"), "neighbours")
 _HOMES |= dict.fromkeys(("DISTS", "LPIPS", "DISTSMetric", "LPIPSMetric", "dists", "lpips"), "distance_losses")
 
 

@@ -115,10 +115,10 @@ def digest_of_distance(model: keras.Model) -> str:
 def _trunk(weights: Weights, value_range, precision, *, preprocessing=None, pooling="max") -> keras.Model:
     source = open_layers(weights, arch="D", batch_norm=False)
     if source.preprocessing != TORCH:
-        told = "do not say what they want of an image" if source.preprocessing is None else "want another preprocessing"
+        told = "does not record its input preprocessing" if source.preprocessing is None else "expects another preprocessing"
         raise InputError(
             f"`weights` must be torchvision's of VGG16, by which distances were fitted. Received: {weights!r}, which {told}; give "
-            f"{TRUNK!r} or a file with those."
+            f"{TRUNK!r} or a file with those weights (`keras_vgg.convert --preprocessing torch` records it)."
         )
     model = perceptual_model(
         "D",
