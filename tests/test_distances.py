@@ -2,7 +2,10 @@
 
 import functools
 import itertools
+import json
 import pathlib
+import subprocess
+import sys
 import warnings
 
 import keras
@@ -17,7 +20,7 @@ from small_nets import net_without_top
 from keras_vgg import features, preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.features import DISTS, LPIPS, DISTSMetric, LPIPSMetric, dists, dists_model, lpips, lpips_model
-from keras_vgg.features.distance_layers import HannPooling2D
+from keras_vgg.features.distance_layers import HannPooling2D, TextureDistance
 from keras_vgg.features.distances import digest_of_distance
 from keras_vgg.models import build_vgg
 from keras_vgg.preprocessing import CAFFE
@@ -188,25 +191,51 @@ def write(net, path):
     preprocessing.attach(path, preprocessing.TORCH)
 
 
-@pytest.mark.parametrize("jit", [False, True])
-def test_a_generator_learns_by_them_and_is_saved_with_them(kind, given, tmp_path, jit):
+def generator(loss, metric=None, **options):
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(3, 3, padding="same")])
+    model.compile("adam", loss=loss, metrics=[metric] if metric else None, **options)
+    return model
+
+
+def test_a_generator_learns_by_them_under_xla(kind, given):
+    image, other = two(4)
+    losses = generator(LOSSES[kind](**given), jit_compile=True).fit(other, image, epochs=4, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+RESUMING = """
+import sys
+import keras
+import numpy as np
+from keras_vgg.features import LPIPS  # by which Keras knows all of them
+model = keras.saving.load_model(sys.argv[1])
+batch = np.load(sys.argv[2])
+print(model.evaluate(batch["other"], batch["image"], verbose=0))
+model.fit(batch["other"], batch["image"], epochs=1, verbose=0)
+np.save(sys.argv[3], model.get_weights()[0])
+"""
+
+
+def test_a_generator_is_saved_with_them_and_resumed_in_a_new_process(kind, given, tmp_path):
     """The loss of a saved model is found again by its files and told apart from one of another net."""
     image, other = two(4)
-    path = tmp_path / "trunk.keras"
+    path, saved = tmp_path / "trunk.keras", tmp_path / "generator.keras"
     write(trunk(), path)
     options = given | {"weights": path}
-    generator = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(3, 3, padding="same")])
-    generator.compile("adam", loss=LOSSES[kind](**options), metrics=[METRICS[kind](**options)], jit_compile=jit)
-    history = generator.fit(other, image, epochs=4, verbose=0).history
+    model = generator(LOSSES[kind](**options), METRICS[kind](**options))
+    history = model.fit(other, image, epochs=4, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
-    generator.save(tmp_path / "generator.keras")
-    again = keras.saving.load_model(tmp_path / "generator.keras")
-    assert again.evaluate(other, image, verbose=0) == pytest.approx(generator.evaluate(other, image, verbose=0), rel=1e-5)
-    if not jit:
-        other_net = build_vgg("D", input_shape=(None, None, 3), include_top=False)
-        write(other_net, path)
-        with pytest.raises(InputError, match=f"weights of its {LOSSES[kind].__name__}"):
-            keras.saving.load_model(tmp_path / "generator.keras")
+    model.save(saved)
+    np.savez(tmp_path / "batch.npz", image=image, other=other)
+    command = [sys.executable, "-c", RESUMING, saved, tmp_path / "batch.npz", tmp_path / "kernel.npy"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=pathlib.Path(__file__).parents[1])
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == pytest.approx(model.evaluate(other, image, verbose=0), rel=1e-5)
+    model.fit(other, image, epochs=1, verbose=0)
+    np.testing.assert_allclose(np.load(tmp_path / "kernel.npy"), model.get_weights()[0], atol=1e-6)
+    write(build_vgg("D", input_shape=(None, None, 3), include_top=False), path)
+    with pytest.raises(InputError, match=f"weights of its {LOSSES[kind].__name__}"):
+        keras.saving.load_model(saved)
 
 
 def test_replicas_add_up_to_one_device(kind, given):
@@ -268,7 +297,7 @@ def test_images_of_whole_numbers_are_told_in_graphs(kind, given):
 
 def test_weights_that_they_were_not_fitted_to_are_refused(kind, given):
     theirs = net_without_top("D", CAFFE)
-    with pytest.raises(InputError, match=r"torchvision's of VGG16, .* want another preprocessing; give 'imagenet_torchvision'"):
+    with pytest.raises(InputError, match=r"torchvision's of VGG16, .* expects another preprocessing; give 'imagenet_torchvision'"):
         LOSSES[kind](**given | {"weights": theirs})
     narrow = build_vgg("D", input_shape=(None, None, 3), include_top=False, width=0.1)
     preprocessing.remember(narrow, preprocessing.TORCH)
@@ -291,3 +320,22 @@ def test_other_files_for_the_calibration_are_refused(kind, given, calibrations, 
 def test_there_are_two_versions(given):
     with pytest.raises(InputError, match=r"`version` must be '0.1' or '0.0'\. Received: version='1'"):
         features.lpips_model(version="1")
+
+
+def test_dists_keeps_its_digits_over_many_places():
+    """Against the formula in float64, of activations like a trained net's: far from zero mean, hardly unlike."""
+    random = np.random.default_rng(0)
+    first = random.gamma(1.0, 1.0, (1, 180, 240, 16)).astype(np.float32)
+    second = (first + random.normal(0, 0.05, first.shape)).astype(np.float32)
+    pixels = random.random((1, 180, 240, 3), np.float32)
+    layer = TextureDistance((16,), (0, 1))
+    found = float(layer(pixels, pixels, [first], [second])[0])
+
+    x, y = first.astype(np.float64), second.astype(np.float64)
+    (mean, other), over = (each.mean(axis=(1, 2)) for each in (x, y)), (1, 2)
+    covariance = ((x - mean[:, None, None]) * (y - other[:, None, None])).mean(axis=over)
+    means = (2 * mean * other + 1e-6) / (mean**2 + other**2 + 1e-6)
+    structures = (2 * covariance + 1e-6) / (x.var(axis=over) + y.var(axis=over) + 1e-6)
+    expected = 1 - (3 + means.sum() + 3 + structures.sum()) / (2 * 19)
+    assert expected < 1e-3
+    assert found == pytest.approx(expected, rel=2e-6)

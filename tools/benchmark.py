@@ -3,8 +3,8 @@
 `python tools/benchmark.py train`, `predict`, `input`: contestants do the same work on the same images, each in its own process, in
 alternating rounds; images per second are medians over the rounds. What bounds them all, the net's convolutions and matrix products
 each alone, is measured in the same rounds. `listing` measures how fast a long listing opens, `weights` how weight files load,
-`evaluate` what the protocols of testing cost, `extract` what descriptors do, `merging` the merging of boxes, `serving` what
-requests of many images gain.
+`evaluate` what the protocols of testing cost, `extract` what descriptors do, `lpips` what training by it does,
+`merging` the merging of boxes, `serving` what requests of many images gain.
 """
 
 import argparse
@@ -19,14 +19,15 @@ from benchmarking import alone, contest, machine, merging, over_images, pictures
 from keras_vgg import configs
 from keras_vgg.errors import InputError
 from keras_vgg.precision import FLOAT32, PRECISIONS
-from keras_vgg.support import cli, entry
+from keras_vgg.support import cli, entry, huge_pages
 
 IMAGES = 1000
 _WARM_UP_IMAGES, _WARM_UP_BATCHES = 256, 8  # at the least, so that no buffer still holds what was made before the clock starts
 _PEER_NETS = {"keras": ("D", "E"), "torchvision": ("A", "B", "D", "E")}
 _PACKAGES = {"ours": ("tensorflow",), "keras": ("tensorflow",), "torchvision": ("torch", "torchvision"), "limit": ("tensorflow",)}
 _MODULES = {"ours": "ours", "keras": "keras_peer", "torchvision": "torch_peer", "limit": "limit"}
-_HUGE_PAGES = ("ours", "limit")  # as keras_vgg.fit starts itself
+_ENVIRONMENTS = dict.fromkeys(("ours", "limit"), huge_pages.ENVIRONMENT)  # as keras_vgg.fit starts itself
+_ONEDNN = {"TF_ENABLE_ONEDNN_OPTS": "1"}  # which PyTorch always uses, and TensorFlow unasked where a CPU has AVX-512
 
 _OVER_IMAGES = {
     "evaluate": ("testing protocols", ("dense", "multi-crop", "predict-loop", "torchvision-loop")),
@@ -64,6 +65,13 @@ def _parser() -> cli.Parser:
         "--jitter", nargs=2, type=_positive, metavar=("SMIN", "SMAX"), default=(256, 512), help="scale jitter (default: 256 512)"
     )
     _add_contest_flags(command, batch=32, steps=32)
+    command = commands.add_parser(
+        "lpips", help="updates of a generator by LPIPS", description="Images per second of updates by LPIPS."
+    )
+    command.set_defaults(measure=_compare_losses)
+    command.add_argument("--jit", action=argparse.BooleanOptionalAction, help="compile ours with XLA (default: as Keras)")
+    numbers = {"crop": (128, "side of the images in pixels"), "batch": (4, "images per step")}
+    _add_numbers(command, numbers | {"steps": (3, "steps of a contestant in a round"), "rounds": (5, "rounds")})
     command = commands.add_parser("listing", help="opening of a long CSV file", description="Time and memory of a long listing.")
     command.set_defaults(measure=_measure_listing)
     command.add_argument("--rows", type=_positive, default=1281167, help="images listed (default: ImageNet's, %(default)s)")
@@ -203,16 +211,26 @@ def _check_crop(arguments) -> None:
 def _hold(title: str, kind: str, settings, peers: list[str], arguments) -> None:
     def entry(name):
         target = f"benchmarking.{_MODULES[name]}:{kind}"
-        return contest.Entry(name, _PACKAGES[name], target, settings, huge_pages=name in _HUGE_PAGES)
+        return contest.Entry(name, _PACKAGES[name], target, settings, _ENVIRONMENTS.get(name, {}))
 
+    _hold_between(title, [entry("ours"), *map(entry, peers)], arguments)
+
+
+def _hold_between(title: str, entries: list[contest.Entry], arguments) -> None:
     print(f"{machine.describe()}\n{title}; {arguments.rounds} rounds of {arguments.steps} steps", flush=True)
-    entries = [entry("ours")]
-    for peer in map(entry, peers):
-        if peer.missing:
-            print(f"{peer.name}: {' and '.join(peer.missing)} not installed", flush=True)
-        else:
-            entries.append(peer)
-    print(contest.table(contest.hold(entries, rounds=arguments.rounds, steps=arguments.steps)))
+    for each in entries:
+        if each.missing:
+            print(f"{each.name}: {' and '.join(each.missing)} not installed", flush=True)
+    there = [each for each in entries if not each.missing]
+    print(contest.table(contest.hold(there, rounds=arguments.rounds, steps=arguments.steps)))
+
+
+def _compare_losses(arguments) -> None:
+    settings = pictures.LossSettings(arguments.crop, arguments.batch, arguments.steps, arguments.jit)
+    ours = contest.Entry("ours", ("tensorflow",), "benchmarking.lpips_ours:Training", settings, _ONEDNN)
+    peer = contest.Entry("lpips", ("torch", "torchvision", "lpips"), "benchmarking.lpips_torch:Training", settings)
+    title = f"updates of a generator of {pictures.GENERATOR} filters by LPIPS, {arguments.crop}x{arguments.crop}, float32"
+    _hold_between(f"{title}, batches of {arguments.batch}", [ours, peer], arguments)
 
 
 def _measure_listing(arguments) -> None:

@@ -127,15 +127,20 @@ class TextureDistance(Comparison):
         means, structures = [], []
         for first, second in zip([pixels, *activations], [other_pixels, *other_activations], strict=True):
             first, second = _maps(first), _maps(second)
-            mean, other = (ops.mean(each, axis=(1, 2), keepdims=True) for each in (first, second))
-            first, second = first - mean, second - other
-            variances = ops.mean(ops.square(first) + ops.square(second), axis=(1, 2))
-            covariance = ops.mean(first * second, axis=(1, 2))
-            mean, other = mean[:, 0, 0], other[:, 0, 0]
-            means.append((2 * mean * other + _STABLE) / (ops.square(mean) + ops.square(other) + _STABLE))
-            structures.append((2 * covariance + _STABLE) / (variances + _STABLE))
-        alike = ops.concatenate(means, axis=1) * self.alpha + ops.concatenate(structures, axis=1) * self.beta
-        return 1 - ops.sum(alike, axis=1) / (ops.sum(self.alpha) + ops.sum(self.beta))
+            mean, other = _over_places(first), _over_places(second)
+            first, second = first - mean[:, None, None], second - other[:, None, None]
+            # What likeness lacks of one, (2ab + C) / (a² + b² + C): as a difference of the two it would have no digits left where
+            # images are hardly unlike.
+            means.append(ops.square(mean - other) / (ops.square(mean) + ops.square(other) + _STABLE))
+            variances = _over_places(ops.square(first) + ops.square(second))
+            structures.append(_over_places(ops.square(first - second)) / (variances + _STABLE))
+        unlike = ops.concatenate(means, axis=1) * self.alpha + ops.concatenate(structures, axis=1) * self.beta
+        return ops.sum(unlike, axis=1) / (ops.sum(self.alpha) + ops.sum(self.beta))
+
+
+def _over_places(maps):
+    # Over rows and then over columns: float32 added up over all places at once loses two digits.
+    return ops.mean(ops.mean(maps, axis=2), axis=1)
 
 
 def _unit(activations):

@@ -16,13 +16,12 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import pandas as pd
 
 from keras_vgg.errors import InputError
-from keras_vgg.support import huge_pages
 from keras_vgg.support.entry import import_tensorflow
 
 LIMIT = "limit"
@@ -63,14 +62,14 @@ class Entry:
         packages: what must be installed for it.
         target: `module:Class` of the contestant.
         settings: the only argument of the class.
-        huge_pages: whether its process starts with them, as `keras_vgg.fit` does.
+        environment: what its process finds in its environment, such as `huge_pages.ENVIRONMENT`, with which `keras_vgg.fit` starts.
     """
 
     name: str
     packages: tuple[str, ...]
     target: str
     settings: Settings
-    huge_pages: bool = False
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def missing(self) -> list[str]:
@@ -110,7 +109,7 @@ class _Process:
         self._entry = entry
         self._process = context.Process(target=_serve, args=(entry, theirs))
         began = time.perf_counter()
-        with _environment(huge_pages.ENVIRONMENT if entry.huge_pages else {}):
+        with _environment(entry.environment):
             self._process.start()
         theirs.close()  # so that its end of the pipe closes with the process
         with self._alive():
@@ -144,7 +143,7 @@ class _Process:
 
 
 @contextlib.contextmanager
-def _environment(values: dict[str, str]):
+def _environment(values: Mapping[str, str]):
     before = dict(os.environ)
     os.environ |= values
     try:

@@ -53,6 +53,32 @@ class NetSettings:
         return random.integers(0, 256, shape, np.uint8), random.integers(0, CLASSES, shape[0], np.int32)
 
 
+GENERATOR = (32, 32)
+"""Filters of the convolutions of a small generator, whose last one has three."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LossSettings:
+    """What contestants share where a generator learns by a perceptual loss.
+
+    Attributes:
+        crop: side of the images.
+        batch: images per step.
+        steps: batches at hand; step `i` of a round takes batch `i`.
+        jit: whether ours is compiled with XLA; `None` leaves it to Keras.
+    """
+
+    crop: int
+    batch: int
+    steps: int
+    jit: bool | None = None
+
+    def batches(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Returns pairs of batches, `(batch, crop, crop, 3)` float32 in [0, 1], RGB, the same at every call."""
+        random, shape = np.random.default_rng(0), (self.batch, self.crop, self.crop, 3)
+        return [(random.random(shape, np.float32), random.random(shape, np.float32)) for _ in range(self.steps)]
+
+
 @dataclasses.dataclass(frozen=True)
 class ReadingSettings:
     """What the pipelines share.
