@@ -11,7 +11,7 @@ from keras_vgg.features.neighbours import pairs_of
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks that do not divide the number of rows."""
-    monkeypatch.setattr(neighbours, "_BLOCK", 300)
+    monkeypatch.setattr(neighbours, "BLOCK", 300)
 
 
 def cloud(count, width=64, seed=0, spread=1.0):

@@ -4,7 +4,7 @@
 alternating rounds; images per second are medians over the rounds. What bounds them all, the net's convolutions and matrix products
 each alone, is measured in the same rounds. `listing` measures how fast a long listing opens, `weights` how weight files load,
 `evaluate` what the protocols of testing cost, `extract` what descriptors do, `lpips` what training by it does,
-`merging` the merging of boxes, `serving` what requests of many images gain.
+`merging` the merging of boxes, `neighbours` precision and recall, `serving` what requests of many images gain.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout is measured, whatever is installed
 
-from benchmarking import alone, contest, machine, merging, over_images, pictures, serving
+from benchmarking import alone, contest, machine, merging, neighbours, over_images, pictures, serving
 
 from keras_vgg import configs
 from keras_vgg.errors import InputError
@@ -83,6 +83,11 @@ def _parser() -> cli.Parser:
     command.set_defaults(measure=_measure_merging)
     _add_numbers(command, {"count": (5000, "boxes of an image"), "rounds": (5, "rounds")})
     command.add_argument("--threshold", type=float, default=0.5, help="largest match score that is merged (default: %(default)s)")
+    command = commands.add_parser(
+        "neighbours", help="precision and recall", description="Time of precision and recall of features."
+    )
+    command.set_defaults(measure=_measure_neighbours)
+    _add_numbers(command, {"count": (10000, "images of either set"), "width": (4096, "numbers of an image"), "k": (3, "neighbour")})
     command = commands.add_parser("serving", help="requests of many images", description="Images per second of requests.")
     command.set_defaults(measure=_measure_serving)
     _add_arch(command)
@@ -248,6 +253,12 @@ def _measure_merging(arguments) -> None:
     title = f"merging {arguments.count} boxes of an image up to the match score {arguments.threshold:g}"
     print(f"{machine.describe()}\n{title}; medians of {arguments.rounds} rounds", flush=True)
     print(merging.table(settings))
+
+
+def _measure_neighbours(arguments) -> None:
+    title = f"precision and recall of two sets of {arguments.count:,} images by {arguments.width} features, k = {arguments.k}"
+    print(f"{machine.describe()}\n{title}", flush=True)
+    print(neighbours.table(arguments.count, arguments.width, arguments.k))
 
 
 def _measure_serving(arguments) -> None:

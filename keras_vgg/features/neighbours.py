@@ -15,7 +15,9 @@ from keras_vgg.errors import InputError
 NEIGHBOUR = 3
 """k of the paper."""
 
-_BLOCK = 2048  # rows in hand at a time, of either set: 64 MB in float64 for fc2
+BLOCK = 2048
+"""Rows in hand at a time, of either set: 64 MB in float64 for fc2."""
+
 _ROUNDING = 1e-12  # of squared distances, as a share of the squared lengths: closer ones count as the same
 
 
@@ -145,5 +147,5 @@ class _Points:
 
 
 def _blocks(count: int) -> Iterator[slice]:
-    for start in range(0, count, _BLOCK):
-        yield slice(start, min(start + _BLOCK, count))
+    for start in range(0, count, BLOCK):
+        yield slice(start, min(start + BLOCK, count))
