@@ -65,7 +65,7 @@ def measure(
         models: of `features.lpips_model` or `dists_model` for images in 0–255, the same one on each device.
         folder: where distances are kept, under `passes/`, and images listed that could not be used, in `broken_images.csv`. What it
             has is not computed again.
-        batch: pairs of images of 224×224 pixels whose pixels go through at a time.
+        batch: images of 224×224 pixels whose pixels go through at a time, both of a pair counted.
         devices: where the models compute; `None` stands for wherever TensorFlow would.
         say: called with lines for people.
         stream: where progress is shown, if anywhere.
@@ -87,7 +87,7 @@ def measure(
     store = RowCache(folder / "passes", ["distance", digest, code], first * _MIX + second, 1, facts)
     _refuse(images, store)
     networks = [_PairNetwork(model, device) for model, device in zip(models, devices, strict=True)]
-    _run(networks, images, store, name, batch * _SIDE**2, stream)
+    _run(networks, images, store, name, batch * _SIDE**2 // 2, stream)
     values = store.rows[:, 0].astype(np.float64)
     overflowed = np.flatnonzero((store.state == DONE) & ~np.isfinite(values))
     values[overflowed] = np.nan
