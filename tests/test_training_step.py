@@ -12,6 +12,7 @@ from keras_vgg import models
 from keras_vgg.data import color, datasets, order
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.recipe import Recipe
+from keras_vgg.support import half_precision
 from keras_vgg.tasks.classification import Classification
 from keras_vgg.training.feed import training_feed, validation_feed
 from keras_vgg.training.layer_rates import layer_rates
@@ -102,7 +103,8 @@ def test_weights_and_figures_do_not_depend_on_the_layout(dataset, reference, rep
         assert ours.sums == theirs.sums | {"loss": pytest.approx(theirs.sums["loss"], rel=1e-5)}
 
 
-BFLOAT16_ROUNDING = 2.0**-8
+# Where a CPU has no bfloat16, sums are rounded on their way, too.
+BFLOAT16_ROUNDING = 2.0**-8 if half_precision.bfloat16_in_hardware() else 2.0**-7
 
 
 def in_bfloat16(dataset, replicas, micro_batch):
@@ -137,7 +139,7 @@ def test_in_bfloat16_they_do_not_but_for_its_rounding(dataset, whole_in_bfloat16
     assert max(losses) > 1.05 * min(losses)
 
 
-CLIPPED = Recipe(scale=32, crop=32, batch_size=32, batch_norm=True, norm_group=4, clip_norm=0.5, ema_momentum=0.9, seed=3)
+CLIPPED = Recipe(scale=32, crop=32, batch_size=32, batch_norm=True, norm_group=4, clip_norm=0.5, ema_momentum=0.9, seed=5)
 
 
 @pytest.fixture(scope="module")
