@@ -15,9 +15,6 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # it would start threads in what tests fork, which ended some by SIGABRT
 
-# TensorFlow has oneDNN on where a CPU has AVX-512 and off elsewhere: the same kernels on all of them, with the same rounding.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-
 gc.set_threshold(50_000)  # of the many objects that tracing makes, few are garbage: looking for it took a twentieth of the time
 
 # A shell's background job, as the tests may be, ignores Ctrl-C, and so would the commands that they start.

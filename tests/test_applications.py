@@ -12,6 +12,7 @@ import tempfile
 import types
 
 import caffe_writer
+import channels_first
 import h5py
 import keras
 import numpy as np
@@ -611,6 +612,8 @@ def foreign_net_a(height, width):
     indirect=["data_format"],
 )
 def test_layout_of_other_worlds(source, data_format, narrow, disk):
+    if data_format == "channels_first":
+        channels_first.require()
     layers, path = list(foreign_net_a(2, 3)), disk / "net"
     if source == "torchvision":
         names = [f"features.{index}" for index in TORCH_INDICES] + [f"classifier.{index}" for index in (0, 3, 6)]

@@ -2,6 +2,7 @@
 
 import json
 
+import channels_first
 import keras
 import numpy as np
 import pytest
@@ -70,6 +71,7 @@ def test_without_bias_and_without_dropout_layers():
 
 
 def test_channels_first():
+    channels_first.require()
     before = keras.config.image_data_format()
     keras.config.set_image_data_format("channels_first")
     try:

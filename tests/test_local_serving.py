@@ -55,7 +55,8 @@ def test_rows_give_a_list_of_objects(instance, post):
     status, text = post({"signature_name": "classify", "instances": [instance, instance]})
     first, second = json.loads(text)["predictions"]
     assert status == 200
-    assert first == second
+    # On some CPUs the rows of a product are rounded otherwise at its edge.
+    assert first == second | {name: pytest.approx(second[name], rel=1e-5) for name in ("probabilities", "scores")}
     assert first.keys() == {"probabilities", "scores", "class_ids", "class_names", "error"}
     assert first["error"] == ""
     assert first["scores"] == sorted(first["probabilities"], reverse=True)[:3]

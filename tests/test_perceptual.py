@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 
+import channels_first
 import keras
 import numpy as np
 import pytest
@@ -163,6 +164,7 @@ def test_saved_and_loaded(tmp_path, arch, wants):
 
 
 def test_channels_first():
+    channels_first.require()
     model, images = net_without_top(wants=TORCH), pixels(36, 44)
     last = perceptual_model("D", ["relu3_1", "relu1_2"], weights=model, value_range=1)
     gram = gram_matrix(last(images / 255)["relu3_1"])

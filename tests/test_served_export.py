@@ -76,7 +76,7 @@ def test_two_hundred_requests_at_once(server, paths, expected, protocol):
                 under_way -= 1
 
     transport.predict = counted
-    with Session(transport, batch=1, concurrency=REQUESTS, retry_for=30) as session:
+    with Session(transport, batch=1, concurrency=REQUESTS, retry_for=120) as session:
         answers = list(session.ask(paths))
     assert_right(answers, paths, expected)
     assert session.tally.report().requests == REQUESTS
@@ -98,7 +98,7 @@ def test_a_server_killed_and_started_again_midway(exported, paths, expected):
 
         def come_back():
             # A session may have all the answers that it may be ahead by, and ask again only when they are taken.
-            assert all(event.wait(30) for event in missed.values())
+            assert all(event.wait(120) for event in missed.values())
             later.enter_context(start(exported.path.parent, **ports))
 
         answers = []
