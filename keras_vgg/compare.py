@@ -91,7 +91,7 @@ def _compare_sets(arguments, weights: str, folder: pathlib.Path, devices) -> dic
     result = sets.compare(real, generated, source, folder, k=k, **options)
     figures = result.figures._asdict() | {"k": k, "real": result.real, "generated": result.generated}
     settings = ", ".join(_precision(arguments))
-    return report.line_of_sets(arguments.metric, settings, figures, result.left_out, result.digests)
+    return report.line_of(arguments.metric, settings, figures, result.left_out, result.digests)
 
 
 def _precision(arguments) -> list[str]:

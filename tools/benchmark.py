@@ -8,6 +8,7 @@ each alone, is measured in the same rounds. `listing` measures how fast a long l
 """
 
 import argparse
+import os
 import pathlib
 import sys
 import tempfile
@@ -27,7 +28,7 @@ _PEER_NETS = {"keras": ("D", "E"), "torchvision": ("A", "B", "D", "E")}
 _PACKAGES = {"ours": ("tensorflow",), "keras": ("tensorflow",), "torchvision": ("torch", "torchvision"), "limit": ("tensorflow",)}
 _MODULES = {"ours": "ours", "keras": "keras_peer", "torchvision": "torch_peer", "limit": "limit"}
 _ENVIRONMENTS = dict.fromkeys(("ours", "limit"), huge_pages.ENVIRONMENT)  # as keras_vgg.fit starts itself
-_ONEDNN = {"TF_ENABLE_ONEDNN_OPTS": "1"}  # which PyTorch always uses, and TensorFlow unasked where a CPU has AVX-512
+_ONEDNN = "TF_ENABLE_ONEDNN_OPTS"  # PyTorch always uses it, TensorFlow unasked where a CPU has AVX-512
 
 _OVER_IMAGES = {
     "evaluate": ("testing protocols", ("dense", "multi-crop", "predict-loop", "torchvision-loop")),
@@ -232,7 +233,9 @@ def _hold_between(title: str, entries: list[contest.Entry], arguments) -> None:
 
 def _compare_losses(arguments) -> None:
     settings = pictures.LossSettings(arguments.crop, arguments.batch, arguments.steps, arguments.jit)
-    ours = contest.Entry("ours", ("tensorflow",), "benchmarking.lpips_ours:Training", settings, _ONEDNN)
+    ours = contest.Entry(
+        "ours", ("tensorflow",), "benchmarking.lpips_ours:Training", settings, {_ONEDNN: os.environ.get(_ONEDNN, "1")}
+    )
     peer = contest.Entry("lpips", ("torch", "torchvision", "lpips"), "benchmarking.lpips_torch:Training", settings)
     title = f"updates of a generator of {pictures.GENERATOR} filters by LPIPS, {arguments.crop}x{arguments.crop}, float32"
     _hold_between(f"{title}, batches of {arguments.batch}", [ours, peer], arguments)

@@ -35,15 +35,11 @@ def line_of_pairs(metric: str, settings: str, values: np.ndarray, left_out: int,
     used = values[~np.isnan(values)]
     deviation = float(used.std(ddof=1)) if len(used) > 1 else None
     figures = {"mean": float(used.mean()), "deviation": deviation, "pairs": len(used)}
-    return _line(metric, settings, figures, left_out, digests)
+    return line_of(metric, settings, figures, left_out, digests)
 
 
-def line_of_sets(metric: str, settings: str, figures: dict, left_out: int, digests: dict[str, str]) -> dict:
-    """Returns the row of two sets."""
-    return _line(metric, settings, figures, left_out, digests)
-
-
-def _line(metric, settings, figures, left_out, digests) -> dict:
+def line_of(metric: str, settings: str, figures: dict, left_out: int, digests: dict[str, str]) -> dict:
+    """Returns the row of a comparison, for people and files; `digests` by the names of their columns."""
     named = {"metric": metric, "weights": short(digests["nets sha256"]), "settings": settings}
     return named | figures | {"left out": left_out} | digests_of(digests)
 

@@ -83,8 +83,8 @@ def pairs_of(real: int, generated: int) -> int:
 def _check(name: str, rows: Rows, k: int) -> None:
     if not 1 <= k < len(rows):
         raise InputError(f"`k` must be at least 1 and less than the number of images. Received: k={k} for {len(rows)} {name} ones.")
-    for part in _blocks(len(rows)):
-        if np.ndim(rows[part]) != 2 or not np.isfinite(rows[part]).all():
+    for part in map(rows.__getitem__, _blocks(len(rows))):
+        if np.ndim(part) != 2 or not np.isfinite(part).all():
             raise InputError(f"Features must be rows of finite numbers. Received: others, of the {name} images.")
 
 

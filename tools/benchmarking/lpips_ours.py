@@ -1,6 +1,7 @@
 """Our contestant where a generator learns by LPIPS: Keras' own compiled step, with `features.LPIPS` as its loss."""
 
 import math
+import os
 import pathlib
 import tempfile
 import time
@@ -32,7 +33,9 @@ class Training:
         options = {} if settings.jit is None else {"jit_compile": settings.jit}
         self._model.compile(keras.optimizers.Adam(LEARNING_RATE), loss=loss, **options)
         self._batches = settings.batches()
-        self.note = f"train_on_batch, XLA {'on' if self._model.jit_compile else 'off'}, oneDNN"
+        self.note = (
+            f"train_on_batch, XLA {'on' if self._model.jit_compile else 'off'}, oneDNN {os.environ['TF_ENABLE_ONEDNN_OPTS']}"
+        )
 
     def run(self, steps: int) -> float:
         """Makes `steps` updates and returns the seconds."""
