@@ -14,9 +14,7 @@ from keras_vgg.layers import LocalResponseNormalization
 
 INITIALIZERS = {
     "glorot": keras.initializers.GlorotUniform,
-    # The paper says "10⁻² variance". Read literally (deviation 0.1) the deep nets explode at once; with deviation 0.01, what
-    # the Caffe community used, net A trains and the deeper nets stall, which is the paper's story.
-    "gaussian": lambda: keras.initializers.RandomNormal(stddev=0.01),
+    "gaussian": lambda: keras.initializers.RandomNormal(stddev=configs.GAUSSIAN_DEVIATION),
     "he": keras.initializers.HeNormal,
 }
 """Initialisations of the kernels (Sec. 3.1); biases start at zero."""

@@ -120,6 +120,10 @@ class Recipe:
     dropout: float = _field(0.5, "dropout rate after fc1 and fc2, or after the mean over all places")
     label_smoothing: float = _field(0.0, "share of a target that is spread over all classes in training")
     init: str = _field("glorot", "initialisation of the kernels", choices=("glorot", "gaussian", "he"))
+    init_deviation: float = _field(
+        configs.GAUSSIAN_DEVIATION,
+        "standard deviation of init gaussian; narrow nets keep their signal with 0.01 / sqrt(WIDTH)",
+    )
     init_from: str | None = _field(
         None, "run folder or weight file to start from: net A for a deeper net, or the same net", path=True
     )

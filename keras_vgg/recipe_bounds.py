@@ -124,6 +124,11 @@ def _of_updates(recipe: "Recipe") -> Bounds:
         "ema_momentum": (0 <= recipe.ema_momentum < 1, "in [0, 1)"),
         "layer_rate_decay": (0 < recipe.layer_rate_decay <= 1, "in (0, 1]"),
         "head_rate": (0 < recipe.head_rate < math.inf, "positive"),
+        "init_deviation": (
+            0 < recipe.init_deviation < math.inf
+            and (recipe.init == "gaussian" or recipe.init_deviation == configs.GAUSSIAN_DEVIATION),
+            "positive, and left out where init is not gaussian",
+        ),
         "momentum": (
             0 <= recipe.momentum < 1 and (recipe.optimizer == optimizers.SGD or recipe.momentum == MOMENTUM),
             "in [0, 1), and left out where the optimizer is not sgd",

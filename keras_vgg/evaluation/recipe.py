@@ -12,10 +12,12 @@ models = ["D"]
 protocol = "dense"                # dense, multi-crop, center or both
 scales = [256, 384, 512]          # Q; or a table of them by model
 paper = { top1_error = 24.8, top5_error = 7.5 }
+claim = { says = "better", against = { table = "table3" } }   # what the paper says of it, see `reproduction.claims`
 """
 
 import dataclasses
 import pathlib
+from typing import Any
 
 from keras_vgg.errors import InputError
 from keras_vgg.inference.views import PROTOCOLS, Views, passes
@@ -23,7 +25,7 @@ from keras_vgg.precision import checked
 from keras_vgg.support import files, paths
 
 _KEYS = {"dataset", "models", "rows", "flip", "precision"}
-_ROW_KEYS = {"models", "protocol", "scales", "paper"}
+_ROW_KEYS = {"models", "protocol", "scales", "paper", "claim"}
 PAPER_KEYS = ("top1_error", "top5_error")
 
 
@@ -37,6 +39,7 @@ class Row:
         scales: Q for each net, in the order of `models`; `None` for the paper's single-scale Q of that net.
         flip: whether mirror images are looked at too; `None` for whether that net was trained with them.
         paper: the paper's errors in percent, `top1_error` and `top5_error`, where it has any.
+        claim: what the paper says of it beside another row; changes nothing in a test.
     """
 
     models: tuple[str, ...]
@@ -44,6 +47,7 @@ class Row:
     scales: tuple[tuple[int, ...] | None, ...]
     flip: bool | None = None
     paper: dict[str, float] = dataclasses.field(default_factory=dict)
+    claim: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def passes_of(self, model: str, default_scale: int, default_flip: bool = True) -> tuple[Views, ...]:
         """Returns the passes of one of the nets, whose own Q and flip are taken where the row does not say."""
@@ -114,15 +118,17 @@ def _row(path, number: int, row: dict, models: dict, flip: bool | None) -> Row:
         raise InputError(f"{told}: `models` must be names out of {', '.join(models)}. Received: {names!r}.")
     if row.get("protocol") not in tuple(PROTOCOLS):
         raise InputError(f"{told}: `protocol` must be one of {', '.join(PROTOCOLS)}. Received: {row.get('protocol')!r}.")
-    scales, paper = row.get("scales"), row.get("paper", {})
+    scales, paper, claim = row.get("scales"), row.get("paper", {}), row.get("claim", {})
     if isinstance(scales, dict) and (unknown := set(scales) - set(names)):
         raise InputError(f"{told}: `scales` names nets that are not in the row: {', '.join(sorted(unknown))}.")
     if not isinstance(paper, dict) or not all(key in PAPER_KEYS and type(value) in (int, float) for key, value in paper.items()):
         raise InputError(f"{told}: `paper` must be a table of {' and '.join(PAPER_KEYS)} in percent. Received: {paper!r}.")
+    if not isinstance(claim, dict):
+        raise InputError(f"{told}: `claim` must be a table. Received: {claim!r}.")
     by_model = [scales.get(name) for name in names] if isinstance(scales, dict) else [scales] * len(names)
     for each in by_model:
         if each is not None and not (isinstance(each, list) and each and all(type(q) is int and q > 0 for q in each)):
             raise InputError(
                 f"{told}: `scales` must be whole numbers of pixels, or a table of such by model. Received: {scales!r}."
             )
-    return Row(tuple(names), row["protocol"], tuple(each and tuple(each) for each in by_model), flip, paper)
+    return Row(tuple(names), row["protocol"], tuple(each and tuple(each) for each in by_model), flip, paper, claim)

@@ -32,6 +32,17 @@ EXTRAS = {
     "litert": Extra("The format litert", {"ai_edge_litert": "ai-edge-litert", "ai_edge_quantizer": "ai-edge-quantizer"}),
     "onnx": Extra("The format onnx", {"onnx": "onnx", "tf2onnx": "tf2onnx", "onnxruntime": "onnxruntime"}),
     "openvino": Extra("The format openvino", {"openvino": "openvino", "nncf": "nncf"}),
+    "paper": Extra(
+        "The paper as one study",
+        {
+            "snakemake": "snakemake",
+            "jinja2": "jinja2",
+            "matplotlib": "matplotlib",
+            "PIL": "pillow",
+            "sklearn": "scikit-learn",
+            "scipy": "scipy",
+        },
+    ),
     "plots": Extra("Drawing pictures", {"matplotlib": "matplotlib"}),
     "safetensors": Extra("Weights in .safetensors files", {"safetensors": "safetensors"}),
     "serve": Extra(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from keras_vgg import class_names, models, preprocessing, transfer
+from keras_vgg import class_names, configs, models, preprocessing, transfer
 from keras_vgg.data import class_weights, color, trained_on
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.order import Layout
@@ -103,7 +103,7 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
             dropout=recipe.dropout,
             width=recipe.width,
             batch_norm=recipe.batch_norm,
-            initializer=recipe.init,
+            initializer=_initializer(recipe),
             classifier_activation=task.activation,
         )
         set_precision(model, recipe.precision)  # as whoever opens the run in this precision has it
@@ -136,6 +136,12 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
         trained_on.write_note(folder.data, dataset.description, dataset.training_digest)
         files.write_text(folder.colors, json.dumps(dataclasses.asdict(colors), indent=2) + "\n")
     trainer.run()
+
+
+def _initializer(recipe: Recipe) -> str | keras.initializers.Initializer:
+    if recipe.init_deviation == configs.GAUSSIAN_DEVIATION:
+        return recipe.init
+    return keras.initializers.RandomNormal(stddev=recipe.init_deviation)
 
 
 def _source(recipe: Recipe, path: str, task: Task) -> tuple[keras.Model, str, tuple[str, ...] | None]:

@@ -1,0 +1,87 @@
+"""The paper as a study: `python -m keras_vgg.reproduce plan recipes/paper.toml`.
+
+The workflow (`workflow/Snakefile`) runs a study's trainings and tests, by `keras_vgg.fit` and `keras_vgg.evaluate`. The commands
+here are its other nodes: `prepare` looks through the data and writes recipes, `plan` says what all of it takes, `table` gathers a
+table over all seeds, `report` writes the page.
+"""
+
+import sys
+
+from keras_vgg.support import cli, entry, extras
+
+
+def main(argv: list[str]) -> None:
+    """Parses `argv` and does what it asks for."""
+    arguments = _parser().parse_args(argv)
+    extras.require("paper")
+    from keras_vgg.reproduction.study import read_study
+    from keras_vgg.reproduction.work_folder import WorkFolder
+
+    study = read_study(arguments.study).changed(dataset=arguments.dataset, held_out=arguments.held_out, seeds=arguments.seeds)
+    arguments.act(study, WorkFolder.at(arguments.work or f"runs/{study.name}"), arguments)
+
+
+def _parser() -> cli.Parser:
+    parser = cli.Parser(prog="python -m keras_vgg.reproduce", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, act, told in (
+        ("prepare", _prepare, "looks through the data, and writes what all other nodes read"),
+        ("plan", _plan, "says what trainings and tests take, before any of it is done"),
+        ("table", _table, "gathers a table over all seeds"),
+        ("report", _report, "writes the report, a page and Markdown"),
+    ):
+        command = commands.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}.")
+        command.set_defaults(act=act)
+        command.add_argument("study", type=cli.path, metavar="STUDY", help="study (TOML), e.g. recipes/paper-miniature.toml")
+        command.add_argument("--work", type=cli.path, metavar="FOLDER", help="where everything lies (default: runs/STUDY)")
+        cli.add_net_flags(command, dataset="images, in place of the study's: folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or wds:PATH")
+        command.add_argument("--held-out", type=float, help="share of each class's training images that is tested instead")
+        command.add_argument("--seeds", type=int, help="trainings of each net (default: as the study says)")
+        if name == "table":
+            command.add_argument("--table", required=True, help="its name, e.g. table3")
+        if name == "plan":
+            command.add_argument("--probe", action="store_true", help="measure this machine first: a short run of each net")
+    return parser
+
+
+def _prepare(study, work, arguments) -> None:
+    entry.import_tensorflow()
+    from keras_vgg.reproduction.prepare import prepare
+
+    facts = prepare(study, work, stream=sys.stdout)
+    told = ", ".join(f"{number:,} for {name}" for name, number in facts["images"].items())
+    print(f"{facts['description']}: {told}; {facts['classes']} classes")
+    for name, broken in facts["broken"].items():
+        if broken:
+            print(f"{len(broken)} images for {name} cannot be read, such as {broken[0]}")
+
+
+def _plan(study, work, arguments) -> None:
+    from keras_vgg.reproduction import plan
+
+    probed = None
+    if arguments.probe:
+        entry.import_tensorflow()
+        from keras_vgg.reproduction.probe import probe
+
+        probed = probe(study, work, stream=sys.stdout)
+    print(plan.told(plan.make_plan(study, work, probed)))
+
+
+def _table(study, work, arguments) -> None:
+    entry.import_tensorflow()
+    from keras_vgg.reproduction.tables import measure_table
+    from keras_vgg.reproduction.work_folder import write_json
+
+    write_json(work.table(arguments.table), measure_table(study, work, arguments.table))
+
+
+def _report(study, work, arguments) -> None:
+    entry.import_tensorflow()
+    from keras_vgg.reproduction.report import write_report
+
+    print(write_report(study, work, stream=sys.stdout))
+
+
+if __name__ == "__main__":
+    entry.run(main)

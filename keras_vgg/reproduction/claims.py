@@ -1,0 +1,70 @@
+"""What the paper says of a row of its tables, compared with another row. Data of the table recipes (`recipes/table3.toml`):
+
+claim = { says = "better", against = { table = "table3", models = ["C/256"], protocol = "dense" } }
+
+What `against` leaves out is as in the row itself.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.recipe import Row
+
+BETTER, NO_BETTER, ALIKE = "better", "no better", "alike"
+SAYINGS = (BETTER, NO_BETTER, ALIKE)
+"""A lower error; not a lower one; neither lower nor higher."""
+
+_KEYS = {"says", "against"}
+_AGAINST_KEYS = {"table", "models", "protocol"}
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Place:
+    """A row, wherever it stands: no table has two of the same nets and protocol."""
+
+    table: str
+    models: tuple[str, ...]
+    protocol: str
+
+    def __str__(self) -> str:
+        return f"{' + '.join(self.models)}, {self.protocol} ({self.table})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """What a row's error is said to be beside that of another one.
+
+    Attributes:
+        says: one of `SAYINGS`.
+        against: the other row.
+    """
+
+    says: str
+    against: Place
+
+
+def place_of(table: str, row: Row) -> Place:
+    """Returns where a row stands."""
+    return Place(table, row.models, row.protocol)
+
+
+def claim_of(table: str, row: Row) -> Claim | None:
+    """Returns what is said of a row; `None` of one that others are compared with.
+
+    Raises:
+        InputError: for keys that are unknown or values of the wrong kind.
+    """
+    if not row.claim:
+        return None
+    told = f"Recipe {table}, {' + '.join(row.models)}: `claim`"
+    against = row.claim.get("against", {})
+    if not isinstance(against, Mapping) or {*row.claim} - _KEYS or {*against} - _AGAINST_KEYS:
+        raise InputError(f"{told} must be {{ says, against = {{ table, models, protocol }} }}. Received: {row.claim}.")
+    if row.claim.get("says") not in SAYINGS:
+        raise InputError(f"{told}: `says` must be one of {', '.join(SAYINGS)}. Received: {row.claim.get('says')!r}.")
+    models = against.get("models", list(row.models))
+    names = [against.get("table", table), against.get("protocol", row.protocol), *(models if isinstance(models, list) else [None])]
+    if not all(isinstance(name, str) for name in names):
+        raise InputError(f"{told}: `against` must be texts, its `models` a list of them. Received: {against!r}.")
+    return Claim(row.claim["says"], Place(names[0], tuple(names[2:]), names[1]))

@@ -1,0 +1,130 @@
+"""What each node of a study costs, by arithmetic: images, multiply-adds, disk and memory. Imports no TensorFlow."""
+
+import dataclasses
+
+from keras_vgg import configs, optimizers
+from keras_vgg.precision import FLOAT32
+from keras_vgg.recipe import Recipe
+from keras_vgg.reproduction.study import Study, Training
+
+TRAINING_PASSES = 3
+"""As much as to compute outputs takes each of the gradients of activations and of weights."""
+
+_CROPS = 25  # a scale (Sec. 3.2)
+_FLOAT = 4  # bytes
+_KEPT = 2  # of every layer its output and its gradient
+_MEMORY_BATCH = 32  # images of a micro-batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What is known of a study's images.
+
+    Attributes:
+        train, validation, test: images for each use.
+        classes: number of classes.
+        image_bytes: mean size of an image file; 0 where it is not known.
+        aspect: mean of longer by shorter side.
+    """
+
+    train: int
+    validation: int
+    test: int
+    classes: int
+    image_bytes: float = 0.0
+    aspect: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a node takes, with one seed.
+
+    Attributes:
+        name: of the training.
+        kind: `"train"`, `"test"` or `"start"`, a training of the initialisation study.
+        arch: the net.
+        images: images that are looked at, at the most: a plateau may end a training before.
+        multiply_adds: multiply-accumulate operations in all, in units of a forward pass.
+        disk: bytes that stay.
+        memory: bytes of weights, optimizer and a micro-batch of 32 images while it trains.
+    """
+
+    name: str
+    kind: str
+    arch: str
+    images: int
+    multiply_adds: float
+    disk: int
+    memory: int = 0
+
+
+def costs_of(study: Study, data: Data) -> list[Cost]:
+    """Returns what every node with one seed takes: trainings, then tests, then those of the initialisation study."""
+    trainings = [_of_training(training, "train", data) for training in study.trainings.values()]
+    tests = [_of_test(study, training, data) for training in study.trainings.values()]
+    return trainings + tests + [_of_training(training, "start", data) for training in study.starts.values()]
+
+
+def forward(recipe: Recipe, classes: int) -> int:
+    """Returns the multiply-adds of a net for one training crop."""
+    return recipe.multiply_adds(classes)
+
+
+def _of_training(training: Training, kind: str, data: Data) -> Cost:
+    recipe = training.recipe
+    trained, validated = recipe.epochs * data.train, recipe.epochs * data.validation
+    parameters, slots = _parameters(recipe, data.classes), optimizers.SLOTS[recipe.optimizer]
+    values = configs.activation_values(recipe.arch, **_shape(recipe, data.classes))
+    value_bytes = _FLOAT if recipe.precision == FLOAT32 else _FLOAT // 2
+    return Cost(
+        name=training.name,
+        kind=kind,
+        arch=recipe.net,
+        images=trained + validated,
+        multiply_adds=forward(recipe, data.classes) * (TRAINING_PASSES * trained + validated),
+        disk=_FLOAT * parameters * (1 + slots + 2),  # the checkpoint, best.keras and last.keras
+        memory=_FLOAT * parameters * (3 + slots) + _KEPT * value_bytes * values * _MEMORY_BATCH,
+    )
+
+
+def _of_test(study: Study, training: Training, data: Data) -> Cost:
+    recipe = training.recipe
+    passes = {(kind, q) for row in study.tests_of(training.name) for kind in _kinds(row.protocol) for q in row.scales[0] or ()}
+    each = sum(_of_pass(recipe, data, kind, q) for kind, q in passes)
+    rows = len(study.tests_of(training.name))
+    mirrored = 2 if recipe.random_flip else 1
+    return Cost(
+        name=training.name,
+        kind="test",
+        arch=recipe.net,
+        images=len(passes) * data.test,
+        multiply_adds=float(mirrored * data.test * each),
+        disk=_FLOAT * data.test * data.classes * (len(passes) + rows),
+    )
+
+
+def _kinds(protocol: str) -> tuple[str, ...]:
+    return ("dense", "multi-crop") if protocol == "both" else (protocol,)
+
+
+def _of_pass(recipe: Recipe, data: Data, kind: str, scale: int) -> float:
+    """Multiply-adds of one look at an image."""
+    if kind != "dense":
+        return forward(recipe, data.classes) * (_CROPS if kind == "multi-crop" else 1)
+    sides = scale, round(scale * data.aspect)
+    config = configs.get_config(recipe.arch)
+    of_crop = configs.layer_facts(recipe.arch, **_shape(recipe, data.classes))
+    convolutions = sum(layer.multiply_adds for layer in of_crop if layer.receptive_field)
+    connected = sum(layer.multiply_adds for layer in of_crop if not layer.receptive_field)
+    places = 1
+    for side in sides:
+        places *= max(1, (side - recipe.crop) // config.stride + 1)
+    return convolutions * sides[0] * sides[1] / recipe.crop**2 + connected * places
+
+
+def _shape(recipe: Recipe, classes: int) -> dict:
+    return {"input_shape": (recipe.crop, recipe.crop, 3), "classes": classes, "width": recipe.width}
+
+
+def _parameters(recipe: Recipe, classes: int) -> int:
+    return configs.parameter_count(recipe.arch, **_shape(recipe, classes))

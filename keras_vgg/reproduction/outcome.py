@@ -1,0 +1,123 @@
+"""What came out of a study, from the files that its nodes left: the figures of the report, as one value that JSON can write."""
+
+import statistics
+
+import numpy as np
+import pandas as pd
+
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.report import read_tables
+from keras_vgg.inference.code_digest import digest_of_code
+from keras_vgg.reproduction.statistics import LEVEL, verdicts
+from keras_vgg.reproduction.study import Study, Training
+from keras_vgg.reproduction.work_folder import WorkFolder
+from keras_vgg.support import files
+
+LEARNT, STUCK, DIVERGED = "learnt", "stuck", "diverged"
+_STUCK = 0.02  # an error within this share of chance has learnt nothing
+
+
+def gather(study: Study, work: WorkFolder) -> dict:
+    """Returns the outcome of a study whose nodes are done: `tables` with verdicts, `trainings`, `starts`, `data` and `took`.
+
+    Raises:
+        InputError: if a node's file is missing or damaged.
+    """
+    data = work.data_facts()
+    tables = {name: _read(work.table(name))["rows"] for name in study.tables}
+    claims = [row["claim"] for rows in tables.values() for row in rows if "claim" in row]
+    for claim, verdict in zip(claims, verdicts([(each["p"], each["p_contrary"]) for each in claims]), strict=True):
+        claim["verdict"] = verdict
+    trainings = [_training(study, work, each) for each in study.trainings.values()]
+    starts = [_start(study, work, each, data["classes"]) for each in study.starts.values()]
+    return {
+        "study": study.name,
+        "title": study.title,
+        "seeds": study.seeds,
+        "margin": study.margin,
+        "level": LEVEL,
+        "data": data,
+        "tables": tables,
+        "trainings": trainings,
+        "starts": starts,
+        "took": _took(study, work, trainings, starts),
+        "code sha256": digest_of_code(),
+    }
+
+
+def _read(path) -> dict:
+    try:
+        return files.read_json(path, dict)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"The study must be done. Received: {path} is missing or damaged ({error}); run the workflow again."
+        ) from error
+
+
+def _training(study: Study, work: WorkFolder, training: Training) -> dict:
+    summaries, curves = _runs(study, work, training)
+    return _described(training) | {
+        "begins_from": training.starts_from,
+        "parameters": summaries[0]["parameters"],
+        "epochs": [each["epochs"] for each in summaries],
+        "seconds": [each["seconds"] for each in summaries],
+        "images_per_second": [each["images_per_second"] for each in summaries],
+        "best_sha256": [each["best_sha256"] for each in summaries],
+        "curves": curves,
+    }
+
+
+def _start(study: Study, work: WorkFolder, training: Training, classes: int) -> dict:
+    summaries, curves = _runs(study, work, training)
+    arch, _, start = training.name.partition("-from-")
+    errors = [each.get("best_val_top1_error") for each in summaries]
+    ends = [_end(summary, error, 1 - 1 / classes) for summary, error in zip(summaries, errors, strict=True)]
+    facts = {"of": arch, "start": start.replace("-", " "), "ends": ends, "top1_error": errors}
+    return _described(training) | facts | {"seconds": [each["seconds"] for each in summaries], "curves": curves}
+
+
+def _end(summary: dict, error: float | None, chance: float) -> str:
+    if not summary["finished"]:
+        return DIVERGED
+    return STUCK if error is None or error > chance * (1 - _STUCK) else LEARNT
+
+
+def _described(training: Training) -> dict:
+    recipe = training.recipe
+    low, high = recipe.scales
+    return {"name": training.name, "net": recipe.net, "S": str(low) if low == high else f"[{low}; {high}]"}
+
+
+def _runs(study: Study, work: WorkFolder, training: Training) -> tuple[list[dict], list[dict]]:
+    """Returns the summaries of a training's runs, and of each by epoch its loss and its errors on the validation images."""
+    summaries, curves = [], []
+    for seed in range(study.seeds):
+        folder = work.run(training.name, seed)
+        summaries.append(_read(folder / "summary.json"))
+        log = folder / "log.csv"
+        table = pd.read_csv(log) if log.exists() else pd.DataFrame()  # of one that diverged in its first epoch there is none
+        wanted = ("loss", "val_loss", "val_top1_error")
+        curves.append({name: table[name].round(6).tolist() if name in table else [] for name in wanted})
+    return summaries, curves
+
+
+def _took(study: Study, work: WorkFolder, trainings: list[dict], starts: list[dict]) -> dict:
+    tested = 0.0
+    for training in study.trainings:
+        for seed in range(study.seeds):
+            speeds = [line["images/s"] for line in read_tables(work.tests(training, seed)) if line["images/s"]]
+            images = [line["images"] for line in read_tables(work.tests(training, seed)) if line["images/s"]]
+            tested += sum(number / rate for number, rate in zip(images, speeds, strict=True))
+    summary = _read(work.run(next(iter(study.trainings)), 0) / "summary.json")
+    return {
+        "trainings_hours": sum(sum(each["seconds"]) for each in trainings) / 3600,
+        "starts_hours": sum(sum(each["seconds"]) for each in starts) / 3600,
+        "tests_hours": tested / 3600,
+        "tensorflow": summary["tensorflow"],
+        "keras": summary["keras"],
+    }
+
+
+def mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
+    """Returns the mean over seeds and their standard deviation, `None` of a single one."""
+    return float(np.mean(values)), statistics.stdev(values) if len(values) > 1 else None

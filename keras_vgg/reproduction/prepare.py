@@ -1,0 +1,123 @@
+"""The first node of a study: looks through its data, holds out images for tests, and writes the recipes of all other nodes."""
+
+import os
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+import tomli_w
+
+from keras_vgg import randomness
+from keras_vgg.data.dataset import Dataset
+from keras_vgg.data.datasets import open_dataset
+from keras_vgg.data.sets import TEST, TRAIN, VALIDATION
+from keras_vgg.data.split import Split
+from keras_vgg.errors import InputError
+from keras_vgg.identity import digest_of_images
+from keras_vgg.inference.images import look_through
+from keras_vgg.reproduction.study import Study, Training
+from keras_vgg.reproduction.work_folder import WorkFolder, write_json
+from keras_vgg.support import files
+
+_SAMPLED = 1000
+_HELD_OUT_DRAW = 3  # the epoch whose order is drawn for it: epochs 0 to 2 of seed 0 are others' draws
+
+
+def prepare(study: Study, work: WorkFolder, *, stream: IO[str] | None = None) -> dict:
+    """Writes everything that the study's trainings and tests read, and returns the facts of the data.
+
+    Args:
+        study: what to do.
+        work: where to.
+        stream: where progress is shown, if anywhere.
+
+    Raises:
+        InputError: for data that cannot be opened, that have no images to test on, or files that cannot be written.
+    """
+    files.make_folder(work.path / "recipes")
+    dataset = open_dataset(study.dataset)
+    if study.held_out:
+        files.write_text(work.listing, hold_out(study, dataset).to_csv(index=False))
+        dataset = open_dataset(work.dataset_of(study))
+    facts = {"title": study.title, "dataset": study.dataset, "held_out": study.held_out, "split": study.split}
+    facts |= {"description": dataset.description, "classes": len(dataset.classes)} | _look_through(dataset, study, stream)
+    for training in (*study.trainings.values(), *study.starts.values()):
+        files.write_text(work.recipe(training.name), training_recipe(study, training, work))
+    for training in study.trainings.values():
+        files.write_text(work.test_recipe(training.name), evaluation_recipe(study, training, work))
+    write_json(work.prepared, facts)
+    return facts
+
+
+def hold_out(study: Study, dataset: Dataset) -> pd.DataFrame:
+    """Returns a listing of the images with their labels and sets, a share of each class's training images being for tests.
+
+    The same images at every call, whatever the seeds of trainings. Where the data have a set for tests it stays as it is.
+
+    Raises:
+        InputError: if the images are no files.
+    """
+    if study.dataset.partition(":")[0] not in ("folder", "csv"):
+        raise InputError(f"`held_out` is for images in files, folder:PATH or csv:FILE. Received: {study.dataset}; set it to 0.")
+    rows = []
+    for name, split in dataset.sets.items():
+        labels, uses = split.labels(), np.full(split.size, name, object)
+        if name == TRAIN and TEST not in dataset.sets:
+            for label in range(len(dataset.classes)):
+                uses[_drawn(np.flatnonzero(labels == label), study.held_out)] = TEST
+        rows += [(_absolute(split.name_of(i)), dataset.classes[labels[i]], uses[i]) for i in range(split.size)]
+    return pd.DataFrame(rows, columns=["path", "label", "split"])
+
+
+def _drawn(indices: np.ndarray, share: float) -> np.ndarray:
+    order = randomness.epoch_order(len(indices), seed=0, epoch=_HELD_OUT_DRAW)
+    return indices[order[: round(share * len(indices))]]
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(path)  # links stay links: what they point to may move
+
+
+def _look_through(dataset: Dataset, study: Study, stream: IO[str] | None) -> dict:
+    facts: dict[str, Any] = {"images": {}, "images sha256": {}, "broken": {}}
+    if study.split not in dataset.splits:
+        raise InputError(f"The study tests on images of the set {study.split}. Received: {dataset.description}, which has none.")
+    for name in dict.fromkeys((TRAIN, VALIDATION, study.split)):
+        images, unusable = look_through(dataset.split(name), stream=stream)
+        facts["images"][name] = images.split.size
+        facts["images sha256"][name] = digest_of_images(images.survey.fingerprints, images.survey.labels)
+        facts["broken"][name] = [f"{image}: {reason}" for image, reason in unusable.rows()]
+        sizes = images.survey.sizes[images.survey.sizes[:, 0] > 0]
+        facts["aspect"] = float(np.mean(sizes.max(1) / sizes.min(1)))
+        facts["image_bytes"] = _mean_bytes(images.split)
+    return facts
+
+
+def _mean_bytes(split: Split) -> float:
+    """Returns the mean size of an image's file, of some of them."""
+    some = np.linspace(0, split.size - 1, min(split.size, _SAMPLED)).astype(np.int64)
+    found = tf.data.Dataset.from_tensor_slices(some).map(lambda index: tf.strings.length(split.read(index)[0])).ignore_errors()
+    return float(np.mean([*found.as_numpy_iterator()]))
+
+
+def training_recipe(study: Study, training: Training, work: WorkFolder) -> str:
+    """Returns a training as a recipe file, with data; its start and its seed are flags of the command."""
+    values = {"dataset": work.dataset_of(study)} | {key: _plain(value) for key, value in training.fields.items()}
+    begins = f", begun from {training.starts_from}" if training.starts_from else ""
+    return f"# {training.name}{begins}, as keras_vgg.reproduce wrote it for the study {study.name}.\n{tomli_w.dumps(values)}"
+
+
+def evaluation_recipe(study: Study, training: Training, work: WorkFolder) -> str:
+    """Returns what a net is tested with as an evaluation recipe."""
+    rows: list[dict] = []
+    for row in study.tests_of(training.name):
+        scales = {"scales": [*row.scales[0]]} if row.scales[0] else {}
+        rows.append({"models": [*row.models], "protocol": row.protocol} | scales)
+    values = {"dataset": work.dataset_of(study), **study.evaluate, "models": {training.name: str(work.run(training.name, 0))}}
+    head = f"# Tests of {training.name}, as keras_vgg.reproduce wrote them for the study {study.name}.\n"
+    return head + tomli_w.dumps(values | {"rows": rows})
+
+
+def _plain(value):
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,252 @@
+"""A study as data: which nets are trained from which, and which rows of which tables test them. Imports no TensorFlow.
+
+title = "The paper"
+dataset = "tfds:imagenet2012"
+trainings = ["a-256", "d-256"]    # recipes beside this file; each begins from the one that its `init_from` names
+tables = ["table3"]               # evaluation recipes, whose models are these trainings
+
+A study with a `base` is that one but for what it says itself. `lengths` scales crops, S and Q; `[fit]` overrides fields of all
+trainings' recipes, `[trainings_of."*-384"]` those of trainings whose names match.
+"""
+
+import dataclasses
+import fnmatch
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from keras_vgg import recipe
+from keras_vgg.errors import InputError
+from keras_vgg.evaluation.recipe import Row, read_evaluation
+from keras_vgg.reproduction.claims import Claim, Place, claim_of, place_of
+from keras_vgg.support import files, paths
+
+_KEYS = {
+    "base": str, "title": str, "dataset": str, "split": str, "held_out": float, "seeds": int, "margin": float, "lengths": float,
+    "threads": int, "trainings": list, "tables": list, "fit": dict, "trainings_of": dict, "initialisation": dict, "sizes": dict,
+    "evaluate": dict, "class_names": dict,
+}  # fmt: skip
+_DEFAULTS: dict[str, Any] = {
+    "split": "val", "held_out": 0.0, "seeds": 1, "margin": 0.01, "lengths": 1.0, "threads": 0, "fit": {}, "trainings_of": {},
+    "initialisation": {}, "sizes": {}, "evaluate": {}, "class_names": {},
+}  # fmt: skip
+_INITIALISATION_KEYS = {"archs", "starts", "fit"}
+_OF_RUN = ("dataset", "seed", "init_from")  # fields of a recipe that the graph fills in
+_LENGTHS = ("crop", "scale")
+
+NET_A = "net A"
+"""A start of the initialisation study: the first four convolutions and the FC layers of a trained net A (Sec. 3.1)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """One training of a study, with whatever seed.
+
+    Attributes:
+        name: of its recipe, such as `d-384`.
+        fields: of `recipe.Recipe`, but for data, seed and start.
+        starts_from: the training whose weights it begins with, if any.
+    """
+
+    name: str
+    fields: Mapping[str, Any]
+    starts_from: str | None
+
+    @property
+    def recipe(self) -> recipe.Recipe:
+        """The recipe as a whole, with data and start left open."""
+        return recipe.resolve({"dataset": "open"}, self.fields)
+
+
+@dataclasses.dataclass(frozen=True)
+class TableRow:
+    """A row of a table.
+
+    Attributes:
+        row: as `evaluate` has it, whose models are `trainings` by the table's names for them.
+        trainings: in the order of its models.
+        claim: what the paper says of it beside another row.
+    """
+
+    row: Row
+    trainings: tuple[str, ...]
+    claim: Claim | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Trainings, tests and tables.
+
+    Attributes:
+        name: of its file.
+        title: heads the report.
+        dataset: what to train on, as for `keras_vgg.fit`.
+        split: which of its images nets are tested on.
+        held_out: share of the images for training, of each class, that are tested instead; 0 for those of `split`.
+        seeds: how often each net is trained.
+        margin: difference, as a share of the images, below which errors count as alike.
+        threads: cores that a training may use; 0 for all.
+        trainings: by name, in an order in which each stands behind the one it begins from.
+        tables: rows by name of the table.
+        starts: of the initialisation study: trainings by name.
+        evaluate: settings of tests, such as `precision`.
+        class_names: what the report calls classes, by their names in the data set.
+        sizes: images of the data set that the study is meant for, `train`, `validation`, `test`, and `classes`, `image_bytes`.
+    """
+
+    name: str
+    title: str
+    dataset: str
+    split: str
+    held_out: float
+    seeds: int
+    margin: float
+    threads: int
+    trainings: Mapping[str, Training]
+    tables: Mapping[str, tuple[TableRow, ...]]
+    starts: Mapping[str, Training]
+    evaluate: Mapping[str, Any]
+    sizes: Mapping[str, int]
+    class_names: Mapping[str, str]
+
+    @property
+    def places(self) -> dict[Place, TableRow]:
+        """All rows by where they stand."""
+        return {place_of(table, each.row): each for table, rows in self.tables.items() for each in rows}
+
+    @property
+    def claims(self) -> dict[Place, Claim]:
+        """What the paper says, by the row of which it says it."""
+        return {place: each.claim for place, each in self.places.items() if each.claim}
+
+    def tests_of(self, training: str) -> tuple[Row, ...]:
+        """Returns what a net is tested with, each once: all rows that it has a part in, alone."""
+        found: dict[tuple, Row] = {}
+        for each in self.places.values():
+            if training in each.trainings:
+                scales = each.row.scales[each.trainings.index(training)]
+                found.setdefault((each.row.protocol, scales), Row((training,), each.row.protocol, (scales,), each.row.flip))
+        return tuple(found.values())
+
+    def changed(self, **given) -> "Study":
+        """Returns the study with other attributes, where they are given.
+
+        Raises:
+            InputError: for seeds that are no number above zero.
+        """
+        study = dataclasses.replace(self, **{name: value for name, value in given.items() if value is not None})
+        if study.seeds < 1:
+            raise InputError(f"`seeds` must be at least 1. Received: {study.seeds}.")
+        return study
+
+
+def read_study(path: str | os.PathLike[str]) -> Study:
+    """Returns the study that a TOML file describes.
+
+    Raises:
+        InputError: for a file that is missing or not TOML, unknown keys, values of the wrong kind, a training that begins from one
+            that is not of the study, or a claim about a row that is not.
+    """
+    file = paths.path_of(path)
+    values = _DEFAULTS | _with_base(file)
+    if missing := {"title", "dataset", "trainings", "tables"} - set(values):
+        raise InputError(f"Study {file} must have {', '.join(sorted(missing))}. Received: {', '.join(sorted(values))}.")
+    trainings = _trainings(file, values)
+    study = Study(
+        name=file.stem,
+        title=values["title"],
+        dataset=paths.expanded(values["dataset"]),
+        split="validation" if values["split"] == "val" else values["split"],
+        held_out=values["held_out"],
+        seeds=values["seeds"],
+        margin=values["margin"],
+        threads=values["threads"],
+        trainings=trainings,
+        tables={name: _table(file, name, values["lengths"], trainings) for name in values["tables"]},
+        starts=_starts(file, values, trainings),
+        evaluate=values["evaluate"],
+        sizes=values["sizes"],
+        class_names=values["class_names"],
+    ).changed()
+    for place, claim in study.claims.items():
+        if claim.against not in study.places:
+            raise InputError(f"Study {file}: {place} is compared with {claim.against}, which is none of its rows.")
+    return study
+
+
+def _with_base(file: pathlib.Path) -> dict:
+    values = files.read_recipe_file(file)
+    if unknown := set(values) - set(_KEYS):
+        raise InputError(f"Study {file} has unknown keys: {', '.join(sorted(unknown))}. Known: {', '.join(sorted(_KEYS))}.")
+    for key, value in values.items():
+        kinds = (int, float) if _KEYS[key] is float else (_KEYS[key],)
+        if type(value) not in kinds:
+            raise InputError(f"Study {file}: `{key}` must be {_KEYS[key].__name__}. Received: {value!r}.")
+    base = values.pop("base", None)
+    return (_with_base(file.parent / base) if base else {}) | values
+
+
+def _trainings(file: pathlib.Path, values: dict) -> dict[str, Training]:
+    found: dict[str, Training] = {}
+    for name in values["trainings"]:
+        fields = recipe.read_recipe(file.parent / f"{name}.toml")
+        start = pathlib.Path(fields["init_from"]).name if "init_from" in fields else None
+        if start and start not in found:
+            raise InputError(f"Study {file}: {name} begins from {start}, which must stand before it in `trainings`.")
+        found[name] = _training(file, name, fields, values, values["fit"], start)
+    return found
+
+
+def _training(file, name: str, fields: dict, values: dict, overrides: dict, start: str | None) -> Training:
+    matching = [more for pattern, more in values["trainings_of"].items() if fnmatch.fnmatchcase(name, pattern)]
+    layers = [{key: value for key, value in fields.items() if key not in _OF_RUN}, overrides, *matching]
+    for layer in layers[1:]:
+        if unknown := {*layer} & {*_OF_RUN} | {*layer} - {field.name for field in dataclasses.fields(recipe.Recipe)}:
+            raise InputError(f"Study {file}: its trainings cannot be given {', '.join(sorted(unknown))}.")
+    wanted = recipe.resolve({"dataset": "open"}, *layers)
+    given = {key for layer in layers for key in layer} | {"jitter" if wanted.jitter else "scale", "crop"}
+    scaled: dict[str, Any] = {key: _length(file, getattr(wanted, key), values["lengths"]) for key in _LENGTHS}
+    scaled["jitter"] = wanted.jitter and tuple(_length(file, each, values["lengths"]) for each in wanted.jitter)
+    every = {field.name: scaled.get(field.name, getattr(wanted, field.name)) for field in dataclasses.fields(recipe.Recipe)}
+    return Training(name, {key: value for key, value in every.items() if key in given and value is not None}, start)
+
+
+def _length(file, pixels: int, factor: float) -> int:
+    if (scaled := pixels * factor) != round(scaled):
+        raise InputError(f"Study {file}: `lengths` must make whole numbers of pixels. Received: {pixels} times {factor}.")
+    return round(scaled)
+
+
+def _table(file: pathlib.Path, name: str, factor: float, trainings: Mapping[str, Training]) -> tuple[TableRow, ...]:
+    table = read_evaluation(file.parent / f"{name}.toml")
+    training_of = {model: pathlib.Path(path).name for model, path in table.models.items()}
+    if unknown := {each for row in table.rows for each in row.models if training_of[each] not in trainings}:
+        raise InputError(f"Study {file}: {name} tests {', '.join(sorted(unknown))}, which must be among `trainings`.")
+    rows = []
+    for row in table.rows:
+        scales = tuple(each and tuple(_length(file, q, factor) for q in each) for each in row.scales)
+        scaled = dataclasses.replace(row, scales=scales)
+        rows.append(TableRow(scaled, tuple(training_of[each] for each in row.models), claim_of(name, row)))
+    return tuple(rows)
+
+
+def _starts(file: pathlib.Path, values: dict, trainings: Mapping[str, Training]) -> dict[str, Training]:
+    """Returns the trainings of the initialisation study: each net from each start, at the first scale of its chain."""
+    wanted = values["initialisation"]
+    if unknown := set(wanted) - _INITIALISATION_KEYS:
+        known = ", ".join(sorted(_INITIALISATION_KEYS))
+        raise InputError(f"Study {file}: `initialisation` has unknown keys: {', '.join(sorted(unknown))}. Known: {known}.")
+    found = {}
+    for training in wanted.get("archs", []):
+        if training not in trainings:
+            raise InputError(f"Study {file}: `initialisation` names {training}, which must be among `trainings`.")
+        of_chain = recipe.read_recipe(file.parent / f"{training}.toml")
+        for start, fields in wanted.get("starts", {}).items():
+            begins = trainings[training].starts_from if start == NET_A else None
+            if start == NET_A and begins is None:
+                continue  # net A itself
+            name = f"{training}-from-{start.replace(' ', '-')}"
+            overrides = values["fit"] | wanted.get("fit", {}) | fields
+            found[name] = _training(file, name, of_chain, values, overrides, begins)
+    return found
