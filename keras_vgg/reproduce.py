@@ -17,7 +17,9 @@ def main(argv: list[str]) -> None:
     from keras_vgg.reproduction.study import read_study
     from keras_vgg.reproduction.work_folder import WorkFolder
 
-    study = read_study(arguments.study).changed(dataset=arguments.dataset, held_out=arguments.held_out, seeds=arguments.seeds)
+    study = read_study(arguments.study).changed(
+        **{name: getattr(arguments, name) for name in ("dataset", "held_out", "seeds", "precision")}
+    )
     arguments.act(study, WorkFolder.at(arguments.work or f"runs/{study.name}"), arguments)
 
 
@@ -35,6 +37,7 @@ def _parser() -> cli.Parser:
         command.add_argument("study", type=cli.path, metavar="STUDY", help="study (TOML), e.g. recipes/paper-miniature.toml")
         command.add_argument("--work", type=cli.path, metavar="FOLDER", help="where everything lies (default: runs/STUDY)")
         cli.add_net_flags(command, dataset="images, in place of the study's: folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or wds:PATH")
+        cli.add_net_flags(command, precision="what trainings and tests compute in (default: as the study says)")
         command.add_argument("--held-out", type=float, help="share of each class's training images that is tested instead")
         command.add_argument("--seeds", type=int, help="trainings of each net (default: as the study says)")
         if name == "table":

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vgg import randomness
-from keras_vgg.data.pipeline import View, micro_batches
+from keras_vgg.data import images
 from keras_vgg.data.split import Split
 from keras_vgg.errors import InputError
 
@@ -53,13 +53,9 @@ def measure(split: Split, *, scale: int, crop: int, sampled: int = SAMPLED_IMAGE
         InputError: if none of them can be read.
     """
     chosen = randomness.epoch_order(split.size, seed=0, epoch=2)[:sampled]
-    rows = np.full((-(-len(chosen) // _ROW), _ROW), -1, np.int64)
-    rows.reshape(-1)[: len(chosen)] = chosen
-    view = View(crop=crop, scales=(scale, scale))
-    batches = micro_batches(split, lambda: ((0, row) for row in rows), _ROW, view, on_broken=lambda indices: None)
     number, total, products = 0, np.zeros(3), np.zeros((3, 3))
-    for batch in batches.as_numpy_iterator():
-        pixels = batch.images[batch.weights > 0].reshape(-1, 3).astype(np.float64)
+    for crops in _center_crops(split, chosen, scale, crop).as_numpy_iterator():
+        pixels = crops.reshape(-1, 3).astype(np.float64)  # whole numbers, whose sums are exact
         number, total, products = number + len(pixels), total + pixels.sum(0), products + pixels.T @ pixels
     if not number:
         raise InputError(
@@ -73,6 +69,17 @@ def measure(split: Split, *, scale: int, crop: int, sampled: int = SAMPLED_IMAGE
     return ColorStatistics(
         tuple(mean.tolist()), tuple(np.maximum(values[::-1], 0).tolist()), tuple(map(tuple, vectors.T[::-1].tolist()))
     )
+
+
+@tf.autograph.experimental.do_not_convert
+def _center_crops(split: Split, indices: np.ndarray, scale: int, crop: int) -> tf.data.Dataset:
+    """Returns a data set of `(n, crop, crop, 3)` uint8: the images that can be read."""
+
+    def look(index):
+        return images.decode_view(split.read(index)[0], scale, 0.5, 0.5, tf.constant(False), crop)
+
+    dealt = tf.data.Dataset.from_tensor_slices(indices).map(look, num_parallel_calls=tf.data.AUTOTUNE)
+    return dealt.ignore_errors().batch(_ROW)
 
 
 def shifts(keys, statistics: ColorStatistics, *, seed: int):

@@ -114,20 +114,22 @@ def micro_batches(
 
 def _read_row(epoch, indices, split: Split, view: View, decode_threads: int) -> tf.data.Dataset:
     """Returns one element: the row, and `(places, pixels, targets)` of those of its images that can be read."""
-    micro_batch, crop = indices.shape[0], view.crop
-    places = tf.where(indices != PADDING)[:, 0]
+    crop, places = view.crop, tf.where(indices != PADDING)[:, 0]
 
-    def example(place, index):
+    # Traced once, for the two ways of reading a row.
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int64)] * 3, autograph=False)
+    def example(place, index, epoch):
         encoded, target = split.read(index)
         return place, *view(encoded, randomness.example_key(epoch, index), target)
 
     def examples():
-        dealt = tf.data.Dataset.from_tensor_slices((places, tf.gather(indices, places)))
+        chosen = tf.gather(indices, places)
+        dealt = tf.data.Dataset.from_tensor_slices((places, chosen, tf.fill(tf.shape(chosen), epoch)))
         return dealt.map(example, num_parallel_calls=decode_threads)
 
     no_target = tf.zeros([0, *split.target.shape], split.target.dtype)
     nothing = (tf.zeros([0], tf.int64), tf.zeros([0, crop, crop, 3], tf.uint8), no_target)
-    read = what_can_be_read(examples, micro_batch, nothing)
+    read = what_can_be_read(examples, tf.size(places), nothing)
     return tf.data.Dataset.zip(tf.data.Dataset.from_tensors((epoch, indices)), read)
 
 

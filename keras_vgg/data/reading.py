@@ -11,12 +11,15 @@ def what_can_be_read(examples: Callable[[], tf.data.Dataset], length: int | tf.T
     Args:
         examples: makes the data set of the row's examples; called for each way of reading them, since tf.data fuses map and
             batch, which must not concern the other way.
-        length: how many they are.
+        length: how many they are, or more.
         nothing: the element where none can be read.
     """
-    # The row as a whole, which is fast; failing that, one by one, without those that raise; failing all, nothing.
-    whole, some = examples().batch(length).ignore_errors(), examples().ignore_errors().batch(length)
-    return whole.concatenate(some).concatenate(tf.data.Dataset.from_tensors(nothing)).take(1)
+    length = tf.cast(length, tf.int64)
+    none, at_once = tf.data.Dataset.from_tensors(nothing), tf.maximum(length, 1)
+    # The row as a whole, which is fast; failing that, one by one, without those that raise; failing all, nothing. A row of no
+    # examples takes neither way: each is made ready when it is first taken, which lasts a second.
+    whole, some = examples().batch(at_once).ignore_errors(), examples().ignore_errors().batch(at_once)
+    return none.take(tf.cast(length == 0, tf.int64)).concatenate(whole).concatenate(some).concatenate(none).take(1)
 
 
 def attempt(function: Callable, argument, otherwise):

@@ -91,7 +91,7 @@ def _described(training: Training) -> dict:
 def _runs(study: Study, work: WorkFolder, training: Training) -> tuple[list[dict], list[dict]]:
     """Returns the summaries of a training's runs, and of each by epoch its loss and its errors on the validation images."""
     summaries, curves = [], []
-    for seed in range(study.seeds):
+    for seed in study.seeds_of(training.name):
         folder = work.run(training.name, seed)
         summaries.append(_read(folder / "summary.json"))
         log = folder / "log.csv"

@@ -63,7 +63,11 @@ class Plan:
 
     def hours(self, speed: Speed, *kinds: str) -> float:
         """Returns the hours of all nodes of these kinds with all seeds, one after another."""
-        return self.study.seeds * sum(speed.seconds(cost) for cost in self.costs if cost.kind in kinds) / 3600
+        return sum(self.times(cost) * speed.seconds(cost) for cost in self.costs if cost.kind in kinds) / 3600
+
+    def times(self, cost: Cost) -> int:
+        """Returns how often a node is done."""
+        return len(self.study.seeds_of(cost.name))
 
     def images_per_second(self, speed: Speed) -> float:
         """Returns what the input pipeline must deliver so that the fastest of the nets never waits."""
@@ -139,7 +143,7 @@ def _published() -> list[Speed]:
 def told(plan: Plan) -> str:
     """Returns a plan for people: its nodes, and what they come to on each machine."""
     study, first = plan.study, plan.speeds[0]
-    runs = len(plan.costs) * study.seeds
+    runs = sum(map(plan.times, plan.costs))
     lines = [
         f"{study.title}: {len(study.trainings)} nets, {len(study.starts)} starts, {len(study.tables)} tables; "
         f"seeds: {study.seeds}; {runs} trainings and tests",
@@ -152,7 +156,7 @@ def told(plan: Plan) -> str:
         "all of it, at the most, since a plateau may end a training before its last epoch:",
         _totals(plan).to_string(index=False),
         "",
-        f"disk in all: {study.seeds * sum(cost.disk for cost in plan.costs) / 1e9:.1f} GB",
+        f"disk in all: {sum(plan.times(cost) * cost.disk for cost in plan.costs) / 1e9:.1f} GB",
     ]
     return "\n".join(lines)
 

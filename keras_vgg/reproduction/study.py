@@ -19,6 +19,7 @@ from typing import Any
 from keras_vgg import recipe
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.recipe import Row, read_evaluation
+from keras_vgg.precision import checked
 from keras_vgg.reproduction.claims import Claim, Place, claim_of, place_of
 from keras_vgg.support import files, paths
 
@@ -31,7 +32,7 @@ _DEFAULTS: dict[str, Any] = {
     "split": "val", "held_out": 0.0, "seeds": 1, "margin": 0.01, "lengths": 1.0, "threads": 0, "fit": {}, "trainings_of": {},
     "initialisation": {}, "sizes": {}, "evaluate": {}, "class_names": {},
 }  # fmt: skip
-_INITIALISATION_KEYS = {"archs", "starts", "fit"}
+_INITIALISATION_KEYS = {"archs", "starts", "fit", "seeds"}
 _OF_RUN = ("dataset", "seed", "init_from")  # fields of a recipe that the graph fills in
 _LENGTHS = ("crop", "scale")
 
@@ -90,6 +91,7 @@ class Study:
         trainings: by name, in an order in which each stands behind the one it begins from.
         tables: rows by name of the table.
         starts: of the initialisation study: trainings by name.
+        start_seeds: how often each of these is trained, at most `seeds`.
         evaluate: settings of tests, such as `precision`.
         class_names: what the report calls classes, by their names in the data set.
         sizes: images of the data set that the study is meant for, `train`, `validation`, `test`, and `classes`, `image_bytes`.
@@ -106,9 +108,14 @@ class Study:
     trainings: Mapping[str, Training]
     tables: Mapping[str, tuple[TableRow, ...]]
     starts: Mapping[str, Training]
+    start_seeds: int
     evaluate: Mapping[str, Any]
     sizes: Mapping[str, int]
     class_names: Mapping[str, str]
+
+    def seeds_of(self, training: str) -> range:
+        """Returns the seeds with which a training, or a start, is done."""
+        return range(min(self.seeds, self.start_seeds) if training in self.starts else self.seeds)
 
     @property
     def places(self) -> dict[Place, TableRow]:
@@ -129,16 +136,30 @@ class Study:
                 found.setdefault((each.row.protocol, scales), Row((training,), each.row.protocol, (scales,), each.row.flip))
         return tuple(found.values())
 
-    def changed(self, **given) -> "Study":
+    def changed(self, *, precision: str | None = None, **given) -> "Study":
         """Returns the study with other attributes, where they are given.
 
+        Args:
+            precision: what trainings and tests compute in, one of `precision.PRECISIONS`.
+            given: attributes by name.
+
         Raises:
-            InputError: for seeds that are no number above zero.
+            InputError: for seeds that are no number above zero, or another precision.
         """
+        if precision is not None:
+            said = {"precision": checked(precision)}
+            given |= {"evaluate": {**self.evaluate, **said}}
+            for name in ("trainings", "starts"):
+                changed = {key: _with_fields(each, said) for key, each in getattr(self, name).items()}
+                given |= {name: changed}
         study = dataclasses.replace(self, **{name: value for name, value in given.items() if value is not None})
         if study.seeds < 1:
             raise InputError(f"`seeds` must be at least 1. Received: {study.seeds}.")
         return study
+
+
+def _with_fields(training: Training, fields: Mapping[str, Any]) -> Training:
+    return dataclasses.replace(training, fields={**training.fields, **fields})
 
 
 def read_study(path: str | os.PathLike[str]) -> Study:
@@ -165,6 +186,7 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         trainings=trainings,
         tables={name: _table(file, name, values["lengths"], trainings) for name in values["tables"]},
         starts=_starts(file, values, trainings),
+        start_seeds=values["initialisation"].get("seeds", values["seeds"]),
         evaluate=values["evaluate"],
         sizes=values["sizes"],
         class_names=values["class_names"],

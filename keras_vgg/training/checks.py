@@ -12,12 +12,16 @@ from keras_vgg.training.run_folder import RunFolder
 _STUCK = 0.01  # a loss within this share of the one of guessing has learnt nothing
 
 
+class DivergedError(InputError):
+    """The loss of a run became infinite or no number."""
+
+
 def check_loss(loss: float, recipe: Recipe, folder: RunFolder, *, epoch: int, step: int, learning_rate: float) -> None:
-    """Raises `InputError` if the loss is infinite or no number; `epoch` and `step` count from one."""
+    """Raises `DivergedError` if the loss is infinite or no number; `epoch` and `step` count from one."""
     if not math.isfinite(loss):
         kept = f"the last good checkpoint is in {folder.path}" if folder.state.exists() else "there is no checkpoint yet"
         precise = "" if recipe.precision == "float32" else ", or --precision float32"
-        raise InputError(
+        raise DivergedError(
             f"The loss became {loss} at epoch {epoch}, step {step} (learning rate {learning_rate:.3g}, init {recipe.init}, "
             f"{recipe.precision}). Start anew with a lower --learning-rate, or --init glorot{precise}; {kept}."
         )

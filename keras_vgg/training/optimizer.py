@@ -42,26 +42,31 @@ class SGD(keras.optimizers.SGD):
         numbers = [tf.cast(constant, variable.dtype) for constant in constants]
         # By their handles, which under a strategy are those of the replica whose variables Keras updates now.
         velocity = self.momentums[self._get_variable_index(variable)].value.handle if self.momentum else None
-        _descend(variable.handle, velocity, tf.cast(gradient, variable.dtype), *numbers, nesterov=self.nesterov)
+        descend = _descend_compiled if variable.shape.num_elements() >= _LARGE else _descend
+        descend(variable.handle, velocity, tf.cast(gradient, variable.dtype), *numbers, nesterov=self.nesterov)
 
     def get_config(self):
         """The constants, for saving."""
         return super().get_config() | {"l2": self.l2}
 
 
-@tf.function(jit_compile=True, autograph=False)
 def _descend(weight, velocity, gradient, rate, divisor, l2, momentum, *, nesterov: bool):
-    """One update of a variable by its handle and that of its velocity, which is `None` without momentum.
-
-    Compiled, so that nothing in between is written: of all weights of a net that takes longer than computing it.
-    """
+    """One update of a variable by its handle and that of its velocity, which is `None` without momentum."""
     before = tf.raw_ops.ReadVariableOp(resource=weight, dtype=gradient.dtype)
-    step = -rate * (gradient / divisor + l2 * before)
-    if velocity is not None:
-        faster = momentum * tf.raw_ops.ReadVariableOp(resource=velocity, dtype=gradient.dtype) + step
-        tf.raw_ops.AssignVariableOp(resource=velocity, value=faster)
-        step = momentum * faster + step if nesterov else faster
-    tf.raw_ops.AssignVariableOp(resource=weight, value=before + step)
+    gradient = gradient / divisor + l2 * before
+    if velocity is None:
+        tf.raw_ops.ResourceApplyGradientDescent(var=weight, alpha=rate, delta=gradient)
+    else:
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=weight, accum=velocity, lr=rate, grad=gradient, momentum=momentum, use_nesterov=nesterov
+        )
+
+
+_descend_compiled = tf.function(_descend, jit_compile=True, autograph=False)
+"""Writes no gradient in between: of millions of weights that takes longer than computing it."""
+
+_LARGE = 2**20
+"""Weights from which compiling, which takes a thirtieth of a second for each variable, is worth it."""
 
 
 def apply_sums(optimizer: keras.optimizers.Optimizer, sums: list, variables: list, divisor) -> None:

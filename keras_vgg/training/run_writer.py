@@ -161,13 +161,23 @@ class RunWriter:
         summary |= {"best_epoch": state.best_epoch}
         summary |= {f"best_{name}": value for name, value in best.items() if name.startswith("val_") and name != "val_loss"}
         summary |= {"best_sha256": best.get("net sha256"), "last_sha256": history[-1].get("net sha256")}
-        summary |= facts | {"tensorflow": tf.__version__, "keras": keras.__version__}
+        summary |= facts | _versions()
         summary |= {"preprocessing": dataclasses.asdict(self._preprocessing)}
         self._folder.write_summary(summary)
+
+    def give_up(self, state: RunState, facts: dict) -> None:
+        """Writes a `summary.json` of a run that came to nothing, with what it had done."""
+        if self._cluster.is_chief:
+            done = {"parameters": self._model.count_params(), "epochs": len(state.history)}
+            self._folder.write_summary(done | facts | _versions())
 
     def _draw(self, history):
         report.draw_curves(self._folder.curves, history, self._task, self._title)
         self._drawn_at = time.monotonic()
+
+
+def _versions() -> dict:
+    return {"tensorflow": tf.__version__, "keras": keras.__version__}
 
 
 def _is_whole(path: pathlib.Path) -> bool:

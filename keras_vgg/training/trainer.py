@@ -24,7 +24,7 @@ from keras_vgg.tasks.task import LOSS, Task
 from keras_vgg.training import checks
 from keras_vgg.training.callbacks import Callbacks
 from keras_vgg.training.cluster import Cluster
-from keras_vgg.training.feed import training_feed, validation_feed, validation_view
+from keras_vgg.training.feed import Feed, training_feed, validation_feed, validation_view
 from keras_vgg.training.loss_scale import LossScale
 from keras_vgg.training.mixing import Mixing
 from keras_vgg.training.pictures import ValidationPictures
@@ -147,9 +147,7 @@ class Trainer:
         self._training = training_feed(
             self._dataset.train, self._task, self._recipe, self._layout, self._cluster, epoch=state.epoch, step=state.step
         )
-        self._validation = validation_feed(
-            self._dataset.validation, self._task, self._recipe, self._layout, self._cluster, epoch=state.epoch
-        )
+        self._validation: Feed | None = None  # made when it is first asked for, so that it does not keep the first update waiting
         with StopRequest("saving") as self._stop:
             self._train_to_the_end()
             self._finish()  # which takes seconds: a wish to stop is granted by coming to the end
@@ -170,6 +168,10 @@ class Trainer:
             self._save()
             with self._average.in_place():
                 self._writer.save_models(improved=False)
+            raise
+        except checks.DivergedError:
+            self._state.seconds = time.monotonic() - self._began
+            self._writer.give_up(self._state, self._outcome("diverged", finished=False))
             raise
         finally:
             self._write_broken()
@@ -231,6 +233,9 @@ class Trainer:
     def _validate(self) -> Totals:
         size = self._dataset.validation.size
         one_pass = dataclasses.replace(self._layout, batch_size=size)
+        if self._validation is None:
+            validation, epoch = self._dataset.validation, self._state.epoch
+            self._validation = validation_feed(validation, self._task, self._recipe, self._layout, self._cluster, epoch=epoch)
         self._callbacks.validation_begins()
         for number in range(one_pass.micro_steps(size, 0)):
             self._callbacks.validation_batch_begins(number)
@@ -279,20 +284,23 @@ class Trainer:
             self._progress.say(place)
             return
         by = self._recipe.schedule if self._schedule.ended else "epochs"
-        facts = {
-            "finished": self._is_over,
+        self._writer.finish(self._state, self._outcome(by if self._is_over else "callback", finished=self._is_over))
+        best = format(self._state.best_figure, self._task.monitor_format)
+        self._progress.say(f"done in {duration(self._state.seconds)}: best {self._task.monitor_name} {best}; {place}")
+
+    def _outcome(self, ended_by: str, *, finished: bool) -> dict:
+        """Returns what `summary.json` says of the run beside its net."""
+        return {
+            "finished": finished,
             "arch": self._recipe.arch,
             "batch_norm": self._recipe.batch_norm,
-            "ended_by": by if self._is_over else "callback",
+            "ended_by": ended_by,
             "seconds": round(self._state.seconds, 1),
             "images_per_second": round(self._progress.images_per_second, 2),
             "micro_batch": self._layout.micro_batch,
             "replicas": self._cluster.replicas,
             "init_from_sha256": self._begun_from,
         }
-        self._writer.finish(self._state, facts)
-        best = format(self._state.best_figure, self._task.monitor_format)
-        self._progress.say(f"done in {duration(self._state.seconds)}: best {self._task.monitor_name} {best}; {place}")
 
     def _save(self):
         self._state.seconds = time.monotonic() - self._began
@@ -317,7 +325,8 @@ class Trainer:
         return list(self._task.class_weights) if self._task.class_weights else None
 
     def _write_broken(self):
-        self._writer.write_broken({"train": self._training.broken.rows(), "validation": self._validation.broken.rows()})
+        feeds = {"train": self._training, "validation": self._validation}
+        self._writer.write_broken({name: feed.broken.rows() for name, feed in feeds.items() if feed})
 
     def _callbacks_stop(self) -> bool:
         """Whether callbacks have ended the run, on whatever worker: all must come to the same answer."""

@@ -1,0 +1,130 @@
+"""Studies as data: the paper's, its miniature, and what is wrong with others; what they cost."""
+
+import pathlib
+
+import pytest
+
+from keras_vgg import configs, reproduce
+from keras_vgg.errors import InputError
+from keras_vgg.reproduction import plan
+from keras_vgg.reproduction.claims import Place
+from keras_vgg.reproduction.costs import Data, costs_of
+from keras_vgg.reproduction.study import read_study
+from keras_vgg.reproduction.work_folder import WorkFolder
+
+RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
+PAPER, MINIATURE = RECIPES / "paper.toml", RECIPES / "paper-miniature.toml"
+
+
+def test_the_papers_nets_begin_from_one_another():
+    study = read_study(PAPER)
+    starts = {name: training.starts_from for name, training in study.trainings.items()}
+    assert [name for name, start in starts.items() if start is None] == ["a-256", "a-lrn-256"]
+    assert {starts[f"{net}-256"] for net in "bcde"} == {"a-256"}
+    assert {net: (starts[f"{net}-384"], starts[f"{net}-jitter"]) for net in "cde"} == {
+        net: (f"{net}-256", f"{net}-384") for net in "cde"
+    }
+    assert [len(rows) for rows in study.tables.values()] == [12, 10, 6, 4]
+
+
+def test_the_miniature_is_the_paper_at_a_quarter_of_every_length():
+    paper, small = read_study(PAPER), read_study(MINIATURE)
+    assert list(small.trainings) == list(paper.trainings)
+    for name, training in paper.trainings.items():
+        ours, theirs = small.trainings[name].recipe, training.recipe
+        assert (4 * ours.crop, tuple(4 * s for s in ours.scales)) == (theirs.crop, theirs.scales)
+        assert (ours.arch, small.trainings[name].starts_from) == (theirs.arch, training.starts_from)
+    for place, each in paper.places.items():
+        assert [tuple(4 * q for q in scales) for scales in small.places[place].row.scales] == [*each.row.scales]
+    assert small.claims == paper.claims
+    assert small.seeds >= 3
+
+
+def test_what_the_paper_says_of_its_rows_is_what_its_figures_say():
+    """A claim of a lower error stands where the paper has a lower one, and what makes no difference differs by less than a point."""
+    study = read_study(PAPER)
+    compared = set()
+    for place, claim in study.claims.items():
+        ours, theirs = (study.places[each].row.paper["top1_error"] for each in (place, claim.against))
+        assert {"better": ours < theirs, "no better": ours > theirs - 1, "alike": abs(ours - theirs) < 1}[claim.says], place
+        compared.add(place)
+    assert set(study.places) - compared == {
+        Place("table3", ("A/256",), "dense"),
+        Place("table5", ("D/jitter",), "dense"),
+        Place("table5", ("E/jitter",), "dense"),
+    }
+
+
+def test_a_net_is_tested_once_with_whatever_tables_ask_of_it():
+    rows = read_study(PAPER).tests_of("d-jitter")
+    assert [(row.protocol, row.scales) for row in rows] == [
+        ("dense", ((384,),)),
+        *((protocol, ((256, 384, 512),)) for protocol in ("dense", "multi-crop", "both")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ("lengths = 0.3", "whole numbers of pixels"),
+        ("seeds = 0", "`seeds` must be at least 1"),
+        ("colour = 3", "unknown keys: colour"),
+        ("seeds = true", "`seeds` must be int"),
+        ('trainings = ["d-256"]', "begins from a-256, which must stand before it"),
+        ('trainings = ["a-256"]', "which must be among `trainings`"),
+        ('tables = ["table4"]', "which is none of its rows"),
+        ("[fit]\nwidht = 0.5", "cannot be given widht"),
+        ("[fit]\nseed = 5", "cannot be given seed"),
+        ('[initialisation]\narchs = ["f-256"]', "names f-256"),
+    ],
+)
+def test_a_mistake_in_a_study_is_told(tmp_path, change, line):
+    for recipe in RECIPES.glob("*.toml"):
+        (tmp_path / recipe.name).symlink_to(recipe)
+    (tmp_path / "mine.toml").write_text(f'base = "paper.toml"\n{change}\n')
+    with pytest.raises(InputError, match=line):
+        read_study(tmp_path / "mine.toml")
+
+
+def test_training_costs_what_the_paper_trained():
+    """370K iterations of 256 images are 74 epochs; a forward pass is the net's multiply-adds, a training image three of them."""
+    study = read_study(PAPER)
+    data = plan.data_of(study, WorkFolder.at("nowhere"))
+    costs = {(cost.kind, cost.name): cost for cost in costs_of(study, data)}
+    trained = costs["train", "d-256"]
+    assert trained.images == 74 * (1281167 + 50000)
+    macs = sum(layer.multiply_adds for layer in configs.layer_facts("D"))
+    assert trained.multiply_adds == macs * 74 * (3 * 1281167 + 50000)
+    assert trained.disk == 4 * 4 * 138357544
+
+
+def test_testing_costs_its_views():
+    """At Q equal to the crop a square image is one dense view; multi-crop is 25; mirror images double all."""
+    study = read_study(PAPER)
+    costs = {(cost.kind, cost.name): cost for cost in costs_of(study, Data(1000, 100, 10, 1000))}
+    macs = sum(layer.multiply_adds for layer in configs.layer_facts("A"))
+    convolutions = sum(layer.multiply_adds for layer in configs.layer_facts("A") if layer.receptive_field)
+    dense = convolutions * (256 / 224) ** 2 + 4 * (macs - convolutions)  # 2x2 places
+    assert costs["test", "a-256"].multiply_adds == pytest.approx(2 * 10 * dense)
+    several = costs["test", "d-jitter"].multiply_adds - costs["test", "d-384"].multiply_adds
+    of_d = sum(layer.multiply_adds for layer in configs.layer_facts("D"))
+    assert several > 2 * 10 * 75 * of_d
+
+
+def test_the_plan_of_imagenet_needs_no_data_and_no_machine(capsys, tmp_path):
+    reproduce.main(["plan", str(PAPER), "--work", str(tmp_path / "nothing")])
+    told = capsys.readouterr().out
+    assert "12 nets, 0 starts, 4 tables; seeds: 1; 24 trainings and tests" in told
+    assert "1,281,167 for training" in told
+    assert sum(line.split()[0] == "train" for line in told.splitlines() if line.strip()) == 12
+    # Net D on one P100, by TensorFlow's benchmarks at 154 images/s: a week for 74 epochs of 1.28 million images.
+    study = read_study(PAPER)
+    made = plan.make_plan(study, WorkFolder.at(tmp_path))
+    p100 = next(each for each in made.speeds if each.machine.startswith("1 x NVIDIA Tesla P100"))
+    days = p100.seconds(next(cost for cost in made.costs if cost.name == "d-256")) / 86400
+    assert days == pytest.approx(74 * (1281167 + 50000 / 3) / 154 / 86400)
+    assert made.images_per_second(p100) == pytest.approx(154 * macs_of("D") / macs_of("A"))
+
+
+def macs_of(arch):
+    return sum(layer.multiply_adds for layer in configs.layer_facts(arch))
