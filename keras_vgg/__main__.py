@@ -15,6 +15,7 @@ COMMANDS = {
     "extract": "writes descriptors of images (Appendix B)",
     "transfer_eval": "tests nets on other data sets (Table 11)",
     "compare": "compares two folders of images: LPIPS, DISTS, precision and recall",
+    "reproduce": "the paper as a study: plan, tables over seeds, report",
     "style": "paints one image in the style of another",
     "export": "writes a net for TensorFlow Serving and other engines",
     "serve": "serves an exported net on this machine, for trying",

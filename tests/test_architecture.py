@@ -25,7 +25,7 @@ LEVELS = (
     ("fine_tuning",),
     ("training", "inference", "applications"),
     ("evaluation", "descriptors", "features"),
-    ("localisation", "comparison"),
+    ("localisation", "comparison", "reproduction"),
     ("linear", "serving"),
     ("saved_model",),
 )

@@ -119,7 +119,7 @@ def test_a_type_checker_sees_the_front_door(tmp_path):
 
 def test_types_come_with_the_package():
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
-    assert project["tool"]["setuptools"]["package-data"]["keras_vgg"] == ["py.typed"]
+    assert project["tool"]["setuptools"]["package-data"]["keras_vgg"][0] == "py.typed"
     assert (PACKAGE / "py.typed").is_file()
 
 

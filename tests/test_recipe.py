@@ -12,7 +12,7 @@ from keras_vgg.support import cli
 RECIPES = sorted(
     path
     for path in (pathlib.Path(__file__).parents[1] / "recipes").glob("*.toml")
-    if not path.stem.startswith(("table", "evaluate", "localise", "style"))  # those are for other commands
+    if not path.stem.startswith(("table", "evaluate", "localise", "style", "paper", "throughputs"))  # those are for other commands
 )
 
 OUT_OF_BOUNDS = {
@@ -40,6 +40,7 @@ OUT_OF_BOUNDS = {
     "learning_rate": [0.0, -0.1],
     "patience": [0],
     "momentum": [1.0, -0.1],
+    "init_deviation": [0.0, -0.01, 0.02],  # without init gaussian
     "weight_decay": [-1e-4],
     "dropout": [1.0, -0.1],
     "regression": ["scr"],  # of a classifier
@@ -128,6 +129,12 @@ def test_what_does_not_go_together_is_told():
 
 def test_every_bound_has_a_failing_example():
     assert {*OUT_OF_BOUNDS, *(name for name, _ in CONFLICTS)} == set(bounds(Recipe()))
+
+
+def test_a_deviation_is_for_gaussian_kernels():
+    assert Recipe(init="gaussian", init_deviation=0.1).init_deviation == 0.1
+    with pytest.raises(InputError, match="`init_deviation` must be positive, and left out where init is not gaussian"):
+        Recipe(init="he", init_deviation=0.1)
 
 
 def test_mixed_images_stand_in_pairs():

@@ -41,7 +41,7 @@ def test_the_miniature_is_the_paper_at_a_quarter_of_every_length():
 
 
 def test_what_the_paper_says_of_its_rows_is_what_its_figures_say():
-    """A claim of a lower error stands where the paper has a lower one, and what makes no difference differs by less than a point."""
+    """A claim of a lower error stands where the paper has a lower one; what makes no difference differs by less than a point."""
     study = read_study(PAPER)
     compared = set()
     for place, claim in study.claims.items():

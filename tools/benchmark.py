@@ -1,9 +1,9 @@
 """Compares our training step, forward pass and pipeline with the peers installed: stock Keras and torchvision.
 
-`python tools/benchmark.py train`, `predict`, `input`: contestants do the same work on the same images, each in its own process, in
-alternating rounds; images per second are medians over the rounds. What bounds them all, the net's convolutions and matrix products
-each alone, is measured in the same rounds. `listing` measures how fast a long listing opens, `weights` how weight files load,
-`evaluate` what the protocols of testing cost, `extract` what descriptors do, `lpips` what training by it does,
+`python tools/benchmark.py train`, `predict`, `input`, `small`: contestants do the same work on the same images, each in its own
+process, in alternating rounds; images per second are medians over the rounds. What bounds them all, the net's convolutions and
+matrix products each alone, is measured in the same rounds. `listing` measures how fast a long listing opens, `weights` how weight
+files load, `evaluate` what the protocols of testing cost, `extract` what descriptors do, `lpips` what training by it does,
 `merging` the merging of boxes, `neighbours` precision and recall, `serving` what requests of many images gain.
 """
 
@@ -66,6 +66,18 @@ def _parser() -> cli.Parser:
         "--jitter", nargs=2, type=_positive, metavar=("SMIN", "SMAX"), default=(256, 512), help="scale jitter (default: 256 512)"
     )
     _add_contest_flags(command, batch=32, steps=32)
+    command = commands.add_parser(
+        "small", help="narrow nets on small images", description="Images per second of narrow nets, from files to updates."
+    )
+    command.set_defaults(measure=_compare_small)
+    _add_arch(command)
+    _add_precision(command)
+    command.add_argument(
+        "--folder", type=cli.path, required=True, metavar="PATH", help="class folders of small images, with or without train/"
+    )
+    command.add_argument("--width", type=float, default=0.25, help="factor on all filters (default: %(default)s)")
+    numbers = {"crop": (56, "side of the crops in pixels"), "scale": (64, "side of the images"), "batch": (32, "images per step")}
+    _add_numbers(command, numbers | {"steps": (100, "steps of a contestant in a round"), "rounds": (5, "rounds")})
     command = commands.add_parser(
         "lpips", help="updates of a generator by LPIPS", description="Images per second of updates by LPIPS."
     )
@@ -239,6 +251,17 @@ def _compare_losses(arguments) -> None:
     peer = contest.Entry("lpips", ("torch", "torchvision", "lpips"), "benchmarking.lpips_torch:Training", settings)
     title = f"updates of a generator of {pictures.GENERATOR} filters by LPIPS, {arguments.crop}x{arguments.crop}, float32"
     _hold_between(f"{title}, batches of {arguments.batch}", [ours, peer], arguments)
+
+
+def _compare_small(arguments) -> None:
+    shape = (arguments.arch, arguments.width, arguments.crop, arguments.scale, arguments.batch, arguments.precision)
+    settings = pictures.FolderSettings(arguments.folder, *shape)
+    title = f"net {arguments.arch} x {arguments.width:g} on images of {arguments.scale}x{arguments.scale}, {arguments.precision}"
+    entries = [
+        contest.Entry(name, ("tensorflow",), f"benchmarking.{_MODULES[name]}:SmallImages", settings, _ENVIRONMENTS.get(name, {}))
+        for name in ("ours", "keras")
+    ]
+    _hold_between(f"{title}, batches of {arguments.batch}", entries, arguments)
 
 
 def _measure_listing(arguments) -> None:

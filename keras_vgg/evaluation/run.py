@@ -23,6 +23,9 @@ from keras_vgg.inference.views import Views
 from keras_vgg.precision import FLOAT32, noted, told
 from keras_vgg.support import files
 
+PASSES = "passes"
+"""The folder, within that of the results, where what was computed is kept."""
+
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSettings:
@@ -207,7 +210,7 @@ def _test(name, source: NetFile, all_views, images: Images, folder, settings: Ev
         depends_on = ["posteriors", digest, dataclasses.astuple(views), settings.average, settings.pooling]
         facts = {"net": str(source.path), "net sha256": digest, "views": str(views), "data": data, **options}
         facts |= noted(settings.precision)
-        passes[views] = PassStore(folder / "passes", depends_on, images.survey.fingerprints, num_classes, facts)
+        passes[views] = PassStore(folder / PASSES, depends_on, images.survey.fingerprints, num_classes, facts)
     to_run = [Pass(f"net {name}", networks, views, store) for views, store in passes.items()]
     run_passes(to_run, images, batch=settings.batch, stream=stream)
     return _Tested(digest, passes)

@@ -19,6 +19,14 @@ _BYTES = 2**22
 _IMAGES = ".images.npy"
 
 
+_SECONDS = "seconds"
+
+
+def seconds_in(folder: pathlib.Path) -> float:
+    """Returns the time that all passes kept in a folder took to compute."""
+    return sum(float(np.load(path)[0]) for path in folder.glob(f"*.{_SECONDS}.npy"))
+
+
 class RowCache:
     """A row of floats for each image of a split, from one pass of a net over them.
 
@@ -70,7 +78,7 @@ class RowCache:
 
     @classmethod
     def _paths(cls, folder: pathlib.Path, key: str) -> list[pathlib.Path]:
-        return [folder / f"{key}.{name}.npy" for name in (cls.name, "state", "seconds")]
+        return [folder / f"{key}.{name}.npy" for name in (cls.name, "state", _SECONDS)]
 
     def _map(self, paths: Sequence[pathlib.Path]) -> None:
         self._map_rows = functools.partial(_map_for_writing, paths[0])

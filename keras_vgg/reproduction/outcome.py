@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from keras_vgg.errors import InputError
-from keras_vgg.evaluation.report import read_tables
+from keras_vgg.evaluation.run import PASSES
 from keras_vgg.inference.code_digest import digest_of_code
+from keras_vgg.inference.row_cache import seconds_in
 from keras_vgg.reproduction.statistics import LEVEL, verdicts
 from keras_vgg.reproduction.study import Study, Training
 from keras_vgg.reproduction.work_folder import WorkFolder
@@ -102,17 +103,12 @@ def _runs(study: Study, work: WorkFolder, training: Training) -> tuple[list[dict
 
 
 def _took(study: Study, work: WorkFolder, trainings: list[dict], starts: list[dict]) -> dict:
-    tested = 0.0
-    for training in study.trainings:
-        for seed in range(study.seeds):
-            speeds = [line["images/s"] for line in read_tables(work.tests(training, seed)) if line["images/s"]]
-            images = [line["images"] for line in read_tables(work.tests(training, seed)) if line["images/s"]]
-            tested += sum(number / rate for number, rate in zip(images, speeds, strict=True))
+    tests = [work.tests(training, seed) for training in study.trainings for seed in study.seeds_of(training)]
     summary = _read(work.run(next(iter(study.trainings)), 0) / "summary.json")
     return {
         "trainings_hours": sum(sum(each["seconds"]) for each in trainings) / 3600,
         "starts_hours": sum(sum(each["seconds"]) for each in starts) / 3600,
-        "tests_hours": tested / 3600,
+        "tests_hours": sum(seconds_in(folder / PASSES) for folder in tests) / 3600,
         "tensorflow": summary["tensorflow"],
         "keras": summary["keras"],
     }

@@ -92,7 +92,8 @@ def make_plan(study: Study, work: WorkFolder, probed: dict | None = None) -> Pla
     data, probe = data_of(study, work), work.path / "probe.json"
     if probed is None and probe.exists():
         probed = files.read_json(probe, dict)
-    speeds = _published()
+    are_whole = all(training.recipe.width == 1 for training in study.trainings.values())
+    speeds = _published() if are_whole else []  # of narrow nets they tell nothing
     if probed:
         speeds = [_of_probe(study, data, probed), *speeds]
     return Plan(study, data, costs_of(study, data), speeds)
@@ -142,7 +143,7 @@ def _published() -> list[Speed]:
 
 def told(plan: Plan) -> str:
     """Returns a plan for people: its nodes, and what they come to on each machine."""
-    study, first = plan.study, plan.speeds[0]
+    study = plan.study
     runs = sum(map(plan.times, plan.costs))
     lines = [
         f"{study.title}: {len(study.trainings)} nets, {len(study.starts)} starts, {len(study.tables)} tables; "
@@ -150,31 +151,42 @@ def told(plan: Plan) -> str:
         f"images: {plan.data.train:,} for training, {plan.data.validation:,} for validation, {plan.data.test:,} for tests, "
         f"{plan.data.classes} classes",
         "",
-        f"each node, on {first.machine} ({first.source}):",
-        _nodes(plan, first).to_string(index=False),
-        "",
-        "all of it, at the most, since a plateau may end a training before its last epoch:",
-        _totals(plan).to_string(index=False),
+        *_times(plan),
         "",
         f"disk in all: {sum(plan.times(cost) * cost.disk for cost in plan.costs) / 1e9:.1f} GB",
     ]
     return "\n".join(lines)
 
 
-def _nodes(plan: Plan, speed_: Speed) -> pd.DataFrame:
+def _times(plan: Plan) -> list[str]:
+    if not plan.speeds:
+        costs = _nodes(plan, None).to_string(index=False)
+        return ["each node; how long it takes, --probe measures:", costs]
+    first = plan.speeds[0]
+    return [
+        f"each node, on {first.machine} ({first.source}):",
+        _nodes(plan, first).to_string(index=False),
+        "",
+        "all of it, at the most, since a plateau may end a training before its last epoch:",
+        _totals(plan).to_string(index=False),
+    ]
+
+
+def _nodes(plan: Plan, speed_: Speed | None) -> pd.DataFrame:
     rows = [
         {
             "node": f"{cost.kind} {cost.name}",
             "images": f"{cost.images:,}",
             "GMAC": f"{cost.multiply_adds / 1e9:,.0f}",
-            "takes": duration(speed_.seconds(cost)),
-            "GPU hours": f"{speed_.devices * speed_.seconds(cost) / 3600:,.2f}",
+            "takes": duration(speed_.seconds(cost)) if speed_ else "",
+            "device hours": f"{speed_.devices * speed_.seconds(cost) / 3600:,.2f}" if speed_ else "",
             "disk MB": f"{cost.disk / 1e6:,.1f}",
             "memory MB": f"{cost.memory / 1e6:,.0f}" if cost.memory else "",
         }
         for cost in plan.costs
     ]
-    return pd.DataFrame(rows)
+    shown = pd.DataFrame(rows)
+    return shown.loc[:, (shown != "").any()]
 
 
 def _totals(plan: Plan) -> pd.DataFrame:
@@ -187,7 +199,7 @@ def _totals(plan: Plan) -> pd.DataFrame:
                 "machine": each.machine,
                 "trainings": duration(3600 * trains),
                 "tests": duration(3600 * tests),
-                "GPU hours": f"{each.devices * (trains + tests):,.1f}",
+                "device hours": f"{each.devices * (trains + tests):,.1f}",
                 "input images/s": speed(needed),
                 "MB/s": speed(needed * plan.data.image_bytes / 1e6) if plan.data.image_bytes else "",
                 "known from": each.source,

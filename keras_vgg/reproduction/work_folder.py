@@ -1,9 +1,11 @@
 """Where a study's files lie: recipes, runs, tests and tables by name and seed. Imports no TensorFlow."""
 
 import dataclasses
+import fcntl
 import json
 import os
 import pathlib
+from typing import IO
 
 from keras_vgg.errors import InputError
 from keras_vgg.reproduction.study import Study
@@ -24,6 +26,22 @@ class WorkFolder:
     def at(cls, path: str | os.PathLike[str]) -> "WorkFolder":
         """Returns the folder at a path as a user writes it."""
         return cls(paths.path_of(path))
+
+    def claim(self) -> IO[str]:
+        """Makes the folder and locks it to this process; returns what holds the lock, until it is closed or the process ends.
+
+        Raises:
+            InputError: if it cannot be written, or a workflow is at work there.
+        """
+        files.make_folder(self.path)
+        lock = open(self.path / ".lock", "w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{self.path} is in use by another workflow; wait for it, or give another `work`.") from error
+        except OSError:
+            print(f"the file system of {self.path} has no locks: see to it that no other workflow uses the folder")
+        return lock
 
     @property
     def prepared(self) -> pathlib.Path:

@@ -1,12 +1,17 @@
 """Stock Keras: `keras.applications`, `fit`, `predict_on_batch` and plain tf.data, as its own guides write them."""
 
+import pathlib
 import time
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarking.pictures import CLASSES, LEARNING_RATE, NetSettings, ReadingSettings
+from benchmarking.pictures import CLASSES, LEARNING_RATE, FolderSettings, NetSettings, ReadingSettings
+from keras_vgg.models import build_vgg
+
+_MEAN = (123.68, 116.779, 103.939)
+_SHUFFLED = 10_000
 
 _NETS = {
     "D": (keras.applications.VGG16, keras.applications.vgg16.preprocess_input),
@@ -45,6 +50,44 @@ class Training:
         number, size = steps * self._settings.batch, self._settings.micro_batch
         began = time.perf_counter()
         history = self._model.fit(self._images[:number], self._labels[:number], batch_size=size, verbose=0)
+        bias = self._model.weights[-1].numpy()  # waits for the last update
+        seconds = time.perf_counter() - began
+        if not np.isfinite(history.history["loss"][-1] + bias.sum()):
+            raise RuntimeError("Training diverged: its time means nothing.")
+        return seconds
+
+
+class SmallImages:
+    """The same narrow net by `compile` and `fit`, on `image_dataset_from_directory`, decoded once and kept in memory."""
+
+    processes = 0
+
+    def __init__(self, settings: FolderSettings):
+        keras.config.set_dtype_policy(settings.precision)
+        size, shape = (settings.scale, settings.scale), (settings.crop, settings.crop, 3)
+        folder = pathlib.Path(settings.folder)
+        found = keras.utils.image_dataset_from_directory(
+            folder / "train" if (folder / "train").is_dir() else folder, image_size=size, batch_size=None, verbose=0
+        )
+
+        def view(image, label):
+            image = tf.image.random_flip_left_right(tf.image.random_crop(image, shape))
+            return image - _MEAN, label
+
+        self._images = (
+            found.cache().shuffle(_SHUFFLED).repeat().map(view, tf.data.AUTOTUNE).batch(settings.batch).prefetch(tf.data.AUTOTUNE)
+        )
+        self._model = build_vgg(settings.arch, input_shape=shape, classes=len(found.class_names), width=settings.width)
+        self._model.compile(
+            keras.optimizers.SGD(LEARNING_RATE, momentum=0.9), "sparse_categorical_crossentropy", metrics=["accuracy"]
+        )
+        self._batches = iter(self._images)
+        self.note = f"fit, jit_compile={self._model.jit_compile}, decoded once, {self._model.count_params():,} parameters"
+
+    def run(self, steps: int) -> float:
+        """Fits `steps` batches and returns the seconds."""
+        began = time.perf_counter()
+        history = self._model.fit(self._batches, steps_per_epoch=steps, verbose=0)
         bias = self._model.weights[-1].numpy()  # waits for the last update
         seconds = time.perf_counter() - began
         if not np.isfinite(history.history["loss"][-1] + bias.sum()):

@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarking.pictures import CLASSES, LEARNING_RATE, NetSettings, ReadingSettings
+from benchmarking.pictures import CLASSES, LEARNING_RATE, FolderSettings, NetSettings, ReadingSettings
 from keras_vgg import preprocessing
 from keras_vgg.data.color import IMAGENET
+from keras_vgg.data.datasets import open_dataset
 from keras_vgg.data.order import Layout
 from keras_vgg.data.pipeline import MicroBatch
 from keras_vgg.data.split import files
@@ -64,23 +65,63 @@ class Training:
 
     def run(self, steps: int) -> float:
         """Makes `steps` weight updates and returns the seconds."""
-        began = time.perf_counter()
-        for _ in range(steps):
-            scale = tf.constant(self._loss_scale.value)
-            for number in range(self._micro_batches):
-                self._step.accumulate(next(self._batches), scale, first=number == 0)
-            totals = self._step.totals()
-            if self._loss_scale.is_dynamic:
-                finite = bool(self._step.gradients_are_finite())
-                self._loss_scale.adjust(finite)
-                if not finite:
-                    continue  # as in `fit`: the next batch begins with a lower scale
-            self._step.update(tf.constant(totals.examples, tf.float32), scale)
-        bias = self._model.weights[-1].numpy()  # waits for the last update
-        seconds = time.perf_counter() - began
-        if not np.isfinite(totals.sums[LOSS] + bias.sum()):
-            raise RuntimeError("Training diverged: its time means nothing.")
-        return seconds
+        return _update(self._step, self._batches, self._model, steps, self._micro_batches, self._loss_scale)
+
+
+def _update(step: TrainingStep, batches, model: keras.Model, steps: int, micro_batches: int, loss_scale: LossScale) -> float:
+    began = time.perf_counter()
+    for _ in range(steps):
+        scale = tf.constant(loss_scale.value)
+        for number in range(micro_batches):
+            step.accumulate(next(batches), scale, first=number == 0)
+        totals = step.totals()
+        if loss_scale.is_dynamic:
+            finite = bool(step.gradients_are_finite())
+            loss_scale.adjust(finite)
+            if not finite:
+                continue  # as in `fit`: the next batch begins with a lower scale
+        step.update(tf.constant(totals.examples, tf.float32), scale)
+    bias = model.weights[-1].numpy()  # waits for the last update
+    seconds = time.perf_counter() - began
+    if not np.isfinite(totals.sums[LOSS] + bias.sum()):
+        raise RuntimeError("Training diverged: its time means nothing.")
+    return seconds
+
+
+class SmallImages:
+    """A narrow net on small images as `keras_vgg.fit` trains it: every image read from its file for each view."""
+
+    processes = 0
+
+    def __init__(self, settings: FolderSettings):
+        keras.config.set_dtype_policy(settings.precision)
+        cluster = make_cluster("one-device", None)
+        dataset = open_dataset(f"folder:{settings.folder}")
+        recipe = Recipe(
+            arch=settings.arch,
+            width=settings.width,
+            crop=settings.crop,
+            scale=settings.scale,
+            batch_size=settings.batch,
+            epochs=_ENDLESS,
+            precision=settings.precision,
+        )
+        task = Classification(dataset.classes)
+        with cluster.strategy.scope():
+            shape = (settings.crop, settings.crop, 3)
+            self._model = build_vgg(settings.arch, input_shape=shape, classes=len(dataset.classes), width=settings.width)
+            optimizer = SGD(LEARNING_RATE, momentum=0.9, l2=5e-4)
+        jit = recipe.uses_jit(len(dataset.classes), convolutions_prefer_xla())
+        options = StepSettings(_PREPROCESSING, colors=IMAGENET, seed=0, jit=jit)
+        self._step = TrainingStep(self._model, optimizer, cluster.strategy, task, options)
+        layout = Layout(settings.batch, settings.batch, replicas=1)
+        self._feed = training_feed(dataset.train, task, recipe, layout, cluster, epoch=0, step=0)
+        self._loss_scale = LossScale.for_precision(settings.precision)
+        self.note = f"{dataset.train.size:,} images, decoded anew each time, {self._model.count_params():,} parameters"
+
+    def run(self, steps: int) -> float:
+        """Makes `steps` weight updates and returns the seconds."""
+        return _update(self._step, self._feed, self._model, steps, 1, self._loss_scale)
 
 
 class Forward:

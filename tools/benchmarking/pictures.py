@@ -53,6 +53,28 @@ class NetSettings:
         return random.integers(0, 256, shape, np.uint8), random.integers(0, CLASSES, shape[0], np.int32)
 
 
+@dataclasses.dataclass(frozen=True)
+class FolderSettings:
+    """What contestants share that train a narrow net on small images, from their files to weight updates.
+
+    Attributes:
+        folder: class folders of images of `scale` by `scale` pixels.
+        arch, width: net of Table 1, and the factor on all its filters.
+        crop: side of the crops.
+        scale: side of the images.
+        batch: images per step.
+        precision: Keras' dtype policy.
+    """
+
+    folder: str
+    arch: str
+    width: float
+    crop: int
+    scale: int
+    batch: int
+    precision: str = FLOAT32
+
+
 GENERATOR = (32, 32)
 """Filters of the convolutions of a small generator, whose last one has three."""
 
