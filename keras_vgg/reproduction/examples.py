@@ -22,7 +22,7 @@ _SIDE = 128  # pixels of a picture's shorter side
 
 
 def hardest(rows: Sequence[Measured], dataset: Dataset, split: str) -> list[dict]:
-    """Returns the images that all rows' nets get wrong with every seed, those first whose right class they think least of.
+    """Returns images that all rows' nets get wrong with every seed, of each class the one whose right class they think least of.
 
     Args:
         rows: of single nets, tested on the same images.
@@ -30,15 +30,18 @@ def hardest(rows: Sequence[Measured], dataset: Dataset, split: str) -> list[dict
         split: which of them were tested.
 
     Returns:
-        At most `HARDEST`, each with `place`, `picture` (PNG, base64), `right`, `guess` (what most nets say) and `share` of them.
+        At most `HARDEST`, the least likely first, each with `place`, `picture` (PNG, base64), `right`, `guess` (what most nets say)
+        and `share` of them.
     """
     every = [posteriors for row in rows for posteriors in row.posteriors]
     guesses = np.stack([posteriors.values.argmax(1) for posteriors in every])
     labels = every[0].labels
     wrong = np.flatnonzero((guesses != labels).all(0))
     right = np.mean([posteriors.values[wrong, labels[wrong]] for posteriors in every], axis=0)
-    found = []
-    for place in wrong[np.argsort(right, kind="stable")[:HARDEST]]:
+    found: list[dict] = []
+    for place in wrong[np.argsort(right, kind="stable")]:
+        if len(found) == HARDEST or labels[place] in {each["right"] for each in found}:
+            continue
         counts = np.bincount(guesses[:, place], minlength=len(dataset.classes))
         guess = int(counts.argmax())
         found.append(

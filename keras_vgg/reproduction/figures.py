@@ -40,8 +40,9 @@ def _svg(width: float, height: float, **grid) -> Iterator:
 
 
 def _for_page(svg: str) -> str:
+    """Returns an SVG as a part of a page: text in the page's colour, as high as its width asks for."""
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
-    return re.sub(r'<svg ([^>]*?)width="[^"]*"', r'<svg \1width="100%"', re.sub(r' height="[^"]*pt"', "", svg, count=1), count=1)
+    return re.sub(r' height="[^"]*pt"', "", svg, count=1)
 
 
 def differences(claims: Sequence[Mapping]) -> str:
@@ -102,13 +103,18 @@ def starts(found: Sequence[Mapping], chance_loss: float) -> str:
 
 def _lines(panel, curves: Sequence[Mapping], name: str, factor: float, *, color: str, label: str) -> None:
     """Draws a thin line for each seed and a strong one for their mean, as far as all of them go."""
+    from matplotlib.ticker import MaxNLocator
+
     of_seeds = [factor * np.asarray(curve[name]) for curve in curves if curve[name]]
     for values in of_seeds:
-        panel.plot(range(1, len(values) + 1), values, color=color, linewidth=0.7, alpha=0.45)
+        panel.plot(
+            range(1, len(values) + 1), values, color=color, linewidth=0.7, alpha=0.45, marker="." if len(values) < 2 else None
+        )
     if of_seeds:
         length = min(map(len, of_seeds))
         mean = np.mean([values[:length] for values in of_seeds], axis=0)
         panel.plot(range(1, length + 1), mean, color=color, linewidth=2, label=label)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _legend(figure, panels) -> None:

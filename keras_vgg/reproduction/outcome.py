@@ -26,7 +26,7 @@ def gather(study: Study, work: WorkFolder) -> dict:
     """
     data = work.data_facts()
     tables = {name: _read(work.table(name))["rows"] for name in study.tables}
-    claims = [row["claim"] for rows in tables.values() for row in rows if "claim" in row]
+    claims = [row["claim"] for rows in tables.values() for row in rows if row["claim"]]
     for claim, verdict in zip(claims, verdicts([(each["p"], each["p_contrary"]) for each in claims]), strict=True):
         claim["verdict"] = verdict
     trainings = [_training(study, work, each) for each in study.trainings.values()]

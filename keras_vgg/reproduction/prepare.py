@@ -37,11 +37,12 @@ def prepare(study: Study, work: WorkFolder, *, stream: IO[str] | None = None) ->
     """
     files.make_folder(work.path / "recipes")
     dataset = open_dataset(study.dataset)
+    described = dataset.description
     if study.held_out:
         files.write_text(work.listing, hold_out(study, dataset).to_csv(index=False))
         dataset = open_dataset(work.dataset_of(study))
     facts = {"title": study.title, "dataset": study.dataset, "held_out": study.held_out, "split": study.split}
-    facts |= {"description": dataset.description, "classes": len(dataset.classes)} | _look_through(dataset, study, stream)
+    facts |= {"description": described, "classes": len(dataset.classes)} | _look_through(dataset, study, stream)
     for training in (*study.trainings.values(), *study.starts.values()):
         files.write_text(work.recipe(training.name), training_recipe(study, training, work))
     for training in study.trainings.values():

@@ -106,7 +106,7 @@ def verdicts_told(outcome: dict) -> str:
 
 
 def _claims(outcome: dict) -> list[dict]:
-    return [row["claim"] for rows in outcome["tables"].values() for row in rows if "claim" in row]
+    return [row["claim"] for rows in outcome["tables"].values() for row in rows if row["claim"]]
 
 
 def _charts(study: Study, outcome: dict) -> dict[str, str]:
@@ -114,12 +114,12 @@ def _charts(study: Study, outcome: dict) -> dict[str, str]:
     for name, rows in outcome["tables"].items():
         for row in rows:
             row["label"] = label_of(row)
-            if "claim" in row:
+            if row["claim"]:
                 row["claim"]["other"] = _other(row)
         claims = [
             row["claim"] | {"label": f"{row['label']}, {row['protocol']} against {row['claim']['other']}"}
             for row in rows
-            if "claim" in row
+            if row["claim"]
         ]
         charts[f"differences-{name}"] = figures.differences(claims)
     charts["trainings"] = figures.trainings(outcome["trainings"])

@@ -63,8 +63,7 @@ def _line(study: Study, work: WorkFolder, place: Place) -> dict:
     for k in TOP:
         line[f"top{k}_error"] = [round(100 * float(share), 4) for share in found.wrong(k).mean(axis=1)]
     line["paper"] = dict(each.row.paper)
-    if each.claim:
-        line["claim"] = _compared(study, work, found, place)
+    line["claim"] = _compared(study, work, found, place) if each.claim else None
     return line
 
 
