@@ -414,6 +414,8 @@ def test_frozen_layers_must_come_from_the_source(tmp_path, beside_the_bare_net):
 def test_divergence_names_the_step_and_a_way_out(tmp_path):
     with pytest.raises(InputError, match=r"loss became (nan|inf) at epoch \d, step \d.*lower --learning-rate"):
         fit.main([*SMALL, "--learning-rate", "1e4", "--workdir", str(tmp_path / "run")])
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["ended_by"], summary["finished"]) == ("diverged", False)
 
 
 def test_divergence_in_the_last_update_of_an_epoch_spoils_no_checkpoint(tmp_path, finished):

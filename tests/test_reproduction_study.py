@@ -126,5 +126,12 @@ def test_the_plan_of_imagenet_needs_no_data_and_no_machine(capsys, tmp_path):
     assert made.images_per_second(p100) == pytest.approx(154 * macs_of("D") / macs_of("A"))
 
 
+def test_other_data_have_other_sizes(capsys):
+    assert read_study(MINIATURE).changed(seeds=5).sizes["train"] == 7000
+    study = read_study(MINIATURE).changed(dataset="folder:somewhere")
+    with pytest.raises(InputError, match="must say its sizes or be prepared"):
+        plan.data_of(study, WorkFolder.at("nowhere"))
+
+
 def macs_of(arch):
     return sum(layer.multiply_adds for layer in configs.layer_facts(arch))

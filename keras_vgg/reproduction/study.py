@@ -146,6 +146,8 @@ class Study:
         Raises:
             InputError: for seeds that are no number above zero, or another precision.
         """
+        if given.get("dataset") not in (None, self.dataset):
+            given |= {"sizes": {}}  # those were of other data
         if precision is not None:
             said = {"precision": checked(precision)}
             given |= {"evaluate": {**self.evaluate, **said}}
