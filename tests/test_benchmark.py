@@ -3,11 +3,13 @@
 import dataclasses
 import math
 import pathlib
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from small_images import encode
 
 from keras_vgg import configs
 from keras_vgg.errors import InputError
@@ -262,3 +264,19 @@ def test_all_commands_that_compute_with_nets_show_shares_of_the_limit(tmp_path):
         assert len(shares) == 2 * len(contestants)
         assert shares[len(contestants) :] == ["100%"] * len(contestants)
         assert not math.isnan(float(shares[0].rstrip("%")))
+
+
+@pytest.mark.slow
+def test_narrow_nets_are_compared_on_the_same_images(tmp_path):
+    """Ours and stock Keras with the same net; each reads the folder in its own way."""
+    for number, label in enumerate("ababab"):
+        path = tmp_path / "train" / label / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(36, 36, 3, "JPEG", number))
+    sizes = ("--width", "0.05", "--crop", "32", "--scale", "36", "--batch", "2", "--steps", "2", "--rounds", "1")
+    told = run("small", "--folder", str(tmp_path), "--arch", "A", *sizes)
+    title, table = told.split("\n", 3)[2:]
+    assert title == "net A x 0.05 on images of 36x36, float32, batches of 2; 1 rounds of 2 steps"
+    _, rows = rows_of(table)
+    assert set(rows) == {"ours", "keras"}
+    assert len(set(re.findall(r"([\d,]+) parameters", table))) == 1

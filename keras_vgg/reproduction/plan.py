@@ -10,6 +10,7 @@ import pandas as pd
 
 from keras_vgg import configs
 from keras_vgg.errors import InputError
+from keras_vgg.recipe import Recipe
 from keras_vgg.reproduction.costs import TRAINING_PASSES, Cost, Data, costs_of, forward
 from keras_vgg.reproduction.study import Study
 from keras_vgg.reproduction.work_folder import WorkFolder
@@ -52,14 +53,12 @@ class Plan:
         data: its images.
         costs: of each node with one seed.
         speeds: of machines, the first that by which nodes are told singly.
-        side_by_side: nodes that a machine works on at a time.
     """
 
     study: Study
     data: Data
     costs: Sequence[Cost]
     speeds: Sequence[Speed]
-    side_by_side: int = 1
 
     def hours(self, speed: Speed, *kinds: str) -> float:
         """Returns the hours of all nodes of these kinds with all seeds, one after another."""
@@ -91,12 +90,23 @@ def make_plan(study: Study, work: WorkFolder, probed: dict | None = None) -> Pla
     """
     data, probe = data_of(study, work), work.path / "probe.json"
     if probed is None and probe.exists():
-        probed = files.read_json(probe, dict)
+        probed = _still_valid(study, files.read_json(probe, dict))
     are_whole = all(training.recipe.width == 1 for training in study.trainings.values())
     speeds = _published() if are_whole else []  # of narrow nets they tell nothing
     if probed:
         speeds = [_of_probe(study, data, probed), *speeds]
     return Plan(study, data, costs_of(study, data), speeds)
+
+
+def _still_valid(study: Study, probed: dict) -> dict | None:
+    """Returns what an earlier probe found, if it was of the nets as the study has them now, in the same precision."""
+    now = {training.recipe.net: training.recipe for training in study.trainings.values()}
+    return probed if probed.get("nets") == {net: told_of(recipe) for net, recipe in now.items()} else None
+
+
+def told_of(recipe: Recipe) -> dict:
+    """Returns what the speed of a net's training depends on, as JSON can write it."""
+    return {name: getattr(recipe, name) for name in ("arch", "batch_norm", "width", "crop", "batch_size", "precision", "jit")}
 
 
 def data_of(study: Study, work: WorkFolder) -> Data:

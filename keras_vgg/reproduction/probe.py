@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from keras_vgg.inference.code_digest import digest_of_code
 from keras_vgg.recipe import resolve
+from keras_vgg.reproduction.plan import told_of
 from keras_vgg.reproduction.study import Study, Training
 from keras_vgg.reproduction.work_folder import WorkFolder, write_json
 from keras_vgg.support import xla
@@ -46,13 +47,15 @@ def probe(study: Study, work: WorkFolder, *, stream: IO[str] | None = None) -> d
         stream: where each net is told of.
 
     Returns:
-        `machine`, the digest of the `code`, `images` (which data), and by net `images_per_second`, `first_update` (seconds).
+        `machine`, the digest of the code, `images` (which data), and by net `images_per_second`, `first_update` (seconds) and what
+        they depend on, `nets`.
     """
     dataset = work.dataset_of(study) if work.prepared.exists() else _EMBEDDED
     found: dict = {"machine": machine(), "code sha256": digest_of_code(), "images": dataset, "images_per_second": {}}
-    found["first_update"] = {}
+    found |= {"first_update": {}, "nets": {}}
     for training in {each.recipe.net: each for each in study.trainings.values()}.values():
         net, (rate, first) = training.recipe.net, _time(training, dataset)
+        found["nets"][net] = told_of(training.recipe)
         found["images_per_second"][net], found["first_update"][net] = rate, first
         if stream:
             print(f"net {net}: {speed(rate)} images/s, first update after {first:.1f}s", file=stream, flush=True)
