@@ -8,7 +8,7 @@ fit: $(VENV)/installed  ## trains the quickstart recipe to its end (under two mi
 	$(BIN)/python -m keras_vgg.fit --recipe recipes/quickstart.toml
 
 paper-miniature: $(VENV)/installed  ## trains, tests and compares all nets of the paper in miniature: DATASET=folder:PATH
-	$(BIN)/snakemake --config study=recipes/paper-miniature.toml $(if $(DATASET),dataset=$(DATASET)) $(CONFIG)
+	$(BIN)/snakemake --config study=recipes/paper-miniature.toml $(if $(DATASET),dataset="$(DATASET)") $(CONFIG)
 
 test: $(VENV)/installed lint  ## runs the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

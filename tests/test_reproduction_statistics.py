@@ -37,6 +37,15 @@ def test_a_worked_example():
     assert found.freedoms == (1, 2)
 
 
+def test_seeds_that_agree_by_chance_make_nothing_certain():
+    """Each of three seeds is better on one image of sixty, each on another: a difference of 1/60 with no deviation at all."""
+    wrong, against = np.zeros((3, 60), bool), np.zeros((3, 60), bool)
+    against[[0, 1, 2], [0, 1, 2]] = True
+    found = difference(wrong, against)
+    assert np.ptp(found.seeds) == 0
+    assert found.p_below(0.0) > 0.05
+
+
 def test_a_p_value_is_the_level_whose_interval_ends_at_the_bound():
     found = Difference(-0.02, (0.004, 0.006), (2, 2999), np.zeros(3))
     for level in (0.5, 0.1, 0.01):

@@ -41,12 +41,12 @@ def test_the_miniature_is_the_paper_at_a_quarter_of_every_length():
 
 
 def test_what_the_paper_says_of_its_rows_is_what_its_figures_say():
-    """A claim of a lower error stands where the paper has a lower one; what makes no difference differs by less than a point."""
+    """A claim of a lower error stands where the paper has a lower one; of S = 384 beside 256 it has figures alone."""
     study = read_study(PAPER)
     compared = set()
     for place, claim in study.claims.items():
         ours, theirs = (study.places[each].row.paper["top1_error"] for each in (place, claim.against))
-        assert {"better": ours < theirs, "no better": ours > theirs - 1, "alike": abs(ours - theirs) < 1}[claim.says], place
+        assert {"better": ours < theirs, "no better": ours > theirs - 1, None: abs(ours - theirs) < 0.5}[claim.says], place
         compared.add(place)
     assert set(study.places) - compared == {
         Place("table3", ("A/256",), "dense"),
@@ -76,6 +76,12 @@ def test_a_net_is_tested_once_with_whatever_tables_ask_of_it():
         ("[fit]\nwidht = 0.5", "cannot be given widht"),
         ("[fit]\nseed = 5", "cannot be given seed"),
         ('[initialisation]\narchs = ["f-256"]', "names f-256"),
+        ('[initialisation]\nstarts = "he"', "must be tables by name"),
+        ('[trainings_of]\n"d-256" = 3', "must be a table of tables"),
+        ("[sizes]\nimages = 3", "`sizes` has unknown keys: images"),
+        ("held_out = 0.2", "so that `split` must be test"),
+        ('split = "test"\nheld_out = 1.5', r"must be a share of the training images, in \[0, 1\)"),
+        ("margin = -1.0", "`margin` must be a share"),
     ],
 )
 def test_a_mistake_in_a_study_is_told(tmp_path, change, line):
@@ -84,6 +90,51 @@ def test_a_mistake_in_a_study_is_told(tmp_path, change, line):
     (tmp_path / "mine.toml").write_text(f'base = "paper.toml"\n{change}\n')
     with pytest.raises(InputError, match=line):
         read_study(tmp_path / "mine.toml")
+
+
+TABLE = """
+[models]
+A = "runs/a-256"
+
+[[rows]]
+models = ["A"]
+protocol = "dense"
+"""
+
+
+def own_study(folder, table=TABLE):
+    for recipe in RECIPES.glob("*.toml"):
+        (folder / "given").mkdir(exist_ok=True)
+        (folder / "given" / recipe.name).symlink_to(recipe)
+    (folder / "own").mkdir()
+    (folder / "own" / "mine.toml").write_text(table)
+    study = folder / "own" / "study.toml"
+    study.write_text('base = "../given/paper.toml"\ntables = ["mine"]\n')
+    return study
+
+
+def test_trainings_of_a_base_lie_beside_it_and_own_tables_beside_the_study(tmp_path):
+    study = read_study(own_study(tmp_path))
+    assert len(study.trainings) == 12
+    (row,) = study.places.values()
+    assert row.row.scales == ((256,),)  # what the table leaves out is the net's own scale
+    assert study.tests_of("a-256") == (row.row.__class__(("a-256",), "dense", ((256,),)),)
+
+
+def test_two_rows_that_nothing_tells_apart_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"A, dense \(mine\) is there twice"):
+        read_study(own_study(tmp_path, TABLE + '\n[[rows]]\nmodels = ["A"]\nprotocol = "dense"\nscales = [384]\n'))
+
+
+def test_a_row_is_not_compared_with_itself(tmp_path):
+    with pytest.raises(InputError, match="`against` must name another row"):
+        read_study(own_study(tmp_path, TABLE + 'claim = { says = "alike" }\n'))
+
+
+def test_a_study_is_not_its_own_base(tmp_path):
+    (tmp_path / "study.toml").write_text('base = "study.toml"\n')
+    with pytest.raises(InputError, match="Received: itself"):
+        read_study(tmp_path / "study.toml")
 
 
 def test_training_costs_what_the_paper_trained():

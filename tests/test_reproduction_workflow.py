@@ -12,6 +12,8 @@ import time
 
 import pytest
 
+from keras_vgg.reproduction.work_folder import WorkFolder
+
 ROOT = pathlib.Path(__file__).parents[1]
 RECIPE = 'arch = "{arch}"\nwidth = 0.05\ncrop = 32\nscale = 32\nlimit_images = 64\nbatch_size = 32\nepochs = 1\n'
 TABLE = """
@@ -85,7 +87,7 @@ def test_a_mistake_is_one_line(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_study_killed_is_gone_on_with(tmp_path):
+def test_a_study_that_was_killed_resumes(tmp_path):
     for net in ("A", "B"):
         (tmp_path / f"small-{net.lower()}.toml").write_text(RECIPE.format(arch=net))
     with open(tmp_path / "small-b.toml", "a") as recipe:
@@ -107,6 +109,8 @@ def test_a_study_killed_is_gone_on_with(tmp_path):
     check_report(work)
     assert json.loads((work / "runs/small-b-from-literal/seed-0/summary.json").read_text())["ended_by"] == "diverged"
     assert "Nothing to be done" in snakemake(*arguments, folder=tmp_path).stdout
+    check_change(tmp_path, work, arguments)
+    check_lock(tmp_path, work, arguments)
     check_failure(tmp_path, work, arguments)
 
 
@@ -130,6 +134,21 @@ def check_report(work):
     markdown = (work / "report.md").read_text()
     for picture in re.findall(r"\]\((report/[^)]*)\)", markdown):
         assert (work / picture).exists()
+
+
+def check_change(folder, work, arguments):
+    """A study that says something else is done again so far as it does."""
+    study = folder / "study.toml"
+    study.write_text(study.read_text().replace('title = "Digits"', 'title = "Digits"\nmargin = 0.02'))
+    assert jobs(snakemake("--dry-run", *arguments, folder=folder).stdout) == {"table": 1, "report": 1, "all": 1, "total": 3}
+
+
+def check_lock(folder, work, arguments):
+    """Two workflows do not share a folder; a first one that was killed holds none."""
+    with WorkFolder(work).claim():
+        made = snakemake(*arguments, folder=folder)
+    assert made.returncode == 1
+    assert "is in use by another workflow" in made.stdout
 
 
 def check_failure(folder, work, arguments):

@@ -2,7 +2,7 @@
 
 claim = { says = "better", against = { table = "table3", models = ["C/256"], protocol = "dense" } }
 
-What `against` leaves out is as in the row itself.
+What `against` leaves out is as in the row itself; without `says` the rows are compared, and no verdict is given.
 """
 
 import dataclasses
@@ -36,11 +36,11 @@ class Claim:
     """What a row's error is said to be beside that of another one.
 
     Attributes:
-        says: one of `SAYINGS`.
+        says: one of `SAYINGS`; `None` where the paper has figures alone.
         against: the other row.
     """
 
-    says: str
+    says: str | None
     against: Place
 
 
@@ -61,10 +61,13 @@ def claim_of(table: str, row: Row) -> Claim | None:
     against = row.claim.get("against", {})
     if not isinstance(against, Mapping) or {*row.claim} - _KEYS or {*against} - _AGAINST_KEYS:
         raise InputError(f"{told} must be {{ says, against = {{ table, models, protocol }} }}. Received: {row.claim}.")
-    if row.claim.get("says") not in SAYINGS:
+    if row.claim.get("says") not in (None, *SAYINGS):
         raise InputError(f"{told}: `says` must be one of {', '.join(SAYINGS)}. Received: {row.claim.get('says')!r}.")
     models = against.get("models", list(row.models))
     names = [against.get("table", table), against.get("protocol", row.protocol), *(models if isinstance(models, list) else [None])]
     if not all(isinstance(name, str) for name in names):
         raise InputError(f"{told}: `against` must be texts, its `models` a list of them. Received: {against!r}.")
-    return Claim(row.claim["says"], Place(names[0], tuple(names[2:]), names[1]))
+    other = Place(names[0], tuple(names[2:]), names[1])
+    if other == place_of(table, row):
+        raise InputError(f"{told}: `against` must name another row. Received: {against!r}, which is the row itself.")
+    return Claim(row.claim.get("says"), other)

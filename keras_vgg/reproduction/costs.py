@@ -65,11 +65,6 @@ def costs_of(study: Study, data: Data) -> list[Cost]:
     return trainings + tests + [_of_training(training, "start", data) for training in study.starts.values()]
 
 
-def forward(recipe: Recipe, classes: int) -> int:
-    """Returns the multiply-adds of a net for one training crop."""
-    return recipe.multiply_adds(classes)
-
-
 def _of_training(training: Training, kind: str, data: Data) -> Cost:
     recipe = training.recipe
     trained, validated = recipe.epochs * data.train, recipe.epochs * data.validation
@@ -81,7 +76,7 @@ def _of_training(training: Training, kind: str, data: Data) -> Cost:
         kind=kind,
         arch=recipe.net,
         images=trained + validated,
-        multiply_adds=forward(recipe, data.classes) * (TRAINING_PASSES * trained + validated),
+        multiply_adds=recipe.multiply_adds(data.classes) * (TRAINING_PASSES * trained + validated),
         disk=_FLOAT * parameters * (1 + slots + 2),  # the checkpoint, best.keras and last.keras
         memory=_FLOAT * parameters * (3 + slots) + _KEPT * value_bytes * values * _MEMORY_BATCH,
     )
@@ -92,7 +87,8 @@ def _of_test(study: Study, training: Training, data: Data) -> Cost:
     passes = {(kind, q) for row in study.tests_of(training.name) for kind in _kinds(row.protocol) for q in row.scales[0] or ()}
     each = sum(_of_pass(recipe, data, kind, q) for kind, q in passes)
     rows = len(study.tests_of(training.name))
-    mirrored = 2 if recipe.random_flip else 1
+    flips = {row.flip for row in study.tests_of(training.name)} - {None}
+    mirrored = 2 if (flips.pop() if flips else recipe.random_flip) else 1
     return Cost(
         name=training.name,
         kind="test",
@@ -110,7 +106,7 @@ def _kinds(protocol: str) -> tuple[str, ...]:
 def _of_pass(recipe: Recipe, data: Data, kind: str, scale: int) -> float:
     """Multiply-adds of one look at an image."""
     if kind != "dense":
-        return forward(recipe, data.classes) * (_CROPS if kind == "multi-crop" else 1)
+        return recipe.multiply_adds(data.classes) * (_CROPS if kind == "multi-crop" else 1)
     sides = scale, round(scale * data.aspect)
     config = configs.get_config(recipe.arch)
     of_crop = configs.layer_facts(recipe.arch, **_shape(recipe, data.classes))

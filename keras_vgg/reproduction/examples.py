@@ -1,15 +1,17 @@
 """Pictures of single images for the report: those that every net gets wrong, and where the best net looks."""
 
 import base64
+import dataclasses
 import io
-from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.split import Split
+from keras_vgg.evaluation.metrics import first_guesses
 from keras_vgg.evaluation.prediction import rescaled
+from keras_vgg.evaluation.results import Posteriors
 from keras_vgg.evaluation.single import thumbnail
 from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.reproduction.study import Study
@@ -21,44 +23,62 @@ HARDEST, SEEN = 12, 6
 _SIDE = 128  # pixels of a picture's shorter side
 
 
-def hardest(rows: Sequence[Measured], dataset: Dataset, split: str) -> list[dict]:
-    """Returns images that all rows' nets get wrong with every seed, of each class the one whose right class they think least of.
+@dataclasses.dataclass
+class Hardest:
+    """Which images all nets get wrong, gathered row by row, so that the posteriors of one row are in memory at a time.
 
-    Args:
-        rows: of single nets, tested on the same images.
-        dataset: holds the images.
-        split: which of them were tested.
-
-    Returns:
-        At most `HARDEST`, the least likely first, each with `place`, `picture` (PNG, base64), `right`, `guess` (what most nets say)
-        and `share` of them.
+    Attributes:
+        labels: `(images,)` right classes.
+        wrong: `(images,)` bool: whether every net was wrong so far.
+        readable: `(images,)` bool: whether every net could look at it.
+        right: `(images,)` sums of the posteriors of the right class.
+        guesses: `(images, classes)` how many nets guessed what.
+        nets: how many there are, of every row and seed.
     """
-    every = [posteriors for row in rows for posteriors in row.posteriors]
-    guesses = np.stack([posteriors.values.argmax(1) for posteriors in every])
-    labels = every[0].labels
-    wrong = np.flatnonzero((guesses != labels).all(0))
-    right = np.mean([posteriors.values[wrong, labels[wrong]] for posteriors in every], axis=0)
-    found: list[dict] = []
-    for place in wrong[np.argsort(right, kind="stable")]:
-        if len(found) == HARDEST or labels[place] in {each["right"] for each in found}:
-            continue
-        counts = np.bincount(guesses[:, place], minlength=len(dataset.classes))
-        guess = int(counts.argmax())
-        found.append(
-            {
-                "place": int(place),
-                "picture": _png(thumbnail(dataset.split(split), int(place), _SIDE)),
-                "right": int(labels[place]),
-                "guess": guess,
-                "share": counts[guess] / len(guesses),
-            }
-        )
-    return found
 
+    labels: np.ndarray
+    wrong: np.ndarray
+    readable: np.ndarray
+    right: np.ndarray
+    guesses: np.ndarray
+    nets: int = 0
 
-def count_wrong_for_all(rows: Sequence[Measured]) -> int:
-    """Returns how many images all rows' nets get wrong with every seed."""
-    return int(np.logical_and.reduce([row.wrong(1).all(0) for row in rows]).sum())
+    @classmethod
+    def among(cls, posteriors: Posteriors) -> "Hardest":
+        """Returns a beginning without any net, for the images of `posteriors`."""
+        count, classes = posteriors.values.shape
+        everything = np.ones(count, bool)
+        return cls(posteriors.labels, everything, everything.copy(), np.zeros(count), np.zeros((count, classes), np.int32))
+
+    def add(self, row: Measured) -> None:
+        """Counts the nets of a row."""
+        places = np.arange(len(self.labels))
+        for posteriors in row.posteriors:
+            guesses, read = first_guesses(posteriors.values), posteriors.is_read
+            self.wrong &= guesses != self.labels
+            self.readable &= read
+            self.right[read] += posteriors.values[places[read], self.labels[read]]
+            self.guesses[places[read], guesses[read]] += 1
+            self.nets += 1
+
+    def pictures(self, split: Split) -> list[dict]:
+        """Returns of each class the image whose right class the nets think least of.
+
+        Args:
+            split: the images.
+
+        Returns:
+            At most `HARDEST`, the least likely first, each with `place`, `picture` (PNG, base64), `right`, `guess` (what most nets
+            say) and `share` of them.
+        """
+        found: dict[int, dict] = {}
+        candidates = np.flatnonzero(self.wrong & self.readable)
+        for place in candidates[np.argsort(self.right[candidates], kind="stable")].tolist():
+            right, guess = int(self.labels[place]), int(self.guesses[place].argmax())
+            if len(found) < HARDEST and right not in found:
+                picture, share = _png(thumbnail(split, place, _SIDE)), float(self.guesses[place, guess]) / self.nets
+                found[right] = {"place": place, "picture": picture, "right": right, "guess": guess, "share": share}
+        return [*found.values()]
 
 
 def seen(study: Study, work: WorkFolder, training: str, found: Measured, dataset: Dataset) -> list[dict]:
@@ -75,10 +95,11 @@ def seen(study: Study, work: WorkFolder, training: str, found: Measured, dataset
     """
     network = open_net_file(str(work.run(training, 0))).load()
     posteriors, split = found.posteriors[0], dataset.split(study.split)
-    scale = max(found.row.row.scales[0] or (_SIDE,))
+    scale = max(found.row.row.scales[0] or (network.crop,))
     sure = posteriors.values[np.arange(len(posteriors.labels)), posteriors.labels]
+    sure = np.where(posteriors.is_read, sure, -1.0)
     chosen = [np.flatnonzero(posteriors.labels == label) for label in range(len(dataset.classes))]
-    best = [int(images[sure[images].argmax()]) for images in chosen if images.size]
+    best = [int(images[sure[images].argmax()]) for images in chosen if images.size and sure[images].max() >= 0]
     pictures = []
     for place in sorted(best, key=lambda each: -sure[each])[:SEEN]:
         label = int(posteriors.labels[place])

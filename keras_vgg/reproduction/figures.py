@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -54,7 +55,7 @@ def differences(claims: Sequence[Mapping]) -> str:
     with _svg(8.5, 1.1 + _INCH_A_ROW * len(claims)) as (_, axes, result):
         for place, claim in enumerate(claims):
             low, high = claim["interval"]
-            color = COLORS[claim["verdict"]]
+            color = COLORS[claim["verdict"] or OPEN]
             if low is not None:
                 axes.plot((100 * low, 100 * high), (place, place), color=color, linewidth=2.5, solid_capstyle="round")
             axes.plot(100 * claim["difference"], place, "o", color=color, markersize=6)
@@ -86,7 +87,7 @@ def trainings(found: Sequence[Mapping]) -> str:
 def starts(found: Sequence[Mapping], chance_loss: float) -> str:
     """Draws the training loss of each net from each start, a panel for each net, every seed as a line."""
     nets = [*dict.fromkeys(each["net"] for each in found)]
-    color_of = dict(zip(dict.fromkeys(each["start"] for each in found), _STARTS, strict=False))
+    color_of = dict(zip(dict.fromkeys(each["start"] for each in found), itertools.cycle(_STARTS), strict=False))
     with _svg(2.4 * len(nets) + 0.6, 3.0, nrows=1, ncols=len(nets), sharey=True, squeeze=False) as (figure, axes, result):
         for panel, net in zip(axes[0], nets, strict=True):
             for each in (each for each in found if each["net"] == net):

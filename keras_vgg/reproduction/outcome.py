@@ -25,8 +25,12 @@ def gather(study: Study, work: WorkFolder) -> dict:
         InputError: if a node's file is missing or damaged.
     """
     data = work.data_facts()
+    if not work.is_of(study):
+        raise InputError(f"{work.path} was prepared for other data than the study's; run the workflow again.")
     tables = {name: _read(work.table(name))["rows"] for name in study.tables}
-    claims = [row["claim"] for rows in tables.values() for row in rows if row["claim"]]
+    for row in (row for rows in tables.values() for row in rows if row["claim"]):
+        row["claim"]["verdict"] = None  # where the paper says nothing
+    claims = claims_of(tables)
     for claim, verdict in zip(claims, verdicts([(each["p"], each["p_contrary"]) for each in claims]), strict=True):
         claim["verdict"] = verdict
     trainings = [_training(study, work, each) for each in study.trainings.values()]
@@ -44,6 +48,11 @@ def gather(study: Study, work: WorkFolder) -> dict:
         "took": _took(study, work, trainings, starts),
         "code sha256": digest_of_code(),
     }
+
+
+def claims_of(tables: dict[str, list[dict]]) -> list[dict]:
+    """Returns what the paper says of rows, of those of which it says something."""
+    return [row["claim"] for rows in tables.values() for row in rows if row["claim"] and row["claim"]["says"]]
 
 
 def _read(path) -> dict:
@@ -70,10 +79,11 @@ def _training(study: Study, work: WorkFolder, training: Training) -> dict:
 
 def _start(study: Study, work: WorkFolder, training: Training, classes: int) -> dict:
     summaries, curves = _runs(study, work, training)
-    arch, _, start = training.name.partition("-from-")
     errors = [each.get("best_val_top1_error") for each in summaries]
     ends = [_end(summary, error, 1 - 1 / classes) for summary, error in zip(summaries, errors, strict=True)]
-    facts = {"of": arch, "start": start.replace("-", " "), "ends": ends, "top1_error": errors}
+    recipe = training.recipe
+    drawn = f"gaussian, deviation {recipe.init_deviation:g}" if recipe.init == "gaussian" else recipe.init
+    facts = {"start": training.start, "drawn": drawn, "ends": ends, "top1_error": errors}
     return _described(training) | facts | {"seconds": [each["seconds"] for each in summaries], "curves": curves}
 
 

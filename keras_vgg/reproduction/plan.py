@@ -11,7 +11,7 @@ import pandas as pd
 from keras_vgg import configs
 from keras_vgg.errors import InputError
 from keras_vgg.recipe import Recipe
-from keras_vgg.reproduction.costs import TRAINING_PASSES, Cost, Data, costs_of, forward
+from keras_vgg.reproduction.costs import TRAINING_PASSES, Cost, Data, costs_of
 from keras_vgg.reproduction.study import Study
 from keras_vgg.reproduction.work_folder import WorkFolder
 from keras_vgg.support import files, own_recipes, paths
@@ -73,7 +73,7 @@ class Plan:
         rates = []
         for training in self.study.trainings.values():
             of_net = speed.multiply_adds.get(training.recipe.net, speed.multiply_adds[""])
-            rates.append(of_net / (TRAINING_PASSES * forward(training.recipe, self.data.classes)))
+            rates.append(of_net / (TRAINING_PASSES * training.recipe.multiply_adds(self.data.classes)))
         return max(rates)
 
 
@@ -115,7 +115,7 @@ def data_of(study: Study, work: WorkFolder) -> Data:
     Raises:
         InputError: if neither is there.
     """
-    if work.prepared.exists():
+    if work.prepared.exists() and work.is_of(study):
         facts = work.data_facts()
         images = facts["images"]
         return Data(
@@ -131,7 +131,7 @@ def data_of(study: Study, work: WorkFolder) -> Data:
 def _of_probe(study: Study, data: Data, probed: dict) -> Speed:
     of_net = {training.recipe.net: training.recipe for training in study.trainings.values()}
     rates = {
-        net: TRAINING_PASSES * forward(of_net[net], data.classes) * rate
+        net: TRAINING_PASSES * of_net[net].multiply_adds(data.classes) * rate
         for net, rate in probed["images_per_second"].items()
         if net in of_net
     }

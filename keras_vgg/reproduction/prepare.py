@@ -73,7 +73,7 @@ def hold_out(study: Study, dataset: Dataset) -> pd.DataFrame:
 
 def _drawn(indices: np.ndarray, share: float) -> np.ndarray:
     order = randomness.epoch_order(len(indices), seed=0, epoch=_HELD_OUT_DRAW)
-    return indices[order[: round(share * len(indices))]]
+    return indices[order[: min(round(share * len(indices)), len(indices) - 1)]]  # one at least teaches what the class is
 
 
 def _absolute(path: str) -> str:
@@ -89,10 +89,8 @@ def _look_through(dataset: Dataset, study: Study, stream: IO[str] | None) -> dic
         facts["images"][name] = images.split.size
         facts["images sha256"][name] = digest_of_images(images.survey.fingerprints, images.survey.labels)
         facts["broken"][name] = [f"{image}: {reason}" for image, reason in unusable.rows()]
-        sizes = images.survey.sizes[images.survey.sizes[:, 0] > 0]
-        facts["aspect"] = float(np.mean(sizes.max(1) / sizes.min(1)))
-        facts["image_bytes"] = _mean_bytes(images.split)
-    return facts
+    sizes = images.survey.sizes[images.survey.sizes[:, 0] > 0]  # of the last, which is tested
+    return facts | {"aspect": float(np.mean(sizes.max(1) / sizes.min(1))), "image_bytes": _mean_bytes(dataset.train)}
 
 
 def _mean_bytes(split: Split) -> float:
@@ -112,10 +110,19 @@ def training_recipe(study: Study, training: Training, work: WorkFolder) -> str:
 def evaluation_recipe(study: Study, training: Training, work: WorkFolder) -> str:
     """Returns what a net is tested with as an evaluation recipe."""
     rows: list[dict] = []
+    flips = {row.flip for row in study.tests_of(training.name)}
+    if len(flips) > 1:
+        raise InputError(f"{training.name} must be tested with mirror images in all tables, or in none. Received: both.")
+    flip = {} if None in flips else {"flip": flips.pop()}
     for row in study.tests_of(training.name):
         scales = {"scales": [*row.scales[0]]} if row.scales[0] else {}
         rows.append({"models": [*row.models], "protocol": row.protocol} | scales)
-    values = {"dataset": work.dataset_of(study), **study.evaluate, "models": {training.name: str(work.run(training.name, 0))}}
+    values = {
+        "dataset": work.dataset_of(study),
+        **study.evaluate,
+        **flip,
+        "models": {training.name: str(work.run(training.name, 0))},
+    }
     head = f"# Tests of {training.name}, as keras_vgg.reproduce wrote them for the study {study.name}.\n"
     return head + tomli_w.dumps(values | {"rows": rows})
 

@@ -4,6 +4,7 @@
 """
 
 import base64
+import dataclasses
 import importlib.resources
 import math
 import pathlib
@@ -12,10 +13,13 @@ from typing import IO, Any
 import numpy as np
 
 from keras_vgg.data.datasets import open_dataset
-from keras_vgg.evaluation.metrics import confusion
+from keras_vgg.evaluation.measures.errors import NAMED
+from keras_vgg.evaluation.metrics import confusion, most_confused
 from keras_vgg.identity import short
 from keras_vgg.reproduction import examples, figures
-from keras_vgg.reproduction.outcome import gather, mean_and_deviation
+from keras_vgg.reproduction.claims import ALIKE, Place
+from keras_vgg.reproduction.examples import Hardest
+from keras_vgg.reproduction.outcome import claims_of, gather, mean_and_deviation
 from keras_vgg.reproduction.probe import machine
 from keras_vgg.reproduction.statistics import FAILS, HOLDS, OPEN
 from keras_vgg.reproduction.study import Study
@@ -25,6 +29,7 @@ from keras_vgg.support import extras, files
 from keras_vgg.support.progress import duration, speed
 
 _MINUS = "−"
+_CONFUSED = 10  # pairs of classes that the report lists
 
 
 def write_report(study: Study, work: WorkFolder, *, stream: IO[str] | None = None) -> str:
@@ -33,9 +38,9 @@ def write_report(study: Study, work: WorkFolder, *, stream: IO[str] | None = Non
     Raises:
         InputError: if a node's file is missing or damaged, or nothing can be written.
     """
-    outcome = gather(study, work) | {"machine": machine()}
-    charts = _charts(study, outcome)
-    pictures = _pictures(study, work, outcome, charts)
+    looked = _look(study, work)
+    outcome = gather(study, work) | looked.facts | {"machine": machine()}
+    charts, pictures = _charts(outcome) | looked.charts, looked.pictures
     write_json(work.path / "report.json", outcome)
     beside = work.report.with_suffix("")
     files.make_folder(beside)
@@ -46,7 +51,13 @@ def write_report(study: Study, work: WorkFolder, *, stream: IO[str] | None = Non
             picture["file"] = f"{beside.name}/{name}-{number}.png"
             with files.replacing(beside / f"{name}-{number}.png") as written:
                 pathlib.Path(written).write_bytes(base64.b64decode(picture["picture"]))
-    values = {"outcome": outcome, "claims": _claims(outcome), "charts": charts, "pictures": pictures, "folder": beside.name}
+    values = {
+        "outcome": outcome,
+        "claims": claims_of(outcome["tables"]),
+        "charts": charts,
+        "pictures": pictures,
+        "folder": beside.name,
+    }
     files.write_text(work.report.with_suffix(".md"), render("report.md.j2", values))
     files.write_text(work.report, render("report.html.j2", values))
     return f"{verdicts_told(outcome)}\n\n{work.report}"
@@ -67,6 +78,7 @@ def render(template: str, values: dict[str, Any]) -> str:
     )
     environment.filters |= {
         "spread": spread, "points": points, "duration": duration, "speed": speed, "short": short, "interval": _interval,
+        "label": label_of, "said": said, "error": _error,
     }  # fmt: skip
     return environment.get_template(template).render(**values)
 
@@ -92,74 +104,101 @@ def _interval(ends: list[float | None]) -> str:
     return "" if ends[0] is None or ends[1] is None else f"{points(ends[0])} to {points(ends[1])}"
 
 
+def _error(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
 def label_of(row: dict) -> str:
     """Returns what a row is called: its nets, or how many there are."""
     models = row["models"]
     return " + ".join(models) if len(models) <= 2 else f"{len(models)} nets"
 
 
+def other_label(row: dict) -> str:
+    """Returns the row that another is compared with in few words: what of it differs."""
+    other = row["claim"]["against"]
+    if list(other["models"]) != list(row["models"]):
+        return label_of(other)
+    return other["protocol"] if other["protocol"] != row["protocol"] else f"Q = {other['Q']}"
+
+
+def said(row: dict) -> str:
+    """Returns what the paper says of a row, as "better than B/256"."""
+    says, other = row["claim"]["says"], other_label(row)
+    return {None: f"(beside {other})", ALIKE: f"like {other}"}.get(says, f"{says} than {other}")
+
+
 def verdicts_told(outcome: dict) -> str:
     """Returns how many of the paper's claims hold."""
-    found = [claim["verdict"] for claim in _claims(outcome)]
+    found = [claim["verdict"] for claim in claims_of(outcome["tables"])]
     counts = ", ".join(f"{found.count(verdict)} {verdict}" for verdict in (HOLDS, FAILS, OPEN))
     return f"of {len(found)} claims: {counts}"
 
 
-def _claims(outcome: dict) -> list[dict]:
-    return [row["claim"] for rows in outcome["tables"].values() for row in rows if row["claim"]]
-
-
-def _charts(study: Study, outcome: dict) -> dict[str, str]:
+def _charts(outcome: dict) -> dict[str, str]:
     charts = {}
     for name, rows in outcome["tables"].items():
-        for row in rows:
-            row["label"] = label_of(row)
-            if row["claim"]:
-                row["claim"]["other"] = _other(row)
-        claims = [
-            row["claim"] | {"label": f"{row['label']}, {row['protocol']} against {row['claim']['other']}"}
+        compared = [
+            row["claim"] | {"label": f"{label_of(row)}, {row['protocol']} against {other_label(row)}"}
             for row in rows
             if row["claim"]
         ]
-        charts[f"differences-{name}"] = figures.differences(claims)
+        if compared:
+            charts[f"differences-{name}"] = figures.differences(compared)
     charts["trainings"] = figures.trainings(outcome["trainings"])
     if outcome["starts"]:
         charts["starts"] = figures.starts(outcome["starts"], math.log(outcome["data"]["classes"]))
     return charts
 
 
-def _other(row: dict) -> str:
-    """Returns the row that another is set against in few words: what of it differs."""
-    other = row["claim"]["against"]
-    if list(other["models"]) != list(row["models"]):
-        return label_of(other)
-    return other["protocol"] if other["protocol"] != row["protocol"] else "one scale"
+@dataclasses.dataclass(frozen=True)
+class _Looked:
+    """What single images tell, beside figures.
+
+    Attributes:
+        facts: for the outcome.
+        charts: SVG by name.
+        pictures: groups of pictures by name, see `examples`.
+    """
+
+    facts: dict[str, Any]
+    charts: dict[str, str]
+    pictures: dict[str, list[dict]]
 
 
-def _pictures(study: Study, work: WorkFolder, outcome: dict, charts: dict[str, str]) -> dict[str, list[dict]]:
+def _look(study: Study, work: WorkFolder) -> _Looked:
+    """Reads the posteriors of all rows, one row at a time."""
     dataset = open_dataset(work.dataset_of(study))
     names = [study.class_names.get(name, name) for name in dataset.classes]
-    places = list(study.places)
-    alone = [place for place in places if len(place.models) == 1]
-    rows = {place: measured(study, work, place) for place in places}
-    mean_of = {place: float(rows[place].wrong(1).mean()) for place in places}
-    best = min(places, key=lambda place: mean_of[place])
-    counts = sum(confusion(each.values, each.labels) for each in rows[best].posteriors)
-    charts["confusion"] = figures.confusion(np.asarray(counts), names)
-    outcome["best"] = {"models": best.models, "protocol": best.protocol, "table": best.table, "top1_error": 100 * mean_of[best]}
-    of_nets = [rows[place] for place in alone]
-    outcome["wrong_for_all"] = examples.count_wrong_for_all(of_nets)
-    outcome["images"] = len(of_nets[0].posteriors[0].labels)
-    best_net = min((place for place in alone if place.protocol == "dense"), key=lambda place: mean_of[place])
-    looks = examples.seen(study, work, study.places[best_net].trainings[0], rows[best_net], dataset)
-    outcome["looks"] = best_net.models[0]
-    found = {"hardest": examples.hardest(of_nets, dataset, study.split), "looks": looks}
-    for group in found.values():
-        for picture in group:
-            for key in ("right", "guess"):
-                if key in picture:
-                    picture[key] = names[picture[key]]
-    return found
+    errors: dict[Place, float] = {}
+    hardest = None
+    for place in study.places:
+        row = measured(study, work, place)
+        errors[place] = float(row.wrong(1).mean())
+        if len(place.models) == 1:
+            hardest = hardest or Hardest.among(row.posteriors[0])
+            hardest.add(row)
+    best = min(errors, key=errors.__getitem__)
+    counts = np.sum([confusion(each.values, each.labels) for each in measured(study, work, best).posteriors], axis=0)
+    facts: dict[str, Any] = {"best": dataclasses.asdict(best) | {"top1_error": 100 * errors[best]}}
+    facts["confused"] = [
+        {"right": names[right], "guess": names[guess], "images": images}
+        for right, guess, images in most_confused(counts, _CONFUSED)
+    ]
+    charts = {"confusion": figures.confusion(counts, names)} if len(names) <= NAMED else {}
+    pictures: dict[str, list[dict]] = {}
+    if hardest is not None:
+        facts["wrong_for_all"] = int((hardest.wrong & hardest.readable).sum())
+        pictures["hardest"] = hardest.pictures(dataset.split(study.split))
+    dense = [place for place in study.places if len(place.models) == 1 and place.protocol == "dense"]
+    if dense:
+        sees = min(dense, key=errors.__getitem__)
+        facts["sees"] = sees.models[0]
+        row = measured(study, work, sees)
+        pictures["heatmaps"] = examples.seen(study, work, row.row.trainings[0], row, dataset)
+    for picture in (each for group in pictures.values() for each in group):
+        picture |= {key: names[picture[key]] for key in ("right", "guess") if key in picture}
+    return _Looked(facts, charts, pictures)
 
 
 def _alone(svg: str) -> str:

@@ -71,7 +71,7 @@ class Difference:
         """Returns the share of either tail that begins `distance` from the mean, of the lower one where it is negative."""
         if math.isnan(self.error):
             return 1.0
-        if self._half_width(_SMALLEST) <= abs(distance) or self.error == 0:  # without error: the same answers with every seed
+        if self._half_width(_SMALLEST) <= abs(distance) or self.error == 0:  # without error: all images alike
             return _SMALLEST if distance < 0 else 1.0
         with extras.needed("evaluate"):
             from scipy.optimize import brentq
@@ -92,8 +92,10 @@ def difference(wrong: np.ndarray, wrong_against: np.ndarray) -> Difference:
     if seeds < 2 or images < 2:
         return Difference(float(mean), (math.nan, math.nan), (0, 0), of_seeds)
     rest = values - of_seeds[:, None] - of_images[None] + mean
-    square_seeds = images * of_seeds.var(ddof=1)  # holds what is neither of seeds nor of images, too
-    square_images = seeds * of_images.var(ddof=1) - (rest**2).sum() / ((seeds - 1) * (images - 1))
+    square_rest = (rest**2).sum() / ((seeds - 1) * (images - 1))
+    # That of seeds holds the rest, too, as expected; that it is smaller is chance, of which no certainty must be made.
+    square_seeds = max(images * of_seeds.var(ddof=1), square_rest)
+    square_images = seeds * of_images.var(ddof=1) - square_rest
     errors = [math.sqrt(max(square, 0.0) / (seeds * images)) for square in (square_seeds, square_images)]
     return Difference(float(mean), (errors[0], errors[1]), (seeds - 1, images - 1), of_seeds)
 

@@ -23,6 +23,8 @@ from keras_vgg.precision import checked
 from keras_vgg.reproduction.claims import Claim, Place, claim_of, place_of
 from keras_vgg.support import files, paths
 
+TEST = "test"
+
 _KEYS = {
     "base": str, "title": str, "dataset": str, "split": str, "held_out": float, "seeds": int, "margin": float, "lengths": float,
     "threads": int, "trainings": list, "tables": list, "fit": dict, "trainings_of": dict, "initialisation": dict, "sizes": dict,
@@ -32,6 +34,8 @@ _DEFAULTS: dict[str, Any] = {
     "split": "val", "held_out": 0.0, "seeds": 1, "margin": 0.01, "lengths": 1.0, "threads": 0, "fit": {}, "trainings_of": {},
     "initialisation": {}, "sizes": {}, "evaluate": {}, "class_names": {},
 }  # fmt: skip
+_OF_TABLES = ("trainings_of",)
+_SIZES = {"train", "validation", "test", "classes", "image_bytes", "aspect"}
 _INITIALISATION_KEYS = {"archs", "starts", "fit", "seeds"}
 _OF_RUN = ("dataset", "seed", "init_from")  # fields of a recipe that the graph fills in
 _LENGTHS = ("crop", "scale")
@@ -48,11 +52,13 @@ class Training:
         name: of its recipe, such as `d-384`.
         fields: of `recipe.Recipe`, but for data, seed and start.
         starts_from: the training whose weights it begins with, if any.
+        start: of the initialisation study: how the start is called.
     """
 
     name: str
     fields: Mapping[str, Any]
     starts_from: str | None
+    start: str | None = None
 
     @property
     def recipe(self) -> recipe.Recipe:
@@ -133,7 +139,8 @@ class Study:
         for each in self.places.values():
             if training in each.trainings:
                 scales = each.row.scales[each.trainings.index(training)]
-                found.setdefault((each.row.protocol, scales), Row((training,), each.row.protocol, (scales,), each.row.flip))
+                alone = Row((training,), each.row.protocol, (scales,), each.row.flip)
+                found.setdefault((alone.protocol, alone.scales, alone.flip), alone)
         return tuple(found.values())
 
     def changed(self, *, precision: str | None = None, **given) -> "Study":
@@ -155,8 +162,14 @@ class Study:
                 changed = {key: _with_fields(each, said) for key, each in getattr(self, name).items()}
                 given |= {name: changed}
         study = dataclasses.replace(self, **{name: value for name, value in given.items() if value is not None})
-        if study.seeds < 1:
+        if not isinstance(study.seeds, int) or study.seeds < 1:
             raise InputError(f"`seeds` must be at least 1. Received: {study.seeds}.")
+        if not isinstance(study.held_out, int | float) or not 0 <= study.held_out < 1:
+            raise InputError(f"`held_out` must be a share of the training images, in [0, 1). Received: {study.held_out}.")
+        if study.held_out and study.split != TEST:
+            raise InputError(f"`held_out` makes a test set, so that `split` must be test. Received: split {study.split}.")
+        if not 0 <= study.margin < 1:
+            raise InputError(f"`margin` must be a share of the images, in [0, 1). Received: {study.margin}.")
         return study
 
 
@@ -172,7 +185,7 @@ def read_study(path: str | os.PathLike[str]) -> Study:
             that is not of the study, or a claim about a row that is not.
     """
     file = paths.path_of(path)
-    values = _DEFAULTS | _with_base(file)
+    values = _DEFAULTS | _with_base(file, ())
     if missing := {"title", "dataset", "trainings", "tables"} - set(values):
         raise InputError(f"Study {file} must have {', '.join(sorted(missing))}. Received: {', '.join(sorted(values))}.")
     trainings = _trainings(file, values)
@@ -186,7 +199,7 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         margin=values["margin"],
         threads=values["threads"],
         trainings=trainings,
-        tables={name: _table(file, name, values["lengths"], trainings) for name in values["tables"]},
+        tables={path.stem: _table(file, path, values["lengths"], trainings) for path in values["tables"]},
         starts=_starts(file, values, trainings),
         start_seeds=values["initialisation"].get("seeds", values["seeds"]),
         evaluate=values["evaluate"],
@@ -199,22 +212,35 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     return study
 
 
-def _with_base(file: pathlib.Path) -> dict:
+def _with_base(file: pathlib.Path, within: tuple[pathlib.Path, ...]) -> dict:
+    """Returns the values of a study and its bases; trainings and tables with the folder that they lie in."""
+    if file in within:
+        raise InputError(f"Study {file} must have another study as its `base`. Received: itself.")
     values = files.read_recipe_file(file)
     if unknown := set(values) - set(_KEYS):
         raise InputError(f"Study {file} has unknown keys: {', '.join(sorted(unknown))}. Known: {', '.join(sorted(_KEYS))}.")
     for key, value in values.items():
         kinds = (int, float) if _KEYS[key] is float else (_KEYS[key],)
-        if type(value) not in kinds:
-            raise InputError(f"Study {file}: `{key}` must be {_KEYS[key].__name__}. Received: {value!r}.")
+        if type(value) not in kinds or (key in _OF_TABLES and not all(isinstance(each, dict) for each in value.values())):
+            raise InputError(f"Study {file}: `{key}` must be {_told_of(key)}. Received: {value!r}.")
+    if unknown := {*values.get("sizes", {})} - _SIZES:
+        raise InputError(
+            f"Study {file}: `sizes` has unknown keys: {', '.join(sorted(unknown))}. Known: {', '.join(sorted(_SIZES))}."
+        )
+    for key in {"trainings", "tables"} & set(values):
+        values[key] = [file.parent / f"{name}.toml" for name in values[key]]
     base = values.pop("base", None)
-    return (_with_base(file.parent / base) if base else {}) | values
+    return (_with_base(file.parent / base, (*within, file)) if base else {}) | values
+
+
+def _told_of(key: str) -> str:
+    return "a table of tables" if key in _OF_TABLES else _KEYS[key].__name__
 
 
 def _trainings(file: pathlib.Path, values: dict) -> dict[str, Training]:
     found: dict[str, Training] = {}
-    for name in values["trainings"]:
-        fields = recipe.read_recipe(file.parent / f"{name}.toml")
+    for path in values["trainings"]:
+        name, fields = path.stem, recipe.read_recipe(path)
         start = pathlib.Path(fields["init_from"]).name if "init_from" in fields else None
         if start and start not in found:
             raise InputError(f"Study {file}: {name} begins from {start}, which must stand before it in `trainings`.")
@@ -242,17 +268,25 @@ def _length(file, pixels: int, factor: float) -> int:
     return round(scaled)
 
 
-def _table(file: pathlib.Path, name: str, factor: float, trainings: Mapping[str, Training]) -> tuple[TableRow, ...]:
-    table = read_evaluation(file.parent / f"{name}.toml")
+def _table(file: pathlib.Path, path: pathlib.Path, factor: float, trainings: Mapping[str, Training]) -> tuple[TableRow, ...]:
+    name, table = path.stem, read_evaluation(path)
+    if table.precision:
+        raise InputError(f"Study {file}: its `evaluate` must say the precision. Received: {name}, which says one itself.")
     training_of = {model: pathlib.Path(path).name for model, path in table.models.items()}
     if unknown := {each for row in table.rows for each in row.models if training_of[each] not in trainings}:
         raise InputError(f"Study {file}: {name} tests {', '.join(sorted(unknown))}, which must be among `trainings`.")
-    rows = []
+    rows: dict[Place, TableRow] = {}
     for row in table.rows:
-        scales = tuple(each and tuple(_length(file, q, factor) for q in each) for each in row.scales)
-        scaled = dataclasses.replace(row, scales=scales)
-        rows.append(TableRow(scaled, tuple(training_of[each] for each in row.models), claim_of(name, row)))
-    return tuple(rows)
+        tested = tuple(training_of[each] for each in row.models)
+        own = ((trainings[each].recipe.test_scale,) for each in tested)  # where the row does not say
+        scales = tuple(
+            tuple(_length(file, q, factor) for q in each) if each else of_net for each, of_net in zip(row.scales, own, strict=True)
+        )
+        place = place_of(name, row)
+        if place in rows:
+            raise InputError(f"Study {file}: {place} is there twice; give the second row in a table of its own.")
+        rows[place] = TableRow(dataclasses.replace(row, scales=scales), tested, claim_of(name, row))
+    return tuple(rows.values())
 
 
 def _starts(file: pathlib.Path, values: dict, trainings: Mapping[str, Training]) -> dict[str, Training]:
@@ -261,16 +295,19 @@ def _starts(file: pathlib.Path, values: dict, trainings: Mapping[str, Training])
     if unknown := set(wanted) - _INITIALISATION_KEYS:
         known = ", ".join(sorted(_INITIALISATION_KEYS))
         raise InputError(f"Study {file}: `initialisation` has unknown keys: {', '.join(sorted(unknown))}. Known: {known}.")
-    found = {}
+    starts = wanted.get("starts", {})
+    if not isinstance(starts, dict) or not all(isinstance(fields, dict) for fields in starts.values()):
+        raise InputError(f"Study {file}: the `starts` of `initialisation` must be tables by name. Received: {starts!r}.")
+    found, path_of = {}, {path.stem: path for path in values["trainings"]}
     for training in wanted.get("archs", []):
         if training not in trainings:
             raise InputError(f"Study {file}: `initialisation` names {training}, which must be among `trainings`.")
-        of_chain = recipe.read_recipe(file.parent / f"{training}.toml")
-        for start, fields in wanted.get("starts", {}).items():
+        of_chain = recipe.read_recipe(path_of[training])
+        for start, fields in starts.items():
             begins = trainings[training].starts_from if start == NET_A else None
             if start == NET_A and begins is None:
                 continue  # net A itself
             name = f"{training}-from-{start.replace(' ', '-')}"
             overrides = values["fit"] | wanted.get("fit", {}) | fields
-            found[name] = _training(file, name, of_chain, values, overrides, begins)
+            found[name] = dataclasses.replace(_training(file, name, of_chain, values, overrides, begins), start=start)
     return found

@@ -72,14 +72,14 @@ def _compared(study: Study, work: WorkFolder, found: Measured, place: Place) -> 
     other = measured(study, work, claim.against)
     tested = {each.facts["images sha256"] for each in (*found.posteriors, *other.posteriors)}
     if len(tested) > 1:
-        raise InputError(f"{place} and {claim.against} must be tested on the same images. Received: others.")
+        raise InputError(f"{place} and {claim.against} were tested on different images; remove the tests and run the study again.")
     told = difference(found.wrong(1), other.wrong(1))
-    held, contrary = p_values(claim.says, told, study.margin)
+    held, contrary = p_values(claim.says, told, study.margin) if claim.says else (None, None)
     low, high = told.interval()
     paper = [each.row.row.paper.get("top1_error", np.nan) for each in (found, other)]
     return {
         "says": claim.says,
-        "against": dataclasses.asdict(claim.against),
+        "against": dataclasses.asdict(claim.against) | {"Q": other.posteriors[0].facts["Q"]},
         "difference": told.mean,
         "of_seeds": told.seeds.tolist(),
         "errors": [*map(_number, told.errors)],
@@ -121,9 +121,13 @@ def _tested(work: WorkFolder, each: TableRow, number: int, seed: int) -> Posteri
 
 
 def _check_net(work: WorkFolder, training: str, seed: int, digest: str) -> None:
-    summary = files.read_json(work.run(training, seed) / "summary.json", dict)
-    if summary["best_sha256"] != digest:
+    path = work.run(training, seed) / "summary.json"
+    try:
+        best = files.read_json(path, dict)["best_sha256"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"Expected the outcome of a run. Received: {path}, missing or damaged ({error}).") from error
+    if best != digest:
         raise InputError(
             f"{work.tests(training, seed)} must be of the net that its run left. Received: tests of {digest[:8]}, a run whose best "
-            f"net is {summary['best_sha256'][:8]}; remove the tests and run the study again."
+            f"net is {best[:8]}; remove the tests and run the study again."
         )

@@ -82,6 +82,11 @@ class WorkFolder:
         """The data that nets are trained on: those of the study, or the listing of them."""
         return f"csv:{self.listing}" if study.held_out else study.dataset
 
+    def is_of(self, study: Study) -> bool:
+        """Whether what `prepare` found is of the study's data, held out and tested as the study says now."""
+        facts = self.data_facts()
+        return all(facts.get(name) == getattr(study, name) for name in ("dataset", "held_out", "split"))
+
     def data_facts(self) -> dict:
         """Returns what `prepare` found: `dataset`, `description`, `classes`, and by set `images`, `images sha256` and `broken`.
 

@@ -41,6 +41,7 @@ EXTRAS = {
             "PIL": "pillow",
             "sklearn": "scikit-learn",
             "scipy": "scipy",
+            "tensorboard": "tensorboard",
         },
     ),
     "plots": Extra("Drawing pictures", {"matplotlib": "matplotlib"}),

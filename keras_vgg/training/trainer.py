@@ -296,11 +296,17 @@ class Trainer:
             "batch_norm": self._recipe.batch_norm,
             "ended_by": ended_by,
             "seconds": round(self._state.seconds, 1),
-            "images_per_second": round(self._progress.images_per_second, 2),
+            "images_per_second": round(self._images_per_second, 2),
             "micro_batch": self._layout.micro_batch,
             "replicas": self._cluster.replicas,
             "init_from_sha256": self._begun_from,
         }
+
+    @property
+    def _images_per_second(self) -> float:
+        """Of this process or, where there was nothing left for it to do, of the whole run."""
+        done = self._state.epoch * self._dataset.train.size
+        return self._progress.images_per_second or done / max(self._state.seconds, 1e-9)
 
     def _save(self):
         self._state.seconds = time.monotonic() - self._began
