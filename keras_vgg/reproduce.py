@@ -1,7 +1,7 @@
 """The paper as a study: `python -m keras_vgg.reproduce plan recipes/paper.toml`.
 
 The workflow (`workflow/Snakefile`) runs a study's trainings and tests, by `keras_vgg.fit` and `keras_vgg.evaluate`. The commands
-here are its other nodes: `prepare` looks through the data and writes recipes, `plan` says what all of it takes, `table` gathers a
+here are its other nodes: `prepare` checks the data and writes recipes, `plan` estimates what all of it takes, `table` aggregates a
 table over all seeds, `report` writes the page.
 """
 
@@ -27,9 +27,9 @@ def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m keras_vgg.reproduce", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, act, told in (
-        ("prepare", _prepare, "looks through the data, and writes what all other nodes read"),
-        ("plan", _plan, "says what trainings and tests take, before any of it is done"),
-        ("table", _table, "gathers a table over all seeds"),
+        ("prepare", _prepare, "checks the data and writes the recipes that all other nodes read"),
+        ("plan", _plan, "estimates time, disk and memory of all trainings and tests"),
+        ("table", _table, "aggregates a table over all seeds"),
         ("report", _report, "writes the report, a page and Markdown"),
     ):
         command = commands.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}.")

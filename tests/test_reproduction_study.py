@@ -6,6 +6,7 @@ import pytest
 
 from keras_vgg import configs, reproduce
 from keras_vgg.errors import InputError
+from keras_vgg.evaluation.recipe import Row
 from keras_vgg.reproduction import plan
 from keras_vgg.reproduction.claims import Place
 from keras_vgg.reproduction.costs import Data, costs_of
@@ -118,7 +119,7 @@ def test_trainings_of_a_base_lie_beside_it_and_own_tables_beside_the_study(tmp_p
     assert len(study.trainings) == 12
     (row,) = study.places.values()
     assert row.row.scales == ((256,),)  # what the table leaves out is the net's own scale
-    assert study.tests_of("a-256") == (row.row.__class__(("a-256",), "dense", ((256,),)),)
+    assert study.tests_of("a-256") == (Row(("a-256",), "dense", ((256,),)),)
 
 
 def test_two_rows_that_nothing_tells_apart_are_refused(tmp_path):
@@ -180,7 +181,7 @@ def test_the_plan_of_imagenet_needs_no_data_and_no_machine(capsys, tmp_path):
 def test_other_data_have_other_sizes(capsys):
     assert read_study(MINIATURE).changed(seeds=5).sizes["train"] == 7000
     study = read_study(MINIATURE).changed(dataset="folder:somewhere")
-    with pytest.raises(InputError, match="must say its sizes or be prepared"):
+    with pytest.raises(InputError, match="must be known before it can be planned"):
         plan.data_of(study, WorkFolder.at("nowhere"))
 
 

@@ -123,7 +123,8 @@ def data_of(study: Study, work: WorkFolder) -> Data:
         )
     if missing := {"train", "validation", "test", "classes"} - {*study.sizes}:
         raise InputError(
-            f"The study {study.name} must say its sizes or be prepared. Received: neither, no {', '.join(sorted(missing))}."
+            f"The images of {study.name} must be known before it can be planned. Received: no {', '.join(sorted(missing))}; "
+            "run keras_vgg.reproduce prepare first, or give its `sizes`."
         )
     return Data(**study.sizes)
 
