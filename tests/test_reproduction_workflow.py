@@ -1,5 +1,6 @@
 """The workflow as Snakemake runs it: the ImageNet graph without data, clusters, and a small study killed and gone on with."""
 
+import itertools
 import json
 import os
 import pathlib
@@ -8,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -97,15 +97,14 @@ def test_a_study_that_was_killed_resumes(tmp_path):
     work = tmp_path / "work"
     arguments = ["--config", "study=study.toml", "work=work"]
     first = snakemake(*arguments, folder=tmp_path, start=subprocess.Popen, start_new_session=True)
-    while not (done := [*work.glob("runs/*/*/summary.json")]):
-        assert first.poll() is None, first.stdout.read()
-        time.sleep(0.1)
+    finished = itertools.islice((line for line in first.stdout if line.startswith("Finished jobid")), 2)
+    assert sum("(Rule: train)" in line for line in finished) == 1  # behind `prepare`
     os.killpg(first.pid, signal.SIGKILL)  # Snakemake and the nodes that it runs
     first.communicate()
-    before = {path: path.stat().st_mtime_ns for path in done}
+    before = {path: path.stat().st_mtime_ns for path in work.glob("runs/*/*/summary.json")}
     second = snakemake(*arguments, folder=tmp_path)
     assert second.returncode == 0, second.stdout
-    assert {path: path.stat().st_mtime_ns for path in done} == before  # what was done is not done again
+    assert any(path.stat().st_mtime_ns == written for path, written in before.items())  # what was done is not done again
     check_report(work)
     assert json.loads((work / "runs/small-b-from-literal/seed-0/summary.json").read_text())["ended_by"] == "diverged"
     assert "Nothing to be done" in snakemake(*arguments, folder=tmp_path).stdout

@@ -42,7 +42,7 @@ def _svg(width: float, height: float, **grid) -> Iterator:
 
 def _for_page(svg: str) -> str:
     """Returns an SVG as a part of a page: text in the page's colour, as high as its width asks for."""
-    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL).replace(_INK, "currentColor")
     return re.sub(r' height="[^"]*pt"', "", svg, count=1)
 
 
