@@ -996,7 +996,7 @@ DENSE_ROW = '[[rows]]\nprotocol = "dense"\n'
         (f"dataset = 5\n[models]\na = 'a'\n{DENSE_ROW}", "`dataset` text. Received: None and 5"),
         (f"{GOOD}[[rows]]\nscales = [256]\n", "row 1: `protocol` must be one of dense, .* Received: None"),
         (f"{GOOD}[[rows]]\nprotocol = ['dense']\n", "`protocol` must be one of"),
-        (f"{GOOD}{DENSE_ROW}scale = 256\n", "row 1 has unknown keys: scale. Known: models, paper, protocol, scales"),
+        (f"{GOOD}{DENSE_ROW}scale = 256\n", "row 1 has unknown keys: scale. Known: claim, models, paper, protocol, scales"),
         (f"{GOOD}{DENSE_ROW}{DENSE_ROW}scales = 256\n", "row 2: `scales` must be whole numbers .* Received: 256"),
         (f"{GOOD}{DENSE_ROW}scales = []\n", "`scales` must be whole numbers"),
         (f"{GOOD}{DENSE_ROW}scales = [256.5]\n", "`scales` must be whole numbers"),
