@@ -88,7 +88,7 @@ def _start(study: Study, work: WorkFolder, training: Training, classes: int) -> 
 
 
 def _end(summary: dict, error: float | None, chance: float) -> str:
-    if not summary["finished"]:
+    if summary["ended_by"] == DIVERGED:
         return DIVERGED
     return STUCK if error is None or error > chance * (1 - _STUCK) else LEARNT
 

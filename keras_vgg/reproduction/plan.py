@@ -30,7 +30,7 @@ class Speed:
         source: where that is known from.
         multiply_adds: a second and net, in units of a forward pass; under `""` of nets that are not named.
         devices: GPUs that work together, or 1.
-        start: seconds from a command to its first update.
+        start: seconds from the beginning of a run, imports apart, to its first update.
     """
 
     machine: str

@@ -27,7 +27,7 @@ _EMBEDDED = "digits"  # enlarged to the study's crops; what reading ImageNet's p
 
 
 class _Clock(keras.callbacks.Callback):
-    """Seconds to the first update, and between those behind it."""
+    """Seconds from the beginning of a run, imports apart, to its first update, and to those behind it."""
 
     def __init__(self):
         super().__init__()

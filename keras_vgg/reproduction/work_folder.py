@@ -1,7 +1,6 @@
 """Where a study's files lie: recipes, runs, tests and tables by name and seed. Imports no TensorFlow."""
 
 import dataclasses
-import fcntl
 import json
 import os
 import pathlib
@@ -34,14 +33,7 @@ class WorkFolder:
             InputError: if it cannot be written, or a workflow is at work there.
         """
         files.make_folder(self.path)
-        lock = open(self.path / ".lock", "w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{self.path} is in use by another workflow; wait for it, or give another `work`.") from error
-        except OSError:
-            print(f"the file system of {self.path} has no locks: see to it that no other workflow uses the folder")
-        return lock
+        return files.lock(self.path, f"{self.path} is in use by another workflow; wait for it, or give another `work`.")
 
     @property
     def prepared(self) -> pathlib.Path:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import math
 import os
@@ -11,9 +12,13 @@ import tempfile
 import tomllib
 import uuid
 from collections.abc import Iterator, Sequence
+from typing import IO
 
 from keras_vgg.errors import InputError
 from keras_vgg.support import leftovers, own_recipes, paths
+
+LOCK = ".lock"
+"""The file within a folder by which `lock` locks it."""
 
 _BESIDE = ".writing-"
 
@@ -183,6 +188,27 @@ def free_bytes(path: pathlib.Path) -> int:
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free
+
+
+def lock(folder: pathlib.Path, in_use: str) -> IO[str]:
+    """Locks a folder to this process; returns what holds the lock, until it is closed or the process ends, however it does.
+
+    Args:
+        folder: the folder, which is there.
+        in_use: what to tell where another process has it locked.
+
+    Raises:
+        InputError: if another process has it locked.
+        OSError: if its lock file cannot be written.
+    """
+    held = open(folder / LOCK, "w")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(in_use) from error
+    except OSError:
+        print(f"the file system of {folder} has no locks: see to it that no other process uses the folder")
+    return held
 
 
 def remove_leftovers(folder: pathlib.Path, *, claimed: bool = False) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import fcntl
 import json
 import os
 import pathlib
@@ -16,7 +15,6 @@ from keras_vgg.support import files, paths
 from keras_vgg.training import checkpoint
 
 RUNS = pathlib.Path("runs")
-_LOCK = ".lock"
 
 
 class RunFolder:
@@ -53,7 +51,7 @@ class RunFolder:
             if differing := [name for name in ours if ours[name] != theirs[name] and not _may_change(name, ours, theirs)]:
                 told = ", ".join(f"{name} {theirs[name]!r} there, {ours[name]!r} here" for name in differing)
                 raise InputError(f"`workdir` {self.path} holds a run of another recipe ({told}); give another folder.")
-        elif self.path.is_dir() and not self.recipe.exists() and any(entry.name != _LOCK for entry in self.path.iterdir()):
+        elif self.path.is_dir() and not self.recipe.exists() and any(entry.name != files.LOCK for entry in self.path.iterdir()):
             raise InputError(
                 f"`workdir` must be a new folder or a run of this recipe. Received: {self.path}, which holds other files."
             )
@@ -67,17 +65,12 @@ class RunFolder:
         try:
             self._made = [path for path in (self.path, *self.path.parents) if not path.exists()]  # innermost first
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = self._lock = open(self.path / _LOCK, "w")
+            in_use = f"`workdir` {self.path} is in use by another process; wait for it or give another folder."
+            self._lock = files.lock(self.path, in_use)
         except OSError as error:
             raise InputError(
                 f"`workdir` must be a folder that can be written. Received: {self.path} ({error.strerror})."
             ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"`workdir` {self.path} is in use by another process; wait for it or give another folder.") from error
-        except OSError:
-            print(f"the file system of {self.path} has no locks: see to it that no other process uses the folder")
         files.remove_leftovers(self.path, claimed=True)
 
     def release(self) -> None:
@@ -85,8 +78,8 @@ class RunFolder:
         if not self._lock:
             return
         with contextlib.suppress(OSError):  # somebody else's, as soon as there is something in it
-            if self.path in self._made and [entry.name for entry in self.path.iterdir()] == [_LOCK]:
-                (self.path / _LOCK).unlink()
+            if self.path in self._made and [entry.name for entry in self.path.iterdir()] == [files.LOCK]:
+                (self.path / files.LOCK).unlink()
                 for path in self._made:
                     path.rmdir()
         self._lock.close()
