@@ -63,5 +63,5 @@ def keyed_dropout(inputs, keys, *, rate: float, seed: int, stream: int):
     """
     if rate == 0:
         return inputs
-    draws = randomness.batch_uniform(keys, inputs.shape[1:], seed=seed, stream=randomness.DROPOUT + stream)
+    draws = randomness.uniform(keys, inputs.shape[1:], seed=seed, stream=randomness.DROPOUT + stream)
     return tf.where(draws >= rate, inputs / (1 - rate), tf.zeros_like(inputs))

@@ -6,8 +6,12 @@ micro-batches computed them nor on whether the run was killed and resumed (the p
 on a single GPU", Sec. 3.3, dropout and augmentation included).
 """
 
+import math
+
 import numpy as np
 import tensorflow as tf
+
+from keras_vgg import philox
 
 # One stream a purpose, so that no two draws of an example share their numbers.
 VIEW, COLOR, DROPOUT = 0, 1, 2  # dropout layers take DROPOUT, DROPOUT + 1, …
@@ -15,6 +19,7 @@ MAX_STREAMS = 256
 NOISE, ERASING, RAND_AUGMENT, MIXING = range(MAX_STREAMS - 4, MAX_STREAMS)
 MAX_SEED = 2**40
 _PHILOX = 1  # TensorFlow's number for the algorithm
+_REGISTER = 16  # numbers in the largest register of a processor
 
 
 def example_key(epoch, index):
@@ -27,20 +32,33 @@ def example_index(key):
     return tf.bitwise.bitwise_and(key, tf.constant(2**32 - 1, tf.int64))
 
 
-def uniform(key, shape, *, seed: int, stream: int):
-    """Returns float32 values in [0, 1) of `shape` for one scalar example `key`: multiples of 2**-24.
+def uniform(keys, shape, *, seed: int, stream: int):
+    """Draws for each example what depends on its key alone.
 
     Philox counts blocks of numbers under a key; here the seed and the stream make its key and the example the upper half of
     its counter. The whole way from there to the numbers is spelled out, since `tf.random.stateless_uniform` takes another one
     under XLA.
+
+    Args:
+        keys: int64 from `example_key`, a scalar or `(B,)`.
+        shape: of the numbers of one example; known beforehand for a vector of keys.
+        seed: the run's seed.
+        stream: what the numbers are for.
+
+    Returns:
+        `shape`, or `(B, *shape)`, float32 in [0, 1): multiples of 2**-24.
     """
-    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=shape,
-        key=tf.constant([seed * MAX_STREAMS + stream], tf.uint64),
-        counter=tf.stack([tf.constant(0, tf.uint64), tf.bitcast(key, tf.uint64)]),
-        alg=_PHILOX,
-        dtype=tf.uint32,
-    )
+    word, keys = seed * MAX_STREAMS + stream, tf.convert_to_tensor(keys)
+    if keys.shape.rank:
+        bits = tf.reshape(philox.numbers(keys, math.prod(shape), word), [-1, *shape])
+    else:
+        bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
+            shape=shape,
+            key=tf.constant([word], tf.uint64),
+            counter=tf.stack([tf.constant(0, tf.uint64), tf.bitcast(keys, tf.uint64)]),
+            alg=_PHILOX,
+            dtype=tf.uint32,
+        )
     return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
 
 
@@ -49,20 +67,14 @@ def stateless_seed(key, *, seed: int, stream: int):
     return tf.stack([tf.constant(seed * MAX_STREAMS + stream, tf.int64), tf.cast(key, tf.int64)])
 
 
-def normal(key, shape, *, seed: int, stream: int):
-    """Returns float32 values from N(0, 1) of `shape` for one scalar example `key`."""
-    draws = uniform(key, shape, seed=seed, stream=stream)
-    return tf.math.ndtri(tf.maximum(draws, 2.0**-24))  # the inverse distribution function, infinite at zero
-
-
-def batch_uniform(keys, shape, *, seed: int, stream: int):
-    """`uniform` for a vector of keys: `(B,)` int64 to `(B, *shape)` float32; a row depends on its key alone."""
-    return tf.map_fn(lambda key: uniform(key, shape, seed=seed, stream=stream), keys, fn_output_signature=tf.float32)
-
-
-def batch_normal(keys, shape, *, seed: int, stream: int):
-    """`normal` for a vector of keys: `(B,)` int64 to `(B, *shape)` float32; a row depends on its key alone."""
-    return tf.map_fn(lambda key: normal(key, shape, seed=seed, stream=stream), keys, fn_output_signature=tf.float32)
+def normal(keys, shape, *, seed: int, stream: int):
+    """As `uniform`, float32 values from N(0, 1); `shape` is known beforehand."""
+    # Whole registers: what is left over is computed by other instructions, which round otherwise, and a number would depend on
+    # which examples stand beside its own.
+    count, keys = math.prod(shape), tf.convert_to_tensor(keys)
+    draws = uniform(keys, [math.ceil(count / _REGISTER) * _REGISTER], seed=seed, stream=stream)
+    drawn = tf.math.ndtri(tf.maximum(draws, 2.0**-24))  # the inverse distribution function, infinite at zero
+    return tf.reshape(drawn[..., :count], [*keys.shape, *shape] if keys.shape.is_fully_defined() else [-1, *shape])
 
 
 def epoch_order(num_examples: int, *, seed: int, epoch: int) -> np.ndarray:

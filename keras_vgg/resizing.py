@@ -15,18 +15,20 @@ def window(height, width, scale, top, left, crop: int):
         top, left: place of the crop as fractions of the room it has, float32 in [0, 1].
         crop: side of the crop.
 
+    All but the crop may have one value for each of several views: `(B,)`.
+
     Returns:
-        int32 `[top, left, height, width]` in pixels of the original image, rounded to whole ones, at least one pixel high and
-        wide and within the image.
+        int32 `[top, left, height, width]`, or `(B, 4)`, in pixels of the original image, rounded to whole ones, at least one
+        pixel high and wide and within the image.
     """
-    original, crop = tf.cast(tf.stack([height, width]), tf.float32), tf.cast(crop, tf.float32)
-    zoom = tf.cast(scale, tf.float32) / tf.reduce_min(original)
+    original, crop = tf.cast(tf.stack([height, width], axis=-1), tf.float32), tf.cast(crop, tf.float32)
+    zoom = tf.cast(scale, tf.float32)[..., tf.newaxis] / tf.reduce_min(original, axis=-1, keepdims=True)
     rescaled = tf.cast(rescaled_size(height, width, scale), tf.float32)
     # The crop starts at a whole pixel of the rescaled image, uniform over all places it can take.
-    start = tf.minimum(tf.floor(tf.stack([top, left]) * (rescaled - crop + 1)), rescaled - crop)
+    start = tf.minimum(tf.floor(tf.stack([top, left], axis=-1) * (rescaled - crop + 1)), rescaled - crop)
     first = tf.minimum(tf.round(start / zoom), original - 1)
     size = tf.minimum(tf.maximum(tf.round(crop / zoom), 1), original - first)
-    return tf.cast(tf.concat([first, size], axis=0), tf.int32)
+    return tf.cast(tf.concat([first, size], axis=-1), tf.int32)
 
 
 def rescaled_size(height, width, scale):
@@ -34,8 +36,8 @@ def rescaled_size(height, width, scale):
 
     In whole numbers, as `inference.batches` has it too: floats of another precision round halves to another side.
     """
-    sides, scale = tf.cast(tf.stack([height, width]), tf.int64), tf.cast(scale, tf.int64)
-    smallest = tf.reduce_min(sides)
+    sides, scale = tf.cast(tf.stack([height, width], axis=-1), tf.int64), tf.cast(scale, tf.int64)[..., tf.newaxis]
+    smallest = tf.reduce_min(sides, axis=-1, keepdims=True)
     return tf.cast((2 * sides * scale + smallest) // (2 * smallest), tf.int32)
 
 
@@ -56,11 +58,17 @@ def cut(images, part, crop: int):
 
 def resize(images, size):
     """Returns images of `size`, `[height, width]`: `(B, …, …, 3)` in 0–255 to uint8, bilinear; averaged where twice as large."""
-
-    def bilinear(antialias):
-        return lambda: tf.image.resize(images, size, antialias=antialias)
-
     # Two-tap bilinear skips pixels beyond a reduction of two; averaging costs much and is needed for large images alone.
     is_large = tf.reduce_all(tf.shape(images)[1:3] >= 2 * tf.convert_to_tensor(size))
-    resized = tf.cond(is_large, bilinear(True), bilinear(False))
-    return tf.cast(tf.round(resized), tf.uint8)  # means of pixels, so that they lie in [0, 255] already
+    resized = tf.cond(is_large, lambda: tf.image.resize(images, size, antialias=True), lambda: bilinear(images, size))
+    return to_pixels(resized)
+
+
+def bilinear(images, size):
+    """Returns images of `size`, `[height, width]`, from two pixels each way: `(B, …, …, 3)` in 0–255 to float32."""
+    return tf.image.resize(images, size)
+
+
+def to_pixels(values):
+    """Returns means of pixels, which lie in [0, 255], as uint8."""
+    return tf.cast(tf.round(values), tf.uint8)

@@ -13,7 +13,8 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "keras_vgg"
 
 # Imports run downward. A part is a module or a package of `keras_vgg`; what is in no level is a command, above all of them.
 LEVELS = (
-    ("errors", "randomness", "regression", "resizing"),
+    ("errors", "philox", "regression", "resizing"),
+    ("randomness",),
     ("precision",),
     ("support",),
     ("configs", "input_layers", "optimizers", "schedules"),

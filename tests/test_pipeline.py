@@ -6,6 +6,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_vgg import randomness
+from keras_vgg.data import kept
 from keras_vgg.data.broken import BrokenImages
 from keras_vgg.data.order import PADDING, Layout, training_rows
 from keras_vgg.data.pipeline import View, micro_batches
@@ -15,6 +16,12 @@ pytestmark = pytest.mark.usefixtures("graphs_as_traced")
 
 CENTRE = View(crop=32, scales=(32, 32))
 RANDOM = View(crop=32, scales=(32, 48), flip=True, random=True, seed=5)
+
+
+@pytest.fixture(params=["kept", "from files"], autouse=True)
+def way_of_reading(request, monkeypatch):
+    if request.param == "from files":
+        monkeypatch.setattr(kept, "MOST_BYTES", 0)
 
 
 def png(pixels):

@@ -32,7 +32,7 @@ def test_example_keys_are_distinct():
     assert int(randomness.example_key(3, 5)) == 3 * 2**32 + 5
 
 
-@pytest.mark.parametrize("draw", [randomness.batch_uniform, randomness.batch_normal])
+@pytest.mark.parametrize("draw", [randomness.uniform, randomness.normal])
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_a_row_depends_on_its_key_alone(draw, jit_compile):
     @tf.function(jit_compile=jit_compile)
@@ -40,10 +40,19 @@ def test_a_row_depends_on_its_key_alone(draw, jit_compile):
         return draw(keys, [3, 2], seed=6, stream=1)
 
     keys = randomness.example_key(2, tf.constant([9, 0, 4], tf.int64))
-    single = {randomness.batch_uniform: randomness.uniform, randomness.batch_normal: randomness.normal}[draw]
-    expected = np.stack([single(key, [3, 2], seed=6, stream=1) for key in keys])
+    expected = np.stack([draw(key, [3, 2], seed=6, stream=1) for key in keys])
     np.testing.assert_allclose(drawn(keys), expected, rtol=1e-6)
     np.testing.assert_allclose(drawn(keys[1:]), expected[1:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("draw", [randomness.uniform, randomness.normal])
+@pytest.mark.parametrize("length", [3, 300])
+def test_numbers_of_an_example_do_not_depend_on_those_beside_it_bit_for_bit(draw, length):
+    keys = randomness.example_key(1, np.arange(50))
+    whole = draw(keys, [length], seed=4, stream=1).numpy()
+    for count in (1, 2, 5, 17):
+        np.testing.assert_array_equal(draw(keys[33 : 33 + count], [length], seed=4, stream=1), whole[33 : 33 + count])
+    np.testing.assert_array_equal(draw(keys[33], [length], seed=4, stream=1), whole[33])
 
 
 def test_uniform_lies_in_the_unit_interval_and_fills_it():
@@ -57,7 +66,7 @@ def test_uniform_lies_in_the_unit_interval_and_fills_it():
 def test_first_numbers_of_neighbouring_examples_are_not_related():
     @tf.function
     def drawn():
-        return randomness.batch_uniform(randomness.example_key(0, tf.range(4000, dtype=tf.int64)), [1], seed=0, stream=0)
+        return randomness.uniform(randomness.example_key(0, tf.range(4000, dtype=tf.int64)), [1], seed=0, stream=0)
 
     first = drawn().numpy()[:, 0]
     assert abs(np.corrcoef(first[1:], first[:-1])[0, 1]) < 0.06

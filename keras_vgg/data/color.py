@@ -93,6 +93,6 @@ def shifts(keys, statistics: ColorStatistics, *, seed: int):
     Returns:
         `(B, 3)` float32, to be added to RGB channels in 0–255.
     """
-    coefficients = SHIFT_DEVIATION * randomness.batch_normal(keys, [3], seed=seed, stream=randomness.COLOR)
+    coefficients = SHIFT_DEVIATION * randomness.normal(keys, [3], seed=seed, stream=randomness.COLOR)
     scaled = coefficients * tf.constant(statistics.eigenvalues, tf.float32)
     return 255.0 * tf.matmul(scaled, tf.constant(statistics.eigenvectors, tf.float32))

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_vgg import randomness
 from keras_vgg.data import images
+from keras_vgg.data.kept import KeptImages, keep
 from keras_vgg.data.order import PADDING
 from keras_vgg.data.reading import what_can_be_read
 from keras_vgg.data.split import Split
@@ -39,11 +40,6 @@ class MicroBatch(NamedTuple):
     broken: tf.Tensor
 
 
-def as_they_are(target, geometry: images.Geometry):
-    """Targets that are the same in every view of an image, as labels are."""
-    return target
-
-
 @dataclasses.dataclass(frozen=True)
 class View:
     """How a pipeline looks at its images.
@@ -54,7 +50,8 @@ class View:
         flip: whether views may be mirrored.
         random: drawn per example and epoch (training), or the centre of the image (validation).
         seed: the run's seed.
-        place: graph function from a target of the whole image, and where in it the view lies, to that of the view.
+        place: graph function from a target of the whole image, and where in it the view lies, to that of the view; `None` where
+            every view of an image has the same, as of labels.
         augment: what is done to a view besides, from its pixels and the example key to pixels, `(crop, crop, 3)` uint8 both.
     """
 
@@ -63,19 +60,29 @@ class View:
     flip: bool = False
     random: bool = False
     seed: int = 0
-    place: Callable = as_they_are
+    place: Callable | None = None
     augment: Callable | None = None
 
     def __call__(self, encoded, key, target):
         """`(crop, crop, 3)` uint8 and the view's target, from an encoded image, its example key and its target."""
-        if self.random:
-            scale, top, left, mirrored = images.draw_view(key, scales=self.scales, flip=self.flip, seed=self.seed)
-        else:
-            scale, top, left, mirrored = self.scales[0], 0.5, 0.5, tf.constant(False)
+        scale, top, left, mirrored = self._choose(key)
         pixels, geometry = images.decode_view_placed(encoded, scale, top, left, mirrored, self.crop)
         if self.augment is not None:
             pixels = self.augment(pixels, key)
-        return pixels, self.place(target, geometry)
+        return pixels, target if self.place is None else self.place(target, geometry)
+
+    def of_pixels(self, pixels, which, keys):
+        """`(m, crop, crop, 3)` uint8: the same views of `which`, `(m,)`, of many images, `(n, height, width, 3)` uint8."""
+        scale, top, left, mirrored = self._choose(keys)
+        views = images.views_of_pixels(pixels, which, scale, top, left, mirrored, self.crop)
+        if self.augment is None:
+            return views
+        return tf.map_fn(lambda view: self.augment(*view), (views, keys), fn_output_signature=tf.uint8)
+
+    def _choose(self, keys):
+        if self.random:
+            return images.draw_view(keys, scales=self.scales, flip=self.flip, seed=self.seed)
+        return [tf.fill(tf.shape(keys), value) for value in (self.scales[0], 0.5, 0.5, False)]
 
 
 @tf.autograph.experimental.do_not_convert
@@ -98,18 +105,40 @@ def micro_batches(
         decode_threads: images of one micro-batch that are decoded at the same time.
     """
     signature = (tf.TensorSpec([], tf.int64), tf.TensorSpec([micro_batch], tf.int64))
-    return (
-        tf.data.Dataset.from_generator(rows, output_signature=signature)
-        .interleave(
-            lambda epoch, indices: _read_row(epoch, indices, split, view, decode_threads),
-            cycle_length=_ROWS_AT_ONCE,
-            block_length=1,
-            num_parallel_calls=_ROWS_AT_ONCE,
-            deterministic=True,
-        )
-        .map(lambda row, read: _fill_places(row, read, on_broken), num_parallel_calls=1)
-        .prefetch(_ROWS_READY)
+    dealt = tf.data.Dataset.from_generator(rows, output_signature=signature)
+    if view.place is None and (kept := keep(split, scale=view.scales[0], crop=view.crop)):
+        cut = dealt.map(lambda epoch, indices: _cut_row(epoch, indices, kept, view), num_parallel_calls=_ROWS_AT_ONCE)
+        return cut.prefetch(_ROWS_READY)
+    read = dealt.interleave(
+        lambda epoch, indices: _read_row(epoch, indices, split, view, decode_threads),
+        cycle_length=_ROWS_AT_ONCE,
+        block_length=1,
+        num_parallel_calls=_ROWS_AT_ONCE,
+        deterministic=True,
     )
+    return read.map(lambda row, read: _fill_places(row, read, on_broken), num_parallel_calls=1).prefetch(_ROWS_READY)
+
+
+def _cut_row(epoch, indices, kept: KeptImages, view: View) -> MicroBatch:
+    """Returns the views of a row of what is kept, none of which is broken."""
+    present, indices = indices != PADDING, tf.maximum(indices, 0)
+    keys = randomness.example_key(epoch, indices)
+
+    places = indices % tf.shape(kept.pixels, tf.int64)[0]  # a split that repeats itself counts on behind its last example
+    pixels, targets = view.of_pixels(kept.pixels, places, keys), tf.gather(kept.targets, places)
+    is_full = tf.reduce_all(present)
+    return MicroBatch(
+        images=tf.cond(is_full, lambda: pixels, lambda: _without(present, pixels)),
+        targets=_without(present, targets),
+        keys=keys,
+        weights=tf.cast(present, tf.float32),
+        broken=tf.constant(0.0),
+    )
+
+
+def _without(present, values):
+    """Returns `values`, `(m, …)`, with zeros in places where nothing is `present`."""
+    return tf.where(tf.reshape(present, [-1] + [1] * (values.shape.rank - 1)), values, tf.zeros_like(values))
 
 
 def _read_row(epoch, indices, split: Split, view: View, decode_threads: int) -> tf.data.Dataset:

@@ -6,13 +6,12 @@ The net puts out `(m, units)`. A training step makes of a micro-batch one loss f
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from keras_vgg.data.dataset import Dataset
-from keras_vgg.data.images import Geometry
 
 if TYPE_CHECKING:
     from keras_vgg.recipe import Recipe
@@ -50,6 +49,8 @@ class Task(abc.ABC):
         update_line, epoch_line: what is printed of the figures of an epoch so far, and of a row of `log.csv`.
         panels: the curves.
         draws: whether `draw` shows something of a validation.
+        place: graph function from the target of a whole image and the `data.images.Geometry` of a view to the target of the view;
+            `None` where it is the same in every view.
 
     Args:
         classes: what the targets tell of, in label order.
@@ -68,6 +69,7 @@ class Task(abc.ABC):
     epoch_line: ClassVar[str]
     panels: ClassVar[tuple[Panel, ...]]
     draws: ClassVar[bool] = False
+    place: Callable | None = None
 
     def __init__(self, classes: tuple[str, ...], label_smoothing: float = 0.0, class_weights: tuple[float, ...] | None = None):
         self.classes, self.label_smoothing, self.class_weights = classes, label_smoothing, class_weights
@@ -124,10 +126,6 @@ class Task(abc.ABC):
     def chance_loss(self) -> float | None:
         """The loss of a net that guesses, nats; `None` where none can be told."""
         return None
-
-    def place(self, target, geometry: Geometry):
-        """Returns the target of a view from that of the whole image, in a graph; by default it is the same in every view."""
-        return target
 
     @abc.abstractmethod
     def losses(self, outputs, targets, *, training: bool):

@@ -74,6 +74,7 @@ def drawn_from(split: Split, recipe: Recipe) -> tuple[Split, np.ndarray | None]:
 
 def training_view(task: Task, recipe: Recipe) -> pipeline.View:
     """Returns what is taken of images for training."""
+    augments = recipe.rand_augment is not None or recipe.random_erasing > 0
     return pipeline.View(
         recipe.crop,
         recipe.scales,
@@ -81,7 +82,7 @@ def training_view(task: Task, recipe: Recipe) -> pipeline.View:
         random=True,
         seed=recipe.seed,
         place=task.place,
-        augment=Augmentation(recipe.rand_augment, recipe.random_erasing, recipe.seed),
+        augment=Augmentation(recipe.rand_augment, recipe.random_erasing, recipe.seed) if augments else None,
     )
 
 

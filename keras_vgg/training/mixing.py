@@ -43,7 +43,7 @@ def mix(images, keys, weights, mixing: Mixing):
     Returns:
         `(mixed, shares)`: like `images`, and `(m,)` float32, how much of each is its own.
     """
-    draws = randomness.batch_uniform(keys[::2], [4], seed=mixing.seed, stream=randomness.MIXING)
+    draws = randomness.uniform(keys[::2], [4], seed=mixing.seed, stream=randomness.MIXING)
     which, share, *centre = tf.unstack(tf.repeat(draws, 2, axis=0), axis=1)
     has_partner = weights * partners(weights) > 0
     is_cut = which < (0.5 if mixing.mixup else 1.0) if mixing.cutmix else tf.zeros_like(which, tf.bool)

@@ -89,7 +89,7 @@ def _update(step: TrainingStep, batches, model: keras.Model, steps: int, micro_b
 
 
 class SmallImages:
-    """A narrow net on small images as `keras_vgg.fit` trains it: every image read from its file for each view."""
+    """A narrow net on small images as `keras_vgg.fit` trains it: views cut from images that are decoded once."""
 
     processes = 0
 
@@ -117,7 +117,7 @@ class SmallImages:
         layout = Layout(settings.batch, settings.batch, replicas=1)
         self._feed = training_feed(dataset.train, task, recipe, layout, cluster, epoch=0, step=0)
         self._loss_scale = LossScale.for_precision(settings.precision)
-        self.note = f"{dataset.train.size:,} images, decoded anew each time, {self._model.count_params():,} parameters"
+        self.note = f"{dataset.train.size:,} images, decoded once, {self._model.count_params():,} parameters"
 
     def run(self, steps: int) -> float:
         """Makes `steps` weight updates and returns the seconds."""
