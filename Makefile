@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: fit paper-miniature test lint clean
+.PHONY: fit paper-miniature test lint docs clean
 
 fit: $(VENV)/installed  ## trains the quickstart recipe to its end (under two minutes on two CPU cores)
 	$(BIN)/python -m keras_vgg.fit --recipe recipes/quickstart.toml
@@ -17,6 +17,12 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/python tools/check_words.py
+
+docs: $(VENV)/installed  ## builds the documentation into site/
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	$(BIN)/mkdocs build --strict
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

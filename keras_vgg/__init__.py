@@ -1,18 +1,18 @@
 """VGG (Simonyan & Zisserman, ICLR 2015), the whole system, on TensorFlow and Keras 3.
 
-After `import keras_vgg` alone every public module is there, as in `keras_vgg.applications.VGG19(weights=None)`. Importing the
-package costs nothing: a module is imported when it is first asked for, and TensorFlow by the module that needs it, so that
-`--help`, `configs` and `recipe` answer at once.
+`import keras_vgg` makes every public module available, as in `keras_vgg.applications.VGG19(weights=None)`. Importing the package
+costs nothing: a module is imported on first use, and TensorFlow by the modules that need it, so that `--help`, `configs` and
+`recipe` respond at once.
 """
 
 import importlib
 import sys
 from typing import TYPE_CHECKING
 
-if sys.platform == "win32":  # which has neither the locks nor the signals that runs and files rest on
+if sys.platform == "win32":  # it has neither the locks nor the signals that runs and files rely on
     raise ImportError("keras_vgg runs on Linux; on Windows, use it within WSL (Windows Subsystem for Linux)")
 
-if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers and editors
+if TYPE_CHECKING:  # what `__getattr__` returns, for type checkers and editors
     from keras_vgg import (
         applications,
         class_names,
@@ -63,7 +63,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers and editors
         transfer_eval,
         weights,
     )
-else:  # unseen by those, to whom it would mean that any name is there
+else:  # hidden from them, since they would accept any name
 
     def __getattr__(name):
         if name not in __all__:
@@ -72,7 +72,7 @@ else:  # unseen by those, to whom it would mean that any name is there
 
 
 class _OnTensorFlow:
-    """Asks, before a module of the package is imported that imports Keras, whether Keras computes on TensorFlow."""
+    """Checks that Keras uses the TensorFlow backend before a module of the package imports Keras."""
 
     @staticmethod
     def find_spec(name, path, target=None):

@@ -1,4 +1,4 @@
-"""All commands under one name: `keras-vgg fit --arch D`, and `python -m keras_vgg fit`, are `python -m keras_vgg.fit --arch D`."""
+"""All commands under one name: `keras-vgg fit` and `python -m keras_vgg fit` are the same as `python -m keras_vgg.fit`."""
 
 import difflib
 import runpy
@@ -9,24 +9,24 @@ import keras_vgg
 COMMANDS = {
     "fit": "trains a net",
     "evaluate": "tests nets as in Sec. 3.2",
-    "predict": "says what images show",
-    "localise": "tests nets that tell boxes, by ILSVRC's rules",
+    "predict": "predicts the classes of images",
+    "localise": "tests localization nets by ILSVRC's rules",
     "look": "draws filters and feature maps of a net",
     "extract": "writes descriptors of images (Appendix B)",
-    "transfer_eval": "tests nets on other data sets (Table 11)",
+    "transfer_eval": "tests nets on other datasets (Table 11)",
     "compare": "compares two folders of images: LPIPS, DISTS, precision and recall",
-    "reproduce": "the paper as a study: plan, tables over seeds, report",
-    "style": "paints one image in the style of another",
+    "reproduce": "reproduces the paper as a study: plan, tables over seeds, report",
+    "style": "renders one image in the style of another",
     "export": "writes a net for TensorFlow Serving and other engines",
-    "serve": "serves an exported net on this machine, for trying",
-    "client": "asks a served model what images show",
-    "convert": "converts weights between kinds of files",
+    "serve": "serves an exported net on this machine, for testing",
+    "client": "requests predictions from a served model",
+    "convert": "converts weights between file formats",
     "describe": "prints nets and their public weights",
 }
 
 
 def main() -> None:
-    """Runs the command that the first argument names on the others, and ends the process as the command does."""
+    """Runs the command named by the first argument with the others, and ends the process as the command does."""
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
         lines = [f"  {command:<15}{what}" for command, what in COMMANDS.items()]
@@ -40,7 +40,7 @@ def main() -> None:
     else:
         near = difflib.get_close_matches(name, COMMANDS, 1)
         told = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(COMMANDS)}."
-        print(f"There is no command {name!r}; {told}", file=sys.stderr)
+        print(f"Unknown command {name!r}; {told}", file=sys.stderr)
         sys.exit(2)
 
 

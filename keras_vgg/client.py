@@ -1,8 +1,7 @@
-"""Asks a served model what images show: `python -m keras_vgg.client --url HOST:8500 photo.jpg` (or `--url http://HOST:8501`).
+"""Classifies images with a served model: `python -m keras_vgg.client --url HOST:8500 photo.jpg` (or `--url http://HOST:8501`).
 
-The model is one that `keras_vgg` exported and TensorFlow Serving serves. Answers go to the standard output in the order of the
-images. What is said beside them (failures, a server that is away, how long it all took) goes to the error stream, so that a
-file or a pipe gets nothing but answers.
+The model is exported by `keras_vgg` and served by TensorFlow Serving. Results go to standard output in the order of the images.
+Messages (failures, an unavailable server, timings) go to standard error, so that a file or a pipe receives only results.
 """
 
 import contextlib
@@ -15,47 +14,45 @@ from keras_vgg.support import cli, entry, extras, files
 from keras_vgg.support.image_files import find_images, printable
 
 _BAR = 30
-_LONGEST_TIMEOUT = 1_000_000  # sockets take no more than some hundred years
+_LONGEST_TIMEOUT = 1_000_000  # sockets accept at most a few hundred years
 
 
 def main(argv: list[str]) -> int | None:
-    """Parses `argv`, prints what the served model says of the images, and returns the exit code."""
+    """Parses `argv`, prints the served model's predictions for the images, and returns the exit code."""
     parser = cli.Parser(prog="python -m keras_vgg.client", description=__doc__.split("\n")[0])
     parser.add_argument("images", type=cli.path, nargs="+", metavar="IMAGE", help="image files, globs or folders")
     parser.add_argument(
         "--url",
         required=True,
-        help="the server: HOST:8500 for gRPC (grpcs://HOST:PORT with TLS), http://HOST:8501 or https:// for REST",
+        help="server address: HOST:8500 for gRPC (grpcs://HOST:PORT with TLS), http://HOST:8501 or https:// for REST",
     )
-    parser.add_argument("--name", default="vgg", help="the model's name at the server (default: %(default)s)")
+    parser.add_argument("--name", default="vgg", help="model name on the server (default: %(default)s)")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--model-version", type=int, metavar="N", help="version of the model (default: the newest at the start)")
-    which.add_argument("--label", help="label of the version, such as canary, where the server gives labels")
+    which.add_argument("--model-version", type=int, metavar="N", help="model version (default: the newest at the start)")
+    which.add_argument("--label", help="version label, such as canary, if the server has labels")
     parser.add_argument(
-        *("--images-per-request", "--batch"),  # `--batch`, its first name, means another thing elsewhere
+        *("--images-per-request", "--batch"),  # its first name, `--batch`, means something else in other commands
         dest="batch",
         type=int,
         default=8,
         metavar="N",
-        help="images in a request (default: %(default)s)",
+        help="images per request (default: %(default)s)",
     )
-    parser.add_argument("--concurrency", type=int, default=4, metavar="N", help="requests at once (default: %(default)s)")
-    parser.add_argument("--timeout", type=float, default=60, metavar="SECONDS", help="for a request (default: %(default)s)")
+    parser.add_argument("--concurrency", type=int, default=4, metavar="N", help="concurrent requests (default: %(default)s)")
+    parser.add_argument("--timeout", type=float, default=60, metavar="SECONDS", help="request timeout (default: %(default)s)")
     parser.add_argument(
         "--retry-for",
         type=float,
         default=120,
         metavar="SECONDS",
-        help="how long to go on while the server is away (default: %(default)s)",
+        help="how long to retry while the server is unavailable (default: %(default)s)",
     )
     parser.add_argument(
-        "--repeat", type=int, default=1, metavar="N", help="ask N times about all images, print once (default: once)"
+        "--repeat", type=int, default=1, metavar="N", help="send all images N times, print results once (default: %(default)s)"
     )
-    parser.add_argument(
-        "--localise", action="store_true", help="say where, too: class, score and box, of a model exported with --localiser"
-    )
+    parser.add_argument("--localise", action="store_true", help="print class, score and box (models exported with --localiser)")
     output = parser.add_mutually_exclusive_group()
-    output.add_argument("--json", action="store_true", help="print JSON: a line for each image")
+    output.add_argument("--json", action="store_true", help="print one line of JSON per image")
     output.add_argument(
         "--features", type=cli.path, metavar="FILE", help="write the images' features instead (.npz with paths and features)"
     )
@@ -68,7 +65,7 @@ def main(argv: list[str]) -> int | None:
     if not arguments.retry_for >= 0:
         parser.error(f"argument --retry-for: must not be negative (received {arguments.retry_for:g})")
     if arguments.features and arguments.localise:
-        parser.error(f"argument --localise: goes without --features (received {arguments.features})")
+        parser.error(f"argument --localise: cannot be combined with --features (received {arguments.features})")
     if arguments.features and not arguments.features.endswith(".npz"):
         parser.error(f"argument --features: must end in .npz (received {arguments.features})")
     if arguments.features:
@@ -81,9 +78,9 @@ def main(argv: list[str]) -> int | None:
 
 @contextlib.contextmanager
 def _open(arguments):
-    """Gives a session with a model that was seen to be there, its version, and the file for features or `None`."""
+    """Yields a session with an available model, its version, and the file for features or `None`."""
     if not arguments.url.startswith(("http://", "https://")):
-        entry.import_tensorflow(with_keras=False)  # without its noise
+        entry.import_tensorflow(with_keras=False)  # without its log messages
     from keras_vgg.remote.connection import connect, look
     from keras_vgg.remote.features_file import FeaturesFile
     from keras_vgg.remote.protocol import Model
@@ -124,7 +121,7 @@ def _run(session, version, paths, features, arguments) -> int | None:
                 features.add(answer)
         if features is not None:
             count, width = features.write()
-            print(f"features of {count} images, {width} each: {arguments.features}" if count else "no features, no file")
+            print(f"features of {count} images, {width} each: {arguments.features}" if count else "no features, nothing written")
     finally:
         _say(str(session.tally.report()))
     return cli.USER_ERROR if failed else None

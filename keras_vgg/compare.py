@@ -1,7 +1,7 @@
 """Compares two folders of images: `python -m keras_vgg.compare folder:REAL folder:GENERATED --metric lpips`.
 
-LPIPS and DISTS are of pairs, images of the same name in both folders; improved precision and recall (Kynkäänniemi et al. 2019)
-are of the two sets. The same command again goes on where a killed one stopped. Prints a table, which is kept as CSV and JSON.
+LPIPS and DISTS compare pairs of images with the same name; improved precision and recall (Kynkäänniemi et al. 2019) compare the
+two sets. Rerunning the same command resumes an interrupted comparison. Prints a table and writes it as CSV and JSON.
 """
 
 import pathlib
@@ -26,7 +26,7 @@ def main(argv: list[str]) -> None:
     arguments = _parser().parse_args(argv)
     for name, metrics in _OF_METRIC.items():
         if getattr(arguments, name) is not None and arguments.metric not in metrics:
-            raise InputError(f"`--{name}` is for --metric {' or '.join(metrics)}. Received: --metric {arguments.metric}.")
+            raise InputError(f"`--{name}` requires --metric {' or '.join(metrics)}. Received: --metric {arguments.metric}.")
     if arguments.batch < 1:
         raise InputError(f"`--batch` must be at least 1. Received: {arguments.batch}.")
     entry.import_tensorflow()
@@ -63,10 +63,10 @@ def _compare_pairs(arguments, weights: str, folder: pathlib.Path, devices) -> di
     if metric == LPIPS:
         settings.insert(0, f"version {version}")
     print(f"{metric}: net D, {weights}")
-    print(f"data: {len(pairs.names)} pairs of images of the same name")
+    print(f"data: {len(pairs.names)} pairs of images with the same name")
     for where, names in pairs.alone.items():
         if names:
-            print(f"{len(names)} images of {where} have no partner and are left out, such as {names[0]}")
+            print(f"{len(names)} images of {where} have no partner and are skipped, e.g. {names[0]}")
     found = measure(pairs, metric, models, folder, batch=arguments.batch, devices=devices, stream=sys.stdout)
     print(f"pairs: {report.write_pairs(folder, metric, pairs.names, found.values, found.digests)}")
     return report.line_of_pairs(metric, ", ".join(settings), found.values, found.left_out, found.digests)
@@ -100,23 +100,25 @@ def _precision(arguments) -> list[str]:
 
 def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m keras_vgg.compare", description=__doc__.split("\n")[0])
-    parser.add_argument("real", type=cli.path, metavar="REAL", help="folder of images to compare with: PATH or folder:PATH")
-    parser.add_argument("generated", type=cli.path, metavar="GENERATED", help="folder of the images that are judged")
-    parser.add_argument("--metric", choices=METRICS, default=LPIPS, help="what to compute (default: %(default)s)")
+    parser.add_argument("real", type=cli.path, metavar="REAL", help="folder of reference images: PATH or folder:PATH")
+    parser.add_argument("generated", type=cli.path, metavar="GENERATED", help="folder of images to judge")
+    parser.add_argument("--metric", choices=METRICS, default=LPIPS, help="metric to compute (default: %(default)s)")
     parser.add_argument(
         "--weights", type=cli.path, metavar="PATH",
         help="weight file, run folder or public name of net D (default: imagenet_torchvision; for precision-recall imagenet)",
     )  # fmt: skip
     parser.add_argument("--calibration", type=cli.path, metavar="FILE", help="weights of the metric itself (default: the authors')")
-    parser.add_argument("--version", choices=("0.1", "0.0"), help="of LPIPS (default: 0.1)")
-    parser.add_argument("--k", type=int, help="of precision-recall: the neighbour that marks how far likes reach (default: 3)")
-    parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="where results go (default: comparisons/NAME of GENERATED)")
+    parser.add_argument("--version", choices=("0.1", "0.0"), help="version of LPIPS (default: 0.1)")
+    parser.add_argument("--k", type=int, help="nearest neighbor that sets the radius in precision-recall (default: 3)")
+    parser.add_argument(
+        "--out", type=cli.path, metavar="FOLDER", help="folder for the results (default: comparisons/NAME of GENERATED)"
+    )
     cli.add_net_flags(
         parser,
         "preprocessing",
         "precision",
         "replicas",
-        batch="images of 224x224 pixels that go through at a time (default: %(default)s)",
+        batch="batch size at 224x224 pixels (default: %(default)s)",
     )
     return parser
 

@@ -1,7 +1,7 @@
-"""Table 1 of the paper as data, and what follows from it by arithmetic alone. Imports no TensorFlow.
+"""Table 1 of the paper as data, and facts computed from it. Imports no TensorFlow.
 
-A net is a row of `CONFIGS`: the builder, the counts, the matching of weight files, the names of layers and the choices of `--arch`
-follow from it, so that another net is another row.
+A net is a row of `CONFIGS`: the builder, the counts, the matching of weight files, layer names and the choices of `--arch`
+follow from it, so that adding a net means adding a row.
 """
 
 import dataclasses
@@ -18,8 +18,8 @@ TRAINING_SIZE = 224
 GAUSSIAN_DEVIATION = 0.01
 """Standard deviation of the random kernels of Sec. 3.1.
 
-The paper says "10⁻² variance". Read literally (deviation 0.1) the deep nets explode at once; with deviation 0.01, what the Caffe
-community used, net A trains and the deeper nets stall, which is the paper's story.
+The paper says "10⁻² variance". Taken literally (deviation 0.1), the deep nets diverge at once; with deviation 0.01, as the Caffe
+community used, net A trains and the deeper nets stall, as the paper reports.
 """
 
 
@@ -28,10 +28,10 @@ class Convolution:
     """A convolution with "same" padding, followed by ReLU.
 
     Attributes:
-        filters: channels that it puts out.
+        filters: number of output channels.
         kernel: side of its square kernel.
-        stride: in both directions.
-        lrn: whether local response normalisation follows (Sec. 2.3: of no use).
+        stride: stride in both directions.
+        lrn: whether local response normalization follows (Sec. 2.3: no improvement).
     """
 
     filters: int
@@ -46,7 +46,7 @@ class Pooling:
 
     Attributes:
         size: side of its square window.
-        stride: in both directions; windows overlap where it is smaller than `size`.
+        stride: stride in both directions; windows overlap if it is smaller than `size`.
     """
 
     size: int = 2
@@ -57,16 +57,16 @@ class Pooling:
 class Config:
     """A net: blocks of convolutions, each ending in a max-pooling, then its head: fully connected layers and `predictions`.
 
-    Batch normalisation is no part of it: every net is built with or without (`batch_norm` of `build_vgg` and of the recipes).
+    Batch normalization is not part of it: every net can be built with or without (`batch_norm` of `build_vgg` and recipes).
 
     Attributes:
-        arch: its name, for the paper's nets a column's letter in Table 1.
-        blocks: for each block its convolutions.
+        arch: its name, for the paper's nets the column letter in Table 1.
+        blocks: the convolutions of each block.
         fc_units: sizes of `fc1`, `fc2`, …, each followed by ReLU; at least one, unless `global_pooling`.
-        pooling: what every block ends in.
-        global_pooling: whether the head takes the mean over all places of the last map, and not the map itself: light, and for
-            images of any size.
-        known_as: what else people call it, in whatever capitals; with `BN` behind it, or `_bn`, they mean it with batch norm.
+        pooling: the pooling at the end of every block.
+        global_pooling: whether the head takes the mean over all positions of the last map instead of the map itself: fewer
+            parameters, and images of any size.
+        known_as: other common names, case-insensitive; the suffix `BN` or `_bn` means with batch norm.
 
     Raises:
         InputError: for a net without blocks or without FC layers, or a block without convolutions.
@@ -85,22 +85,22 @@ class Config:
 
     @functools.cached_property
     def pooled(self) -> "Config":
-        """The same convolutions with the mean over all places and `predictions` behind them, called e.g. `D-pool`."""
+        """The same convolutions followed by global average pooling and `predictions`, named e.g. `D-pool`."""
         known_as = tuple(f"{name}{_POOLED}" for name in self.known_as)
         return dataclasses.replace(self, arch=f"{self.arch}{_POOLED}", fc_units=(), global_pooling=True, known_as=known_as)
 
     @property
     def depth(self) -> int:
-        """Number of weight layers, by which the nets are commonly named (VGG11 … VGG19)."""
+        """Number of weight layers, as in the common names (VGG11 … VGG19)."""
         return sum(map(len, self.blocks)) + len(self.top)
 
     @property
     def stride(self) -> int:
-        """Pixels from one place of the last pooling's map to the next."""
+        """Distance in pixels between adjacent positions of the last pooling's map."""
         return math.prod(convolution.stride for convolution in self.convolutions.values()) * self.pooling.stride ** len(self.blocks)
 
     def side(self, places: int = 1) -> int:
-        """Returns the side of an input, in pixels, whose last pooling has so many places a side; for one place the smallest input.
+        """Returns the input size in pixels that gives the last pooling `places` positions per side; for one, the smallest input.
 
         >>> from keras_vgg.configs import get_config
         >>> get_config("D").side(7)
@@ -114,7 +114,7 @@ class Config:
 
     @property
     def halvings(self) -> str:
-        """What makes the map smaller than the image, in words."""
+        """Description of the layers that make the map smaller than the image."""
         words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
         poolings = f"{words[len(self.blocks)] if len(self.blocks) < len(words) else len(self.blocks)} poolings"
         has_strides = any(convolution.stride > 1 for convolution in self.convolutions.values())
@@ -127,7 +127,7 @@ class Config:
 
     @property
     def lrn_layers(self) -> tuple[str, ...]:
-        """Names of the layers of local response normalisation, in order."""
+        """Names of the local response normalization layers, in order."""
         return tuple(lrn_name(block, conv) for block, conv, convolution in self.places() if convolution.lrn)
 
     @property
@@ -137,12 +137,12 @@ class Config:
 
     @property
     def top(self) -> tuple[str, ...]:
-        """Names of the layers behind the last pooling that have weights."""
+        """Names of the layers with weights after the last pooling."""
         return (*self.fully_connected, "predictions")
 
     @property
     def feature_layers(self) -> tuple[str, ...]:
-        """Names of the layers whose activations describe an image: the FC layers from the last on, and the last pooling."""
+        """Names of the layers whose activations serve as descriptors: the FC layers, last first, and the last pooling."""
         return (*reversed(self.fully_connected), f"block{len(self.blocks)}_pool")
 
     def places(self) -> Iterator[tuple[int, int, Convolution]]:
@@ -153,12 +153,12 @@ class Config:
 
     @property
     def told_by(self) -> tuple:
-        """What weights tell of the net, whatever their width: the names of their layers, and kernel sizes."""
+        """The properties of the net that its weights show at any width: layer names and kernel sizes."""
         return tuple((name, each.kernel) for name, each in self.convolutions.items()), self.top
 
 
 def _table_1(*kernels: tuple[int, ...], lrn: bool = False) -> tuple[tuple[Convolution, ...], ...]:
-    """Returns the blocks of a net of Table 1, told by its kernel sizes; normalisation follows the first convolution alone."""
+    """Returns the blocks of a net of Table 1 from its kernel sizes; LRN follows only the first convolution."""
     return tuple(
         tuple(Convolution(filters, kernel, lrn=lrn and block == conv == 0) for conv, kernel in enumerate(sizes))
         for block, (filters, sizes) in enumerate(zip((64, 128, 256, 512, 512), kernels, strict=True))
@@ -180,33 +180,33 @@ CONFIGS = {
 _POOLED = "-pool"
 
 HEADS = ("fc", "pool")
-"""What stands behind the convolutions: the paper's FC layers, or `predictions` on the mean over all places."""
+"""Kinds of heads: the paper's FC layers, or `predictions` after global average pooling."""
 
 STRIDE = CONFIGS["A"].stride
 """Stride of the nets of Table 1."""
 
 
 def with_lrn(layers: Collection[str]) -> tuple[str, ...] | None:
-    """Returns the nets that have these layers of normalisation, which weigh nothing; `None`, for any net, if none."""
+    """Returns the nets that have these LRN layers, which have no weights; `None`, for any net, if there are none."""
     if not layers:
         return None
     return tuple(arch for arch, config in every_net().items() if config.lrn_layers == tuple(layers)) or None
 
 
 def every_net() -> dict[str, Config]:
-    """Returns the rows of `CONFIGS`, and behind them those with a pooled head, by name."""
+    """Returns the rows of `CONFIGS` followed by their variants with a pooled head, by name."""
     pooled = [config.pooled for config in CONFIGS.values() if not config.global_pooling]
     return CONFIGS | {config.arch: config for config in pooled}
 
 
 def with_head(arch: str, head: str | None) -> str:
-    """Returns the name of the net with the convolutions of net `arch` and one of `HEADS`; of `None`, its own."""
+    """Returns the name of the net with the convolutions of net `arch` and one of `HEADS`; `None` keeps its own head."""
     base = next(config for config in CONFIGS.values() if arch in (config.arch, config.pooled.arch))
     return arch if head is None else base.pooled.arch if head == "pool" else base.arch
 
 
 def distinct() -> tuple[str, ...]:
-    """Returns the nets that can be told by their weights; of those that look alike the first: A-LRN's look like A's."""
+    """Returns the nets that weights can distinguish, the first of those that look alike: A-LRN's look like A's."""
     first: dict[tuple, str] = {}
     for arch, config in every_net().items():
         first.setdefault(config.told_by, arch)
@@ -214,19 +214,19 @@ def distinct() -> tuple[str, ...]:
 
 
 def feature_layers() -> tuple[str, ...]:
-    """Returns the names of the layers of all nets whose activations describe an image."""
+    """Returns the names of the layers of all nets whose activations are used as descriptors."""
     return tuple(dict.fromkeys(layer for config in CONFIGS.values() for layer in config.feature_layers))
 
 
 def net_called(name: str) -> tuple[str, bool]:
-    """Returns the name in `every_net` of the net that people call so, and whether they mean it with batch norm.
+    """Returns the name in `every_net` of the net with a common name, and whether that name implies batch norm.
 
     >>> from keras_vgg.configs import net_called
     >>> net_called("VGG16"), net_called("vgg16_bn"), net_called("D")
     (('D', False), ('D', True), ('D', False))
 
     Raises:
-        InputError: for a name that is none; lists those that there are.
+        InputError: for an unknown name; the message lists the known ones.
     """
     nets = every_net()
     if name in nets:
@@ -241,7 +241,7 @@ def net_called(name: str) -> tuple[str, bool]:
 
 
 def arch_called(name: str) -> str:
-    """Returns the name in `every_net` of the net that people call so, whatever they say of batch norm; errors as `net_called`."""
+    """Returns the name in `every_net` of the net with a common name, ignoring batch norm; raises like `net_called`."""
     return net_called(name)[0]
 
 
@@ -250,43 +250,43 @@ def _plain(name: str) -> str:
 
 
 def get_config(arch: str) -> Config:
-    """Returns the net `arch`, which may be a row of `CONFIGS`, one with a pooled head (`D-pool`), or a common name of either.
+    """Returns the net `arch`: a row of `CONFIGS`, one with a pooled head (`D-pool`), or a common name of either.
 
     Raises:
-        InputError: (a `ValueError`) for a name that is none, or tells of batch norm, which is no part of a row.
+        InputError: (a `ValueError`) for an unknown name, or one that implies batch norm, which is not part of a row.
     """
-    if arch in CONFIGS:  # asked often, as by the matching of weights
+    if arch in CONFIGS:  # called often, e.g. when matching weights
         return CONFIGS[arch]
     nets = every_net()
     if arch in nets:
         return nets[arch]
     arch, batch_norm = net_called(arch)
     if batch_norm:
-        raise InputError(f"`arch` must name a net; batch norm is said apart, by batch_norm=True. Received: {arch} with it.")
+        raise InputError(f"`arch` must name a net without batch norm; pass batch_norm=True for that. Received: {arch} with it.")
     return nets[arch]
 
 
 def scaled_width(units: int, width: float) -> int:
-    """`units` times `width`, rounded, at least one; `InputError` for a width that is not positive and finite."""
+    """Returns `units` times `width`, rounded, at least one; raises `InputError` unless `width` is positive and finite."""
     if not 0 < width < math.inf:
         raise InputError(f"`width` must be positive. Received: width={width}.")
     return max(1, round(units * width))
 
 
 POOL_LAYER = "avg_pool"
-"""The layer that takes the mean over all places."""
+"""Name of the global average pooling layer."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerFacts:
-    """What is known of a layer without building it.
+    """Facts about a layer, known without building it.
 
     Attributes:
         name: its name in the Keras model.
         shape: output shape without the batch axis: `(height, width, channels)` or `(units,)`.
-        receptive_field: side of the square of input pixels that one output value sees; `None` past the flattening, where a
-            value sees the whole input.
-        parameters: number of trainable numbers.
+        receptive_field: side of the square of input pixels that one output value depends on; `None` after flattening, where
+            it is the whole input.
+        parameters: number of trainable parameters.
         multiply_adds: multiply-accumulate operations for one image.
     """
 
@@ -304,7 +304,7 @@ def layer_facts(
     classes: int = 1000,
     width: float = 1.0,
 ) -> list[LayerFacts]:
-    """Returns the layers of net `arch` in order, pooling and normalisation included.
+    """Returns the layers of net `arch` in order, including pooling and normalization.
 
     >>> from keras_vgg.configs import layer_facts
     >>> sum(layer.parameters for layer in layer_facts("D"))
@@ -341,15 +341,15 @@ def layer_facts(
 
 
 def lrn_name(block: int, conv: int) -> str:
-    """Name of the normalisation that follows a convolution: `block1_lrn` after the first of a block, else `block1_lrn2`."""
+    """Returns the name of the LRN layer after a convolution: `block1_lrn` after the first of a block, else e.g. `block1_lrn2`."""
     return f"block{block}_lrn{'' if conv == 1 else conv}"
 
 
 def parameter_count(arch: str, **kwargs) -> int:
-    """Number of parameters of net `arch`; keyword arguments as for `layer_facts`."""
+    """Returns the number of parameters of net `arch`; keyword arguments as for `layer_facts`."""
     return sum(layer.parameters for layer in layer_facts(arch, **kwargs))
 
 
 def activation_values(arch: str, **kwargs) -> int:
-    """Number of values that all layers put out for one image: what a training step must keep; arguments as `layer_facts`."""
+    """Returns the number of output values of all layers for one image, kept in a training step; arguments as `layer_facts`."""
     return sum(math.prod(layer.shape) for layer in layer_facts(arch, **kwargs))

@@ -1,10 +1,9 @@
-"""Prints a net of Table 1, all six side by side, or their public weights: `python -m keras_vgg.describe --arch D`."""
+"""Prints or draws a net of Table 1, or all six side by side, or lists public weights: `python -m keras_vgg.describe --arch D`."""
 
 import math
+import pathlib
 
-import pandas as pd
-
-from keras_vgg import configs
+from keras_vgg import configs, diagram
 from keras_vgg.support import cli, entry
 from keras_vgg.weights import catalogue
 
@@ -17,12 +16,11 @@ def main(argv: list[str]) -> None:
         **cli.named(configs.arch_called, configs.CONFIGS),
         help="net to print layer by layer (default: compare all six)",
     )
-    parser.add_argument(
-        "--size", type=int, default=configs.TRAINING_SIZE, help="side of the input in pixels (default: %(default)s)"
-    )
+    parser.add_argument("--size", type=int, default=configs.TRAINING_SIZE, help="input size in pixels (default: %(default)s)")
     parser.add_argument("--classes", type=int, default=1000, help="number of classes (default: %(default)s)")
-    parser.add_argument("--width", type=float, default=1.0, help="factor on all filters and FC sizes (default: %(default)s)")
-    parser.add_argument("--weights", action="store_true", help="print the public weights (of net --arch, if given)")
+    parser.add_argument("--width", type=float, default=1.0, help="factor on all filters and FC units (default: %(default)s)")
+    parser.add_argument("--diagram", type=cli.path, metavar="FILE.png", help="draw the nets instead, as in Table 1")
+    parser.add_argument("--weights", action="store_true", help="list public weights (only of net --arch, if given)")
     arguments = parser.parse_args(argv)
     if arguments.weights:
         print(_public_weights(arguments.arch))
@@ -35,10 +33,19 @@ def main(argv: list[str]) -> None:
         parser.error(f"--classes and --width must be positive (received {arguments.classes}, {arguments.width})")
     shape = (arguments.size, arguments.size, 3)
     options = {"input_shape": shape, "classes": arguments.classes, "width": arguments.width}
+    if arguments.diagram:
+        nets = [config] if arguments.arch else list(configs.CONFIGS.values())
+        diagram.draw_nets(
+            pathlib.Path(arguments.diagram), nets, size=arguments.size, classes=arguments.classes, width=arguments.width
+        )
+        print(arguments.diagram)
+        return
     print(_layers(arguments.arch, options) if arguments.arch else _comparison(options))
 
 
 def _layers(arch: str, options: dict) -> str:
+    import pandas as pd
+
     facts = configs.layer_facts(arch, **options)
     rows = [
         {
@@ -57,6 +64,8 @@ def _layers(arch: str, options: dict) -> str:
 
 
 def _comparison(options: dict) -> str:
+    import pandas as pd
+
     columns: dict[str, dict[str, int | str]] = {}
     for arch, config in configs.CONFIGS.items():
         facts = configs.layer_facts(arch, **options)
@@ -73,6 +82,8 @@ def _comparison(options: dict) -> str:
 
 
 def _public_weights(arch: str | None) -> str:
+    import pandas as pd
+
     rows = [
         {
             "net": f"{entry.arch}{', batch norm' if entry.batch_norm else ''}",
@@ -91,7 +102,7 @@ def _public_weights(arch: str | None) -> str:
     ]
     if not rows:
         return f"There are no public weights of net {arch}."
-    names = "Wherever a weight file is taken, a name does as well."
+    names = "These names can be used wherever a weight file is expected."
     note = f"{names} Accuracies on ILSVRC-2012's validation set as published. Nets C and A-LRN have no public weights."
     return f"{pd.DataFrame(rows).to_string(index=False, na_rep='–')}\n\n{note}"
 

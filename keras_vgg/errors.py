@@ -1,9 +1,9 @@
-"""The one exception that stands for a user's mistake."""
+"""The exception for user errors."""
 
 
 class InputError(ValueError):
-    """Input that cannot be used, told in one line: what was expected, what came and how to mend it.
+    """Invalid input, described in one line: what was expected, what was received and how to fix it.
 
-    Library code raises it like any `ValueError`; a command prints that line alone and exits with 2, so a traceback always
+    Library code raises it like any `ValueError`; a command prints only that line and exits with 2, so a traceback always
     means a bug.
     """

@@ -1,7 +1,7 @@
 """Tests nets as in Sec. 3.2: `python -m keras_vgg.evaluate --model runs/d-jitter --dataset tfds:imagenet2012 --protocol dense`.
 
-Prints a table of errors, and leaves tables, posteriors and pictures in a folder; the same command again goes on where a killed
-one stopped. `--recipe recipes/table5.toml` is a whole table of the paper; `--posteriors` fuses what earlier runs left.
+Prints a table of errors and writes tables, posteriors and plots to a folder; rerunning the same command resumes an interrupted
+evaluation. `--recipe recipes/table5.toml` tests a whole table of the paper; `--posteriors` fuses the results of earlier runs.
 """
 
 import pathlib
@@ -10,7 +10,7 @@ import sys
 from keras_vgg.errors import InputError
 from keras_vgg.support import cli, entry, extras, files, naming
 
-_OF_FUSING = ("posteriors", "out", "real_labels")  # flags that go with posteriors in files
+_OF_FUSING = ("posteriors", "out", "real_labels")  # flags allowed beside `--posteriors`
 
 
 def main(argv: list[str]) -> None:
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
     options = {"preprocessing": arguments.preprocessing, "classes": arguments.classes}
     sources = {name: open_net_file(path, name=name, **options) for name, path in models.items()}
     for source in sources.values():
-        source.check_classifier()  # before data are looked for
+        source.check_classifier()  # before the dataset is opened
     devices = run.devices_for(arguments.replicas)
     name = pathlib.Path(arguments.recipe).stem if arguments.recipe else "-".join(models)
     folder = pathlib.Path(arguments.out or f"evaluations/{naming.slug(f'{name}-{naming.dataset_slug(dataset)}')}")
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
     tested = opened.split(run.split_of(opened, sources, used, arguments.split))
     measure = _real_measure(arguments.real_labels, map(tested.file_name, range(tested.size)))
     if arguments.real_labels:
-        for name in used:  # a mistake is not to be told hours later
+        for name in used:  # fail now rather than hours later
             columns_of(sources[name].class_names(sources[name].count_classes()))
     found = run.evaluate(opened, sources, rows, folder, settings, split=arguments.split, stream=sys.stdout)
     _report(folder, [*map(measure, found)], tested)
@@ -56,31 +56,33 @@ def _parser() -> cli.Parser:
 
     parser.add_argument(
         "--model", type=cli.path, action="append", default=[], metavar="[NAME=]PATH",
-        help="run folder or weight file; several are tested each and fused. With --recipe, NAME says which of its nets it is",
+        help="run folder or weight file; several are tested individually and fused; with --recipe, PATH replaces its net NAME",
     )  # fmt: skip
     cli.add_net_flags(
         parser,
         "dataset",
-        split="which of its images (default: val; without such a set, and for nets trained on other data, test or all)",
+        split="split to test (default: val; if the dataset has none and the nets were trained on another, test or all)",
     )
     parser.add_argument("--recipe", type=cli.path, metavar="FILE", help="evaluation recipe (TOML), e.g. recipes/table5.toml")
-    parser.add_argument("--protocol", nargs="+", choices=tuple(PROTOCOLS), help="one row of the table for each (default: dense)")
+    parser.add_argument(
+        "--protocol", nargs="+", choices=tuple(PROTOCOLS), help="testing protocols, one table row each (default: dense)"
+    )
     cli.add_net_flags(parser, "scales", "flip")
     parser.add_argument(
         "--posteriors", type=cli.path, nargs="+", metavar="FILE", help="fuse posteriors of earlier evaluations (.npz)"
     )
-    parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="where results go (default: evaluations/NAME)")
+    parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="folder for the results (default: evaluations/NAME)")
     cli.add_net_flags(parser, "average", "pooling", "preprocessing", "precision", "classes", "batch", "replicas")
     parser.add_argument(
         "--real-labels", type=cli.path, metavar="FILE",
-        help="of ImageNet's validation images, count as right whatever real.json (Beyer et al. 2020) says that they show, too",
+        help="for ImageNet's validation set, also report errors by the ReaL labels in real.json (Beyer et al. 2020)",
     )  # fmt: skip
-    parser.add_argument("--limit-images", type=int, help="test at most so many images")
+    parser.add_argument("--limit-images", type=int, help="maximum number of images to test")
     return parser
 
 
 def _real_measure(path: str | None, names):
-    """Returns what adds ReaL labels to results of images of these names; what leaves results as they are without a file."""
+    """Returns a function that adds ReaL labels to the results of images with these names; without a file, the identity."""
     if not path:
         return lambda result: result
     from keras_vgg.evaluation.real_labels import read_real_labels
@@ -96,26 +98,26 @@ def _fuse(arguments) -> None:
     usual = _parser().parse_args([])
     if given := [name for name in vars(usual) if name not in _OF_FUSING and getattr(arguments, name) != getattr(usual, name)]:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise InputError(f"`--posteriors` fuses what is there; it goes without {flags}.")
+        raise InputError(f"`--posteriors` fuses existing results and cannot be combined with {flags}.")
     folder = pathlib.Path(arguments.out or "evaluations/fused")
     _check(folder)
     found = [results.Posteriors.read(path) for path in arguments.posteriors]
     for path, each in zip(arguments.posteriors, found, strict=True):
         if each.fingerprints is None:
-            print(f"{path} is of an earlier version and does not say of which images it is: they are compared by name")
+            print(f"{path} was written by an earlier version and does not identify its images; they are compared by name")
     if len({each.facts.get("code sha256") for each in found}) > 1:
-        print("these posteriors were computed by different versions of the code or of TensorFlow; test again to be sure")
+        print("these posteriors were computed by different versions of the code or of TensorFlow; evaluate again to be sure")
     found += [results.fuse(found)] if len(found) > 1 else []
     _report(folder, [_real_measure(arguments.real_labels, each.images)(each) for each in found])
 
 
 def _check(folder: pathlib.Path) -> None:
-    """Tells what is wrong with where results go, before they take hours."""
+    """Raises for an unusable results folder before hours of computation."""
     from keras_vgg.evaluation import report
 
     files.check_folder(folder)
     if before := sum(not line.get("nets sha256") for line in report.read_tables(folder)):
-        print(f"{before} rows in {folder} are of an earlier version and do not say of which weights they are; they are kept")
+        print(f"{before} rows in {folder} were written by an earlier version and do not record their weights; they are kept")
 
 
 def _wanted(arguments):
@@ -126,7 +128,7 @@ def _wanted(arguments):
     given = [naming.name_and_path(model) for model in arguments.model]
     if arguments.recipe:
         if arguments.protocol or arguments.scales or arguments.flip is not None:
-            raise InputError("`--protocol`, `--scales` and `--flip` are what a recipe says; they go without --recipe.")
+            raise InputError("`--protocol`, `--scales` and `--flip` are set by the recipe and cannot be combined with --recipe.")
         recipe = read_evaluation(arguments.recipe)
         models = dict(recipe.models)
         for name, path in given:
@@ -138,7 +140,7 @@ def _wanted(arguments):
         rows, dataset, precision = list(recipe.rows), arguments.dataset or recipe.dataset, precision or recipe.precision
     else:
         if not given:
-            raise InputError("Give --model RUN_OR_FILE (or --recipe, or --posteriors).")
+            raise InputError("Pass --model RUN_OR_FILE (or --recipe, or --posteriors).")
         models = naming.named_models(arguments.model)
         scales = tuple(arguments.scales) if arguments.scales else None
         groups = [(name,) for name in models] + ([tuple(models)] if len(models) > 1 else [])
@@ -146,7 +148,7 @@ def _wanted(arguments):
         rows = [Row(group, protocol, (scales,) * len(group), arguments.flip) for group in groups for protocol in protocols]
         dataset = arguments.dataset
     if not dataset:
-        raise InputError("Give --dataset: digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG].")
+        raise InputError("Pass --dataset: digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG].")
     if arguments.batch < 1:
         raise InputError(f"`--batch` must be at least 1. Received: {arguments.batch}.")
     return rows, models, dataset, precision or FLOAT32

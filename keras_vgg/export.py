@@ -1,7 +1,7 @@
 """Exports a net for TensorFlow Serving: `python -m keras_vgg.export --model runs/flowers17 --out models/vgg`.
 
-Writes the next version of the model, a SavedModel that takes pixels or image files. With `--format onnx`, `litert` or `openvino` it
-writes one file for pixels instead, with `--quantize int8 --calibrate folder:PATH` of a quarter of the size.
+Writes the next version of the model, a SavedModel that takes pixels or image files. With `--format onnx`, `litert` or `openvino`
+it writes a single file for pixels instead, a quarter of the size with `--quantize int8 --calibrate folder:PATH`.
 """
 
 import pathlib
@@ -20,65 +20,67 @@ _OF_SAVED_MODELS = (
     "localiser",
     "localiser_scales",
     "merge_threshold",
-)  # flags that say nothing of a file for pixels
-_OF_FILES = ("quantize", "calibrate", "calibration_images", "labelled")  # flags that say nothing of SavedModels
+)  # flags that apply only to SavedModels
+_OF_FILES = ("quantize", "calibrate", "calibration_images", "labelled")  # flags that do not apply to SavedModels
 
 
 def main(argv: list[str]) -> None:
-    """Parses `argv`, exports and prints what was exported."""
+    """Parses `argv`, exports the net and prints a summary."""
     parser = cli.Parser(prog="python -m keras_vgg.export", description=__doc__.split("\n")[0])
     parser.add_argument("--model", type=cli.path, required=True, metavar="PATH", help="run folder or weight file")
     parser.add_argument(
-        "--out", type=cli.path, required=True, metavar="PATH", help="folder of the model, e.g. models/vgg; with --format, the file"
+        "--out", type=cli.path, required=True, metavar="PATH", help="model folder, e.g. models/vgg; with --format, the file"
     )
-    parser.add_argument("--version", type=int, help="number of the version (default: the next one)")
+    parser.add_argument("--version", type=int, help="version number (default: the next one)")
     cli.add_net_flags(parser, "dense", "scales", "flip")
-    parser.add_argument("--top-k", type=int, metavar="K", help="how many classes to name (default: 5)")
+    parser.add_argument("--top-k", type=int, metavar="K", help="number of classes to return (default: 5)")
     parser.add_argument(
-        "--labels", type=cli.path, metavar="FILE", help="class names, one a line (default: the run's, or ImageNet's)"
+        "--labels", type=cli.path, metavar="FILE", help="class names, one per line (default: the run's, or ImageNet's)"
     )
     parser.add_argument(
         "--features",
         choices=configs.feature_layers(),
-        help="layer of the features (default: fc2, or block5_pool of a net without it)",
+        help="layer of the features (default: fc2, or block5_pool if the net has no fc2)",
     )
     cli.add_net_flags(parser, "average", "pooling", "preprocessing", "precision")
-    cli.add_net_flags(parser, localiser="run folder or weight file of a net that localises, for the signature localise")
+    cli.add_net_flags(parser, localiser="run folder or weight file of a localization net, for the signature localise")
     cli.add_net_flags(parser, "localiser-scales", "merge-threshold")
     parser.add_argument(
         "--evaluation",
         type=cli.path,
         metavar="FOLDER",
-        help="folder of keras_vgg.evaluate, whose errors of these weights go on the card",
+        help="keras_vgg.evaluate folder whose errors for these weights go on the model card",
     )
-    parser.add_argument("--licence", metavar="TEXT", help="licence of the weights, for the model card")
+    parser.add_argument("--licence", metavar="TEXT", help="license of the weights, for the model card")
     parser.add_argument(
         "--format",
         choices=("saved_model", "onnx", "litert", "openvino"),
         default="saved_model",
-        help="what to write (default: %(default)s)",
+        help="output format (default: %(default)s)",
     )
-    parser.add_argument("--quantize", choices=("int8",), help="of files for other engines, weights and activations of int8")
+    parser.add_argument("--quantize", choices=("int8",), help="quantize weights and activations to int8; not for SavedModels")
     parser.add_argument(
         "--calibrate",
         type=cli.path,
         metavar="DATA",
-        help="with --quantize, images that tell the range of activations: folder:PATH, csv:FILE, … or a folder of images",
+        help="with --quantize, images to calibrate activation ranges with: folder:PATH, csv:FILE, … or a folder of images",
     )
     parser.add_argument(
-        "--calibration-images", type=int, metavar="N", help="how many of them at most, evenly over all (default: 300)"
+        "--calibration-images", type=int, metavar="N", help="maximum number of calibration images, spread evenly (default: 300)"
     )
     parser.add_argument(
-        "--labelled", type=cli.path, metavar="DATA", help="with --quantize, a data set of the net's classes to count errors on"
+        "--labelled", type=cli.path, metavar="DATA", help="with --quantize, a dataset with the net's classes to measure errors on"
     )
-    parser.add_argument("--check", action=cli.BooleanOptionalAction, help="read a SavedModel back and compare (default: on)")
+    parser.add_argument(
+        "--check", action=cli.BooleanOptionalAction, help="reload the SavedModel and compare its outputs (default: on)"
+    )
     given = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
     model, out, format_ = (given.pop(name) for name in ("model", "out", "format"))
     if format_ != "saved_model" and (of_saved_models := [name for name in _OF_SAVED_MODELS if name in given]):
         flag = of_saved_models[0].replace("_", "-")
-        parser.error(f"argument --{flag}: goes with SavedModels alone (received --format {format_})")
+        parser.error(f"argument --{flag}: applies only to SavedModels (received --format {format_})")
     if format_ != "saved_model" and told(given.get("precision", FLOAT32)):
-        parser.error(f"argument --precision: --format {format_} takes float32 alone (received {given['precision']})")
+        parser.error(f"argument --precision: --format {format_} supports only float32 (received {given['precision']})")
     _check_quantization(parser, format_, given)
     extras.require("serve" if format_ == "saved_model" else format_)
     entry.import_tensorflow()
@@ -104,18 +106,18 @@ def _tell(card: dict, difference: float | None) -> None:
     print(card["preprocessing"]["statement"])
     print(_told(card))
     if difference is not None:
-        print(f"read back, it differs from the net by at most {difference:.1g}")
+        print(f"once reloaded, its outputs differ from the net's by at most {difference:.1g}")
 
 
 def _check_quantization(parser: cli.Parser, format_: str, given: dict) -> None:
     for name in _OF_FILES:
         flag = f"argument --{name.replace('_', '-')}"
         if name in given and format_ == "saved_model":
-            parser.error(f"{flag}: goes with --format onnx, litert or openvino (received --format saved_model)")
+            parser.error(f"{flag}: requires --format onnx, litert or openvino (received --format saved_model)")
         if name in given and "quantize" not in given:
-            parser.error(f"{flag}: goes with --quantize int8")
+            parser.error(f"{flag}: requires --quantize int8")
     if "quantize" in given and "calibrate" not in given:
-        parser.error("argument --quantize: needs --calibrate, images that tell the range of activations")
+        parser.error("argument --quantize: requires --calibrate, images to calibrate activation ranges with")
     if (most := given.get("calibration_images", 1)) < 1:
         parser.error(f"argument --calibration-images: must be at least 1 (received {most})")
 
@@ -123,7 +125,7 @@ def _check_quantization(parser: cli.Parser, format_: str, given: dict) -> None:
 def _tell_figures(facts: dict) -> None:
     from keras_vgg.serving.file_figures import format_table
 
-    print(f"quantised by {facts['tool']}; measured on one image at a time, {facts['seen as']}:")
+    print(f"quantized by {facts['tool']}; measured one image at a time, {facts['seen as']}:")
     for name in ("calibration", "labelled"):
         if name in facts:
             print(f"{name}: {facts[name]['data']}, {facts[name]['images']} images")
@@ -137,7 +139,7 @@ def _size(folder: pathlib.Path) -> int:
 def _told(card: dict) -> str:
     protocol, labels = card["protocol"], card["classes"]
     views = protocol["kind"]
-    if "scales" in protocol:  # a file of another format looks at images as they are
+    if "scales" in protocol:  # files of other formats do not rescale images
         views += f" at Q = {', '.join(map(str, protocol['scales']))}"
     views += ", with mirror images" if protocol["flip"] else ""
     if localiser := card["localiser"]:

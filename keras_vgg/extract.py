@@ -1,7 +1,7 @@
 """Writes descriptors of images (Appendix B): `python -m keras_vgg.extract --model D --dataset folder:PATH --out features.npz`.
 
-The same command again goes on where a killed one stopped. Features of views are kept beside the file, for other combinations of
-nets and scales; that folder may be removed.
+Running the same command again resumes a killed one. Features of views are kept beside the file, for other combinations of nets
+and scales; that folder may be deleted.
 """
 
 import pathlib
@@ -17,9 +17,9 @@ def main(argv: list[str]) -> None:
     """Parses `argv` and writes the file."""
     arguments = _parser().parse_args(argv)
     if bool(arguments.dataset) == bool(arguments.images):
-        raise InputError("Give either --dataset (digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]) or --images.")
+        raise InputError("Pass either --dataset (digits, folder:PATH, csv:FILE or tfds:NAME[/CONFIG]) or --images.")
     if arguments.images and (arguments.split or arguments.limit_images):
-        raise InputError("`--split` and `--limit-images` are of a data set; they go without --images.")
+        raise InputError("`--split` and `--limit-images` apply to datasets. Pass them without --images.")
     if arguments.batch < 1:
         raise InputError(f"`--batch` must be at least 1. Received: {arguments.batch}.")
     entry.import_tensorflow()
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
         print(f"{source.name}: {source.preprocessing_text}", flush=True)
     found = extraction.extract(given.split, sources, protocol, folder, batch=arguments.batch, devices=devices, stream=sys.stdout)
     if found.left_out == len(found.values):
-        raise InputError(f"There must be an image that can be used. Received: none out of {found.left_out}; {folder} says why.")
+        raise InputError(f"None of the {found.left_out} images could be used; see {folder} for the reasons.")
     of_data = {"data": given.description, "data images": given.split.size, "problems": found.problems}
     of_data |= {"images sha256": digest_of_images(found.fingerprints, found.labels)}
     facts = extraction.facts_of(sources, found.digests, protocol) | of_data
@@ -57,32 +57,34 @@ def main(argv: list[str]) -> None:
         found.values, found.labels, found.names, given.parts, given.classes, facts, fingerprints=found.fingerprints
     )
     number = content.save(out, keep_broken=arguments.keep_broken)
-    found.discard()  # the file has them now
+    found.discard()  # the file contains them now
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     left = found.left_out
     lost = f", {left} images {'have rows of NaN' if arguments.keep_broken else 'left out'}" if left else ""
     print(f"{out}: descriptors of {number} images, {found.values.shape[1]} each{lost}")
-    print(f"{folder}: {size / 1e6:.3g} MB, for other combinations of these nets and scales; may be removed")
+    print(f"{folder}: {size / 1e6:.3g} MB, for other combinations of these nets and scales; may be deleted")
 
 
 def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m keras_vgg.extract", description=__doc__.split("\n")[0])
     parser.add_argument(
         "--model", type=cli.path, action="append", required=True, metavar="PATH",
-        help="run folder or weight file, with or without its top; descriptors of several are stacked",
+        help="run folder or weight file, with or without its top; descriptors of several nets are stacked",
     )  # fmt: skip
-    cli.add_net_flags(parser, "dataset", split="which of its images (default: all)")
-    parser.add_argument("--images", type=cli.path, nargs="+", metavar="IMAGE", help="image files, globs or folders instead")
-    parser.add_argument("--out", type=cli.path, required=True, metavar="FILE", help="where to: .npz or .parquet")
+    cli.add_net_flags(parser, "dataset", split="split of the dataset (default: all)")
+    parser.add_argument(
+        "--images", type=cli.path, nargs="+", metavar="IMAGE", help="image files, globs or folders, instead of --dataset"
+    )
+    parser.add_argument("--out", type=cli.path, required=True, metavar="FILE", help="output file, .npz or .parquet")
     cli.add_net_flags(parser, *cli.OF_DESCRIPTOR)
-    parser.set_defaults(pooling=None)  # what is not given is left to `DescriptorProtocol`, or to a recipe
+    parser.set_defaults(pooling=None)  # the default is that of `DescriptorProtocol`
     parser.add_argument(
         "--keep-broken",
         action="store_true",
-        help="write rows of NaN for images that could not be used, instead of leaving them out",
+        help="write rows of NaN for images that could not be used, instead of skipping them",
     )
     cli.add_net_flags(parser, "preprocessing", "batch", "replicas")
-    parser.add_argument("--limit-images", type=int, help="take at most so many images of each split")
+    parser.add_argument("--limit-images", type=int, help="maximum number of images per split")
     return parser
 
 

@@ -1,7 +1,7 @@
-"""What `fit` fills in where a run begins from given weights: their net and, for other classes, how to go on.
+"""Defaults of `fit` for a run from given weights: their net and, for other classes, settings for fine-tuning.
 
-The paper's recipe is for 1.3 million images and random weights; on a small folder it destroys what a net has learnt in its first
-updates. What is chosen here was tried on flowers17 (recipes/README.md says how, and what came out).
+The paper's recipe is for 1.3 million images and random weights; on a small dataset its first updates destroy what the net has
+learned. The settings here were tested on flowers17 (see recipes/README.md for method and results).
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ _NET = ("arch", "batch_norm", "width")
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """A field of the recipe, its value, and why it is that."""
+    """A chosen field of the recipe, its value, and the reason."""
 
     field: str
     value: object
@@ -26,21 +26,21 @@ class Choice:
 
     @property
     def text(self) -> str:
-        """The value as a flag takes it."""
+        """The value in the syntax of its flag."""
         return " ".join(map(str, self.value)) if isinstance(self.value, tuple) else str(self.value)
 
 
 _FROZEN = ((3_000, "block1-block4"), (30_000, "block1-block3"), (300_000, "block1-block2"))
-"""What keeps its weights in sets of fewer training images than that: the fewer there are, the less can be learnt anew."""
+"""Layers to freeze for fewer training images than the number: fewer images can train fewer layers."""
 
 _UPDATES, _MOST_EPOCHS = 450, 30
-"""Updates that are aimed at in small sets, and most epochs that they may take."""
+"""Target number of updates for small datasets, and maximum number of epochs for it."""
 
 _FEWEST_EPOCHS = 3
 
 
 def choices(images: int, optimizer: str = optimizers.SGD) -> list[Choice]:
-    """Returns what is chosen for a data set of so many training images, and an optimizer by its name.
+    """Returns the choices for a number of training images and an optimizer by its name.
 
     >>> from keras_vgg.fine_tuning import choices
     >>> [(choice.field, choice.value) for choice in choices(1088)][:3]
@@ -50,34 +50,34 @@ def choices(images: int, optimizer: str = optimizers.SGD) -> list[Choice]:
     epochs = max(_FEWEST_EPOCHS, min(_MOST_EPOCHS, math.ceil(_UPDATES * batch / images)))
     frozen = next((layers for fewer, layers in _FROZEN if images < fewer), None)
     found = [
-        Choice("head", "pool", "one light layer on the mean over all places"),
-        Choice("freeze", frozen, f"as much as {images:,} images can teach") if frozen else None,
-        Choice("init", "gaussian", "the new layer begins near zero, so that no large gradient runs into what is learnt"),
-        Choice("batch_size", batch, "many updates an epoch"),
-        Choice("learning_rate", optimizers.RATES[optimizer] / 10, "a tenth of the rate for random weights"),
-        Choice("schedule", "cosine", "down to nothing within a known time"),
+        Choice("head", "pool", "one small layer after global average pooling"),
+        Choice("freeze", frozen, f"{images:,} images can train only the other layers") if frozen else None,
+        Choice("init", "gaussian", "the new layer starts near zero, so that no large gradient disturbs the pretrained layers"),
+        Choice("batch_size", batch, "many updates per epoch"),
+        Choice("learning_rate", optimizers.RATES[optimizer] / 10, "a tenth of the learning rate for random weights"),
+        Choice("schedule", "cosine", "decays to zero within a fixed time"),
         Choice("epochs", epochs, f"about {_UPDATES} updates, at least {_FEWEST_EPOCHS} and at most {_MOST_EPOCHS} epochs"),
-        Choice("jitter", (224, 320), "objects from whole to large"),
+        Choice("jitter", (224, 320), "from whole objects to close-ups"),
     ]
     return [choice for choice in found if choice]
 
 
 def of_classifier(folder: pathlib.Path) -> list[Choice]:
-    """Returns what a localiser takes over from the classifier that it begins from, where that is the run of a folder.
+    """Returns the choices that a localizer inherits from the classifier that it starts from, if that is a run folder.
 
-    As in the paper (Appendix A) it sees images as the classifier did; where that had scale jitter, at the middle of its range.
+    As in the paper (Appendix A) the views are those of the classifier; with scale jitter, the scale is the middle of its range.
     """
     path = folder / "recipe.toml"
     begun = recipe.read_run_recipe(path) if path.exists() else None
     if begun is None:
         return []
-    reason = "as the classifier saw images"
+    reason = "same as for the classifier"
     found = [(name, getattr(begun, name)) for name in ("crop", "random_flip", "color")]
     return [Choice(name, value, reason) for name, value in [*found, ("scale", begun.test_scale)]]
 
 
 def of_bare_convolutions(images: int) -> list[Choice]:
-    """Returns what is chosen for a localiser that begins from convolutions alone, so that its FC layers are new, by the images.
+    """Returns the choices for a localizer from pretrained convolutions with new FC layers, for a number of training images.
 
     >>> from keras_vgg.fine_tuning import of_bare_convolutions
     >>> [(choice.field, choice.value) for choice in of_bare_convolutions(180)][:2]
@@ -86,16 +86,16 @@ def of_bare_convolutions(images: int) -> list[Choice]:
     batch = 16
     epochs = max(_FEWEST_EPOCHS, min(_MOST_EPOCHS, math.ceil(_UPDATES * batch / images)))
     return [
-        Choice("tune", "fc", "the FC layers are new, and the convolutions know more than boxes can teach"),
-        Choice("init", "gaussian", "new layers begin near zero"),
-        Choice("dropout", 0.0, "with it boxes come out too small"),
-        Choice("batch_size", batch, "many updates an epoch"),
-        Choice("learning_rate", 1.5e-3, "with clipped gradients; a tenth of it learns too little in this time"),
+        Choice("tune", "fc", "the FC layers are new, and boxes cannot improve the pretrained convolutions"),
+        Choice("init", "gaussian", "new layers start near zero"),
+        Choice("dropout", 0.0, "dropout makes boxes too small"),
+        Choice("batch_size", batch, "many updates per epoch"),
+        Choice("learning_rate", 1.5e-3, "suits clipped gradients; a tenth of it learns too little in this time"),
         Choice("clip_norm", 1.0, "the first updates are the largest"),
-        Choice("schedule", "cosine", "down to nothing within a known time"),
+        Choice("schedule", "cosine", "decays to zero within a fixed time"),
         Choice("epochs", epochs, f"about {_UPDATES} updates, at least {_FEWEST_EPOCHS} and at most {_MOST_EPOCHS} epochs"),
-        Choice("crop", 128, "fc1 of a third of its size at 224, which few images can fill"),
-        Choice("jitter", (144, 176), "objects in several sizes, and most of each in view"),
+        Choice("crop", 128, "fc1 has a third of its size at 224, which few images can train"),
+        Choice("jitter", (144, 176), "objects at several sizes, each mostly in view"),
     ]
 
 
@@ -107,18 +107,18 @@ _REPLACED_BY = {
     "epochs": ("schedule",),
     "schedule": ("patience", "factor", "drops", "step_epochs"),
 }
-"""A choice is left alone, too, where one of these other fields is given, which says what it would."""
+"""A choice is also dropped if the user sets one of these other fields, which conflict with it."""
 
 
 def left_open(found: Sequence[Choice], given: Mapping) -> list[Choice]:
-    """Returns those choices that a user, who has given some fields, has left open."""
+    """Returns the choices that the fields set by the user leave open."""
     return [choice for choice in found if not {choice.field, *_REPLACED_BY.get(choice.field, ())} & set(given)]
 
 
 def of_run(run: pathlib.Path, given: Mapping, *, fine_tuning: bool) -> dict:
-    """Returns what `of_weights` once said of a run: the fields of its recipe that are not `given`, or of its net alone.
+    """Returns the earlier result of `of_weights` for a run: the fields of its recipe that are not `given`, or only its net.
 
-    Of fields that say on what a run was computed there are none.
+    Fields that only affect how a run is computed are omitted.
     """
     begun = recipe.read_run_recipe(run / "recipe.toml").experiment()
     wanted = begun if fine_tuning else _NET
@@ -126,14 +126,14 @@ def of_run(run: pathlib.Path, given: Mapping, *, fine_tuning: bool) -> dict:
 
 
 def of_weights(given: Mapping, *, fine_tuning: bool) -> tuple[dict, list[Choice]]:
-    """Returns which net the weights `init_from` are of, unless one is given, and what is chosen for going on from them.
+    """Returns the net of the weights `init_from`, unless one is given, and the choices for fine-tuning them.
 
     Args:
-        given: fields of the recipe that somebody has given, `init_from` among them.
-        fine_tuning: whether anything may be chosen beyond the net.
+        given: fields of the recipe set by the user, including `init_from`.
+        fine_tuning: whether to choose anything besides the net.
 
     Raises:
-        InputError: if weights or data cannot be used.
+        InputError: if the weights or the dataset cannot be used.
     """
     file = weight_file.open_weights(given["init_from"])
     found = {} if "arch" in given else loading.build_arguments(file)
@@ -152,7 +152,7 @@ def of_weights(given: Mapping, *, fine_tuning: bool) -> tuple[dict, list[Choice]
 
 
 def _knows(file: weight_file.WeightFile, classes: tuple[str, ...]) -> bool:
-    """Whether a net's classes are these, or, where it does not name them, as many."""
+    """Whether a net has these classes or, if it does not name its classes, as many."""
     if not file.include_top or file.regression:
         return False
     known = file.checked_classes()

@@ -1,8 +1,8 @@
-"""Nets that take images of any size and put out a map of class scores (Sec. 3.2): FC layers as convolutions.
+"""Nets that take images of any size and output a map of class scores (Sec. 3.2): FC layers as convolutions.
 
-`fc1` becomes a convolution over the whole feature map that it saw in training (7x7 at 224x224), `fc2` and `predictions`
-become 1x1. At the training size the map has one position and equals the net; a position further right or down is what the net
-says of the image 32 pixels further, but that it looks beyond the edges of its window, where the net sees zeros.
+`fc1` becomes a convolution over the whole feature map of training (7x7 at 224x224), `fc2` and `predictions` become 1x1. At the
+training size the map has one position, equal to the net's output; the next position to the right or down is the net's output for
+a window shifted by 32 pixels, except that it sees pixels beyond the window's edges, where the net sees zeros.
 """
 
 import math
@@ -18,7 +18,7 @@ from keras_vgg.heads import ENDINGS, GLOBAL_POOLINGS, has_score_map
 
 KEEP = "keep"
 ROUNDINGS = {"floor": "valid", "ceil": "same"}
-"""What becomes of the last row or column of an odd size: Keras drops it, Caffe pools it alone."""
+"""Treatment of the last row or column of an odd size: Keras drops it, Caffe pools it alone."""
 
 
 def to_fully_convolutional(
@@ -34,21 +34,21 @@ def to_fully_convolutional(
     Args:
         model: a net of `build_vgg` or `keras_vgg.applications`, VGG16 or VGG19 of `keras.applications`, or a fitted one, of any
             width and input size, with its top.
-        activation: of the score map: a Keras activation, or `None` for scores; by default (`KEEP`) the classifier's own, at every
-            position.
+        activation: activation of the score map: a Keras activation, or `None` for scores; by default (`KEEP`) the classifier's
+            own, at every position.
         pooling: `"floor"` as in Keras or `"ceil"` as in Caffe, for sizes that are not multiples of 32.
-        share_weights: whether the new model computes with the variables of `model`, which takes no memory and follows whatever
-            becomes of them, but cannot be saved. By default it has a copy.
-        name: its name.
+        share_weights: whether the new model shares the variables of `model`, which takes no memory and follows their changes,
+            but cannot be saved. By default it has copies.
+        name: name of the new model.
 
     Returns:
         A functional model from `(B, height, width, channels)`, each side at least the training size, to `(B, rows, columns,
-        classes)`. Of a net that pools globally its scores, before any soft-max, are the mean of those over the map; where more
-        than one Dense layer follows, they are of the whole map, `(B, 1, 1, classes)`.
+        classes)`. For a net with global pooling, its scores before any softmax are the mean of those over the map; if more than
+        one Dense layer follows the pooling, the outputs are for the whole map, `(B, 1, 1, classes)`.
 
     Raises:
-        InputError: if `model` has no top, several outputs, or is no chain of the layers of a VGG net, or has a layer between
-            `Flatten` and its first Dense layer that does not go place by place.
+        InputError: if `model` has no top or several outputs, is not a chain of the layers of a VGG net, or has a layer between
+            `Flatten` and its first Dense layer that does not work position by position.
 
     Example:
         >>> import numpy as np
@@ -64,10 +64,10 @@ def to_fully_convolutional(
         raise InputError(f"Expected a net with one output. Received: {model.name!r} with {len(model.outputs)}.")
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     if not dense or not any(isinstance(layer, (keras.layers.Flatten, *GLOBAL_POOLINGS)) for layer in model.layers):
-        raise InputError(f"Expected a net with its top (Flatten and Dense layers). Received: {model.name!r} without.")
+        raise InputError(f"Expected a net with its top (Flatten and Dense layers). Received: {model.name!r} without it.")
     head = model.layers[model.layers.index(dense[-1]) + 1 :]
     if strange := next((layer for layer in head if not isinstance(layer, ENDINGS)), None):
-        raise InputError(f"Expected an activation alone behind the last Dense layer. Received: {_name_of(strange)}.")
+        raise InputError(f"Expected only an activation after the last Dense layer. Received: {_name_of(strange)}.")
     pools_scores = has_score_map(model.layers)
     inputs = keras.Input(_any_size(model.input_shape[1:]), dtype=model.inputs[0].dtype, name="images")
     outputs, copies, field, is_map = inputs, [], (1, 1), True
@@ -81,14 +81,16 @@ def to_fully_convolutional(
             is_map = False
             if not pools_scores:
                 outputs = type(layer)(keepdims=True, dtype=layer.dtype_policy, name=layer.name)(outputs)
-            continue  # else scores of a mean are the mean of the scores at each place
+            continue  # otherwise scores of the mean equal the mean of the scores at each position
         is_classifier = layer is dense[-1]
         if is_map or isinstance(layer, _AT_EVERY_PLACE):
             new = _rewritten(layer, field, activation if is_classifier else KEEP, ROUNDINGS[pooling], share_weights)
         elif field == (1, 1):
             new = AtEveryPlace(layer if share_weights else type(layer).from_config(layer.get_config()), name=layer.name)
         else:
-            raise InputError(f"Expected a Dense layer behind Flatten. Received: {_name_of(layer)}, which sees all places at once.")
+            raise InputError(
+                f"Expected a Dense layer after Flatten. Received: {_name_of(layer)}, which sees all positions at once."
+            )
         if softmax := is_classifier and _is_softmax_along_rows(new):
             new.activation = keras.activations.linear
         outputs = new(outputs)
@@ -99,7 +101,7 @@ def to_fully_convolutional(
         if new is not layer and not share_weights:
             copies.append((layer, new))
         if is_classifier and not _keeps(activation):
-            break  # whatever follows is an activation that is not wanted
+            break  # only the replaced activation follows
     for layer, new in copies:
         for source, target in zip(layer.weights, new.weights, strict=True):
             target.assign(keras.ops.reshape(source, target.shape))
@@ -111,12 +113,12 @@ def to_fully_convolutional(
 
 
 def stride_of(model: keras.Model) -> int:
-    """Returns how many pixels lie between two places of the map that a net's convolutions and poolings make of an image."""
+    """Returns the distance in pixels between adjacent positions of the map that a net's convolutions and poolings output."""
     return math.prod(layer.strides[0] for layer in _strided(model))
 
 
 def smallest_side(model: keras.Model) -> int:
-    """Returns the side, in pixels, of the smallest image of which a net's convolutions and poolings leave a place."""
+    """Returns the side in pixels of the smallest image for which a net's convolutions and poolings output a position."""
     side = 1
     for layer in reversed(_strided(model)):
         window = layer.pool_size if isinstance(layer, keras.layers.MaxPooling2D) else layer.strides  # convolutions pad
@@ -133,7 +135,7 @@ def _keeps(activation) -> bool:
 
 
 def _is_softmax_along_rows(layer) -> bool:
-    # Keras' soft-max goes along the last axis, which is that of the classes in channels_last alone.
+    # Keras' softmax works along the last axis, which is the class axis only with channels_last.
     return layer.activation is keras.activations.softmax and keras.config.image_data_format() == "channels_first"
 
 
@@ -156,7 +158,7 @@ _KEPT = (
 
 
 _AT_EVERY_PLACE = (keras.layers.Dense, keras.layers.ReLU, keras.layers.Activation, keras.layers.Dropout, keras.layers.Softmax)
-"""What goes place by place as it is, or is rewritten so."""
+"""Layers that work position by position, directly or once rewritten."""
 
 
 def _name_of(layer: keras.layers.Layer) -> str:
@@ -172,24 +174,24 @@ def _rewritten(layer: keras.layers.Layer, field: tuple[int, int], activation, pa
             layer.units, field, activation=activation, use_bias=layer.use_bias, dtype=layer.dtype_policy, name=layer.name
         )
     if isinstance(layer, keras.layers.MaxPooling2D):
-        if padding == "same" and layer.pool_size != layer.strides:  # Keras would pad on both sides, Caffe at the end
-            raise InputError(f"pooling='ceil' is for windows that do not overlap. Received: {layer.name!r}, whose windows do.")
+        if padding == "same" and layer.pool_size != layer.strides:  # Keras would pad both sides, Caffe the end
+            raise InputError(f"pooling='ceil' requires windows that do not overlap. Received: {layer.name!r}, whose windows do.")
         return type(layer).from_config(layer.get_config() | {"padding": padding})
     if isinstance(layer, keras.layers.Softmax):
-        axis = -1 if keras.config.image_data_format() == "channels_last" else 1  # that of the classes
+        axis = -1 if keras.config.image_data_format() == "channels_last" else 1  # the class axis
         return type(layer).from_config(layer.get_config() | {"axis": axis})
     if isinstance(layer, _KEPT):
         return layer if share else type(layer).from_config(layer.get_config())
-    raise InputError(f"Expected a chain of the layers of a VGG net. Received: a {type(layer).__name__}, {layer.name!r}.")
+    raise InputError(f"Expected a chain of the layers of a VGG net. Received: {layer.name!r} ({type(layer).__name__}).")
 
 
 class DenseAsConvolution(keras.layers.Layer):
-    """A Dense layer applied at every place of a feature map, with that layer's own variables.
+    """Applies a Dense layer at every position of a feature map, sharing that layer's variables.
 
-    A product of matrices, since fc1 as a 7x7 convolution has a kernel of 411 MB that oneDNN rearranges at every call.
+    It uses a matrix product, since fc1 as a 7x7 convolution has a kernel of 411 MB that oneDNN reorders at every call.
 
     Args:
-        dense: the layer, which took a flattened map of size `field`.
+        dense: the layer, whose input was a flattened map of size `field`.
         field: height and width of that map.
         activation: a Keras activation, or `None`.
     """
@@ -199,10 +201,10 @@ class DenseAsConvolution(keras.layers.Layer):
         self.dense, self.field, self.activation = dense, tuple(field), keras.activations.get(activation)
 
     def call(self, inputs):
-        """`(B, height, width, channels)` to `(B, height - field + 1, width - field + 1, units)`."""
+        """Maps `(B, height, width, channels)` to `(B, height - field + 1, width - field + 1, units)`."""
         channels_first = keras.config.image_data_format() == "channels_first"
         places = tf.transpose(inputs, (0, 2, 3, 1)) if channels_first else inputs
-        if self.field != (1, 1):  # windows, flattened as H x W x C like the map in training, and one product of matrices
+        if self.field != (1, 1):  # windows, flattened as H x W x C like the map in training
             sizes, ones = [1, *self.field, 1], [1, 1, 1, 1]
             places = tf.image.extract_patches(places, sizes, strides=ones, rates=ones, padding="VALID")
         outputs = keras.ops.matmul(places, self.dense.kernel)
@@ -211,13 +213,13 @@ class DenseAsConvolution(keras.layers.Layer):
         return self.activation(tf.transpose(outputs, (0, 3, 1, 2)) if channels_first else outputs)
 
     def get_config(self):
-        """Raises: a saved model must have variables of its own."""
-        raise InputError("A fully convolutional net with shared weights cannot be saved; make it with share_weights=False.")
+        """Raises `InputError`: a saved model must have its own variables."""
+        raise InputError("A fully convolutional net with shared weights cannot be saved; create it with share_weights=False.")
 
 
 @keras.saving.register_keras_serializable("keras_vgg")
 class AtEveryPlace(keras.layers.Layer):
-    """A layer of vectors, such as batch norm behind a Dense layer, applied at every place of a map with channels last.
+    """Applies a layer for vectors, such as batch norm after a Dense layer, at every position of a map with channels last.
 
     Args:
         layer: the layer.
@@ -228,25 +230,25 @@ class AtEveryPlace(keras.layers.Layer):
         self.layer = layer
 
     def build(self, input_shape):
-        """Builds the layer for vectors of as many channels."""
+        """Builds the layer for vectors with the input's channels."""
         if not self.layer.built:
             self.layer.build((None, input_shape[-1]))
 
     def call(self, inputs):
-        """`(B, height, width, channels)` to as many places."""
+        """Maps `(B, height, width, channels)` to outputs at the same positions."""
         shape = keras.ops.shape(inputs)
         outputs = self.layer(keras.ops.reshape(inputs, (-1, inputs.shape[-1])))
         return keras.ops.reshape(outputs, (*shape[:-1], outputs.shape[-1]))
 
     def compute_output_shape(self, input_shape):
-        """Returns the shape that comes out, for one that goes in."""
+        """Returns the output shape for an input shape."""
         return (*input_shape[:-1], self.layer.compute_output_shape((None, input_shape[-1]))[-1])
 
     def get_config(self):
-        """Returns what makes a layer like this one."""
+        """Returns the configuration of the layer."""
         return super().get_config() | {"layer": keras.saving.serialize_keras_object(self.layer)}
 
     @classmethod
     def from_config(cls, config):
-        """Makes a layer from what `get_config` told."""
+        """Creates a layer from the result of `get_config`."""
         return cls(keras.saving.deserialize_keras_object(config.pop("layer")), **config)

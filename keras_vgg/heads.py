@@ -1,4 +1,4 @@
-"""What may stand behind the convolutions of a net, and what becomes of a map there."""
+"""Heads: the layers after a net's convolutions, and how they treat a feature map."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ import keras
 
 GLOBAL_POOLINGS = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 ENDINGS = (keras.layers.Activation, keras.layers.Softmax)
-"""What may follow the last Dense layer."""
+"""Layers allowed after the last Dense layer."""
 
 
 def has_score_map(chain: Sequence[keras.layers.Layer]) -> bool:
-    """Whether a net with a top tells classes at every place of a map, and not only of the whole.
+    """Returns whether a net with a top can predict classes at every position of a map, and not only for the whole.
 
-    It does with FC layers, and with one Dense layer on the mean over places.
+    It can with FC layers, and with one Dense layer after global average pooling.
     """
     if not any(isinstance(layer, GLOBAL_POOLINGS) for layer in chain):
         return True

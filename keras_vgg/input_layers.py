@@ -1,4 +1,4 @@
-"""What a model's own layers do to an image before its first convolution, as numbers, whatever layers they are."""
+"""Determines numerically what a model's own layers do to an image before its first convolution."""
 
 from collections.abc import Iterator
 
@@ -7,31 +7,31 @@ import numpy as np
 
 from keras_vgg.errors import InputError
 
-_SIDE = 8  # of the image that is tried where the model takes any size
+_SIDE = 8  # side of the trial image where the model takes any size
 _PLAIN = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Identity)
 
 
 def affine_before(model: keras.Model, convolution: keras.layers.Layer) -> tuple[bool, np.ndarray, np.ndarray] | None:
-    """Returns what comes before `convolution` as `scale * images[..., order] + offset`, with channels last; `None` if nothing does.
+    """Returns the layers before `convolution` as `scale * images[..., order] + offset`, channels last; `None` if there are none.
 
-    Found by trying: rescaling, normalisation, a change of the colours' order, and nothing else is of this form.
+    Found by trial: only rescaling, normalization and a change of the color order have this form.
 
     Args:
-        model: a functional or sequential model, in which others may be nested.
+        model: a functional or sequential model, possibly with nested models.
         convolution: its first one.
 
     Returns:
-        Whether the channels are turned round, then scale and offset, `(3,)` float64 each, of the channels as they come out.
+        Whether the channels are reversed, then scale and offset, `(3,)` float64 each, of the output channels.
 
     Raises:
-        InputError: if it is of another form.
+        InputError: if they have another form.
     """
     steps = list(_steps(model, convolution))
     if not steps:
         return None
     first = convolution.data_format == "channels_first"
     shapes = [*[step.inputs[0].shape for step in steps if isinstance(step, keras.Model)][:1], convolution.input.shape]
-    # Of the size that the convolution gets, resizing leaves images as they are.
+    # Images of the size that the convolution gets are not changed by resizing.
     sides = next(((shape[2:] if first else shape[1:3]) for shape in shapes if None not in shape[1:4]), (None, None))
     images = np.random.default_rng(0).uniform(0, 255, (1, *(side or _SIDE for side in sides), 3)).astype(np.float32)
     try:
@@ -39,7 +39,7 @@ def affine_before(model: keras.Model, convolution: keras.layers.Layer) -> tuple[
         for step in steps:
             outputs = step(outputs, training=False) if isinstance(step, keras.layers.Layer) else step(outputs)
         outputs = np.moveaxis(np.array(outputs), 1, -1) if first else np.array(outputs)
-    except Exception as error:  # layers raise whatever an image that they do not take makes them run into
+    except Exception as error:  # layers raise many kinds of exceptions for images they do not accept
         raise _other(model) from error
     pixels, found = images.reshape(-1, 3).astype(np.float64), outputs.reshape(-1, outputs.shape[-1]).astype(np.float64)
     if found.shape != pixels.shape:
@@ -57,13 +57,13 @@ def affine_before(model: keras.Model, convolution: keras.layers.Layer) -> tuple[
 
 def _other(model) -> InputError:
     return InputError(
-        f"What model {model.name!r} wants of an image cannot be told: the layers before its first convolution are no change of "
-        "scale, mean or colour order alone. Give it what its first layers expect."
+        f"The preprocessing of model {model.name!r} is unknown: the layers before its first convolution change more than "
+        "scale, mean or color order. Pass it the inputs that its first layers expect."
     )
 
 
 def _steps(model, convolution) -> Iterator:
-    """Yields models and layers that follow one another from the images to the convolution, where they do anything."""
+    """Yields the consecutive models and layers from the images to the convolution that change anything."""
     layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
     holder = next((layer for layer in layers if layer is convolution or _holds(layer, convolution)), None)
     if isinstance(model, keras.Sequential):
@@ -82,9 +82,9 @@ def _holds(layer, convolution) -> bool:
 
 
 def _input_of(model, holder):
-    """Returns the tensor that `holder` is given in a functional model, and whether anything is done to the images before.
+    """Returns the input tensor of `holder` in a functional model, and whether images are changed before it.
 
-    A layer may be part of several models; going back from this one's outputs finds its place in this one.
+    A layer may be part of several models; tracing back from this one's outputs finds its position in this one.
     """
     ours, todo, seen = {id(tensor) for tensor in model.inputs}, list(model.outputs), set()
     while todo:
@@ -92,7 +92,7 @@ def _input_of(model, holder):
         if id(tensor) in ours or id(tensor) in seen:
             continue
         seen.add(id(tensor))
-        operation, index, _ = tensor._keras_history  # how Keras itself finds its way back
+        operation, index, _ = tensor._keras_history  # as Keras itself traces back
         given = operation._inbound_nodes[index].input_tensors
         if operation is holder:
             return given[0], _is_changed(given[0], ours)

@@ -1,8 +1,8 @@
-"""Copies of a net's kernels in the precision that it computes in, made once for as long as the weights stand still.
+"""Copies of a net's kernels in its compute precision, made once for as long as the weights do not change.
 
-Under a mixed policy Keras casts each weight whenever its layer is called, and its gradient back. Here the micro-batches of a weight
-update, or all that a net is asked without training, share one cast. Gradients are taken with respect to the copies and stay in
-their precision until they are added up.
+Under a mixed policy Keras casts each weight whenever its layer is called, and its gradient back. Here all micro-batches of a
+weight update, or all calls during inference, share one cast. Gradients are computed with respect to the copies and stay in their
+precision until they are summed.
 """
 
 import contextlib
@@ -12,12 +12,11 @@ import tensorflow as tf
 
 
 class KernelCopies:
-    """Copies of the kernels of layers that compute in another dtype than they keep them in; of a net in float32 there are none.
+    """Copies of the kernels of layers whose compute dtype differs from their variable dtype; none for a net in float32.
 
     Args:
         model: the net.
-        strategy: on whose replicas it runs, each with copies of its own; by default there is one of each, where TensorFlow puts
-            variables.
+        strategy: a strategy with separate copies on each replica; by default there is one copy, placed by TensorFlow.
     """
 
     def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy | None = None):
@@ -34,22 +33,22 @@ class KernelCopies:
             self._pairs = [(layer.kernel, copy_of(layer)) for layer in model.layers if _casts_its_kernel(layer)]
 
     def refresh(self) -> None:
-        """Copies the kernels as they are now; called on each replica."""
+        """Updates the copies from the kernels; call it on each replica."""
         for kernel, copy in self._pairs:
             copy.assign(tf.cast(kernel.value, copy.dtype))
 
     def scope(self) -> keras.StatelessScope:
-        """Returns a scope within which the net computes with the copies, and no layer may change its variables."""
+        """Returns a scope in which the net computes with the copies and layers cannot change their variables."""
         return self.stand_in([])[0]
 
     def stand_in(self, variables: list[keras.Variable]) -> tuple[keras.StatelessScope, list]:
-        """As `scope`, for gradients; called on each replica.
+        """Like `scope`, for gradients; call it on each replica.
 
         Args:
-            variables: with respect to which gradients are to be taken.
+            variables: variables to differentiate with respect to.
 
         Returns:
-            `(scope, sources)`: of each of `variables` what the net computes with, its copy, or where it has none itself.
+            `(scope, sources)`: the scope, and for each of `variables` its copy or, if it has none, its own value.
         """
         scope, values = keras.StatelessScope(), {}
         for kernel, copy in self._pairs:
@@ -58,7 +57,7 @@ class KernelCopies:
         return scope, [values.get(id(variable), variable.value) for variable in variables]
 
     def variables(self, originals: list[keras.Variable]) -> list[tf.Variable]:
-        """Returns of each variable that which the net computes with: its copy, or where it has none itself."""
+        """Returns for each variable its copy or, if it has none, the variable itself."""
         copies = {id(kernel): copy for kernel, copy in self._pairs}
         return [copies.get(id(original), original.value) for original in originals]
 

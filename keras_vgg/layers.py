@@ -1,4 +1,4 @@
-"""The two things of the paper that Keras has no layer for: LRN, and dropout keyed by example."""
+"""The two operations that Keras has no layers for: LRN, and dropout keyed by example."""
 
 import keras
 import tensorflow as tf
@@ -8,7 +8,7 @@ from keras_vgg import randomness
 
 @keras.saving.register_keras_serializable("keras_vgg")
 class LocalResponseNormalization(keras.layers.Layer):
-    """Krizhevsky's normalisation across channels (net A-LRN, Sec. 2.1), in the paper's parameters.
+    """Krizhevsky's normalization across channels (net A-LRN, Sec. 2.1), with the paper's parameters.
 
     `y[c] = x[c] / (k + alpha * sum(x[c'] ** 2)) ** beta`, the sum over the `n` channels around `c`. The sum is not divided by
     `n`: Caffe does that, TensorFlow and Krizhevsky's paper do not.
@@ -22,44 +22,44 @@ class LocalResponseNormalization(keras.layers.Layer):
         super().__init__(**kwargs)
         self.data_format = data_format or keras.config.image_data_format()
         if n < 1 or n % 2 == 0:
-            raise ValueError(f"`n` must be an odd number of channels, so that they lie around one. Received: n={n}.")
+            raise ValueError(f"`n` must be an odd number of channels, to have a center. Received: n={n}.")
         self.k, self.n, self.alpha, self.beta = k, n, alpha, beta
 
     def call(self, inputs):
         """Normalises `(B, H, W, C)`, or `(B, C, H, W)`; same shape and dtype out."""
-        if self.data_format == "channels_first":  # the op knows channels_last alone
+        if self.data_format == "channels_first":  # the op supports only channels_last
             return tf.transpose(self._normalize(tf.transpose(inputs, (0, 2, 3, 1))), (0, 3, 1, 2))
         return self._normalize(inputs)
 
     def _normalize(self, inputs):
-        # The op knows no bfloat16, and squares overflow float16.
+        # The op does not support bfloat16, and squares overflow float16.
         outputs = tf.nn.local_response_normalization(
             tf.cast(inputs, tf.float32), depth_radius=self.n // 2, bias=self.k, alpha=self.alpha, beta=self.beta
         )
         return tf.cast(outputs, inputs.dtype)
 
     def compute_output_shape(self, input_shape):
-        """Same shape out as in."""
+        """Returns the input shape."""
         return input_shape
 
     def get_config(self):
-        """The constants, for saving."""
+        """Returns the constants, for saving."""
         constants = {"k": self.k, "n": self.n, "alpha": self.alpha, "beta": self.beta}
         return super().get_config() | constants | {"data_format": self.data_format}
 
 
 def keyed_dropout(inputs, keys, *, rate: float, seed: int, stream: int):
-    """Dropout (inverted, as in Keras) whose mask for a row depends on that row's key alone.
+    """Applies dropout (inverted, as in Keras) with a mask for each row that depends only on the row's key.
 
     Args:
         inputs: `(B, …)` activations.
         keys: `(B,)` int64 from `randomness.example_key`.
         rate: share of values set to zero, in [0, 1).
-        seed: the run's seed.
+        seed: random seed of the run.
         stream: distinguishes the dropout layers of a net.
 
     Returns:
-        `(B, …)` of the dtype of `inputs`, the values kept divided by `1 - rate`.
+        `(B, …)` of the dtype of `inputs`, with kept values divided by `1 - rate`.
     """
     if rate == 0:
         return inputs

@@ -1,8 +1,8 @@
 """Tests localisers as in Appendix A: `python -m keras_vgg.localise --model runs/pcr --classifier runs/d --dataset ilsvrc:PATH`.
 
-Without --classifier or --posteriors the class of each image is known, as in Table 8. Prints a table of errors, and leaves tables,
-guesses and a sheet of boxes in a folder; the same command again goes on where a killed one stopped. `--recipe recipes/table9.toml`
-is a whole table of the paper.
+Without --classifier or --posteriors, the class of each image is known, as in Table 8. Prints a table of errors and writes tables,
+guesses and a sheet of boxes to a folder; rerunning the same command resumes an interrupted test. `--recipe recipes/table9.toml`
+tests a whole table of the paper.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import sys
 from keras_vgg.errors import InputError
 from keras_vgg.support import cli, entry, extras, files, naming, paths
 
-_OF_RECIPE = ("protocol", "scales", "flip", "merge_threshold", "class_count")  # flags that a recipe says itself
+_OF_RECIPE = ("protocol", "scales", "flip", "merge_threshold", "class_count")  # flags that a recipe sets
 
 
 def main(argv: list[str]) -> None:
@@ -73,59 +73,61 @@ def _parser() -> cli.Parser:
     usual = Merging()
     parser.add_argument(
         "--model", type=cli.path, action="append", default=[], metavar="[NAME=]PATH",
-        help="run folder or weight file of a localiser; several are tested each and united. With --recipe, NAME says which it is",
+        help="run folder or weight file of a localiser; several are tested alone and combined; with --recipe, PATH replaces NAME",
     )  # fmt: skip
     cli.add_net_flags(
         parser,
-        dataset="images with boxes: ilsvrc:PATH, voc:PATH, csv:FILE with xmin, ymin, xmax and ymax, or tfds:NAME",
-        split="which of its images (default: val; without such a set, and for nets trained on other data, test or all)",
+        dataset="dataset with boxes: ilsvrc:PATH, voc:PATH, csv:FILE with xmin, ymin, xmax and ymax, or tfds:NAME",
+        split="split to test (default: val; if the dataset has none and the nets were trained on another, test or all)",
     )
     parser.add_argument("--recipe", type=cli.path, metavar="FILE", help="test recipe (TOML), e.g. recipes/table9.toml")
-    parser.add_argument("--protocol", nargs="+", choices=OF_LOCALISERS, help="one row of the table for each (default: dense)")
-    cli.add_net_flags(parser, "scales", flip="let mirror images tell boxes, too (default: off, as in the paper)")
+    parser.add_argument(
+        "--protocol", nargs="+", choices=OF_LOCALISERS, help="testing protocols, one table row each (default: dense)"
+    )
+    cli.add_net_flags(parser, "scales", flip="also predict boxes from mirror images (default: off, as in the paper)")
     parser.add_argument(
         "--classifier", type=cli.path, action="append", default=[], metavar="[NAME=]PATH",
-        help="net whose posteriors tell classes, densely; of several the mean (default: the class is known)",
+        help="classifier, evaluated densely; the posteriors of several are averaged (default: the class is known)",
     )  # fmt: skip
     parser.add_argument(
         "--classifier-scales",
         type=int,
         nargs="+",
         metavar="Q",
-        help="scales at which classifiers look (default: their own)",
+        help="scales of the classifiers (default: their own)",
     )
     parser.add_argument(
         "--posteriors", type=cli.path, nargs="+", default=[], metavar="FILE",
-        help="posteriors of earlier evaluations of the same images (.npz) in place of, or beside, --classifier",
+        help="posteriors (.npz) of earlier evaluations of the same images, instead of or with --classifier",
     )  # fmt: skip
     parser.add_argument(
         "--merge-threshold", type=float, nargs="+", metavar="T",
-        help=f"match score up to which boxes are merged, in [0, 2); a row of the table for each (default: {usual.threshold:g})",
+        help=f"maximum match score of merged boxes, in [0, 2); one table row each (default: {usual.threshold:g})",
     )  # fmt: skip
     parser.add_argument(
         "--class-count", type=int, nargs="+", metavar="K",
-        help=f"of how many classes boxes are merged and rated; a row of the table for each (default: {usual.classes})",
+        help=f"number of classes whose boxes are merged and rated; one table row each (default: {usual.classes})",
     )  # fmt: skip
     parser.add_argument(
         "--trivial", action="store_true",
-        help="add rows of guesses that look at no image: the whole image, and mean boxes of the images for training",
+        help="add rows for guesses that ignore the image: the whole image, and mean boxes of the training set",
     )  # fmt: skip
-    parser.add_argument("--blacklist", type=cli.path, metavar="FILE", help="images that do not count, as in ILSVRC's devkit")
+    parser.add_argument("--blacklist", type=cli.path, metavar="FILE", help="list of images to ignore, as in ILSVRC's devkit")
     parser.add_argument(
-        "--above-half", action="store_true", help="a box is right above an IoU of 0.5, as the paper writes (default: from 0.5 on)"
+        "--above-half", action="store_true", help="require an IoU above 0.5, as the paper states (default: at least 0.5)"
     )
     parser.add_argument(
         "--submission", type=cli.path, metavar="FILE",
-        help="write guesses in the devkit's format, too; FILE has a class on each line, in ILSVRC's order, as its map_clsloc.txt",
+        help="also write guesses in the devkit's format; FILE lists one class per line in ILSVRC's order, like map_clsloc.txt",
     )  # fmt: skip
-    parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="where results go (default: localisations/NAME)")
+    parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="folder for the results (default: localisations/NAME)")
     cli.add_net_flags(parser, "pooling", "preprocessing", "precision", "classes", "batch", "replicas")
-    parser.add_argument("--limit-images", type=int, help="test at most so many images")
+    parser.add_argument("--limit-images", type=int, help="maximum number of images to test")
     return parser
 
 
 def _wanted(arguments):
-    """Returns what is to be tested, as a recipe tells it."""
+    """Returns what to test, as a recipe."""
     from keras_vgg.localisation.guessing import Merging
     from keras_vgg.localisation.recipe import LocalisationRecipe, Row, read_localisation
     from keras_vgg.precision import FLOAT32
@@ -138,7 +140,7 @@ def _wanted(arguments):
     if arguments.recipe:
         if given := [name for name in _OF_RECIPE if getattr(arguments, name) not in (None, [])]:
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise InputError(f"With --recipe, the rows say what {flags} would; leave these flags out.")
+            raise InputError(f"{flags} cannot be combined with --recipe, whose rows set these values.")
         recipe = read_localisation(arguments.recipe)
         nets = {"model": dict(recipe.localisers), "classifier": dict(recipe.classifiers)}
         for kind in nets:
@@ -154,7 +156,7 @@ def _wanted(arguments):
         wanted = LocalisationRecipe(dataset, nets["model"], nets["classifier"], scales, recipe.rows)
     else:
         if not arguments.model:
-            raise InputError("Give --model RUN_OR_FILE (or --recipe).")
+            raise InputError("Pass --model RUN_OR_FILE (or --recipe).")
         localisers = naming.named_models(arguments.model)
         scales = tuple(arguments.scales) if arguments.scales else None
         groups = [(name,) for name in localisers] + ([tuple(localisers)] if len(localisers) > 1 else [])
@@ -172,12 +174,12 @@ def _wanted(arguments):
         of_classifiers = tuple(arguments.classifier_scales) if arguments.classifier_scales else None
         wanted = LocalisationRecipe(arguments.dataset, localisers, classifiers, of_classifiers, tuple(rows))
     if not wanted.dataset:
-        raise InputError("Give --dataset: ilsvrc:PATH, voc:PATH, csv:FILE or tfds:NAME[/CONFIG], with boxes.")
+        raise InputError("Pass --dataset: ilsvrc:PATH, voc:PATH, csv:FILE or tfds:NAME[/CONFIG], with boxes.")
     return dataclasses.replace(wanted, precision=precision or FLOAT32)
 
 
 def _posteriors(wanted, arguments, dataset, which: str, folder: pathlib.Path, devices) -> dict:
-    """Returns the posteriors of the classifiers that rows name: read, or computed densely, as `keras_vgg.evaluate` does."""
+    """Returns the posteriors of the classifiers in the rows: read, or computed densely as by `keras_vgg.evaluate`."""
     from keras_vgg.data.boxes.targets import labelled
     from keras_vgg.evaluation import results, run
     from keras_vgg.evaluation.recipe import Row
@@ -197,11 +199,11 @@ def _posteriors(wanted, arguments, dataset, which: str, folder: pathlib.Path, de
 
 
 def _order(path: str) -> list[str]:
-    """Returns the classes of a file in its order: the first word of each line."""
+    """Returns the classes listed in a file: the first word of each line."""
     try:
         return [line.split()[0] for line in paths.path_of(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"`--submission` must name a file of classes, one a line. Received: {path} ({error}).") from error
+        raise InputError(f"`--submission` must be a text file with one class per line. Received: {path} ({error}).") from error
 
 
 def _report(folder: pathlib.Path, found, split, arguments) -> None:

@@ -1,7 +1,7 @@
-"""Draws what a net has learnt: `python -m keras_vgg.look photo.jpg --model runs/flowers17 --layer block3_conv3 --maps maps.png`.
+"""Draws what a net has learned: `python -m keras_vgg.look photo.jpg --model runs/flowers17 --layer block3_conv3 --maps maps.png`.
 
-`--filters` draws the filters of the first convolution in the colours of images, `--maps` what a layer makes of an image. The
-pictures carry the digests of the net, the image and the code (SHA-256).
+`--filters` draws the filters of the first convolution in image colors, `--maps` the feature maps of a layer for an image. The
+plots contain the SHA-256 digests of the net, the image and the code.
 """
 
 import pathlib
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
         learnt.check_layer(model, arguments.layer)
         scale = source.default_scale if arguments.scale is None else arguments.scale
         if scale < (least := smallest_side(model)):
-            raise InputError(f"`--scale` must be at least {least}, of which the net leaves a place. Received: {scale}.")
+            raise InputError(f"`--scale` must be at least {least}, the net's smallest input. Received: {scale}.")
         image, of_image = prediction.read_image(arguments.image, scale)
     if arguments.filters:
         filters = learnt.first_filters(model)
@@ -59,25 +59,27 @@ def main(argv: list[str]) -> None:
 
 def _parsed(argv: list[str]):
     parser = cli.Parser(prog="python -m keras_vgg.look", description=__doc__.split("\n")[0])
-    parser.add_argument("image", type=cli.path, nargs="?", metavar="IMAGE", help="an image file, for --maps")
+    parser.add_argument("image", type=cli.path, nargs="?", metavar="IMAGE", help="image file for --maps")
     parser.add_argument("--model", type=cli.path, required=True, metavar="PATH", help="run folder or weight file")
     parser.add_argument("--filters", type=cli.path, metavar="FILE", help="draw the filters of the first convolution (PNG)")
     parser.add_argument("--maps", type=cli.path, metavar="FILE", help="draw the feature maps of a layer for the image (PNG)")
-    parser.add_argument("--layer", help="whose maps: block3_conv3, block1_pool, …")
-    parser.add_argument("--channels", type=int, default=16, help="how many, the strongest (default: %(default)s)")
+    parser.add_argument("--layer", help="layer of the feature maps: block3_conv3, block1_pool, …")
     parser.add_argument(
-        "--scale", type=int, metavar="Q", help="smallest side of the image (default: S, or the middle of the jitter)"
+        "--channels", type=int, default=16, help="number of channels to draw, the strongest first (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--scale", type=int, metavar="Q", help="smallest side of the image (default: S, or the middle of the jitter range)"
     )
     cli.add_net_flags(parser, "preprocessing")
     arguments = parser.parse_args(argv)
     if not arguments.filters and not arguments.maps:
-        parser.error("give --filters FILE, --maps FILE or both")
+        parser.error("pass --filters FILE, --maps FILE or both")
     for flag in ("filters", "maps"):
         if (path := getattr(arguments, flag)) and not path.endswith(".png"):
             parser.error(f"argument --{flag}: must end in .png (received {path})")
     of_maps = [arguments.image, arguments.layer, arguments.maps]
     if any(of_maps) and not all(of_maps):
-        parser.error("IMAGE, --layer and --maps go together")
+        parser.error("IMAGE, --layer and --maps must be passed together")
     if arguments.channels < 1:
         parser.error(f"argument --channels: must be at least 1 (received {arguments.channels})")
     return arguments

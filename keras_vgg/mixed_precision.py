@@ -1,7 +1,7 @@
-"""What the layers of a net compute in. It is the net's own, layer by layer: Keras' policy for all is left alone.
+"""Compute precision of a net, set layer by layer; Keras' global policy is not changed.
 
-In a mixed precision convolutions and products are computed in half precision, with variables of float32. What a net puts out of
-them is float32: means over places, lengths, the last Dense layer and all that follows it.
+A mixed precision computes convolutions and matrix products in half precision, with float32 variables. Outputs are float32: global
+pooling, normalization, the last Dense layer and everything after it.
 """
 
 import math
@@ -16,24 +16,24 @@ _IN_FLOAT32 = (*GLOBAL_POOLINGS, keras.layers.UnitNormalization, keras.layers.No
 
 
 def set_precision(model: keras.Model, precision: str) -> None:
-    """Lets a net compute in a precision from now on; functions that were traced of it before go on as they were.
+    """Sets the compute precision of a net; functions traced before keep the old one.
 
     Args:
-        model: a chain of layers, with a top or without; quantised ones stay what they are.
+        model: a chain of layers, with or without a top; quantized layers are not changed.
         precision: one of `precision.PRECISIONS`.
 
     Raises:
-        InputError: for another precision.
+        InputError: for an unknown precision.
     """
     for layer, policy in _policies(model, precision).items():
         layer.dtype_policy = policy
 
 
 def in_precision(model: keras.Model, precision: str | None) -> keras.Model:
-    """Returns a net that computes in a precision: `model` itself where it does, or `None` is given; else a copy.
+    """Returns `model` itself if it computes in the precision or that is `None`, otherwise a copy in the precision.
 
     Raises:
-        InputError: for another precision.
+        InputError: for an unknown precision.
     """
     if precision is None or all(layer.dtype_policy.name == policy for layer, policy in _policies(model, precision).items()):
         return model
@@ -47,13 +47,13 @@ def in_precision(model: keras.Model, precision: str | None) -> keras.Model:
 
 
 def precision_of(model: keras.Model) -> str:
-    """Returns what the convolutions of a net compute in, by the name of their policy."""
+    """Returns the name of the dtype policy of a net's convolutions."""
     return next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)).dtype_policy.name
 
 
 def multiply_adds(model: keras.Model) -> float:
-    """Returns how many multiply-accumulate operations the convolutions of a net take for each pixel of an image."""
-    total, places = 0.0, 1.0  # of the map, for each pixel
+    """Returns the multiply-accumulate operations of a net's convolutions per pixel of an image."""
+    total, places = 0.0, 1.0  # positions of the map per pixel
     for layer in model.layers:
         if isinstance(layer, (keras.layers.Conv2D, keras.layers.MaxPooling2D)):
             places /= layer.strides[0] * layer.strides[1]
@@ -63,7 +63,7 @@ def multiply_adds(model: keras.Model) -> float:
 
 
 def _policies(model: keras.Model, precision: str) -> dict[keras.layers.Layer, str]:
-    """Returns the name of the policy of each layer that computes."""
+    """Returns the name of the dtype policy of each layer except the input."""
     checked(precision)
     layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
     dense = [place for place, layer in enumerate(layers) if isinstance(layer, keras.layers.Dense)]

@@ -1,7 +1,7 @@
 """The six nets of Table 1 as plain functional Keras models.
 
-Layer names are those of `keras.applications.vgg16` and `vgg19` (`block3_conv2`, `fc1`, `predictions`). The input is
-what `preprocessing` makes of an image; the nets themselves hold no preprocessing.
+Layer names are those of `keras.applications.vgg16` and `vgg19` (`block3_conv2`, `fc1`, `predictions`). Inputs are images
+preprocessed by `preprocessing`; the nets themselves contain no preprocessing.
 """
 
 import math
@@ -17,7 +17,7 @@ INITIALIZERS = {
     "gaussian": lambda: keras.initializers.RandomNormal(stddev=configs.GAUSSIAN_DEVIATION),
     "he": keras.initializers.HeNormal,
 }
-"""Initialisations of the kernels (Sec. 3.1); biases start at zero."""
+"""Kernel initializers (Sec. 3.1); biases start at zero."""
 
 GLOBAL_POOLINGS = {None: None, "avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 
@@ -39,9 +39,9 @@ def build_vgg(
     """Returns net `arch` of Table 1, untrained.
 
     Args:
-        arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`, or as they are commonly called, such as `VGG16`; with `-pool` behind it,
-            `predictions` follows the mean over all places of the last map, in place of the FC layers.
-        input_shape: `(height, width, channels)`; sides of at least 32, or `None` for any size without FC layers.
+        arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`, or a common name such as `VGG16`; with the suffix `-pool`,
+            `predictions` follows global average pooling of the last map instead of the FC layers.
+        input_shape: `(height, width, channels)`; sides of at least 32, or `None` for any size, without FC layers.
         name: the model's name; by default from `arch`, e.g. `vgg_d`.
         classes, include_top, dropout, width, batch_norm, initializer, classifier_activation, pooling: as for `apply_vgg`.
 
@@ -49,7 +49,7 @@ def build_vgg(
         A functional model, `(B, height, width, channels)` float32 to `(B, classes)` float32 with the top.
 
     Raises:
-        InputError: (a `ValueError`) for an argument out of range, before anything is built.
+        InputError: (a `ValueError`) for an invalid argument, before anything is built.
 
     Example:
         >>> from keras_vgg.models import build_vgg
@@ -75,7 +75,7 @@ def build_vgg(
 
 
 def default_name(arch: str, *, batch_norm: bool = False) -> str:
-    """Name of a model of net `arch`, e.g. `vgg_a_lrn` or `vgg_d_bn`."""
+    """Returns the default name of a model of net `arch`, e.g. `vgg_a_lrn` or `vgg_d_bn`."""
     return f"vgg_{arch.lower().replace('-', '_')}{'_bn' if batch_norm else ''}"
 
 
@@ -92,16 +92,16 @@ def apply_vgg(
     classifier_activation: str | None = "softmax",
     pooling: str | None = None,
 ) -> keras.KerasTensor:
-    """Puts the layers of net `arch` on a symbolic tensor, in Keras' image data format.
+    """Applies the layers of net `arch` to a symbolic tensor in Keras' image data format.
 
     Args:
         inputs: symbolic `(B, height, width, channels)`.
-        arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`, or as they are commonly called, such as `VGG16`.
+        arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`, or a common name such as `VGG16`.
         classes: number of classes of `predictions`.
         include_top: whether `fc1`, `fc2` and `predictions` follow the convolutions.
         dropout: dropout rate after `fc1` and after `fc2`; no such layers at 0.
-        width: factor on all filters and on the sizes of `fc1` and `fc2`, for small machines.
-        batch_norm: batch normalisation between every convolution and its ReLU, as in torchvision's `vgg*_bn`.
+        width: factor on the number of filters and on the units of `fc1` and `fc2`, for small machines.
+        batch_norm: batch normalization between every convolution and its ReLU, as in torchvision's `vgg*_bn`.
         initializer: `"glorot"`, `"gaussian"`, `"he"`, or any Keras initializer, for the kernels.
         classifier_activation: activation of `predictions`; `None` for logits.
         pooling: without the top, `"avg"` or `"max"` for global pooling after the last block, `None` for its feature map.
@@ -110,7 +110,7 @@ def apply_vgg(
         Symbolic outputs: `(B, classes)` with the top, `(B, 512)` with `pooling`, else `(B, height / 32, width / 32, 512)`.
 
     Raises:
-        InputError: for an argument out of range.
+        InputError: for an invalid argument.
     """
     config = configs.get_config(arch)
     _check_options(classes, include_top, dropout, width, initializer, pooling)
@@ -154,7 +154,7 @@ def _convolutions(outputs, config, width, batch_norm, new_initializer):
                 kernel_initializer=new_initializer(),
                 name=f"block{block}_conv{conv}",
             )(outputs)
-            if batch_norm:  # torchvision's epsilon and momentum, so that its weights give its outputs
+            if batch_norm:  # torchvision's epsilon and momentum, so that its weights reproduce its outputs
                 normalization = keras.layers.BatchNormalization(
                     axis=channel_axis, epsilon=1e-5, momentum=0.9, name=f"block{block}_bn{conv}"
                 )
@@ -166,7 +166,7 @@ def _convolutions(outputs, config, width, batch_norm, new_initializer):
 
 
 def _fresh(initializer):
-    # An initializer with a seed gives the same values at every call; each layer wants its own.
+    # A seeded initializer gives the same values at every call; each layer needs its own.
     initializer = keras.initializers.get(initializer)
     return initializer.clone() if isinstance(initializer, keras.initializers.Initializer) else initializer
 
@@ -179,14 +179,14 @@ def _check_shape(input_shape, config, include_top):
         limit = f"at least {config.side()}: {config.halvings} halve them"
         raise InputError(f"The sides of `input_shape` must be {limit}. Received: {input_shape}.")
     if include_top and None in sides and not config.global_pooling:
-        raise InputError(f"With `include_top=True`, `input_shape` must give both sides: fc1 needs them. Received: {input_shape}.")
+        raise InputError(f"With `include_top=True`, `input_shape` must have fixed sides for fc1. Received: {input_shape}.")
 
 
 def _check_options(classes, include_top, dropout, width, initializer, pooling):
     if classes < 1:
         raise InputError(f"`classes` must be at least 1. Received: classes={classes}.")
     if not 0 <= dropout < 1:
-        raise InputError(f"`dropout` must lie in [0, 1). Received: dropout={dropout}.")
+        raise InputError(f"`dropout` must be in [0, 1). Received: dropout={dropout}.")
     if not 0 < width < math.inf:
         raise InputError(f"`width` must be positive. Received: width={width}.")
     if isinstance(initializer, str) and initializer not in INITIALIZERS:
@@ -194,4 +194,4 @@ def _check_options(classes, include_top, dropout, width, initializer, pooling):
     if pooling not in GLOBAL_POOLINGS:
         raise InputError(f"`pooling` must be None, 'avg' or 'max'. Received: pooling={pooling!r}.")
     if pooling and include_top:
-        raise InputError("`pooling` goes with `include_top=False`: with the top, fc1 takes the whole feature map.")
+        raise InputError("`pooling` requires `include_top=False`: with the top, fc1 takes the whole feature map.")

@@ -1,7 +1,7 @@
-"""Optimizers by the names that Keras has for them, as data. Imports no TensorFlow; `training.optimizer` makes them."""
+"""Optimizers by their Keras names, as data. Imports no TensorFlow; `training.optimizer` creates them."""
 
 SGD = "sgd"
-"""The paper's: its weight decay is L2 inside the momentum. That of all others is decoupled, as Keras has it."""
+"""The paper's optimizer, with weight decay as L2 inside the momentum; that of all others is decoupled, as in Keras."""
 
 _ADAPTIVE_RATE = 1e-3
 
@@ -18,7 +18,7 @@ RATES = {
     "nadam": _ADAPTIVE_RATE,
     "rmsprop": _ADAPTIVE_RATE,
 }
-"""What recipes may call an optimizer, and its initial rate where none is given: Keras' own, or its paper's where Keras differs."""
+"""Default initial learning rate of each optimizer: Keras', or that of its paper where Keras differs."""
 
 SLOTS = dict.fromkeys(RATES, 2) | dict.fromkeys((SGD, "adagrad", "lion", "rmsprop"), 1)
-"""Numbers that an optimizer keeps of each weight, at most."""
+"""Maximum number of values that each optimizer stores per weight."""

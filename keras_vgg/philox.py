@@ -1,4 +1,4 @@
-"""Philox4x32-10 (Salmon et al. 2011) under many counters at once, which TensorFlow's own operations take one by one."""
+"""Philox4x32-10 (Salmon et al. 2011) for many counters at once; TensorFlow's own operations take only one."""
 
 import math
 
@@ -9,7 +9,7 @@ _ROUNDS = 10
 _MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 _INCREMENTS = 0x9E3779B9, 0xBB67AE85
 _WORD = 2**32 - 1
-_MANY = 2**8  # numbers of a counter from which compiling, which takes a quarter of a second, is worth it
+_MANY = 2**8  # numbers per counter from which compiling, a quarter of a second, is worth it
 
 
 def numbers(keys, count: int, word: int):
@@ -18,17 +18,17 @@ def numbers(keys, count: int, word: int):
     Args:
         keys: `(B,)` int64, the upper halves of the counters; the lower count blocks of four numbers from zero.
         count: how many numbers.
-        word: Philox' key, below 2**64.
+        word: the Philox key, below 2**64.
 
     Returns:
-        `(B, count)` uint32: those of `tf.raw_ops.StatelessRandomUniformFullIntV2` for each counter by itself.
+        `(B, count)` uint32, equal to `tf.raw_ops.StatelessRandomUniformFullIntV2` for each counter.
     """
     draw = _draw_compiled if count >= _MANY else _draw
     return draw(keys, tf.constant([word & _WORD, word >> 32], tf.uint64), math.ceil(count / 4))[:, :count]
 
 
 def _draw(keys, word, blocks: int):
-    """`(B, 4 * blocks)` uint32; every 32-bit word is in a uint64 of its own, so that products of two are whole."""
+    """`(B, 4 * blocks)` uint32; every 32-bit word is stored in a uint64, so that products do not overflow."""
     low, shift = tf.constant(_WORD, tf.uint64), tf.constant(32, tf.uint64)
     multipliers, increments = ([tf.constant(each, tf.uint64) for each in constants] for constants in (_MULTIPLIERS, _INCREMENTS))
     upper = tf.bitcast(keys, tf.uint64)[:, tf.newaxis] + tf.zeros([blocks], tf.uint64)

@@ -1,16 +1,16 @@
-"""What nets compute in, by the names that Keras gives its policies. Imports no TensorFlow."""
+"""Compute precisions of nets, by the names of Keras' dtype policies. Imports no TensorFlow."""
 
 from keras_vgg.errors import InputError
 
 FLOAT32, BFLOAT16, FLOAT16 = PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-"""In a mixed one convolutions and products are computed in half precision; weights and what a net puts out are float32."""
+"""A mixed precision computes convolutions and matrix products in half precision; weights and outputs are float32."""
 
 
 def checked(precision: str) -> str:
-    """Returns a precision.
+    """Returns `precision` if it is valid.
 
     Raises:
-        InputError: for something else.
+        InputError: if it is not one of `PRECISIONS`.
     """
     if precision not in PRECISIONS:
         raise InputError(f"`precision` must be one of {', '.join(PRECISIONS)}. Received: precision={precision!r}.")
@@ -18,7 +18,7 @@ def checked(precision: str) -> str:
 
 
 def told(precision: str) -> str:
-    """Returns what tables and files say of a precision: nothing of float32.
+    """Returns the text for a precision in tables and files: empty for float32.
 
     >>> from keras_vgg.precision import told
     >>> told("float32"), told("mixed_bfloat16")
@@ -28,7 +28,7 @@ def told(precision: str) -> str:
 
 
 def noted(precision: str) -> dict[str, str]:
-    """Returns the facts that tell a precision, for JSON: none of float32.
+    """Returns the JSON entry for a precision: none for float32.
 
     >>> from keras_vgg.precision import noted
     >>> noted("float32"), noted("mixed_bfloat16")

@@ -1,8 +1,8 @@
-"""Says what images show, and where: `python -m keras_vgg.predict photo.jpg --model runs/flowers17`.
+"""Classifies images and locates their objects: `python -m keras_vgg.predict photo.jpg --model runs/flowers17`.
 
-Images are looked at densely (Sec. 3.2), with their mirror images if the net was trained with such. With `--localiser` boxes are
-told, too, and drawn by `--boxes` (Appendix A). JSON and pictures carry the digests of the nets, the image and the code (SHA-256),
-and how the image was looked at.
+Images are evaluated densely (Sec. 3.2), with their mirror images if the net was trained with them. `--localiser` also predicts
+boxes, which `--boxes` draws (Appendix A). JSON and plots contain the SHA-256 digests of the nets, the image and the code, and the
+settings of the prediction.
 """
 
 import json
@@ -19,7 +19,7 @@ from keras_vgg.support.image_files import find_images, printable
 
 _BAR = 30
 _TOP = 5
-_HEATMAP_WINDOWS = 16 / 7  # smallest side of the image in windows of the net: 512 pixels for 224
+_HEATMAP_WINDOWS = 16 / 7  # smallest side of the image per input side of the net: 512 pixels for 224
 
 
 def main(argv: list[str]) -> int | None:
@@ -74,48 +74,48 @@ def _parsed(argv: list[str]):
     parser.add_argument("images", type=cli.path, nargs="+", metavar="IMAGE", help="image files, globs or folders")
     parser.add_argument(
         "--model", type=cli.path, required=True, metavar="PATH",
-        help="run folder or weight file: a classifier, or a localiser alone",
+        help="run folder or weight file of a classifier, or of a localiser alone",
     )  # fmt: skip
     cli.add_net_flags(parser, "scales", "flip", "average", "pooling")
     parser.add_argument(
         "--top", type=int,
-        help=f"how many classes to print, and boxes to print and draw (default: {_TOP}, of which the best box is drawn)",
+        help=f"number of classes to print, and of boxes to print and draw (default: {_TOP}; only the best box is drawn)",
     )  # fmt: skip
     cli.add_net_flags(parser, "preprocessing", "precision", "classes")
     parser.set_defaults(precision=FLOAT32)
-    parser.add_argument("--json", action="store_true", help="print JSON: a line for each image")
+    parser.add_argument("--json", action="store_true", help="print JSON, one line per image")
     cli.add_net_flags(parser, "localiser", "localiser-scales")
     parser.add_argument(
         "--boxes", type=cli.path, metavar="OUT",
-        help="write the image with the box of the best guess: a .png file for one image, else a folder, with a PNG for each",
+        help="draw the best box on the image: a .png file for one image, or a folder for one PNG per image",
     )  # fmt: skip
     cli.add_net_flags(parser, "merge-threshold")
     parser.add_argument(
         "--heatmap", type=cli.path, metavar="OUT",
-        help="write a picture of where the net sees the class: a .png file for one image, else a folder, with a PNG for each",
+        help="draw a heatmap of the class: a .png file for one image, or a folder for one PNG per image",
     )  # fmt: skip
     parser.add_argument(
         "--heatmap-of", choices=("scores", "grad-cam"),
-        help="posteriors of the dense score map, or Grad-CAM on the last convolution (default: scores; for nets that pool "
-        "globally, grad-cam)",
+        help="posteriors of the dense score map, or Grad-CAM of the last convolution (default: scores; grad-cam for nets "
+        "with global pooling)",
     )  # fmt: skip
     parser.add_argument(
-        "--class", dest="class_name", metavar="NAME", help="class of the heatmap and of the boxes (default: the most probable)"
+        "--class", dest="class_name", metavar="NAME", help="class of the heatmap and boxes (default: the most probable)"
     )
     arguments = parser.parse_args(argv)
     if arguments.heatmap_of and not arguments.heatmap:
-        parser.error(f"argument --heatmap-of: goes with --heatmap (received {arguments.heatmap_of})")
+        parser.error(f"argument --heatmap-of: requires --heatmap (received {arguments.heatmap_of})")
     if arguments.localiser_scales and not arguments.localiser:
-        parser.error(f"argument --localiser-scales: goes with --localiser (received {arguments.localiser_scales[0]})")
+        parser.error(f"argument --localiser-scales: requires --localiser (received {arguments.localiser_scales[0]})")
     if arguments.top is not None and arguments.top < 1:
         parser.error(f"argument --top: must be at least 1 (received {arguments.top})")
     if arguments.heatmap and arguments.boxes and arguments.heatmap == arguments.boxes:
-        parser.error(f"argument --boxes: must be another place than that of --heatmap (received {arguments.boxes})")
+        parser.error(f"argument --boxes: must differ from --heatmap (received {arguments.boxes})")
     return arguments
 
 
 def _named(source, digest: str, arguments) -> str:
-    """Returns what a net is called in lines for people, with its precision if that is not float32."""
+    """Returns the display name of a net, with its precision unless that is float32."""
     from keras_vgg.identity import short
 
     return f"{source.name} ({', '.join(filter(None, (short(digest), told(arguments.precision))))})"
@@ -130,18 +130,20 @@ def _check_without_localiser(source, arguments) -> None:
     of_boxes = {"--boxes": arguments.boxes, "--merge-threshold": arguments.merge_threshold}
     for flag, given in of_boxes.items():
         if given is not None:
-            raise InputError(f"`{flag}` needs a localiser. Received: --model {source.path}, a classifier; give --localiser, too.")
+            raise InputError(
+                f"`{flag}` requires a localiser. Received: --model {source.path}, a classifier; pass --localiser, too."
+            )
     if arguments.class_name and not arguments.heatmap:
-        raise InputError(f"`--class` goes with --heatmap or --localiser. Received: --class {arguments.class_name} alone.")
+        raise InputError(f"`--class` requires --heatmap or --localiser. Received: --class {arguments.class_name} alone.")
 
 
 def _check_pictures(flag: str, out: str, number: int) -> None:
-    """Tells what is wrong with where pictures go, before anything is computed."""
+    """Raises for an unusable output path before anything is computed."""
     extras.require("plots")
     if not _is_file(out):
         files.check_folder(pathlib.Path(out))
     elif number > 1:
-        raise InputError(f"`{flag}` takes one image where it ends in .png; give a folder for several. Received: {number}.")
+        raise InputError(f"`{flag}` with a .png file takes one image. Received: {number}; pass a folder.")
     else:
         files.check_file(pathlib.Path(out))
 
@@ -151,14 +153,14 @@ def _is_file(out: str) -> bool:
 
 
 def _usable(found):
-    """Yields paths and posteriors of the images that could be used."""
+    """Yields paths and posteriors of the usable images."""
     for index, (path, posteriors) in enumerate(zip(found.paths, found.posteriors, strict=True)):
         if index not in found.problems:
             yield path, posteriors
 
 
 def _file_of(out: str, path: str) -> pathlib.Path:
-    """Returns the file for a picture of an image: `out` itself, or one in that folder, which is made."""
+    """Returns the output file for an image: `out` itself, or one in the folder `out`, which is created."""
     from keras_vgg.evaluation import heatmap
 
     if _is_file(out):
@@ -168,7 +170,7 @@ def _file_of(out: str, path: str) -> pathlib.Path:
 
 
 def _print(path: str, posteriors, names, seen, finder, told, arguments) -> None:
-    """Prints an image's classes, those of a net that tells some, and its boxes."""
+    """Prints an image's predicted classes, if any, and its boxes."""
     from keras_vgg.evaluation.metrics import best_first
 
     best: Sequence[int] = [] if posteriors is None else best_first(posteriors, arguments.top or _TOP).tolist()
@@ -212,23 +214,22 @@ def _open_finder(run_or_file: str, names, scales, arguments):
 
 
 def _by_localiser_alone(source, paths, arguments) -> int | None:
-    """Tells boxes where nobody tells classes, and returns the exit code."""
+    """Predicts boxes without a classifier, and returns the exit code."""
     from keras_vgg.inference.code_digest import digest_of_code
     from keras_vgg.regression import PCR
 
     if arguments.localiser:
-        raise InputError(f"`--model` must be a classifier where --localiser is given. Received: {source.path}, a localiser.")
+        raise InputError(f"`--model` must be a classifier if --localiser is passed. Received: {source.path}, a localiser.")
     if arguments.heatmap:
-        raise InputError(f"`--heatmap` needs a net that tells classes. Received: {source.path}, a localiser.")
+        raise InputError(f"`--heatmap` requires a classifier. Received: {source.path}, a localiser.")
     if source.regression == PCR and not arguments.class_name:
         raise InputError(
-            f"Expected a class: {source.path} has a box for each. Give --class NAME, or a classifier as --model and this net as "
-            "--localiser."
+            f"{source.path} predicts a box per class. Pass --class NAME, or a classifier as --model and this net as --localiser."
         )
     names = source.class_names(source.count_classes()) if source.regression == PCR else source.classes
     if names:
         _check_class(arguments.class_name, names)
-    if source.regression != PCR:  # whatever the class is, the box is the same
+    if source.regression != PCR:  # one box for all classes
         names = (arguments.class_name or "",)
     finder = _open_finder(arguments.model, None, arguments.scales, arguments)
     told, is_whole = {"code sha256": digest_of_code()}, True
@@ -244,7 +245,7 @@ def _by_localiser_alone(source, paths, arguments) -> int | None:
 
 
 def _locate(finder, path: str, posteriors, names, arguments, *, label: int | None = None):
-    """Returns what is where in an image, or `None` once a line said why not."""
+    """Returns the boxes found in an image; on failure, prints why and returns `None`."""
     from keras_vgg.evaluation.prediction import read_encoded
     from keras_vgg.localisation import single
 
@@ -259,7 +260,7 @@ def _locate(finder, path: str, posteriors, names, arguments, *, label: int | Non
 
 
 def _draw_boxes(path: str, seen, finder, classes_by: str, made_by, arguments) -> bool:
-    """Draws the boxes of an image, and returns whether it could be; if not, one line says why."""
+    """Draws the boxes of an image and returns `True`; on failure, prints why and returns `False`."""
     from keras_vgg.evaluation.prediction import read_encoded, rescaled
     from keras_vgg.identity import short
     from keras_vgg.localisation import drawing
@@ -287,13 +288,13 @@ def _draw_boxes(path: str, seen, finder, classes_by: str, made_by, arguments) ->
 
 
 def _draw(network, path: str, posteriors, names, source, made_by, arguments) -> bool:
-    """Draws the heatmap of an image, and returns whether it could be; if not, one line says why."""
+    """Draws the heatmap of an image and returns `True`; on failure, prints why and returns `False`."""
     from keras_vgg.evaluation import heatmap, prediction
     from keras_vgg.identity import short
     from keras_vgg.inference.views import passes
 
     kind = arguments.heatmap_of or (prediction.GRAD_CAM if network.pools_globally else prediction.SCORES)
-    # The score map of an image at S has few places; Grad-CAM has many, and shows what was looked at for the posteriors.
+    # A score map at S has few positions; Grad-CAM has many, and shows the image at the scale of the posteriors.
     usual = round(_HEATMAP_WINDOWS * network.crop) if kind == prediction.SCORES else max(source.default_scale, network.crop)
     scale = max(arguments.scales) if arguments.scales else usual
     label = names.index(arguments.class_name) if arguments.class_name else int(posteriors.argmax())

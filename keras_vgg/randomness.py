@@ -1,9 +1,9 @@
-"""Randomness that belongs to the example, not to the machine.
+"""Random numbers that depend on the example, not on the machine.
 
-Whatever is random about an example in an epoch is a pure function of `(seed, epoch, example index)`; the order of an
-epoch is one of `(seed, epoch)`. So the trained weights depend neither on how many replicas, workers, threads or
-micro-batches computed them nor on whether the run was killed and resumed (the paper's "exactly the same as when training
-on a single GPU", Sec. 3.3, dropout and augmentation included).
+All randomness of an example in an epoch is a pure function of `(seed, epoch, example index)`; the order of an epoch is a function
+of `(seed, epoch)`. The trained weights therefore depend neither on the number of replicas, workers, threads or micro-batches nor
+on whether the run was killed and resumed (the paper's "exactly the same as when training on a single GPU", Sec. 3.3, including
+dropout and augmentation).
 """
 
 import math
@@ -13,13 +13,13 @@ import tensorflow as tf
 
 from keras_vgg import philox
 
-# One stream a purpose, so that no two draws of an example share their numbers.
+# One stream per purpose, so that no two draws of an example share random numbers.
 VIEW, COLOR, DROPOUT = 0, 1, 2  # dropout layers take DROPOUT, DROPOUT + 1, …
 MAX_STREAMS = 256
 NOISE, ERASING, RAND_AUGMENT, MIXING = range(MAX_STREAMS - 4, MAX_STREAMS)
 MAX_SEED = 2**40
-_PHILOX = 1  # TensorFlow's number for the algorithm
-_REGISTER = 16  # numbers in the largest register of a processor
+_PHILOX = 1  # TensorFlow's ID of the algorithm
+_REGISTER = 16  # values in the largest register of a processor
 
 
 def example_key(epoch, index):
@@ -28,22 +28,21 @@ def example_key(epoch, index):
 
 
 def example_index(key):
-    """Returns the index of the example that `key` is of: int64, of the shape of `key`."""
+    """Returns the example index of `key`: int64, with the shape of `key`."""
     return tf.bitwise.bitwise_and(key, tf.constant(2**32 - 1, tf.int64))
 
 
 def uniform(keys, shape, *, seed: int, stream: int):
-    """Draws for each example what depends on its key alone.
+    """Draws uniform random numbers for each example that depend only on its key.
 
-    Philox counts blocks of numbers under a key; here the seed and the stream make its key and the example the upper half of
-    its counter. The whole way from there to the numbers is spelled out, since `tf.random.stateless_uniform` takes another one
-    under XLA.
+    Philox counts blocks of numbers under a key; here the key consists of the seed and the stream, and the example is the upper
+    half of the counter. The algorithm is specified explicitly, since `tf.random.stateless_uniform` uses another one under XLA.
 
     Args:
         keys: int64 from `example_key`, a scalar or `(B,)`.
-        shape: of the numbers of one example; known beforehand for a vector of keys.
-        seed: the run's seed.
-        stream: what the numbers are for.
+        shape: shape of the numbers of one example; static for a vector of keys.
+        seed: random seed of the run.
+        stream: the purpose of the numbers.
 
     Returns:
         `shape`, or `(B, *shape)`, float32 in [0, 1): multiples of 2**-24.
@@ -63,14 +62,14 @@ def uniform(keys, shape, *, seed: int, stream: int):
 
 
 def stateless_seed(key, *, seed: int, stream: int):
-    """Returns the seed, `(2,)` int64, of a `tf.image.stateless_…` operation on the example of a scalar `key`."""
+    """Returns the seed, `(2,)` int64, of a `tf.image.stateless_…` operation for the example of a scalar `key`."""
     return tf.stack([tf.constant(seed * MAX_STREAMS + stream, tf.int64), tf.cast(key, tf.int64)])
 
 
 def normal(keys, shape, *, seed: int, stream: int):
-    """As `uniform`, float32 values from N(0, 1); `shape` is known beforehand."""
-    # Whole registers: what is left over is computed by other instructions, which round otherwise, and a number would depend on
-    # which examples stand beside its own.
+    """Like `uniform`, with float32 values from N(0, 1); `shape` is static."""
+    # Whole registers: a remainder is computed by other instructions with different rounding, so a value would depend on the
+    # neighboring examples.
     count, keys = math.prod(shape), tf.convert_to_tensor(keys)
     draws = uniform(keys, [math.ceil(count / _REGISTER) * _REGISTER], seed=seed, stream=stream)
     drawn = tf.math.ndtri(tf.maximum(draws, 2.0**-24))  # the inverse distribution function, infinite at zero
@@ -80,11 +79,11 @@ def normal(keys, shape, *, seed: int, stream: int):
 def epoch_order(num_examples: int, *, seed: int, epoch: int) -> np.ndarray:
     """Returns the order in which `epoch` visits its examples: a permutation, `(num_examples,)` int64.
 
-    NumPy's `RandomState` stream is frozen for good, so that a run may be resumed under a later NumPy.
+    NumPy's `RandomState` stream is frozen permanently, so a run may be resumed under a later NumPy.
     """
     return epoch_state(seed, epoch).permutation(num_examples).astype(np.int64)
 
 
 def epoch_state(seed: int, epoch: int) -> np.random.RandomState:
-    """Returns the stream of numbers from which `epoch_order` draws, at its beginning."""
+    """Returns the random stream of `epoch_order`, at its start."""
     return np.random.RandomState(np.random.MT19937(np.random.SeedSequence((seed, epoch))))

@@ -1,7 +1,7 @@
-"""A recipe: every choice that makes a training run, as one frozen dataclass. TOML in, TOML out. Imports no TensorFlow.
+"""Recipes: every setting of a training run in one frozen dataclass, read from and written to TOML. Imports no TensorFlow.
 
-A recipe file holds the fields of `Recipe` at its top level; unknown keys are errors. A table `[paper]` may hold figures of
-the paper that the recipe reproduces; it is data for people and tables and changes nothing in a run.
+A recipe file holds the fields of `Recipe` at its top level; unknown keys are errors. A table `[paper]` may hold the
+results of the paper that the recipe reproduces; it is for people and tables and does not affect a run.
 """
 
 import dataclasses
@@ -21,25 +21,29 @@ from keras_vgg.regression import PCR, REGRESSIONS
 from keras_vgg.support import cli, files, paths
 from keras_vgg.tasks import LOCALISATION, TASKS
 
-MADE_AGAIN = "The command of keras_vgg.fit that began the run makes it again."
-"""What to do about a damaged small file of a run folder: a checkpoint has all that is in them."""
+MADE_AGAIN = "Run the keras_vgg.fit command of this run again to restore it."
+"""What to do about a damaged small file of a run folder: the checkpoint holds all their contents."""
 JIT_MULTIPLY_ADDS = 10**9
-"""Multiply-adds an image from which compiling with XLA is the default: below, on two CPU cores, it gained nothing."""
+"""Multiply-adds per image from which XLA compilation is the default: below that, it gained nothing on two CPU cores."""
 
 
 _PAIRS = ("jitter", "rand_augment")
 
+GROUPS = ("network", "data", "augmentation", "optimization", "schedule", "precision and devices", "run")
+"""Groups of the fields in `fit --help`."""
+NETWORK, DATA, AUGMENTATION, OPTIMIZATION, SCHEDULE, DEVICES, RUN = GROUPS
 
-def _field(default, help: str, *, choices=None, machine: bool = False, path: bool = False, **flag):
-    # `machine` marks what says how the work is done and not what comes out: it may change when a run is resumed. In `flag`,
-    # `once` is what the field was called in earlier versions, whose recipes and commands are understood.
-    metadata = {"help": help, "choices": choices, "machine": machine, "path": path, **flag}
+
+def _field(default, group: str, help: str, *, choices=None, machine: bool = False, path: bool = False, **flag):
+    # `group` is one of `GROUPS`. `machine` marks a field that changes how the run is computed but not its result: it may change
+    # when a run is resumed. In `flag`, `once` is the name of the field in earlier versions, which recipes and commands may use.
+    metadata = {"group": group, "help": help, "choices": choices, "machine": machine, "path": path, **flag}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """One training run. Defaults are the paper's (Sec. 3.1); each field's help is in its metadata.
+    """Settings of one training run. Defaults are the paper's (Sec. 3.1); each field's help is in its metadata.
 
     >>> from keras_vgg.recipe import Recipe
     >>> recipe = Recipe(arch="VGG16", jitter=(256, 512))
@@ -47,110 +51,158 @@ class Recipe:
     ('D', 384, 256)
 
     Raises:
-        InputError: (a `ValueError`) for a value that is out of range, or does not go with another; the line says what is expected.
+        InputError: (a `ValueError`) if a value is out of range or conflicts with another.
     """
 
     arch: str = _field(
-        "A", f"net of Table 1: {', '.join(configs.CONFIGS)}, or VGG11 … VGG19, with _bn behind it for batch norm (default: A)"
+        "A",
+        NETWORK,
+        f"network of Table 1: {', '.join(configs.CONFIGS)}, or VGG11 … VGG19, with suffix _bn for batch normalization (default: A)",
     )
     head: str | None = _field(
         None,
-        "behind the convolutions: fc, the paper's FC layers, or pool, the mean over all places (default: fc, or as ARCH "
-        "or the weights of --init-from say)",
+        NETWORK,
+        "head after the convolutions: fc, the paper's FC layers, or pool, global average pooling (default: fc, or that of ARCH "
+        "or of the --init-from weights)",
         choices=configs.HEADS,
     )
-    width: float = _field(1.0, "factor on all filters and FC sizes, for small machines")
-    batch_norm: bool = _field(False, "batch normalisation before every ReLU of a convolution, as in torchvision's vgg*_bn")
-    norm_group: int = _field(32, "examples of a batch that batch norm takes its statistics of, together")
+    width: float = _field(1.0, NETWORK, "multiplier of all filter counts and FC sizes, for small machines")
+    batch_norm: bool = _field(False, NETWORK, "batch normalization before every ReLU of a convolution, as in torchvision's vgg*_bn")
+    norm_group: int = _field(32, NETWORK, "examples of a batch that share batch normalization statistics")
     task: str = _field(
-        "classification", "what is told of an image: its class, of each class whether it is there, or a box", choices=TASKS
+        "classification", DATA, "what to predict for an image: its class, the presence of each class, or a box", choices=TASKS
     )
     regression: str | None = _field(
-        None, "localisation: one box for all classes (scr), or a box for each (pcr, the default)", choices=tuple(REGRESSIONS)
+        None,
+        NETWORK,
+        "localisation: one box for all classes (scr) or one box per class (pcr) (default: pcr)",
+        choices=tuple(REGRESSIONS),
     )
     dataset: str = _field(
         "digits",
-        "digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or wds:PATH; for multi-label voc:PATH or tfds:voc/YEAR",
+        DATA,
+        "dataset: digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or wds:PATH; for multi-label voc:PATH or tfds:voc/YEAR",
         path=True,
     )
-    scale: int = _field(256, "training scale S: smallest side of the rescaled image, pixels")
-    jitter: tuple[int, int] | None = _field(None, "draw S per image from [SMIN; SMAX] (scale jitter)", metavar=("SMIN", "SMAX"))
-    crop: int = _field(configs.TRAINING_SIZE, "side of the square training crop, pixels")
-    random_flip: bool = _field(True, "mirror half of the training images (off for the embedded digits)", once="flip")
-    color: bool = _field(True, "random RGB colour shift along the principal components (off for the embedded digits)")
+    scale: int = _field(256, AUGMENTATION, "training scale S: smallest side of the rescaled image, in pixels")
+    jitter: tuple[int, int] | None = _field(
+        None, AUGMENTATION, "scale jitter: draw S per image from [SMIN; SMAX]", metavar=("SMIN", "SMAX")
+    )
+    crop: int = _field(configs.TRAINING_SIZE, AUGMENTATION, "side of the square training crop, in pixels")
+    random_flip: bool = _field(
+        True, AUGMENTATION, "horizontal flip of half of the training images (off for the embedded digits)", once="flip"
+    )
+    color: bool = _field(True, AUGMENTATION, "random RGB color shift along the principal components (off for the embedded digits)")
     color_statistics: str = _field(
-        "dataset", "where colour mean and components come from: the training set, or ImageNet's", choices=("dataset", "imagenet")
+        "dataset",
+        AUGMENTATION,
+        "source of the color mean and principal components: the training set or ImageNet",
+        choices=("dataset", "imagenet"),
     )
     rand_augment: tuple[int, int] | None = _field(
-        None, "RandAugment: N operations an image, of the strength M, 0 to 10 as in its paper", metavar=("N", "M")
+        None,
+        AUGMENTATION,
+        "RandAugment: N operations per image, of magnitude M, 0 to 10 as in the RandAugment paper",
+        metavar=("N", "M"),
     )
-    random_erasing: float = _field(0.0, "share of the training images of which a random rectangle is replaced by noise")
+    random_erasing: float = _field(0.0, AUGMENTATION, "fraction of training images in which noise replaces a random rectangle")
     mixup: float = _field(
-        0.0, "MixUp: an image is blended with its neighbour in the batch, by a share from Beta(MIXUP, MIXUP) (0: off)"
+        0.0,
+        AUGMENTATION,
+        "MixUp: blend each image with its neighbor in the batch, with a share from Beta(MIXUP, MIXUP) (0: off)",
     )
-    cutmix: float = _field(0.0, "CutMix: the same with a rectangle of the neighbour; of both, each image has either (0: off)")
-    sampling: str = _field("shuffled", "an epoch: every image once, or every class as often", choices=("shuffled", BALANCED))
+    cutmix: float = _field(
+        0.0, AUGMENTATION, "CutMix: the same with a rectangle of the neighbor; with both, each image gets one of them (0: off)"
+    )
+    sampling: str = _field(
+        "shuffled", DATA, "images of an epoch: every image once, or every class equally often", choices=("shuffled", BALANCED)
+    )
     class_weights: str | None = _field(
         None,
-        "factors on the losses of the classes: balanced (images / (classes * images of the class)), or a CSV FILE of class,weight",
+        DATA,
+        "loss weights of the classes: balanced (images / (classes * images of the class)), or a CSV FILE of class,weight",
         path=True,
     )
-    batch_size: int = _field(256, "examples per weight update, over all replicas and micro-batches")
-    epochs: int = _field(74, "most epochs; the plateau schedule may end the run before")
-    optimizer: str = _field(optimizers.SGD, "what updates the weights, by Keras' name", choices=tuple(optimizers.RATES))
+    batch_size: int = _field(256, OPTIMIZATION, "examples per weight update, over all replicas and micro-batches")
+    epochs: int = _field(74, SCHEDULE, "maximum number of epochs; the plateau schedule may end the run earlier")
+    optimizer: str = _field(optimizers.SGD, OPTIMIZATION, "optimizer, by its Keras name", choices=tuple(optimizers.RATES))
     learning_rate: float = _field(
         None,
-        "initial learning rate (default: 0.01 for sgd, 0.0001 for lion, 0.001 for most; for localisation a tenth)",
+        SCHEDULE,
+        "initial learning rate (default: 0.01 for sgd, 0.0001 for lion, 0.001 for most; a tenth of that for localisation)",
     )
-    layer_rate_decay: float = _field(1.0, "factor on the rate from each block of layers to the one before it, from the last on")
-    head_rate: float = _field(1.0, "factor on the rate of the last layer, predictions, which is new where the classes are")
-    schedule: str = _field("plateau", "how the learning rate goes on from there", choices=schedules.SCHEDULES)
-    patience: int = _field(5, "plateau: epochs without a better validation figure before the rate drops")
-    factor: float = _field(0.1, "plateau, step: what the rate is multiplied by")
-    drops: int = _field(3, "plateau: how often the rate drops; the plateau after the last ends the run")
-    step_epochs: int = _field(30, "step: epochs from one drop to the next")
-    warmup_epochs: float = _field(0.0, "constant, step, cosine: epochs in which the rate rises to its height")
-    momentum: float = _field(MOMENTUM, "momentum of sgd; the others have Keras' constants")
+    layer_rate_decay: float = _field(
+        1.0, OPTIMIZATION, "learning rate multiplier from each block of layers to the block before it, starting at the last"
+    )
+    head_rate: float = _field(
+        1.0, OPTIMIZATION, "learning rate multiplier of the last layer, predictions, which is new if the classes are"
+    )
+    schedule: str = _field("plateau", SCHEDULE, "learning rate schedule", choices=schedules.SCHEDULES)
+    patience: int = _field(5, SCHEDULE, "plateau: epochs without a better validation metric before the learning rate drops")
+    factor: float = _field(0.1, SCHEDULE, "plateau, step: learning rate multiplier at each drop")
+    drops: int = _field(3, SCHEDULE, "plateau: number of drops; the plateau after the last one ends the run")
+    step_epochs: int = _field(30, SCHEDULE, "step: epochs from one drop to the next")
+    warmup_epochs: float = _field(
+        0.0, SCHEDULE, "constant, step, cosine: epochs over which the learning rate rises to its full value"
+    )
+    momentum: float = _field(MOMENTUM, OPTIMIZATION, "momentum of sgd; the other optimizers use Keras' constants")
     weight_decay: float = _field(
         5e-4,
-        "L2 multiplier, for sgd: it is added to the gradient, inside the momentum; for the others decoupled decay, times the rate",
+        OPTIMIZATION,
+        "L2 multiplier for sgd, added to the gradient inside the momentum; for others decoupled decay, times the learning rate",
     )
-    clip_norm: float | None = _field(None, "largest norm of the gradient over all weights; a longer one is shortened to it")
-    ema_momentum: float = _field(0.0, "average of the weights that is tested and kept: share that stays at an update (0: none)")
-    dropout: float = _field(0.5, "dropout rate after fc1 and fc2, or after the mean over all places")
-    label_smoothing: float = _field(0.0, "share of a target that is spread over all classes in training")
-    init: str = _field("glorot", "initialisation of the kernels", choices=("glorot", "gaussian", "he"))
+    clip_norm: float | None = _field(
+        None, OPTIMIZATION, "maximum norm of the gradient over all weights; longer gradients are scaled down to it"
+    )
+    ema_momentum: float = _field(
+        0.0, OPTIMIZATION, "momentum of the moving average of the weights, which is tested and saved in their place (0: none)"
+    )
+    dropout: float = _field(0.5, OPTIMIZATION, "dropout rate after fc1 and fc2, or after global average pooling")
+    label_smoothing: float = _field(0.0, OPTIMIZATION, "share of each target that training spreads over all classes")
+    init: str = _field("glorot", NETWORK, "initialization of the kernels", choices=("glorot", "gaussian", "he"))
     init_deviation: float = _field(
         configs.GAUSSIAN_DEVIATION,
-        "standard deviation of init gaussian; narrow nets keep their signal with 0.01 / sqrt(WIDTH)",
+        NETWORK,
+        "standard deviation of --init gaussian; 0.01 / sqrt(WIDTH) preserves the signal of narrow nets",
     )
     init_from: str | None = _field(
-        None, "run folder or weight file to start from: net A for a deeper net, or the same net", path=True
+        None, NETWORK, "run directory or weight file to start from: net A for a deeper net, or the same net", path=True
     )
     init_preprocessing: str | None = _field(
-        None, "what the weights of init_from want of an image, whatever their file says", choices=cli.PREPROCESSINGS
+        None,
+        NETWORK,
+        "preprocessing of the --init-from weights, overriding what their file records",
+        choices=cli.PREPROCESSINGS,
     )
     freeze: str | None = _field(
-        None, "layers kept as init_from gives them: layers, blocks and ranges, e.g. block1-block4 or block1,block2_conv1"
+        None,
+        NETWORK,
+        "layers that keep their --init-from weights: layers, blocks and ranges, e.g. block1-block4 or block1,block2_conv1",
     )
     tune: str | None = _field(
-        None, "what learns of init_from's layers: all, or fc, which freezes the convolutions", choices=("all", "fc")
+        None, NETWORK, "--init-from layers to train: all, or fc, which freezes the convolutions", choices=("all", "fc")
     )
-    precision: str = _field(FLOAT32, "compute precision", choices=PRECISIONS)
-    seed: int = _field(0, "seed of everything random")
-    limit_images: int | None = _field(None, "use at most this many images of each split")
+    precision: str = _field(FLOAT32, DEVICES, "compute precision", choices=PRECISIONS)
+    seed: int = _field(0, RUN, "random seed")
+    limit_images: int | None = _field(None, DATA, "maximum number of images of each split")
     max_bad_fraction: float = _field(
-        0.01, "share of the training images, or of the validation images, that stops the run if they cannot be read", machine=True
+        0.01, DATA, "fraction of unreadable images in the training or the validation set above which the run stops", machine=True
     )
     micro_batch: str | int = _field(
-        AUTO, "images that one replica takes at a time: a number, or auto for what fits", machine=True, parse=cli.number_or_auto
+        AUTO,
+        DEVICES,
+        "images per micro-batch on each replica: a number, or auto for as many as fit in memory",
+        machine=True,
+        parse=cli.number_or_auto,
     )
     strategy: str = _field(
-        AUTO, "how replicas are laid out", choices=(AUTO, "one-device", "mirrored", "multi-worker"), machine=True
+        AUTO, DEVICES, "distribution strategy", choices=(AUTO, "one-device", "mirrored", "multi-worker"), machine=True
     )
-    replicas: int | None = _field(None, "replicas on this machine: GPUs, or logical CPU devices where there is none", machine=True)
-    jit: bool | None = _field(None, "compile with XLA (default: where net and machine gain by it)", machine=True)
-    checkpoint_minutes: float = _field(10.0, "minutes between checkpoints within an epoch", machine=True)
+    replicas: int | None = _field(
+        None, DEVICES, "replicas on this machine: GPUs, or logical CPU devices if there is no GPU", machine=True
+    )
+    jit: bool | None = _field(None, DEVICES, "XLA compilation (default: where it speeds up the net on this machine)", machine=True)
+    checkpoint_minutes: float = _field(10.0, RUN, "minutes between checkpoints within an epoch", machine=True)
 
     def __post_init__(self):
         arch, with_batch_norm = configs.net_called(self.arch)
@@ -180,7 +232,7 @@ class Recipe:
 
     @property
     def net(self) -> str:
-        """The net for people, e.g. `D` or `D BN`."""
+        """Display name of the net, e.g. `D` or `D BN`."""
         return f"{self.arch} BN" if self.batch_norm else self.arch
 
     @property
@@ -195,11 +247,11 @@ class Recipe:
 
     @property
     def group(self) -> int:
-        """Examples that stand together in a micro-batch, since they are normalised or mixed together."""
+        """Number of consecutive examples that must share a micro-batch because they are normalized or mixed together."""
         return math.lcm(self.norm_group if self.batch_norm else 1, 2 if self.mixup or self.cutmix else 1)
 
     def uses_jit(self, num_classes: int, prefers_xla: bool) -> bool:
-        """Whether to compile with XLA: as `jit` says, or, unsaid, for large nets on a machine that `prefers_xla` for them."""
+        """Whether to compile with XLA: the value of `jit` or, if `None`, true for large nets on a machine that `prefers_xla`."""
         if self.jit is not None:
             return self.jit
         return prefers_xla and self.multiply_adds(num_classes) >= JIT_MULTIPLY_ADDS
@@ -210,16 +262,16 @@ class Recipe:
         return sum(layer.multiply_adds for layer in facts)
 
     def experiment(self) -> dict:
-        """The fields that decide what comes out of a run, without those that say on what it is computed."""
+        """Returns the fields that determine the result of a run, without those that only affect how it is computed."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata["machine"]}
-        return values | ({"scale": None} if self.jitter else {})  # S is drawn, whatever a fixed one would be
+        return values | ({"scale": None} if self.jitter else {})  # S is drawn, so a fixed one has no effect
 
 
 def read_recipe(path: str | os.PathLike[str]) -> dict:
-    """Returns the fields that a recipe file sets, the `[paper]` table left out.
+    """Returns the fields that a recipe file sets, without the `[paper]` table.
 
     Raises:
-        InputError: for a file that is missing or not TOML, an unknown key, or a value of the wrong type.
+        InputError: if the file is missing or not TOML, has an unknown key, or a value has the wrong type.
     """
     values = files.read_recipe_file(path)
     values.pop("paper", None)
@@ -231,32 +283,32 @@ def read_recipe(path: str | os.PathLike[str]) -> dict:
 
 
 def read_run_recipe(path: str | pathlib.Path) -> Recipe:
-    """Returns the recipe that a run left in its folder.
+    """Returns the recipe in a run folder.
 
     Raises:
-        InputError: if it is damaged, be it only cut off: the last field of `Recipe` always stands at its end.
+        InputError: if it is damaged or truncated: the last field of `Recipe` is always its last line.
     """
     try:
         values = read_recipe(path)
     except InputError as error:
         raise InputError(f"{error} {MADE_AGAIN}") from error
     if (last := dataclasses.fields(Recipe)[-1].name) not in values:
-        raise InputError(f"Recipe {path} must be whole. Received: one that is cut off before its last line, `{last}`. {MADE_AGAIN}")
+        raise InputError(f"Recipe {path} is truncated: its last line, `{last}`, is missing. {MADE_AGAIN}")
     return resolve(values)
 
 
 def called_as_now(values: Mapping) -> dict:
-    """Returns fields of a recipe under their names of today, whatever an earlier version called them."""
+    """Returns the fields of a recipe with names of earlier versions replaced by the current ones."""
     now = {once: field.name for field in dataclasses.fields(Recipe) if (once := field.metadata.get("once"))}
     return {now.get(name, name): value for name, value in values.items()}
 
 
 def check_scales(given: Mapping, where: str) -> None:
-    """Raises `InputError` if the fields `given`, of a recipe file or of the command line, hold both `scale` and `jitter`."""
+    """Raises `InputError` if `given`, the fields of a recipe file or of the command line, sets both `scale` and `jitter`."""
     if {"scale", "jitter"} <= set(given):
         raise InputError(
-            f"{where} must give `scale` or `jitter`: S is either fixed or drawn. Received: scale {given['scale']} and "
-            f"jitter {' '.join(map(str, given['jitter']))}; leave one of them out."
+            f"{where} must set either `scale` or `jitter`, not both. Received: scale {given['scale']} and "
+            f"jitter {' '.join(map(str, given['jitter']))}; remove one of them."
         )
 
 
@@ -276,11 +328,10 @@ def _typed(path, field: dataclasses.Field, value):
 
 
 def resolve(*layers: Mapping) -> Recipe:
-    """Returns the recipe of the defaults overridden by `layers` in order (a recipe file's fields, then flags).
+    """Returns the defaults overridden by `layers` in order (a recipe file's fields, then flags) as a recipe.
 
-    The embedded digits must not be mirrored and have no colour, so that for them both are off unless some
-    layer asks for them. A fixed scale takes the place of an earlier layer's jitter, jitter that of a fixed scale, and which layers
-    are tuned that of which are frozen.
+    The embedded digits must not be mirrored and have no color, so both augmentations are off for them unless a layer enables
+    them. `scale` replaces the `jitter` of an earlier layer and vice versa; `tune` replaces `freeze`.
     """
     values: dict[str, Any] = {}
     for layer in layers:
@@ -294,7 +345,7 @@ def resolve(*layers: Mapping) -> Recipe:
 
 
 def to_toml(recipe: Recipe) -> str:
-    """Returns `recipe` as TOML, so that `read_recipe` gives the same again; what is `None` is left out, and S beside jitter."""
+    """Returns `recipe` as TOML that `read_recipe` reads back; fields that are `None` are omitted, as is `scale` with jitter."""
     values = {key: value for key, value in dataclasses.asdict(recipe).items() if value is not None}
     if recipe.jitter:
         del values["scale"]

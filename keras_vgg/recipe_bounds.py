@@ -1,4 +1,4 @@
-"""What values the fields of a recipe may have, each beside the others. Imports no TensorFlow."""
+"""Checks of the values of a recipe's fields, alone and in combination. Imports no TensorFlow."""
 
 import math
 from typing import TYPE_CHECKING
@@ -12,64 +12,64 @@ if TYPE_CHECKING:
 AUTO = "auto"
 BALANCED = "balanced"
 CONVOLUTIONS = "convolutions"
-"""Of `freeze`: all five blocks."""
+"""Value of `freeze` that stands for all five blocks."""
 
 MOMENTUM = 0.9
 
 Bounds = dict[str, tuple[bool, str]]
-"""By field: whether its value is within its bounds, and what it must be."""
+"""By field: whether its value is valid, and a description of the valid values."""
 
 
 def bounds(recipe: "Recipe") -> Bounds:
-    """Returns for each field of a recipe that has bounds whether it is within them, and what it must be, for people."""
+    """Returns whether each restricted field of a recipe is valid, with a description of its valid values."""
     parts = (_of_net, _of_task, _of_views, _of_updates, _of_schedule, _of_the_run)
     return {name: bound for part in parts for name, bound in part(recipe).items()}
 
 
 def _of_net(recipe: "Recipe") -> Bounds:
-    """The net and what it begins with."""
+    """The net and its initial weights."""
     return {
         "head": (
             recipe.task != LOCALISATION or recipe.head == "fc",
-            "fc for the task localisation: the mean over all places does not say where",
+            "fc for the task localisation, since global average pooling discards positions",
         ),
         "width": (0 < recipe.width < math.inf, "positive"),
         "dropout": (0 <= recipe.dropout < 1, "in [0, 1)"),
         "norm_group": (recipe.norm_group >= 1, "at least 1"),
         "init_preprocessing": (
             recipe.init_preprocessing is None or recipe.init_from is not None,
-            "given along with `init_from`, of whose weights it tells",
+            "given together with `init_from`, whose weights it describes",
         ),
     }
 
 
 def _of_task(recipe: "Recipe") -> Bounds:
-    """What is learnt, by which layers, and of which images."""
+    """The task, the trained layers and the sampling of images."""
     one_class, localises = recipe.task == "classification", recipe.task == LOCALISATION
     return {
-        "regression": (recipe.regression is None or localises, "given with the task localisation"),
+        "regression": (recipe.regression is None or localises, "used only with the task localisation"),
         "tune": (
             recipe.tune is None
             or (recipe.init_from is not None and recipe.freeze == (CONVOLUTIONS if recipe.tune == "fc" else None)),
-            "given along with `init_from`, of whose layers it tells, and without `freeze`",
+            "given together with `init_from`, whose layers it selects, and without `freeze`",
         ),
         "freeze": (
             recipe.freeze is None or recipe.init_from is not None,
-            "given along with `init_from`: what is random must learn",
+            "given together with `init_from`: randomly initialized layers must be trained",
         ),
         "class_weights": (
             recipe.class_weights is None or (one_class and (recipe.class_weights, recipe.sampling) != (BALANCED, BALANCED)),
-            "given with the task classification, whose images have one class each, and not be balanced where the sampling is",
+            "used only with the task classification (one class per image), and not be balanced if `sampling` is",
         ),
         "sampling": (
             recipe.sampling != BALANCED or one_class or localises,
-            f"shuffled for the task {recipe.task}: its images have several classes",
+            f"shuffled for the task {recipe.task}, whose images have several classes",
         ),
     }
 
 
 def _of_views(recipe: "Recipe") -> Bounds:
-    """Views of images, and what is done to them."""
+    """Views of images and their augmentation."""
     config, localises = configs.get_config(recipe.arch), recipe.task == LOCALISATION
     smallest, largest = recipe.scales if len(recipe.scales) == 2 else (1, 0)
     return {
@@ -80,7 +80,7 @@ def _of_views(recipe: "Recipe") -> Bounds:
         ),
         "scale": (
             recipe.jitter is not None or recipe.scale >= recipe.crop,
-            f"at least the crop, {recipe.crop} (or give a smaller crop)",
+            f"at least the crop size, {recipe.crop} (or use a smaller crop)",
         ),
         "label_smoothing": (
             0 <= recipe.label_smoothing < 1 and not (localises and recipe.label_smoothing),
@@ -94,7 +94,7 @@ def _of_views(recipe: "Recipe") -> Bounds:
                 and recipe.rand_augment[0] >= 1
                 and 0 <= recipe.rand_augment[1] <= 10
             ),
-            "N M, at least one operation and a strength in [0, 10], and left out for the task localisation: it moves objects",
+            "N M with N >= 1 and M in [0, 10], and unset for the task localisation, since it moves objects",
         ),
         "random_erasing": (0 <= recipe.random_erasing <= 1, "in [0, 1]"),
         **{
@@ -108,10 +108,12 @@ def _of_views(recipe: "Recipe") -> Bounds:
 
 
 def _of_updates(recipe: "Recipe") -> Bounds:
-    """Batches and updates."""
+    """Batches and weight updates."""
     group = max(recipe.group, 1)
     together = (
-        f"`norm_group`, {group}" if group == recipe.norm_group and recipe.batch_norm else f"{group}, which are mixed together"
+        f"`norm_group`, {group}"
+        if group == recipe.norm_group and recipe.batch_norm
+        else f"{group}, since images are mixed in pairs"
     )
     return {
         "batch_size": (recipe.batch_size >= 1, "at least 1"),
@@ -127,18 +129,18 @@ def _of_updates(recipe: "Recipe") -> Bounds:
         "init_deviation": (
             0 < recipe.init_deviation < math.inf
             and (recipe.init == "gaussian" or recipe.init_deviation == configs.GAUSSIAN_DEVIATION),
-            "positive, and left out where init is not gaussian",
+            "positive, and set only with init gaussian",
         ),
         "momentum": (
             0 <= recipe.momentum < 1 and (recipe.optimizer == optimizers.SGD or recipe.momentum == MOMENTUM),
-            "in [0, 1), and left out where the optimizer is not sgd",
+            "in [0, 1), and set only with the optimizer sgd",
         ),
         "weight_decay": (0 <= recipe.weight_decay < math.inf, "zero or positive"),
     }
 
 
 def _of_schedule(recipe: "Recipe") -> Bounds:
-    """The learning rate over the run."""
+    """The learning rate schedule."""
     return {
         "epochs": (recipe.epochs >= 1, "at least 1"),
         "learning_rate": (0 < recipe.learning_rate < math.inf, "positive"),

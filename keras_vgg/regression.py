@@ -1,7 +1,7 @@
-"""What the last layer of a net that localises puts out (Appendix A). Imports no TensorFlow.
+"""Outputs of the last layer of a localization net (Appendix A). Imports no TensorFlow.
 
-A box is told by its centre and its size in units of the crop's side, from the crop's upper left corner. Single-class regression has
-one box for whatever is shown, per-class regression one for each class.
+A box is given by its center and size in units of the crop's side, from the crop's upper left corner. Single-class regression
+predicts one box for all classes, per-class regression one box per class.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ SCR, PCR = "scr", "pcr"
 REGRESSIONS = {SCR: "one box for all classes", PCR: "a box for each class"}
 
 BOX = ("x", "y", "width", "height")
-"""What the four numbers of a box are."""
+"""Names of the four coordinates of a box."""
 
 
 def outputs_of(regression: str, classes: Sequence[str]) -> tuple[str, ...]:
-    """Returns what each output of the last layer tells.
+    """Returns the name of each output of the last layer.
 
     >>> from keras_vgg.regression import outputs_of
     >>> outputs_of("scr", ["cat", "dog"])

@@ -1,8 +1,8 @@
-"""The paper as a study: `python -m keras_vgg.reproduce plan recipes/paper.toml`.
+"""Reproduces the paper as a study: `python -m keras_vgg.reproduce plan recipes/paper.toml`.
 
-The workflow (`workflow/Snakefile`) runs a study's trainings and tests, by `keras_vgg.fit` and `keras_vgg.evaluate`. The commands
-here are its other nodes: `prepare` checks the data and writes recipes, `plan` estimates what all of it takes, `table` aggregates a
-table over all seeds, `report` writes the page.
+The workflow (`workflow/Snakefile`) runs a study's trainings and tests with `keras_vgg.fit` and `keras_vgg.evaluate`. The commands
+here are its other nodes: `prepare` checks the data and writes recipes, `plan` estimates the cost, `table` aggregates a table over
+all seeds, `report` writes the report.
 """
 
 import sys
@@ -11,7 +11,7 @@ from keras_vgg.support import cli, entry, extras
 
 
 def main(argv: list[str]) -> None:
-    """Parses `argv` and does what it asks for."""
+    """Parses `argv` and runs the command."""
     arguments = _parser().parse_args(argv)
     extras.require("paper")
     from keras_vgg.reproduction.study import read_study
@@ -27,23 +27,25 @@ def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m keras_vgg.reproduce", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, act, told in (
-        ("prepare", _prepare, "checks the data and writes the recipes that all other nodes read"),
+        ("prepare", _prepare, "checks the data and writes the recipes for all other nodes"),
         ("plan", _plan, "estimates time, disk and memory of all trainings and tests"),
         ("table", _table, "aggregates a table over all seeds"),
-        ("report", _report, "writes the report, a page and Markdown"),
+        ("report", _report, "writes the report as HTML and Markdown"),
     ):
         command = commands.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}.")
         command.set_defaults(act=act)
-        command.add_argument("study", type=cli.path, metavar="STUDY", help="study (TOML), e.g. recipes/paper-miniature.toml")
-        command.add_argument("--work", type=cli.path, metavar="FOLDER", help="where everything lies (default: runs/STUDY)")
-        cli.add_net_flags(command, dataset="images, in place of the study's: folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or wds:PATH")
-        cli.add_net_flags(command, precision="what trainings and tests compute in (default: as the study says)")
-        command.add_argument("--held-out", type=float, help="share of each class's training images that is tested instead")
-        command.add_argument("--seeds", type=int, help="trainings of each net (default: as the study says)")
+        command.add_argument("study", type=cli.path, metavar="STUDY", help="study file (TOML), e.g. recipes/paper-miniature.toml")
+        command.add_argument("--work", type=cli.path, metavar="FOLDER", help="work folder (default: runs/STUDY)")
+        cli.add_net_flags(
+            command, dataset="dataset that replaces the study's: folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or wds:PATH"
+        )
+        cli.add_net_flags(command, precision="compute precision of trainings and tests (default: the study's)")
+        command.add_argument("--held-out", type=float, help="share of each class's training images held out for testing")
+        command.add_argument("--seeds", type=int, help="number of trainings per net (default: the study's)")
         if name == "table":
-            command.add_argument("--table", required=True, help="its name, e.g. table3")
+            command.add_argument("--table", required=True, help="name of the table, e.g. table3")
         if name == "plan":
-            command.add_argument("--probe", action="store_true", help="measure this machine first: a short run of each net")
+            command.add_argument("--probe", action="store_true", help="measure this machine first, with a short run of each net")
     return parser
 
 
@@ -56,7 +58,7 @@ def _prepare(study, work, arguments) -> None:
     print(f"{facts['description']}: {told}; {facts['classes']} classes")
     for name, broken in facts["broken"].items():
         if broken:
-            print(f"{len(broken)} images for {name} cannot be read, such as {broken[0]}")
+            print(f"{len(broken)} images for {name} are unreadable, such as {broken[0]}")
 
 
 def _plan(study, work, arguments) -> None:

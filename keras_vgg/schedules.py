@@ -1,7 +1,7 @@
-"""Schedules of the learning rate, as data and pure functions. Imports no TensorFlow.
+"""Learning rate schedules, as data and pure functions. Imports no TensorFlow.
 
-`plateau`, the paper's, looks at the validation (`training.plateau`). The others are functions of the place in the run alone, so
-that nothing of them need be kept: another one is another function and a row of `RATES`.
+`plateau`, the paper's schedule, depends on the validation (`training.plateau`). The others are stateless functions of the
+position in the run; a new one needs only a function and an entry of `RATES`.
 """
 
 import math
@@ -12,19 +12,19 @@ PLATEAU = "plateau"
 
 
 class Course(Protocol):
-    """What a rate may depend on, as `recipe.Recipe` has it."""
+    """The fields of `recipe.Recipe` that a schedule may depend on."""
 
     @property
     def epochs(self) -> int:
-        """Length of the run."""
+        """Number of epochs of the run."""
 
     @property
     def warmup_epochs(self) -> float:
-        """Epochs over which the rate rises from nothing to its full height; fractions are allowed."""
+        """Epochs over which the learning rate rises from zero to its full value; may be fractional."""
 
     @property
     def factor(self) -> float:
-        """What the rate is multiplied by at a step."""
+        """Factor on the learning rate at a step."""
 
     @property
     def step_epochs(self) -> int:
@@ -32,32 +32,32 @@ class Course(Protocol):
 
 
 def constant(epoch: float, course: Course) -> float:
-    """The full rate to the end."""
+    """The full learning rate throughout."""
     return 1.0
 
 
 def step(epoch: float, course: Course) -> float:
-    """The rate times `factor` every `step_epochs` epochs."""
+    """Multiplies the learning rate by `factor` every `step_epochs` epochs."""
     return course.factor ** int(epoch // course.step_epochs)
 
 
 def cosine(epoch: float, course: Course) -> float:
-    """Half a period of the cosine, from the full rate at the end of the warm-up to nothing (Loshchilov & Hutter 2017, Eq. 5)."""
+    """Half a period of the cosine, from the full rate after the warm-up to zero (Loshchilov & Hutter 2017, Eq. 5)."""
     return (1 + math.cos(math.pi * (epoch - course.warmup_epochs) / (course.epochs - course.warmup_epochs))) / 2
 
 
 RATES: dict[str, Callable[[float, Course], float]] = {"constant": constant, "step": step, "cosine": cosine}
-"""Share of the initial rate, in [0, 1], by the epochs that are over, a fraction within an epoch."""
+"""Fraction of the initial learning rate, in [0, 1], as a function of completed epochs, which may be fractional."""
 
 SCHEDULES = (PLATEAU, *RATES)
-"""What recipes may call a schedule."""
+"""Names of schedules in recipes."""
 
 DEPEND_ON_EPOCHS = ("cosine",)
-"""Schedules that look at where the end is: with another end, every update is another."""
+"""Schedules in which every update depends on the number of epochs."""
 
 
 def share(name: str, update: int, updates_per_epoch: int, course: Course) -> float:
-    """Returns the share of the initial rate for an update, warm-up included.
+    """Returns the fraction of the initial learning rate for an update, warm-up included.
 
     >>> from keras_vgg.recipe import Recipe
     >>> from keras_vgg.schedules import share
@@ -67,9 +67,9 @@ def share(name: str, update: int, updates_per_epoch: int, course: Course) -> flo
 
     Args:
         name: one of `RATES`.
-        update: weight updates before this one.
-        updates_per_epoch: their number in an epoch.
-        course: what the schedule depends on.
+        update: number of weight updates before this one.
+        updates_per_epoch: weight updates per epoch.
+        course: parameters of the schedule.
     """
     warmup = course.warmup_epochs * updates_per_epoch
     if update < warmup:

@@ -1,8 +1,8 @@
-"""Serves an exported net without Docker, for trying: `python -m keras_vgg.serve --model models/vgg`.
+"""Serves an exported net without Docker, for local testing: `python -m keras_vgg.serve --model models/vgg`.
 
-Answers the REST and gRPC routes of TensorFlow Serving on this machine, over what `python -m keras_vgg.export` writes or another
-SavedModel. The newest version is served; a newer one is taken up while it runs. It batches nothing and asks nobody who they are:
-for production take TensorFlow Serving, which serves the same folder.
+Implements the REST and gRPC routes of TensorFlow Serving on this machine, for exports of `python -m keras_vgg.export` and other
+SavedModels. It serves the newest version and loads a newer one when it appears. There is no batching and no authentication:
+in production, use TensorFlow Serving, which serves the same folder.
 """
 
 import argparse
@@ -21,27 +21,29 @@ _EVERYBODY = ("0.0.0.0", "::", "")
 
 
 def main(argv: list[str]) -> None:
-    """Parses `argv`, and serves until it is told to end."""
+    """Parses `argv` and serves until told to stop."""
     parser = cli.Parser(prog="python -m keras_vgg.serve", description=__doc__.split("\n")[0])
     parser.add_argument(
-        *("--model", "--model-base-path", "--model_base_path"),  # TensorFlow Serving's flags are known by its names too
+        *("--model", "--model-base-path", "--model_base_path"),  # TensorFlow Serving's flag names are accepted too
         type=cli.path,
         required=True,
         metavar="DIR",
         help="folder of numbered versions, such as models/vgg, or a SavedModel",
     )
-    parser.add_argument("--model-name", "--model_name", default="vgg", metavar="NAME", help="its name (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=8500, help="for gRPC; 0 for none (default: %(default)s)")
+    parser.add_argument("--model-name", "--model_name", default="vgg", metavar="NAME", help="model name (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8500, help="gRPC port; 0 disables gRPC (default: %(default)s)")
     parser.add_argument(
         *("--rest-port", "--rest-api-port", "--rest_api_port"),
         dest="rest_port",
         type=_port,
         default=8501,
         metavar="PORT",
-        help="for REST; 0 for none (default: %(default)s)",
+        help="REST port; 0 disables REST (default: %(default)s)",
     )
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 lets other machines ask (default: %(default)s)"
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; 0.0.0.0 accepts requests from other machines (default: %(default)s)",
     )
     parser.add_argument(
         "--label",
@@ -49,7 +51,7 @@ def main(argv: list[str]) -> None:
         action="append",
         default=[],
         metavar="NAME=VERSION",
-        help="a label by which a version can be asked, which is then served beside the newest; may come again",
+        help="label for a version, which is then served alongside the newest; repeatable",
     )
     parser.add_argument(
         *("--poll-seconds", "--file_system_poll_wait_seconds"),
@@ -57,15 +59,15 @@ def main(argv: list[str]) -> None:
         type=float,
         default=1.0,
         metavar="SECONDS",
-        help="how often to look for new versions; 0 for never (default: %(default)s)",
+        help="interval between checks for new versions; 0 disables them (default: %(default)s)",
     )
     arguments = parser.parse_args(argv)
     if not re.fullmatch(r"[^/:\s]+", arguments.model_name):
-        parser.error(f"argument --model-name: must be a name without /, : and blanks (received {arguments.model_name!r})")
+        parser.error(f"argument --model-name: must be a name without /, : or spaces (received {arguments.model_name!r})")
     if not 0 <= arguments.poll_seconds < threading.TIMEOUT_MAX:
-        parser.error(f"argument --poll-seconds: must be a number of seconds from 0 (received {arguments.poll_seconds:g})")
+        parser.error(f"argument --poll-seconds: must be a number of seconds, at least 0 (received {arguments.poll_seconds:g})")
     if arguments.port == arguments.rest_port:
-        told = "gives neither gRPC nor REST" if not arguments.port else "is both gRPC's and REST's"
+        told = "disables both gRPC and REST" if not arguments.port else "is the same for gRPC and REST"
         parser.error(f"argument --port: {told} (received {arguments.port} and --rest-port {arguments.rest_port})")
     extras.require("serve")
     _check_folder(arguments.model)
@@ -89,11 +91,11 @@ def main(argv: list[str]) -> None:
         where = [f"{way} at {at}" for way, at in (("gRPC", addresses.grpc), ("REST", addresses.rest)) if at]
         numbers = ", ".join(map(str, versions.numbers))
         _say(f"{arguments.model_name} version {numbers}: {', '.join(versions.newest.names)}")
-        _say(f"{' and '.join(where)}. For trying on one machine, not for production; Ctrl-C ends it.")
+        _say(f"{' and '.join(where)}. For local testing, not for production. Press Ctrl-C to stop.")
         if arguments.host in _EVERYBODY:
-            _say("Whoever reaches this machine may ask it, and nothing is encrypted.")
+            _say("Anyone who can reach this machine can send requests; nothing is encrypted.")
         over.wait()
-        _say("ending, once requests under way are answered")
+        _say("stopping once the requests in progress are answered")
 
 
 def _say(line: str) -> None:
@@ -102,7 +104,7 @@ def _say(line: str) -> None:
 
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 65535 (received {text})")
+        raise argparse.ArgumentTypeError(f"must be a port number from 0 to 65535 (received {text})")
     return int(text)
 
 
@@ -114,27 +116,27 @@ def _label(text: str) -> tuple[str, int]:
 
 
 def _check_folder(folder: str) -> None:
-    """Tells what is wrong with the folder, before TensorFlow is imported."""
+    """Checks the folder before TensorFlow is imported."""
     path = paths.path_of(folder)
     if versions_in(path):
         return
     export = f"python -m keras_vgg.export --model {path} --out models/vgg"
     if path.is_file() or (path / "best.keras").exists():
-        what = f"which is to be exported first: {export}"
+        what = f"which must be exported first: {export}"
     elif not path.is_dir():
-        what = "which is not there"
+        what = "which does not exist"
     elif models := [each for each in sorted(path.iterdir()) if versions_in(each)]:
-        what = f"in which they are a folder further down; give {models[0]}"
+        what = f"a folder of models; pass {models[0]}"
     else:
-        what = f"which has none; python -m keras_vgg.export --model … --out {path} writes one"
+        what = f"which has no versions; run python -m keras_vgg.export --model … --out {path}"
     raise InputError(
-        f"`--model` must be a folder of numbered versions (models/vgg with models/vgg/1/saved_model.pb), or a SavedModel. "
+        f"`--model` must be a folder of numbered versions (models/vgg with models/vgg/1/saved_model.pb) or a SavedModel. "
         f"Received: {folder}, {what}."
     )
 
 
 def _told_to_end() -> threading.Event:
-    """Returns what is set at Ctrl-C or a signal to end; a second one ends the process at once."""
+    """Returns an event that is set by Ctrl-C or a termination signal; a second one ends the process at once."""
     over = threading.Event()
 
     def end(number, frame):
@@ -142,7 +144,7 @@ def _told_to_end() -> threading.Event:
         over.set()
 
     for number in _ENDING:
-        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup ignores SIGHUP
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, end)
     return over
 

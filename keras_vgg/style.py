@@ -1,7 +1,7 @@
 """Paints one image in the style of another: `python -m keras_vgg.style --content photo.jpg --style painting.jpg --out picture.png`.
 
-Ctrl-C ends it early and keeps the picture so far. The picture carries the digests of the net and of both images (SHA-256), and the
-settings, as text chunks.
+Ctrl-C stops early and keeps the picture so far. The text chunks of the PNG contain the SHA-256 digests of the net and both
+images, and the settings.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from keras_vgg.support.progress import Progress
 from keras_vgg.training.signals import StopRequest
 
 _SMALLEST, _LARGEST = configs.STRIDE, 2048
-_PASSES = 2  # of a step, at least: activations, and gradients of them
+_PASSES = 2  # per step, at least: forward and backward
 _PLACES = {"content": str, "style": str, "weights": str, "arch": str, "preprocessing": str, "out": str, "size": int}
 _PATHS = ("content", "style", "weights", "out")
 _DEFAULTS = {"weights": "imagenet", "arch": None, "preprocessing": None, "out": "picture.png", "size": 256}
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int | None:
     if done.step or not (stopped or failed):
         facts = {
             "net": net.name,
-            "net sha256": digest_of_net(net),  # of the layers that were looked through, which end with the deepest one
+            "net sha256": digest_of_net(net),  # of the layers up to the deepest one used
             "content sha256": digest_of_image(of_content),
             "style sha256": digest_of_image(of_style),
             "settings": dataclasses.asdict(settings) | {"size": values["size"]},
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int | None:
             "keras_vgg": keras_vgg.__version__,
         }
         picture.write_png(out, done.picture, facts)
-        ended = f"loss {done.loss:.4g} after {done.step} steps" if done.step else "as it began: no step lowers the loss"
+        ended = f"loss {done.loss:.4g} after {done.step} steps" if done.step else "unchanged: no step lowers the loss"
         print(f"{out}: {ended}{', interrupted' if stopped else ''}")
     if failed:
         raise failed
@@ -72,9 +72,9 @@ def _parser() -> cli.Parser:
     parser = cli.Parser(
         prog="python -m keras_vgg.style", description=__doc__.split("\n")[0], argument_default=cli.argparse_flags.argparse.SUPPRESS
     )
-    parser.add_argument("--content", type=cli.path, metavar="IMAGE", help="what the picture shows")
-    parser.add_argument("--style", type=cli.path, metavar="IMAGE", help="how it is painted")
-    parser.add_argument("--out", type=cli.path, metavar="FILE", help=f"picture to write, PNG (default: {_DEFAULTS['out']})")
+    parser.add_argument("--content", type=cli.path, metavar="IMAGE", help="image that gives the content")
+    parser.add_argument("--style", type=cli.path, metavar="IMAGE", help="image that gives the style")
+    parser.add_argument("--out", type=cli.path, metavar="FILE", help=f"output file, PNG (default: {_DEFAULTS['out']})")
     parser.add_argument("--size", type=int, metavar="PIXELS", help=f"longer side of both images (default: {_DEFAULTS['size']})")
     parser.add_argument(
         "--weights", type=cli.path, metavar="PATH", help="weight file, run folder or public name (default: imagenet)"
@@ -82,9 +82,9 @@ def _parser() -> cli.Parser:
     parser.add_argument(
         "--arch",
         **cli.named(configs.arch_called, configs.CONFIGS),
-        help="the net (default: told by the file; E for a public name)",
+        help="net (default: that of the weight file; E for a public name)",
     )
-    parser.add_argument("--preprocessing", choices=cli.PREPROCESSINGS, help="what the weights want, where they do not say")
+    parser.add_argument("--preprocessing", choices=cli.PREPROCESSINGS, help="input preprocessing, if the weights record none")
     parser.add_argument(
         "--recipe", type=cli.path, metavar="FILE", help="TOML file with these flags, e.g. recipes/style.toml; flags override it"
     )
@@ -108,15 +108,15 @@ def _read_recipe(path: str | None) -> dict:
         elif kinds[key] is float:
             fits, expected = type(value) in (int, float), "a number"
         else:
-            fits, expected = isinstance(value, list) and all(isinstance(each, str) for each in value), "a list of names of layers"
+            fits, expected = isinstance(value, list) and all(isinstance(each, str) for each in value), "a list of layer names"
         if not fits:
             raise InputError(f"Recipe {path}: `{key}` must be {expected}. Received: {value!r}.")
     return values | {key: paths.expanded(values[key]) for key in _PATHS if key in values}
 
 
 def _check(values: dict) -> pathlib.Path:
-    if missing := [f"--{name}" for name in ("content", "style") if name not in values]:
-        raise InputError(f"Give {' and '.join(missing)}, an image file.")
+    if missing := [f"--{name} IMAGE" for name in ("content", "style") if name not in values]:
+        raise InputError(f"Pass {' and '.join(missing)}.")
     if not _SMALLEST <= values["size"] <= _LARGEST:
         raise InputError(f"`--size` must be {_SMALLEST} to {_LARGEST} pixels. Received: {values['size']}.")
     out = pathlib.Path(values["out"])
@@ -127,7 +127,7 @@ def _check(values: dict) -> pathlib.Path:
 
 
 def _read_image(path: str, size: int):
-    """Returns an image file's pixels, `(height, width, 3)` uint8, rescaled to longer side `size`, and its content."""
+    """Returns an image file's pixels, `(height, width, 3)` uint8, rescaled to a longer side of `size`, and its bytes."""
     from PIL import Image, ImageOps
 
     try:
@@ -135,16 +135,16 @@ def _read_image(path: str, size: int):
         with Image.open(io.BytesIO(encoded)) as opened:
             opened.draft("RGB", (2 * size, 2 * size))  # a large JPEG is reduced while it is decoded
             image: Image.Image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I"):  # of 16 bits, which Pillow would cut off at 255
+            if image.mode.startswith("I"):  # 16 bits per channel, which Pillow would clip at 255
                 image = Image.fromarray((np.asarray(image, np.int64) >> 8).astype(np.uint8))
             image = image.convert("RGB")
-    except Exception as error:  # Pillow raises whatever damage makes it run into
+    except Exception as error:  # a damaged file can make Pillow raise anything
         reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
         raise InputError(f"Expected an image. Received: {path} ({reason}).") from error
     zoom = size / max(image.size)
     width, height = (round(zoom * side) for side in image.size)
     if min(width, height) < _SMALLEST:
-        raise InputError(f"{path} has {width}x{height} pixels at this size; each side must have at least {_SMALLEST}.")
+        raise InputError(f"{path} is {width}x{height} pixels at this size; each side must be at least {_SMALLEST}.")
     return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)), encoded
 
 
@@ -162,7 +162,7 @@ def _paint(painting, content, style, net, settings):
         try:
             picture = painting.style_transfer(content, style, net, settings, watch=watch)
             done = dataclasses.replace(done, picture=picture)
-        except InputError as error:  # told once the picture so far is written
+        except InputError as error:  # raised once the picture so far is written
             failed = error
     if done.step:
         progress.say(f"step {done.step}/{settings.steps}  loss {done.loss:.4g}  {progress.images_per_second:.3g} steps/s")

@@ -1,4 +1,4 @@
-"""Starting a net from another: net A for the deeper nets (Sec. 3.1), or the same net trained before."""
+"""Initializes a net from another: net A for the deeper nets (Sec. 3.1), or the same net trained before."""
 
 import dataclasses
 import os
@@ -17,18 +17,18 @@ from keras_vgg.weights import first_layer, kinds, loading, own_models, weight_fi
 NET_A_LAYERS = ("block1_conv1", "block2_conv1", "block3_conv1", "block3_conv2", "fc1", "fc2", "predictions")
 """Net A's first four convolutions and its FC layers: what the paper copies into the deeper nets.
 
-By position they would not fit: the first four convolutions of nets B–E have 64, 64, 128, 128 filters. By block and name they do.
+They match by block and name, not by position: the first four convolutions of nets B–E have 64, 64, 128, 128 filters.
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Transferred:
-    """What a transfer did.
+    """The result of a transfer.
 
     Attributes:
-        copied: names of the layers that were copied.
-        left_random: names of the layers with weights that kept their initialisation, each with the reason.
-        adapted: names of those copied that were then fitted to another preprocessing or order of classes, each with how.
+        copied: names of the copied layers.
+        left_random: names of the layers with weights that kept their initialization, each with the reason.
+        adapted: names of copied layers that were then adapted to another preprocessing or class order, each with the change.
     """
 
     copied: tuple[str, ...]
@@ -38,31 +38,31 @@ class Transferred:
     def __str__(self):
         lines = [f"copied: {', '.join(self.copied) or 'nothing'}"]
         lines += [f"adapted: {name} ({change})" for name, change in self.adapted.items()]
-        lines += [f"left as initialised: {name} ({reason})" for name, reason in self.left_random.items()]
+        lines += [f"left as initialized: {name} ({reason})" for name, reason in self.left_random.items()]
         return "\n".join(lines)
 
 
 @dataclasses.dataclass(frozen=True)
 class Classes:
-    """What classes are called, in label order.
+    """Class names in label order.
 
     Attributes:
         ours: those of the net to be trained.
-        theirs: those of the net to start from; `None` if that is not known.
+        theirs: those of the net to start from; `None` if unknown.
     """
 
     ours: tuple[str, ...]
     theirs: tuple[str, ...] | None
 
 
-_BY_NUMBER = "the source does not name its classes: they are assumed to be this data set's, in the same order"
+_BY_NUMBER = "the source has no class names: they are assumed to be this dataset's, in the same order"
 
 
 def init_from_net_a(model: keras.Model, net_a: keras.Model) -> Transferred:
     """Copies net A's first four convolutions and its FC layers into a deeper net (Sec. 3.1).
 
-    Layers are matched by block and name. `fc1`, `fc2` and `predictions` are copied where their shapes allow, so that a net
-    with other classes keeps a random `predictions`.
+    Layers are matched by block and name. `fc1`, `fc2` and `predictions` are copied if their shapes match, so that a net
+    with a different number of classes keeps a random `predictions`.
 
     Args:
         model: a net of `build_vgg`, changed in place.
@@ -72,7 +72,7 @@ def init_from_net_a(model: keras.Model, net_a: keras.Model) -> Transferred:
         What was copied and what was left random.
 
     Raises:
-        InputError: if no convolution fits, as between nets of different width.
+        InputError: if no convolution fits, e.g. between nets of different width.
 
     Example:
         >>> from keras_vgg.models import build_vgg
@@ -88,9 +88,9 @@ def init_from_net_a(model: keras.Model, net_a: keras.Model) -> Transferred:
 
 
 def init_from_same_net(model: keras.Model, source: keras.Model) -> Transferred:
-    """Copies every layer that fits, matched by name: S=384 from S=256, or new classes on old features.
+    """Copies every layer that fits, matched by name: e.g. for S=384 from S=256, or new classes on old features.
 
-    Returns and raises as `init_from_net_a`.
+    Returns and raises like `init_from_net_a`.
     """
     return _copy(model, source, tuple(layer.name for layer in source.layers if layer.weights))
 
@@ -98,18 +98,18 @@ def init_from_same_net(model: keras.Model, source: keras.Model) -> Transferred:
 def init_from(
     model: keras.Model, source: keras.Model, *, wants: Preprocessing | None = None, classes: Classes | None = None
 ) -> Transferred:
-    """Starts `model` from `source` as the paper would: the same net whole, or net A into a deeper one.
+    """Initializes `model` from `source` as in the paper: the whole same net, or net A into a deeper one.
 
     Args:
         model: a net of `build_vgg`, changed in place.
         source: a trained net.
-        wants: what `model` is going to be given. Where the weights of `source` want another thing of an image (BGR, another
-            mean, another deviation), the first convolution is changed to put out the same for the same image; only at the
-            image's border, where zeros stand for the mean, a difference between the means remains.
-        classes: what the classes of both are called, so that `predictions` is copied by name.
+        wants: preprocessing of the inputs of `model`. If the weights of `source` need another one (BGR, another mean or
+            deviation), the first convolution is changed to give the same output for the same image, except at the image's
+            border, where padding zeros stand for the mean and a difference between the means remains.
+        classes: class names of both, to copy `predictions` by name.
 
     Raises:
-        InputError: if `source` is neither, or if, with `wants`, it is not known what its weights want.
+        InputError: if `source` is neither, or if `wants` is given and the preprocessing of `source` is unknown.
     """
     start = model.get_layer("predictions").get_weights() if classes else []
     ours, theirs = _convolutions(model), _convolutions(source)
@@ -120,7 +120,7 @@ def init_from(
     else:
         raise InputError(
             f"`init_from` takes the same net or net A. Received: {source.name} with {len(theirs)} convolutions and "
-            f"normalisations for {model.name} with {len(ours)}."
+            f"normalizations for {model.name} with {len(ours)}."
         )
     if classes and "predictions" in result.copied:
         result = _match_classes(model, start, result, classes)
@@ -134,28 +134,28 @@ def init_from(
 
 
 def _match_classes(model, start: list[np.ndarray], result: Transferred, classes: Classes) -> Transferred:
-    """Orders the copied classifier's columns by name, or takes it back where its classes are others."""
+    """Orders the copied classifier's columns by name, or undoes the copy if the classes differ."""
     head = model.get_layer("predictions")
     if classes.theirs is None:
         return dataclasses.replace(result, adapted=result.adapted | {"predictions": _BY_NUMBER})
     if set(classes.ours) != set(classes.theirs) or len(set(classes.theirs)) < len(classes.theirs):
         head.set_weights(start)
         only = sorted(set(classes.theirs) ^ set(classes.ours))
-        left = {"predictions": f"the source has other classes, e.g. {only[0] if only else classes.theirs[0]!r} is of one alone"}
+        left = {"predictions": f"the classes differ, e.g. only one of the nets has {only[0] if only else classes.theirs[0]!r}"}
         return Transferred(tuple(name for name in result.copied if name != "predictions"), result.left_random | left)
     if classes.ours == classes.theirs:
         return result
     place = {name: label for label, name in enumerate(classes.theirs)}
     head.set_weights([values[..., [place[name] for name in classes.ours]] for values in head.get_weights()])
-    return dataclasses.replace(result, adapted=result.adapted | {"predictions": "classes put in this data set's order, by name"})
+    return dataclasses.replace(result, adapted=result.adapted | {"predictions": "classes reordered by name to match this dataset"})
 
 
 def _adapt(first: keras.layers.Conv2D, learned: Preprocessing, given: Preprocessing) -> None:
-    """Changes the first convolution, which learned to see one preprocessing, to put out the same when given another."""
+    """Changes the first convolution, trained with one preprocessing, to give the same output with another."""
     kernel, bias = first.get_weights()  # (height, width, channels, filters)
     if learned.bgr:
         kernel = kernel[:, :, ::-1]
-    # As RGB, x_learned = (image - mean_l) / std_l and x_given = (image - mean_g) / std_g; solved for the former.
+    # In RGB, x_learned = (image - mean_l) / std_l and x_given = (image - mean_g) / std_g; solved for x_learned.
     scale = np.divide(given.std, learned.std)
     shift = np.subtract(given.mean, learned.mean) / learned.std
     bias = bias + np.einsum("hwcf,c->f", kernel, shift)
@@ -164,10 +164,10 @@ def _adapt(first: keras.layers.Conv2D, learned: Preprocessing, given: Preprocess
 
 
 def find_model(run_or_file: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns the file of a model: the `best.keras` of a run folder of `keras_vgg.fit`, or a weight file of any kind itself.
+    """Returns the file of a model: the `best.keras` of a run folder of `keras_vgg.fit`, or the weight file itself.
 
     Raises:
-        InputError: if there is no such file or its kind is not known.
+        InputError: if there is no such file or its kind is unknown.
     """
     path = weight_file.find_file(run_or_file)
     kinds.tell(path)
@@ -175,25 +175,25 @@ def find_model(run_or_file: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def facts_of(run_or_file: str | os.PathLike[str]) -> weight_file.WeightFile:
-    """Returns what is told of the weights that `load_model` loads: what they want, how that is known, names of classes.
+    """Returns facts about the weights that `load_model` loads: preprocessing, how it is known, class names.
 
     Raises:
-        InputError: as `weights.weight_file.open_weights`.
+        InputError: as for `weights.weight_file.open_weights`.
     """
     return weight_file.open_weights(run_or_file)
 
 
 def load_model(run_or_file: str | os.PathLike[str], *, precision: str | None = None) -> keras.Model:
-    """Returns the model that `find_model` finds; notes what its weights want and what its classes are called, if the file says so.
+    """Loads the model that `find_model` finds, with its preprocessing and class names if the file records them.
 
-    A `.keras` file gives its own model; from other files the net is built that they hold weights for.
+    A `.keras` file contains its own model; for other files the net of their weights is built.
 
     Args:
         run_or_file: a run folder, or a weight file of any kind.
-        precision: what it is to compute in, one of `precision.PRECISIONS`; by default what the file says, or Keras is set to.
+        precision: compute precision, one of `precision.PRECISIONS`; by default that of the file, or Keras' setting.
 
     Raises:
-        InputError: if there is none or it cannot be loaded, or for another precision.
+        InputError: if it is missing or cannot be loaded, or for an unknown precision.
 
     Example:
         >>> import pathlib
@@ -236,7 +236,7 @@ _NET_A = [(name, (each.kernel, each.kernel)) for name, each in CONFIGS["A"].conv
 
 
 def _convolutions(model):
-    # Names with kernel sizes: net C differs from net D in these alone. A net with batch norm is another one.
+    # Names with kernel sizes, since net C differs from net D only in these. Batch norm makes a different net.
     kept = [layer for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.BatchNormalization))]
     return [(layer.name, tuple(getattr(layer, "kernel_size", ()))) for layer in kept]
 
@@ -248,7 +248,7 @@ def _copy(model, source, names) -> Transferred:
         if not layer.weights:
             continue
         if layer.name not in sources:
-            left_random[layer.name] = "not taken from the source" if layer.name in present else "the source has none"
+            left_random[layer.name] = "not copied from the source" if layer.name in present else "the source has none"
             continue
         values = sources[layer.name].get_weights()
         wanted, found = [tuple(w.shape) for w in layer.weights], [value.shape for value in values]
@@ -259,7 +259,7 @@ def _copy(model, source, names) -> Transferred:
         copied.append(layer.name)
     if not any("conv" in name for name in copied):
         raise InputError(
-            f"No convolution of {source.name} fits {model.name}: nets must share their width and channels. "
+            f"No convolution of {source.name} fits {model.name}: nets must have the same width and channels. "
             f"E.g. {next(iter(left_random.items()), '')}."
         )
     return Transferred(tuple(copied), left_random)

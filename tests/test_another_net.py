@@ -115,7 +115,7 @@ def test_two_normalisations_of_a_block_are_told_apart(monkeypatch):
 
 
 def test_overlapping_windows_are_not_rounded_up():
-    with pytest.raises(InputError, match=r"pooling='ceil' is for windows that do not overlap\. Received: 'block1_pool'"):
+    with pytest.raises(InputError, match=r"pooling='ceil' requires windows that do not overlap\. Received: 'block1_pool'"):
         to_fully_convolutional(build_vgg("M", width=0.05), pooling="ceil")
 
 

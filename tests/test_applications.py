@@ -385,10 +385,10 @@ MISTAKES = {
     "missing file": ({"weights": "no_such_file"}, "weights='no_such_file', which does not exist"),
     "missing file, without top": ({"weights": "no.h5", "include_top": False}, "weights='no.h5', which does not exist"),
     "no name": ({"weights": True}, "or the path of a weight file or run folder. Received: weights=True."),
-    "name of nothing": ({"weights": "imagenet21k"}, "has no public weights named 'imagenet21k'; there are: imagenet, imagenet_tor"),
+    "name of nothing": ({"weights": "imagenet21k"}, "has no public weights named 'imagenet21k'; available: imagenet, imagenet_tor"),
     "classes": ({"classes": 999}, "classes=999"),
-    "size": ({"input_shape": (200, 200, 3)}, "should be (224, 224, 3). Received: (200, 200, 3)"),
-    "channels": ({"input_shape": (224, 224, 1)}, "should be (224, 224, 3). Received: (224, 224, 1)"),
+    "size": ({"input_shape": (200, 200, 3)}, "must be (224, 224, 3). Received: (200, 200, 3)"),
+    "channels": ({"input_shape": (224, 224, 1)}, "must be (224, 224, 3). Received: (224, 224, 1)"),
     "channels, without top": ({"input_shape": (64, 64, 1), "include_top": False}, "must have 3 channels"),
     "4 channels, without top": ({"input_shape": (64, 64, 4), "include_top": False}, "must have 3 channels"),
     "two axes": ({"weights": None, "input_shape": (64, 64)}, "three integers. Received: input_shape=(64, 64)"),
@@ -436,7 +436,7 @@ def test_activation_for_loaded_weights_is_softmax_or_none_as_in_keras(activation
     monkeypatch.setattr(models, "apply_vgg", must_not_be_called)
     monkeypatch.setattr(download, "fetch", must_not_be_called)
     for weights in (path, "imagenet"):
-        with pytest.raises(InputError, match="`classifier_activation` should be 'softmax' or None"):
+        with pytest.raises(InputError, match="`classifier_activation` must be 'softmax' or None"):
             VGG16(weights=weights, classifier_activation=activation)
 
 
@@ -646,9 +646,13 @@ def test_layout_of_other_worlds(source, data_format, narrow, disk):
 @pytest.mark.parametrize(
     ("function", "arguments", "message"),
     [
-        (VGG13, {}, "Expected weights of net B. Received: {path}, which holds net A: it lacks block1_conv2 ("),
-        (VGG16, {"include_top": False}, "Expected weights of net D. Received: {path}, which holds net A: it lacks block1_conv2 ("),
-        (VGG11BN, {}, "Expected weights of net A with batch norm. Received: {path}, which holds net A: it lacks block1_bn1 ("),
+        (VGG13, {}, "Expected weights of net B. Received: {path}, which contains net A: it lacks block1_conv2 ("),
+        (
+            VGG16,
+            {"include_top": False},
+            "Expected weights of net D. Received: {path}, which contains net A: it lacks block1_conv2 (",
+        ),
+        (VGG11BN, {}, "Expected weights of net A with batch norm. Received: {path}, which contains net A: it lacks block1_bn1 ("),
         (
             VGG11,
             {"input_shape": (64, 64, 3)},
@@ -719,7 +723,7 @@ def test_name_asks_for_the_right_file(function, name, whole_file, file_without_t
 @pytest.mark.parametrize("function", [VGG11LRN, VGG16C], ids=lambda function: function.__name__)
 def test_nets_without_public_weights_say_so(function, name, monkeypatch):
     monkeypatch.setattr(download, "fetch", must_not_be_called)
-    with pytest.raises(InputError, match=f"has no public weights named '{name}'; there are: none. Give weights=None, or"):
+    with pytest.raises(InputError, match=f"has no public weights named '{name}'; available: none. Pass weights=None, or"):
         function(weights=name)
 
 
@@ -782,7 +786,7 @@ def test_weights_of_features_are_told_by_their_blank_classifier_and_go_without_a
     with pytest.raises(InputError, match="was saved without the top"):
         VGG16(weights=tmp_path / "renamed.pth")
     monkeypatch.setattr(download, "fetch", must_not_be_called)
-    with pytest.raises(InputError, match="have no FC layers; give include_top=False"):
+    with pytest.raises(InputError, match="have no FC layers; pass include_top=False"):
         VGG16(weights="imagenet_features")
 
 
@@ -791,7 +795,7 @@ def test_public_weights_without_network_say_what_to_fetch(folder, monkeypatch):
     file = dataclasses.replace(entry.file_without_top, url=closed_url(entry.file_without_top.name))
     monkeypatch.setattr(catalogue, "CATALOGUE", (dataclasses.replace(entry, file_without_top=file),))
     monkeypatch.setattr(models, "apply_vgg", must_not_be_called)
-    with pytest.raises(InputError, match=re.escape(f"Could not fetch {file.url} (")) as raised:
+    with pytest.raises(InputError, match=re.escape(f"Could not download {file.url} (")) as raised:
         VGG16(include_top=False)
     assert str(folder / file.name) in str(raised.value)
 
@@ -801,7 +805,7 @@ def test_public_weights_without_network_say_what_to_fetch(folder, monkeypatch):
 
 def is_unknown(model):
     assert not preprocessing.is_known(model)
-    with pytest.raises(InputError, match=f"What the weights of model '{model.name}' want of an image is not known"):
+    with pytest.raises(InputError, match=f"The preprocessing of model '{model.name}' is unknown: its weights"):
         preprocessing.for_model(model)
     return True
 
@@ -998,6 +1002,8 @@ def test_decode_predictions_of_another_shape(shape, monkeypatch):
 
 def test_decode_predictions_without_network(class_index):
     class_index.unlink()
-    with pytest.raises(InputError, match=re.escape(f"Could not fetch {catalogue.CLASS_INDEX.url} (Connection refused)")) as raised:
+    with pytest.raises(
+        InputError, match=re.escape(f"Could not download {catalogue.CLASS_INDEX.url} (Connection refused)")
+    ) as raised:
         applications.decode_predictions(np.zeros((1, 1000), "float32"))
     assert str(class_index) in str(raised.value)

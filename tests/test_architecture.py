@@ -18,7 +18,7 @@ LEVELS = (
     ("precision",),
     ("support",),
     ("configs", "input_layers", "optimizers", "schedules"),
-    ("class_names", "heads", "layers", "preprocessing", "remote", "local_serving"),
+    ("class_names", "diagram", "heads", "layers", "preprocessing", "remote", "local_serving"),
     ("models", "data", "identity", "kernel_copies", "mixed_precision"),
     ("weights", "tasks"),
     ("transfer", "fully_convolutional", "recipe_bounds"),

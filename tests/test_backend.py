@@ -14,7 +14,7 @@ from keras_vgg.support import backend
 ROOT = pathlib.Path(__file__).parents[1]
 IMAGE = ROOT / "recipes" / "pictures" / "style.png"
 BY_VARIABLE = (
-    "keras_vgg computes on TensorFlow, but the environment variable KERAS_BACKEND sets Keras to 'torch'; "
+    "keras_vgg requires the TensorFlow backend, but the environment variable KERAS_BACKEND sets Keras to 'torch'; "
     "set KERAS_BACKEND=tensorflow, or unset it."
 )
 COMMANDS = {
@@ -99,7 +99,7 @@ def test_the_configuration_file(content, variable, is_refused, tmp_path, monkeyp
     with pytest.raises(backend.BackendError) as raised:
         backend.require_tensorflow()
     assert str(raised.value) == (
-        f"keras_vgg computes on TensorFlow, but {tmp_path / 'keras.json'} sets Keras to 'jax'; "
+        f"keras_vgg requires the TensorFlow backend, but {tmp_path / 'keras.json'} sets Keras to 'jax'; "
         'set KERAS_BACKEND=tensorflow, or "backend": "tensorflow" in that file.'
     )
 
@@ -120,14 +120,14 @@ def test_keras_itself_takes_it_from_there(tmp_path):
     """
     told = run(program, KERAS_HOME=str(tmp_path), KERAS_BACKEND="").splitlines()
     assert "nowhere" in told[0]
-    assert told[1].startswith(f"keras_vgg computes on TensorFlow, but {tmp_path / 'keras.json'} sets Keras to 'nowhere'")
+    assert told[1].startswith(f"keras_vgg requires the TensorFlow backend, but {tmp_path / 'keras.json'} sets Keras to 'nowhere'")
 
 
 def test_keras_that_is_imported_already(monkeypatch):
     config = types.SimpleNamespace(backend=lambda: "jax")
     monkeypatch.setitem(sys.modules, "keras", types.SimpleNamespace(config=config))
     with pytest.raises(
-        backend.BackendError, match=r"but what this program did before sets Keras to 'jax'; set KERAS_BACKEND=tensor"
+        backend.BackendError, match=r"but an earlier import in this program sets Keras to 'jax'; set KERAS_BACKEND=tensor"
     ):
         backend.require_tensorflow()
     monkeypatch.setattr(config, "backend", lambda: "tensorflow")

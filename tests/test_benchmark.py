@@ -278,5 +278,5 @@ def test_narrow_nets_are_compared_on_the_same_images(tmp_path):
     title, table = told.split("\n", 3)[2:]
     assert title == "net A x 0.05 on images of 36x36, float32, batches of 2; 1 rounds of 2 steps"
     _, rows = rows_of(table)
-    assert set(rows) == {"ours", "keras"}
+    assert set(rows) == {"ours", "keras", "limit"}
     assert len(set(re.findall(r"([\d,]+) parameters", table))) == 1

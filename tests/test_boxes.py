@@ -94,7 +94,7 @@ def test_layouts_of_the_same_images_come_to_the_same(tmp_path, layout):
     assert {name: (label, boxes) for name, label, boxes, _ in told} == EXPECTED
     assert {tuple(frame) for *_, frame in told} == {(40, 36)}
     assert found.train.labels().tolist() == [0, 0, 1, 1]
-    assert found.notes[-1] == "boxes: train 5 in 4 images, left out without any: 1; validation 3 in 2 images"
+    assert found.notes[-1] == "boxes: train 5 in 4 images, skipped without boxes: 1; validation 3 in 2 images"
     if "Images" not in layout:  # of the images' names and their folders, which are called otherwise there
         assert found.training_digest[:16] == "4b6db19186924f9c"
 
@@ -170,10 +170,10 @@ def test_which_objects_are_an_images_own(tmp_path):
     boxes, left_out, warning = found.notes
     assert boxes == "boxes: train 5 in 4 images"
     assert left_out == (
-        "Note: left out: 1 boxes without area or outside of their image, 3 objects of another class than their image's, "
+        "Note: skipped: 1 boxes without area or outside their image, 3 objects of another class than their image's, "
         "1 difficult objects."
     )
-    assert warning.startswith("Warning: 1 examples have no box that can be used and count as broken, e.g. ")
+    assert warning.startswith("Warning: 1 examples have no usable box and count as broken, e.g. ")
     assert warning.endswith("cat/3.jpg: no object of its class, cat.")
 
 
@@ -185,10 +185,10 @@ FAULTS = {
     xml([]): "no object of its class, cat",
     xml([("cat", BOX)], size=None): "annotation 1.xml without the image's size",
     xml([("cat", BOX)], size=("a", 36)): "annotation 1.xml without the image's size",
-    xml([("cat", BOX)], size=(0, 0)): "an image size of 0x0 beside its boxes",
+    xml([("cat", BOX)], size=(0, 0)): "an invalid image size of 0x0 in its annotation",
     xml([("cat", (5, 5, 5, 9))]): "a box without area: x from 5 to 5, y from 5 to 9",
-    xml([("cat", (40, 5, 50, 9))]): "a box outside of the image: x from 40 to 50, y from 5 to 9",
-    xml([("cat", (-9, 5, -1, 9))]): "a box outside of the image: x from -9 to -1, y from 5 to 9",
+    xml([("cat", (40, 5, 50, 9))]): "a box outside the image: x from 40 to 50, y from 5 to 9",
+    xml([("cat", (-9, 5, -1, 9))]): "a box outside the image: x from -9 to -1, y from 5 to 9",
     xml([("cat", ("", 5, 5, 9))]): "a box that is not finite: x from nan to 5, y from 5 to 9",
     xml([("cat", (1, 5, 5, "inf"))]): "a box that is not finite: x from 1 to 5, y from 5 to inf",
     xml([("cat", BOX)]).replace("bndbox", "polygon"): "a box that is not finite: x from nan to nan, y from nan to nan",
@@ -209,27 +209,27 @@ def test_classes_without_boxes_are_named(tmp_path):
     write_folder(tmp_path, {"cat": {"1": good, "2": good}, "dog": {"3": None}, "emu": {"4": xml([("emu", (1, 1, 1, 1))])}})
     found = open_boxes(f"folder:{tmp_path}")
     assert found.classes == open_dataset(f"folder:{tmp_path}").classes == ("cat", "dog", "emu")
-    assert found.notes[-1] == "Warning: of 2 of 3 classes no train image has a box that can be used: dog, emu."
+    assert found.notes[-1] == "Warning: 2 of 3 classes have no train image with a usable box: dog, emu."
 
 
 def test_what_has_no_boxes_at_all(tmp_path):
     write_folder(tmp_path, {"cat": {"1": None, "2": None}})
-    with pytest.raises(InputError, match=r"There must be images with boxes\. Received: none of 2 train images .*Looked for XML"):
+    with pytest.raises(InputError, match=r"None of 2 train images .*has boxes\. Searched in: XML"):
         open_boxes(f"folder:{tmp_path}")
     put(tmp_path / "cat" / "1.xml", "")
-    with pytest.raises(InputError, match=r"must hold boxes that can be used. Received: none of 1, e.g. damaged annotation 1\.xml"):
+    with pytest.raises(InputError, match=r"must contain usable boxes. Received: none in 1, e.g. damaged annotation 1\.xml"):
         open_boxes(f"folder:{tmp_path}")
     for name in ("digits", "wds:x", "folder:", "boxes"):
-        with pytest.raises(InputError, match=r"A data set with boxes must be ilsvrc:PATH, folder:PATH with XML files, voc:PATH"):
+        with pytest.raises(InputError, match=r"A dataset with boxes must be ilsvrc:PATH, folder:PATH with XML files, voc:PATH"):
             open_boxes(name)
     for kind in ("folder", "ilsvrc", "voc"):
-        with pytest.raises(InputError, match=f"`{kind}:` must name a folder .*Received: .*none, which is no folder"):
+        with pytest.raises(InputError, match=f"`{kind}:` must name a folder .*Received: .*none, which is not a folder"):
             open_boxes(f"{kind}:{tmp_path / 'none'}")
 
 
 def test_one_xml_file_is_not_taken_for_two_images(tmp_path):
     write_folder(tmp_path, {"cat": {"1": xml([("cat", BOX)])}, "dog": {"1": xml([("dog", BOX)])}}, beside=False)
-    with pytest.raises(InputError, match=r"must tell of one image\. Received: .*1\.xml for .*cat/1\.jpg and .*dog/1\.jpg"):
+    with pytest.raises(InputError, match=r"must belong to one image\. Received: .*1\.xml for .*cat/1\.jpg and .*dog/1\.jpg"):
         open_boxes(f"folder:{tmp_path}")
 
 
@@ -237,7 +237,7 @@ def test_nor_for_images_of_two_sets(tmp_path):
     for which in ("train", "val"):
         put(tmp_path / which / "cat" / "1.jpg", jpeg())
     put(tmp_path / "annotations" / "cat" / "1.xml", xml([("cat", BOX)]))
-    with pytest.raises(InputError, match=r"must tell of one image\. Received: .*train/cat/1\.jpg and .*val/cat/1\.jpg; lay XML"):
+    with pytest.raises(InputError, match=r"must belong to one image\. Received: .*train/cat/1\.jpg and .*val/cat/1\.jpg; put XML"):
         open_boxes(f"folder:{tmp_path}")
     put(tmp_path / "annotations" / "val" / "cat" / "1.xml", xml([("cat", (0, 0, 5, 5))]))
     found = open_boxes(f"folder:{tmp_path}")
@@ -289,17 +289,17 @@ def test_voc_with_lists(tmp_path):
     }
     boxes, left_out, warning = found.notes
     assert boxes == (
-        "boxes: train 4 in 2 images, 3 examples, since an image is one for each class that it shows; "
-        "validation 1 in 1 images, left out without any: 2; test 1 in 1 images"
+        "boxes: train 4 in 2 images, 3 examples, one per image and class; "
+        "validation 1 in 1 images, skipped without boxes: 2; test 1 in 1 images"
     )
-    assert left_out == "Note: left out: 2 difficult objects."
-    assert warning.endswith("no train image has a box that can be used: person.")
+    assert left_out == "Note: skipped: 2 difficult objects."
+    assert warning.endswith("have no train image with a usable box: person.")
     (root / "Annotations" / "000012.xml").write_text("<annotation>")  # of which nothing tells the class
     (root / "Annotations" / "000003.xml").unlink()
     found = open_boxes(f"voc:{root}")
     assert list(broken(found.train)) == ["000012"]
     assert found.train.labels().tolist() == [-1, 1]
-    assert found.notes[-1] == "Note: without test images: none of 1 has boxes."
+    assert found.notes[-1] == "Note: no test images: none of 1 has boxes."
 
 
 def test_voc_without_lists(tmp_path):
@@ -312,8 +312,8 @@ def test_voc_without_lists(tmp_path):
     held_out = [{name for name, *_ in of_split} for of_split in told[0]]
     assert not held_out[0] & held_out[1]
     assert sum(map(len, told[0])) == 5
-    assert opened[0].notes[-1].startswith("validation: 1 examples held out of 5 for training, by image")
-    with pytest.raises(InputError, match=r"Received: .*, in which there is JPEGImages, images"):
+    assert opened[0].notes[-1].startswith("validation: 1 examples held out of 5 training examples, by image")
+    with pytest.raises(InputError, match=r"Received: .*, which contains JPEGImages, images"):
         open_boxes(f"voc:{tmp_path}")
 
 
@@ -342,5 +342,5 @@ def test_csv_with_boxes(tmp_path):
     found = open_boxes(f"csv:{tmp_path / 'a.csv'}")
     every = found.split("all")
     assert broken(every) == {"2": "no box", "3": "line 7: expected four numbers for a box, got '1', 'x', '2', '2'"}
-    assert found.notes[0] == "boxes: train 4 in 2 images, 3 examples, since an image is one for each class that it shows"
+    assert found.notes[0] == "boxes: train 4 in 2 images, 3 examples, one per image and class"
     assert found.classes == open_dataset(f"csv:{tmp_path / 'a.csv'}").classes

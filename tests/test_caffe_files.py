@@ -226,7 +226,7 @@ def test_cut_at_every_byte(tmp_path, data):
         if size == whole[0]:
             assert read_caffemodel(path) == {}
             continue
-        with pytest.raises(InputError, match=r"net\.caffemodel cannot be read as a Caffe model: .*(truncated|no layer)"):
+        with pytest.raises(InputError, match=r"net\.caffemodel cannot be read as a Caffe model: .*(truncated|no layers)"):
             read_caffemodel(path)
 
 
@@ -272,16 +272,16 @@ def assert_same_as_protobuf(arrays, data):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "it holds no layer"),
-        (b"\x0a\x03net", "it holds no layer"),
+        (b"", "it contains no layers"),
+        (b"\x0a\x03net", "it contains no layers"),
         (b"name: 'net'", "no field at byte 0"),
         (b"\x00" * 100, "no field at byte 0"),
         (b"\xff" * 100, "no field at byte 0"),
-        (layer_of(SHAPE + field(5, MATRIX[4:])), r"layer 'ip', blob 0 has 5 numbers, which do not make the shape \(2, 3\)"),
-        (layer_of(SHAPE + field(5, MATRIX[1:])), r"blob 0 has 5\.75 numbers"),
-        (layer_of(SHAPE), r"blob 0 has 0 numbers"),
-        (layer_of(b"\x3a\x02\x0a\x00" + field(5, MATRIX)), r"blob 0 has 6 numbers, which do not make the shape \(1,\)"),
-        (layer_of(b"\x08\x06" + field(5, MATRIX)), r"do not make the shape \(6, 0, 0, 0\)"),
+        (layer_of(SHAPE + field(5, MATRIX[4:])), r"layer 'ip', blob 0 has 5 values, which do not fit shape \(2, 3\)"),
+        (layer_of(SHAPE + field(5, MATRIX[1:])), r"blob 0 has 5\.75 values"),
+        (layer_of(SHAPE), r"blob 0 has 0 values"),
+        (layer_of(b"\x3a\x02\x0a\x00" + field(5, MATRIX)), r"blob 0 has 6 values, which do not fit shape \(1,\)"),
+        (layer_of(b"\x08\x06" + field(5, MATRIX)), r"do not fit shape \(6, 0, 0, 0\)"),
         (
             layer_of(field(7, field(1, b"\xff" * 9 + b"\x01" + b"\xfa" + b"\xff" * 8 + b"\x01")) + field(5, MATRIX)),
             r"shape \(-1, -6\)",
@@ -292,8 +292,8 @@ def assert_same_as_protobuf(arrays, data):
         (field(100, b"\x0a\x02ip\x0b"), "layer 'ip', there is no field at byte"),  # the start of a group
         (field(100, b"\x0a\x02ip\x3a\x05"), "layer 'ip', the field at byte .* runs beyond"),
         (b"\xa2\x06" + b"\xff" * 9 + b"\x01" + b"\x0a\x02ip", "layer 'ip', the file is truncated at byte 16"),
-        (field(100, field(1, b"x" * (1 << 20) + b"x")), r"1,048,577 bytes, which no name or shape has"),
-        (layer_of(FORMS["doubles"]) * 2, "layer 'ip', there is another layer of this name"),
+        (field(100, field(1, b"x" * (1 << 20) + b"x")), r"1,048,577 bytes, too many for a name/shape"),
+        (layer_of(FORMS["doubles"]) * 2, "layer 'ip', another layer has the same name"),
         (layer_of(FORMS["doubles"], name=""), "in a layer, there are blobs but no readable name"),
         (field(100, b"\x0a\x01\xff" + field(7, FORMS["doubles"])), "no readable name"),
         (layer_of(b"\x3a\x02\x0a\x07" + field(5, MATRIX)), "layer 'ip', protobuf cannot parse"),

@@ -107,14 +107,14 @@ def test_only_keras_has_files_without_the_top():
             "C",
             "imagenet",
             False,
-            "Net C has no public weights named 'imagenet'; there are: none. Give weights=None, or give a file.",
+            "Net C has no public weights named 'imagenet'; available: none. Pass weights=None, or pass a file.",
         ),
         (
             "A",
             "imagenet_caffe",
             True,
-            "Net A with batch normalisation has no public weights named 'imagenet_caffe'; "
-            "there are: imagenet, imagenet_torchvision. Name one of these, or give a file.",
+            "Net A with batch normalization has no public weights named 'imagenet_caffe'; "
+            "available: imagenet, imagenet_torchvision. Name one of these, or pass a file.",
         ),
         (
             "F",

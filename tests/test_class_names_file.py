@@ -34,9 +34,9 @@ def test_the_usual_forms(tmp_path, text, names):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "with none"),
-        ("a\n\nb\n", "with one that is blank"),
-        ("a\nb\na\n", "with one twice"),
+        ("", "with no names"),
+        ("a\n\nb\n", "with a blank name"),
+        ("a\nb\na\n", "with a duplicate name"),
         ('{"0": "a", "2": "b"}', "labels must be 0 to 1, each once"),
         ('{"a": 0, "b": 0}', "labels must be 0 to 1, each once"),
         ('{"x": "a"}', "invalid literal"),
@@ -48,7 +48,7 @@ def test_what_names_no_classes_is_told(tmp_path, text, told):
     (tmp_path / "classes").write_text(text)
     with pytest.raises(InputError, match=rf"Received: .*classes.*{told}"):
         read_class_names(tmp_path / "classes")
-    with pytest.raises(InputError, match=r"one a line or as JSON\. Received: .*none"):
+    with pytest.raises(InputError, match=r"one per line or as JSON\. Received: .*none"):
         read_class_names(tmp_path / "none")
 
 
@@ -60,9 +60,9 @@ def test_a_test_takes_names_from_the_file(tmp_path, capsys):
     (tmp_path / "order.json").write_text(json.dumps({name: label for label, name in enumerate(CLASSES)}))
     (tmp_path / "few.txt").write_text("a\nb\n")
     told = ["--model", str(run), "--dataset", f"folder:{tmp_path / 'data'}", "--protocol", "center", "--no-flip"]
-    with pytest.raises(InputError, match="it does not know a, b, c, …"):
+    with pytest.raises(InputError, match="of which the net lacks a, b, c, …"):
         evaluate.main([*told, "--out", str(tmp_path / "out")])
-    with pytest.raises(InputError, match=r".*few\.txt must name the net's 7 classes, one each\. Received: 2"):
+    with pytest.raises(InputError, match=r".*few\.txt must list the net's 7 classes\. Received: 2"):
         evaluate.main([*told, "--classes", str(tmp_path / "few.txt"), "--out", str(tmp_path / "out")])
     evaluate.main([*told, "--classes", str(tmp_path / "order.json"), "--out", str(tmp_path / "out")])
     (path,) = (tmp_path / "out").glob("*.npz")

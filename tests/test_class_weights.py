@@ -31,15 +31,15 @@ def test_a_file_gives_the_weights_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("class,weight\nant,1\nbee,1\n", "name each class of the data once. Received: wasp, which is missing"),
+        ("class,weight\nant,1\nbee,1\n", "name each class of the dataset once. Received: wasp, which is missing"),
         ("class,weight\nant,1\nbee,1\nwasp,1\nfly,1\n", "Received: fly, which is unknown"),
-        ("class,weight\nant,1\nbee,1\nbee,2\nwasp,1\n", "Received: bee, which is there twice"),
+        ("class,weight\nant,1\nbee,1\nbee,2\nwasp,1\n", "Received: bee, which is duplicated"),
         ("class,weight\nant,1\nbee,x\nwasp,1\n", "a weight must be a positive number. Received: 'x' for bee"),
         ("class,weight\nant,1\nbee,0\nwasp,1\n", "Received: '0' for bee"),
         ("class,weight\nant,1\nbee,inf\nwasp,1\n", "Received: 'inf' for bee"),
         ("name,factor\nant,1\n", "must have the columns class and weight. Received: name, factor"),
-        ("", "must be balanced, or a readable CSV file"),
-        (None, "must be balanced, or a readable CSV file. Received: .*No such file"),
+        ("", "must be 'balanced' or a readable CSV file"),
+        (None, "must be 'balanced' or a readable CSV file. Received: .*No such file"),
     ],
 )
 def test_a_mistake_in_a_file_is_told(tmp_path, text, told):
@@ -68,7 +68,7 @@ def test_labels_are_found_without_the_images_and_of_what_cannot_be_read_there_is
             return tf.constant(b""), tf.cast(index, tf.int32)
 
     assert Split(3, read, str).labels().tolist() == [0, -1, 2]
-    with pytest.raises(InputError, match="Received: none, of 2"):
+    with pytest.raises(InputError, match="None of the 2 images has a readable label"):
         Split(2, lambda index: read(index * 0 + 1), str).labels()
 
 

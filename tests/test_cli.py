@@ -92,5 +92,5 @@ def test_slugs_are_names_of_files():
 def test_anumber_or_auto():
     assert cli.number_or_auto("auto") == "auto"
     assert cli.number_or_auto("8") == 8
-    with pytest.raises(argparse.ArgumentTypeError, match="must be a number or auto"):
+    with pytest.raises(argparse.ArgumentTypeError, match="must be an integer or auto"):
         cli.number_or_auto("most")

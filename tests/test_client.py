@@ -196,11 +196,9 @@ def test_version_and_label(protocol, server, images, capsys):
     for flags in (["--model-version", "2"], ["--label", "canary"]):
         assert client.main([*arguments, *flags]) is None
         assert "serves vgg version 2" in capsys.readouterr().err
-    with pytest.raises(InputError, match=r"^Version 7 of 'vgg' at \S+ is not there. It has: 2.$"):
+    with pytest.raises(InputError, match=r"^Version 7 of 'vgg' at \S+ is not available. Available: 2.$"):
         client.main([*arguments, "--model-version", "7"])
-    with pytest.raises(
-        InputError, match=r"no model 'vgg' with label 'stable' to ask \(.*Unrecognized servable version label: stable"
-    ):
+    with pytest.raises(InputError, match=r"no model 'vgg' with label 'stable' \(.*Unrecognized servable version label: stable"):
         client.main([*arguments, "--label", "stable"])
 
 
@@ -209,7 +207,7 @@ def test_version_and_label(protocol, server, images, capsys):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_wrong_name_is_told_early(protocol, server, images):
-    with pytest.raises(InputError, match=r"has no model 'vgg19' to ask \(.*Could not find any versions of model vgg19\)") as raised:
+    with pytest.raises(InputError, match=r"has no model 'vgg19' \(.*Could not find any versions of model vgg19\)") as raised:
         client.main([str(images), "--url", getattr(server, protocol), "--name", "vgg19"])
     assert "\n" not in str(raised.value)
 
@@ -222,7 +220,7 @@ def test_a_model_without_the_signature_says_what_it_has(protocol, base_path, ima
     assert re.fullmatch(
         r"Version 1 of the model 'vgg' at \S+ must have a signature 'classify' with the outputs "
         r"class_ids, class_names, error, scores\. It has: serving_default \(probabilities\)\. "
-        r"The client sends image files, for which python -m keras_vgg\.export exports a net\.",
+        r"The client sends image files; export the net with python -m keras_vgg\.export\.",
         str(raised.value),
     )
 
@@ -231,7 +229,7 @@ def test_a_model_without_the_signature_says_what_it_has(protocol, base_path, ima
 def test_nobody_at_the_port_is_told_at_once(form, images):
     url, started = form.format(local_server.free_port()), time.monotonic()
     with pytest.raises(
-        InputError, match=rf"^No answer from TensorFlow Serving at {url} \(.*Connection refused.*\)\. Give its gRPC"
+        InputError, match=rf"^No response from TensorFlow Serving at {url} \(.*Connection refused.*\)\. Pass its gRPC"
     ):
         client.main([str(images), "--url", url])
     assert time.monotonic() - started < 15  # not the 120 s of --retry-for
@@ -239,17 +237,17 @@ def test_nobody_at_the_port_is_told_at_once(form, images):
 
 def test_the_port_of_the_other_protocol(server, images):
     for url in (f"127.0.0.1:{server.rest_port}", f"http://127.0.0.1:{server.grpc_port}"):
-        with pytest.raises(InputError, match=r"Give its gRPC port as HOST:8500, or its REST port as http://HOST:8501"):
+        with pytest.raises(InputError, match=r"Pass its gRPC port as HOST:8500 or its REST port as http://HOST:8501"):
             client.main([str(images), "--url", url, "--timeout", "5"])
 
 
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("localhost", "A server is HOST:8500 (gRPC) or http://HOST:8501 (REST). Received: 'localhost'."),
+        ("localhost", "The server address must be HOST:8500 (gRPC) or http://HOST:8501 (REST). Received: 'localhost'."),
         ("ftp://localhost:1", "Received: 'ftp://localhost:1'."),
         ("localhost:8500/v1", "Received: 'localhost:8500/v1'."),
-        ("http://localhost:99999", "A port is a number from 1 to 65535."),
+        ("http://localhost:99999", "The port must be a number from 1 to 65535."),
     ],
 )
 def test_no_address(url, told, images):
@@ -282,12 +280,12 @@ def test_flags_that_make_no_sense(flags, told, capsys):
 @pytest.mark.parametrize("place", ["folder.npz", "missing/features.npz"])
 def test_a_file_of_features_that_cannot_be_written_is_told_before_anyone_is_asked(place, tmp_path):
     (tmp_path / "folder.npz").mkdir()
-    with pytest.raises(InputError, match="Expected a file in a folder that is there"):
+    with pytest.raises(InputError, match="Expected a file in an existing folder"):
         client.main(["photo.jpg", "--url", "http://localhost:1", "--features", str(tmp_path / place)])
 
 
 def test_images_that_are_not_there():
-    with pytest.raises(InputError, match="names none"):
+    with pytest.raises(InputError, match="matches no file"):
         client.main(["missing.jpg", "--url", "http://localhost:1"])
 
 
@@ -320,8 +318,8 @@ def test_an_answer_that_takes_too_long(protocol, base_path, images, capsys):
     with local_server.serving(base_path, delay=1.5) as slow:
         assert client.main([*arguments, "--url", getattr(slow, protocol)]) == 2
     captured = capsys.readouterr()
-    assert f"{images / '000.png'}: no answer within 0.3 s\n" in captured.err
-    assert captured.err.count("The server is slow (no answer within 0.3 s); trying again for 0.8 s.") == 1
+    assert f"{images / '000.png'}: no response within 0.3 s\n" in captured.err
+    assert captured.err.count("The server is slow (no response within 0.3 s); retrying for 0.8 s.") == 1
     assert report_of(captured.err)["retries"] >= 1
 
 
@@ -413,7 +411,7 @@ def test_a_server_that_is_killed(slow_process, base_path, images, expected, tmp_
         assert failed  # all, where the machine was too busy to answer any before the kill
         named = [line.partition(": ") for line in told.splitlines() if line.startswith(str(images))]
         assert [path for path, _, _ in named] == failed
-        assert all(re.match(r"(not sent, )?the server is away: ", reason) for _, _, reason in named)
+        assert all(re.match(r"(not sent, )?the server is unavailable: ", reason) for _, _, reason in named)
         assert report_of(told)["failed"] == len(failed)
     with local_server.start(base_path, grpc_port=slow_process.grpc_port, rest_port=slow_process.rest_port):
         for command in patient:
@@ -424,7 +422,7 @@ def test_a_server_that_is_killed(slow_process, base_path, images, expected, tmp_
             report = report_of(told)
             assert (report["images"], report["failed"]) == (200, 0)
             assert report["retries"] > 0
-            assert 1 <= told.count("The server is away (") <= 2, told  # twice if an answer was still under way
+            assert 1 <= told.count("The server is unavailable (") <= 2, told  # twice if an answer was still under way
 
 
 # --- What it costs --------------------------------------------------------------------------------------------------------

@@ -86,8 +86,8 @@ def test_every_image_is_asked_about_once_in_batches():
 def test_no_images():
     answers, report = ask(Transport(), [])
     assert answers == []
-    assert "p50 – a request" not in str(report)
-    assert "0 requests, 0 images, 0 failed, 0 retries; p50 –, p95 –, p99 – a request" in str(report)
+    assert "p50 – per request" not in str(report)
+    assert "0 requests, 0 images, 0 failed, 0 retries; p50 –, p95 –, p99 – per request" in str(report)
 
 
 def test_one_path_may_come_twice():
@@ -152,7 +152,7 @@ def test_a_server_that_is_away_for_a_while_is_asked_again():
     answers, report = ask(Transport(twice_away), numbers(12), concurrency=1, say=said.append)
     assert [answer.top[0].label for answer in answers] == list(range(12))
     assert (report.requests, report.retries, report.failed) == (3, 6, 0)
-    assert said == ["The server is away (connection refused); trying again for 5 s."] * 3  # it was back in between
+    assert said == ["The server is unavailable (connection refused); retrying for 5 s."] * 3  # it was back in between
 
 
 def test_waits_grow_at_random_up_to_the_longest(monkeypatch):
@@ -196,8 +196,8 @@ def test_a_server_away_for_good_is_given_up_once():
     assert [answer.path for answer in answers] == numbers(1000)
     assert [answer.top[0].label for answer in answers[:8]] == list(range(8))
     assert {answer.error for answer in answers[8:]} == {
-        "the server is away: connection refused",
-        "not sent, the server is away: connection refused",
+        "the server is unavailable: connection refused",
+        "not sent, the server is unavailable: connection refused",
     }
     assert (report.images, report.failed) == (1000, 992)
     assert len(read) < 30
@@ -206,7 +206,7 @@ def test_a_server_away_for_good_is_given_up_once():
 def test_one_request_that_never_is_answered_does_not_end_the_others():
     def stuck(images):
         if 5 in images:
-            raise AwayError("no answer within 60 s")
+            raise AwayError("no response within 60 s")
 
     answers, report = ask(Transport(stuck), numbers(40), concurrency=1, retry_for=0.1)
     assert [answer.path for answer in answers if answer.error] == ["4", "5", "6", "7"]
@@ -238,7 +238,7 @@ def test_what_no_smaller_request_would_mend_is_not_halved():
 def test_what_takes_too_long_is_halved_and_the_size_that_worked_is_kept():
     def slow(images):
         if len(images) > 3:
-            raise SlowError("no answer within 1 s")
+            raise SlowError("no response within 1 s")
 
     answers, report = ask(transport := Transport(slow), numbers(48), batch=8, concurrency=1)
     assert [answer.top[0].label for answer in answers] == list(range(48))
@@ -249,10 +249,10 @@ def test_what_takes_too_long_is_halved_and_the_size_that_worked_is_kept():
 def test_one_image_that_takes_too_long_does_not_take_others_with_it():
     def slow(images):
         if 5 in images:
-            raise SlowError("no answer within 1 s")
+            raise SlowError("no response within 1 s")
 
     answers, report = ask(transport := Transport(slow), numbers(400), batch=4, concurrency=1)
-    assert {answer.path: answer.error for answer in answers if answer.error} == {"5": "no answer within 1 s"}
+    assert {answer.path: answer.error for answer in answers if answer.error} == {"5": "no response within 1 s"}
     assert transport.requests.count((5,)) == 3
     assert report.retries == 2
     assert len(transport.requests[-1]) == 4  # it has found back to large requests
@@ -260,25 +260,25 @@ def test_one_image_that_takes_too_long_does_not_take_others_with_it():
 
 def test_a_server_too_slow_for_every_image_is_given_up_soon():
     def slow(images):
-        raise SlowError("no answer within 1 s")
+        raise SlowError("no response within 1 s")
 
     answers, _ = ask(transport := Transport(slow), numbers(1000), batch=8, concurrency=1)
     assert len(transport.requests) == 3 + 3 * 3  # 8, 4 and 2 images, and three single ones three times
     assert {answer.error for answer in answers[3:]} == {
-        "not sent, the server is too slow even for single images: no answer within 1 s"
+        "not sent, the server is too slow even for single images: no response within 1 s"
     }
 
 
 def test_what_takes_too_long_as_the_server_is_dead_is_not_halved():
     def dead(images):
         transport.there = False
-        raise SlowError("no answer within 1 s")
+        raise SlowError("no response within 1 s")
 
     answers, _ = ask(transport := Transport(dead), numbers(100), batch=8, concurrency=1, retry_for=0.1)
     assert set(transport.requests) == {tuple(range(8))}
     assert {answer.error for answer in answers} == {
-        "the server is away: no answer within 1 s",
-        "not sent, the server is away: no answer within 1 s",
+        "the server is unavailable: no response within 1 s",
+        "not sent, the server is unavailable: no response within 1 s",
     }
 
 
@@ -313,10 +313,10 @@ def test_another_net_under_the_number_of_the_version_ends_the_session():
     transport.signatures = lambda: Signatures(1, {"classify": dict.fromkeys((*OUTPUTS["classify"], NET))})
     answers, report = ask(transport, numbers(400), concurrency=1, say=said.append)
     assert {answer.net_sha256 for answer in answers[:8]} == {"old"}
-    reason = "the server has another net as version 1 now"
+    reason = "the server now has another net as version 1"
     assert {answer.error.removeprefix("not sent, ") for answer in answers[8:]} == {reason}
     assert (len(transport.requests), report.failed) == (3, 392)
-    assert said == [f"T{reason[1:]}. All answers are of the net that was there first; ask again about images without one."]
+    assert said == [f"T{reason[1:]}. All results are from the original net; send images without a result again."]
 
 
 def test_a_version_that_was_let_go_ends_the_session():
@@ -328,7 +328,7 @@ def test_a_version_that_was_let_go_ends_the_session():
     assert len(transport.requests) <= 5  # two answered, and what was under way
     assert report.failed == 392
     assert said == [
-        "The server no longer serves version 1 (it has: 2). All answers are of version 1; ask again about images without one."
+        "The server no longer serves version 1 (available: 2). All results are from version 1; send images without a result again."
     ]
 
 
@@ -377,11 +377,11 @@ def test_answers_that_make_no_sense():
     assert [answer.error for answer in answers] == [
         "the model's scores are not finite",
         "two lines",
-        "the server answered with 2 rows of 'class_ids' for 1 images",
-        "the answer is of another form than keras_vgg's: invalid literal for int() with base 10: 'first'",
-        "the answer is of another form than keras_vgg's: object of type 'float' has no len()",
-        "the server answered with 3 values of 'scores' for an image, where version 1 was seen to give 2",
-        "the server answered with no rows of 'scores' for 1 images",
+        "the server returned 2 rows of 'class_ids' for 1 images",
+        "the response is not in keras_vgg's format: invalid literal for int() with base 10: 'first'",
+        "the response is not in keras_vgg's format: object of type 'float' has no len()",
+        "the server returned 3 values of 'scores' for an image, but version 1 announced 2",
+        "the server returned no rows of 'scores' for 1 images",
         "",
     ]
 
@@ -424,6 +424,6 @@ def test_report():
     tally.retried()
     report = tally.report()
     assert str(report).startswith(
-        "101 requests, 30 images, 10 failed, 1 retries; p50 50.0 ms, p95 95.0 ms, p99 99.0 ms a request; "
+        "101 requests, 30 images, 10 failed, 1 retries; p50 50.0 ms, p95 95.0 ms, p99 99.0 ms per request; "
     )
     assert report.images_per_second > 20  # twenty answers, in less than a second

@@ -136,7 +136,7 @@ def test_an_answer_of_another_version_is_refused_over_grpc(server, monkeypatch):
     monkeypatch.setattr(Servable, "version", property(lambda self: 9, lambda self, value: None), raising=False)
     transport = connect(server.grpc, Model(version=2), timeout=20, concurrency=1)
     monkeypatch.setattr(Versions, "find", lambda versions, spec: versions.newest)
-    with pytest.raises(RefusedError, match=r"^version 9 answered where version 2 was asked$"):
+    with pytest.raises(RefusedError, match=r"^version 9 answered a request for version 2$"):
         transport.predict("features", [b"no image"], ("error",))
     transport.close()
 
@@ -198,8 +198,8 @@ class Stranger(http.server.BaseHTTPRequestHandler):
 @pytest.mark.parametrize(
     ("status", "body", "told"),
     [
-        (200, b"<html>Log in to this hotel's network</html>", r"the answer is not JSON: .*hotel"),
-        (200, b"[1, 2]", r"the answer is not TensorFlow Serving's: no 'model_version_status' in \[1, 2\]"),
+        (200, b"<html>Log in to this hotel's network</html>", r"the response is not JSON: .*hotel"),
+        (200, b"[1, 2]", r"the response is not TensorFlow Serving's: no 'model_version_status' in \[1, 2\]"),
         (302, b"", r"^302 Found$"),
         (401, b"<html>", r"^401 Unauthorized$"),
         (400, b'{"error": 7}', r"^400 Bad Request: 7$"),

@@ -14,7 +14,7 @@ from keras_vgg.local_serving.servable import Servable
 
 PROTOCOLS = ("grpc", "rest")
 OLD, EQUAL, WIDER = 2, 3, 4
-GONE = "The server no longer serves version 2 (it has: {}). All answers are of version 2; ask again about images without one."
+GONE = "The server no longer serves version 2 (available: {}). All results are from version 2; send images without a result again."
 
 
 @pytest.fixture(scope="module")

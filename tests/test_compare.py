@@ -109,7 +109,7 @@ def test_every_pair_has_the_distance_that_the_model_gives(tmp_path, weights, fol
     assert set(found["nets sha256"]) == {line["nets sha256"]}
     told = capsys.readouterr().out
     assert "6 pairs" in told
-    assert re.search(r"1 images of folder:\S*real have no partner and are left out, such as z", told)
+    assert re.search(r"1 images of folder:\S*real have no partner and are skipped, e\.g\. z", told)
     assert re.search(rf"{metric}\s.*{line['mean']:.4f}", told)
 
 
@@ -151,8 +151,8 @@ def test_pairs_that_cannot_be_compared_are_listed_and_the_others_counted(tmp_pat
     assert set(found.index[found.isna()]) == {"a", "e", "f", "within/a"}
     listed = pd.read_csv(tmp_path / "out" / "broken_images.csv").set_index("image")["reason"]
     reasons = {name: next(reason for path, reason in listed.items() if path.endswith(name)) for name in ("a.bmp", "e.png")}
-    assert reasons["a.bmp"] == "32x40 pixels, and the other image of its pair 32x32"
-    assert reasons["e.png"] == "8x32 pixels, and the net takes at least 16x16"
+    assert reasons["a.bmp"] == "32x40 pixels, but its partner has 32x32"
+    assert reasons["e.png"] == "8x32 pixels, but the net requires at least 16x16"
     assert sum(path.endswith(("f.bmp", "real/within/a.png")) for path in listed.index) == 2
     assert len(listed) == 4
     (line,) = json.loads((tmp_path / "out" / "table.json").read_text())
@@ -225,9 +225,9 @@ def test_precision_and_recall_are_those_of_the_features(tmp_path, whole_net, cap
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--metric", "dists", "--version", "0.0"], "`--version` is for --metric lpips. Received: --metric dists"),
-        (["--metric", "lpips", "--k", "3"], "`--k` is for --metric precision-recall"),
-        (["--metric", "precision-recall", "--calibration", "x"], "`--calibration` is for --metric lpips or dists"),
+        (["--metric", "dists", "--version", "0.0"], "`--version` requires --metric lpips. Received: --metric dists"),
+        (["--metric", "lpips", "--k", "3"], "`--k` requires --metric precision-recall"),
+        (["--metric", "precision-recall", "--calibration", "x"], "`--calibration` requires --metric lpips or dists"),
         (["--batch", "0"], "`--batch` must be at least 1"),
     ],
 )
@@ -238,15 +238,15 @@ def test_flags_of_another_metric_are_refused(tmp_path, more, message):
 
 def test_folders_that_cannot_be_paired_are_refused(tmp_path, weights):
     one, other = write(tmp_path / "one", {"a": picture((32, 32), 0)}), write(tmp_path / "other", {"b": picture((32, 32), 0)})
-    with pytest.raises(InputError, match=r"same names in both folders. Received: none, but a in \S+one, b in \S+other"):
+    with pytest.raises(InputError, match=r"same names in both folders. Received: none, e\.g\. a in \S+one, b in \S+other"):
         compared(weights, one, other, tmp_path / "out")
     write(one, {"a": picture((32, 32), 1)}, "bmp")
-    with pytest.raises(InputError, match=r"name of its own, whatever its ending. Received: several called a\."):
+    with pytest.raises(InputError, match=r"unique name, ignoring the extension. Received: several named a\."):
         compared(weights, one, other, tmp_path / "out")
-    with pytest.raises(InputError, match=r"Expected a folder of images. Received: .*, which is not there"):
+    with pytest.raises(InputError, match=r"Expected a folder of images. Received: .*, which does not exist"):
         compared(weights, tmp_path / "none", other, tmp_path / "out")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"Expected a folder of images. Received: .*, without any"):
+    with pytest.raises(InputError, match=r"Expected a folder of images. Received: .*, which has none"):
         compared(weights, tmp_path / "empty", other, tmp_path / "out")
     with pytest.raises(InputError, match="None of the 1 pairs"):
         compared(weights, one.with_name("other"), write(tmp_path / "small", {"b": picture((4, 4), 0)}), tmp_path / "out")

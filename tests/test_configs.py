@@ -108,5 +108,5 @@ def test_nets_by_their_common_names(name, expected):
 
 def test_batch_norm_is_no_part_of_a_row():
     assert configs.get_config("vgg16") is configs.CONFIGS["D"]
-    with pytest.raises(InputError, match=r"batch norm is said apart, by batch_norm=True\. Received: D with it"):
+    with pytest.raises(InputError, match=r"a net without batch norm; pass batch_norm=True for that\. Received: D with it"):
         configs.get_config("vgg16_bn")

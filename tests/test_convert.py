@@ -163,7 +163,7 @@ def test_arch_that_is_asked_for(nets, tmp_path):
     convert(tmp_path / "lrn.keras", tmp_path / "again.pth")
     assert_same_numbers(tmp_path / "again.pth", nets / "a.pth")
     assert open_weights(tmp_path / "again.pth").arch == "A-LRN"
-    with pytest.raises(InputError, match="holds net A: it lacks"):
+    with pytest.raises(InputError, match="contains net A: it lacks"):
         convert(nets / "a.pth", tmp_path / "d.keras", arch="D")
     assert not (tmp_path / "d.keras").exists()
 
@@ -193,7 +193,7 @@ def test_swapped_colours_give_the_same_for_swapped_images(output, nets, tmp_path
 
 def test_colours_of_other_than_three_channels_are_not_swapped(tmp_path):
     path = write_pth(tmp_path / "gray.pth", random_state_dict("A", channels=1))
-    with pytest.raises(InputError, match=r"gray\.pth: block1_conv1 takes 1 channels; colours can be swapped where there are 3"):
+    with pytest.raises(InputError, match=r"gray\.pth: block1_conv1 takes 1 channels; swapping colors needs 3"):
         convert(path, tmp_path / "out.pth", swap_colors=True)
 
 
@@ -210,7 +210,7 @@ def own(nets, tmp_path):
 def test_preprocessing_goes_with_the_weights(output, own, tmp_path):
     target = tmp_path / f"net{output}"
     told = str(convert(own, target))
-    assert told.splitlines()[-1] == f"to {target}, preprocessing: {OWN}, as was said when the file was written"
+    assert told.splitlines()[-1] == f"to {target}, preprocessing: {OWN}, as specified when the file was written"
     assert open_weights(target).preprocessing == OWN
     assert preprocessing.for_model(loading.load_net(target)) == OWN
     convert(target, tmp_path / "back.keras")
@@ -218,10 +218,10 @@ def test_preprocessing_goes_with_the_weights(output, own, tmp_path):
 
 
 ORIGINS = {
-    "assumed": "assumed when the file was written, as is the custom of the kind it was made of",
-    "said": "as was said when the file was written",
-    "recognised": "recognised by its first layer when the file was written",
-    "known": "known from the file",
+    "assumed": "assumed when the file was written, as usual for the kind of its source",
+    "said": "as specified when the file was written",
+    "recognised": "recognized by its first layer when the file was written",
+    "known": "recorded in the file",
 }
 
 
@@ -250,7 +250,7 @@ def test_how_preprocessing_is_known_goes_with_the_weights(origin, output, by_ori
     """What was assumed stays so, through any number of files, and is never told as if a file knew it."""
     source, wants, options = by_origin[origin]
     target, again = tmp_path / f"net{output}", tmp_path / f"again{output}"
-    now = "as was said" if origin == "said" else ORIGINS[origin].split(" when ")[0]
+    now = "as specified" if origin == "said" else ORIGINS[origin].split(" when ")[0]
     assert f"to {target}, preprocessing: {wants}, {now}" in str(convert(source, target, **options))
     assert f"to {again}, preprocessing: {wants}, {ORIGINS[origin]}" in str(convert(target, again))
     for path in (target, again):
@@ -267,7 +267,7 @@ def test_how_preprocessing_is_known_goes_with_the_weights(origin, output, by_ori
 def test_origin_that_nobody_writes_is_told(nets, tmp_path):
     path = shutil.copy(nets / "a.keras", tmp_path / "net.keras")
     preprocessing.attach_note(path, CAFFE.to_json()[:-1] + ', "origin": "guessed"}')
-    with pytest.raises(InputError, match=r"one of said, recognised, own, assumed as the origin .* Received: 'guessed'"):
+    with pytest.raises(InputError, match=r"`origin` .* must be one of said, recognised, own, assumed\. Received: 'guessed'"):
         open_weights(path)
 
 
@@ -283,7 +283,7 @@ def test_names_of_classes_go_with_the_weights(output, nets, tmp_path):
 
 
 def test_where_it_is_to_go_is_looked_at_before_anything_is_read(tmp_path):
-    with pytest.raises(InputError, match="Expected a file in a folder that is there"):
+    with pytest.raises(InputError, match="Expected a file in an existing folder"):
         convert(tmp_path / "missing.pth", tmp_path / "nowhere" / "net.keras")
 
 
@@ -322,7 +322,7 @@ def test_authors_weights_are_recognised_whatever_the_custom(output, bgr, tmp_pat
     found = open_weights(path)
     assert found.preprocessing == Preprocessing(CAFFE.mean, CAFFE.std, bgr=bgr)
     assert found.origin.name == preprocessing.RECOGNISED.name
-    assert ("against the custom" in found.origin.text) == (output == ".pth" or (output == ".h5" and not bgr))
+    assert ("unlike most files of its kind" in found.origin.text) == (output == ".pth" or (output == ".h5" and not bgr))
     assert preprocessing.for_model(load_model(path)) == found.preprocessing
     preprocessing.remember(model, TORCH)  # a note is believed before all
     save_model(model, tmp_path / "noted.keras")
@@ -375,7 +375,7 @@ def test_authors_weights_that_take_something_unusual_are_taken_for_no_custom(mea
 def test_what_is_not_known_stays_so(output, nets, tmp_path):
     """Though others of its kind want something, as legacy `.h5` mostly holds the authors' weights."""
     target = tmp_path / f"net{output}"
-    assert "which does not say what its weights want of an image" in str(convert(nets / "a.keras", target))
+    assert "without preprocessing: the source does not record it" in str(convert(nets / "a.keras", target))
     assert open_weights(target).preprocessing is None
     assert not preprocessing.is_known(loading.load_net(target))
     convert(nets / "a.keras", target, preprocessing="torch")
@@ -426,9 +426,7 @@ def test_refused_exchange_leaves_the_old_file(output, refusal, nets, tmp_path, m
     target = tmp_path / f"net{output}"
     target.write_bytes(b"old")
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(
-        InputError, match=rf"Could not write .*net{output}: {refusal.strerror}\. What was there before is untouched"
-    ):
+    with pytest.raises(InputError, match=rf"Could not write .*net{output}: {refusal.strerror}\. Any earlier file is unchanged"):
         convert(nets / "a.pth", target)
     assert listing(tmp_path) == {target.name: b"old"}
 
@@ -438,7 +436,7 @@ def test_places_where_nothing_can_be_written(output, nets, tmp_path):
     (tmp_path / f"folder{output}").mkdir()
     before = sorted(tmp_path.iterdir())
     for target in (tmp_path / "none" / f"net{output}", tmp_path / f"folder{output}"):
-        with pytest.raises(InputError, match="Expected a file in a folder that is there") as told:
+        with pytest.raises(InputError, match="Expected a file in an existing folder") as told:
             convert(nets / "a.pth", target)
         assert str(target) in str(told.value)
         assert sorted(tmp_path.iterdir()) == before
@@ -446,9 +444,7 @@ def test_places_where_nothing_can_be_written(output, nets, tmp_path):
 
 @pytest.mark.parametrize("name", ["net", "net.caffemodel", "net.npz", "net.h5.gz", "keras"])
 def test_unknown_kind_of_output_is_told_first(name, nets, tmp_path):
-    with pytest.raises(
-        InputError, match=r"should end in one of \.keras, \.weights\.h5, \.h5, \.pth, \.pt, \.safetensors\. Received"
-    ):
+    with pytest.raises(InputError, match=r"must end in one of \.keras, \.weights\.h5, \.h5, \.pth, \.pt, \.safetensors\. Received"):
         convert(nets / "missing.pth", tmp_path / name)
     assert not listing(tmp_path)
 
@@ -536,7 +532,7 @@ def test_command_tells_a_mistake_in_one_line(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr()
     assert (ended.value.code, said.out) == (2, "")
     assert len(said.err.splitlines()) == 1
-    assert "Received: page.pth, which is a web page, as where a download failed." in said.err
+    assert "Received: page.pth, which is a web page, as after a failed download." in said.err
     assert list(listing(tmp_path)) == ["page.pth"]
 
 
@@ -570,5 +566,5 @@ def test_command_takes_every_option(nets, tmp_path, capsys):
     )
     assert "(Keras weights, net A-LRN)" in capsys.readouterr().out
     assert open_weights(tmp_path / "a.h5").preprocessing == Preprocessing(CAFFE.mean, bgr=False)
-    with pytest.raises(InputError, match="should end in one of"):
+    with pytest.raises(InputError, match="must end in one of"):
         command.main([str(nets / "a.pth"), str(tmp_path / "a.npz")])

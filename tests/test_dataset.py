@@ -36,7 +36,7 @@ def test_a_tenth_is_held_out_where_there_is_no_set_for_validation():
     assert contents(data.split(ALL)) == [f"x {index}" for index in range(20)] + [f"z {index}" for index in range(4)]
     (note,) = data.training_notes
     assert note.startswith(
-        "validation: 2 images held out of the 20 for training, since there are none for it; the 4 of the test set"
+        "validation: 2 images held out of 20 training images, since there is no validation set; the 4 test images"
     )
 
 
@@ -45,9 +45,9 @@ def test_a_set_to_test_with_alone_trains_nothing(name):
     data = Dataset({name: some("x", 5)}, CLASSES, "data")
     assert data.training_notes == ()
     assert contents(data.split(name)) == contents(data.split(ALL)) == [f"x {index}" for index in range(5)]
-    with pytest.raises(InputError, match=rf"There must be images to train on\. Received: data with 5 for {name} alone\."):
+    with pytest.raises(InputError, match=rf"The dataset must have training images\. Received: data with 5 {name} images only\."):
         _ = data.train
-    with pytest.raises(InputError, match=rf"There must be images in the set train\. Received: data with 5 for {name} alone\."):
+    with pytest.raises(InputError, match=rf"The dataset must have train images\. Received: data with 5 {name} images only\."):
         data.split("train")
 
 

@@ -1,4 +1,7 @@
+import collections
+
 import pytest
+from PIL import Image
 
 from keras_vgg import configs, describe
 
@@ -78,3 +81,38 @@ def test_public_weights(capsys):
     assert "vgg16" not in printed
     describe.main(["--weights", "--arch", "A-LRN"])
     assert capsys.readouterr().out == "There are no public weights of net A-LRN.\n"
+
+
+def test_the_diagram_shows_what_table_1_shows(tmp_path, monkeypatch, capsys):
+    """Every layer of every column, and in bold what a net has beyond the one to its left."""
+    axes = pytest.importorskip("matplotlib.axes").Axes
+    drawn, text = [], axes.text
+
+    def recorded(self, x, y, told, **style):
+        drawn.append((told, style.get("fontweight")))
+        return text(self, x, y, told, **style)
+
+    monkeypatch.setattr(axes, "text", recorded)
+    describe.main(["--diagram", str(tmp_path / "nets.png")])
+    assert capsys.readouterr().out == f"{tmp_path}/nets.png\n"
+    with Image.open(tmp_path / "nets.png") as picture:
+        assert picture.text["nets"] == "A, A-LRN, B, C, D, E"
+        assert picture.width > picture.height > 1000
+    labels = collections.Counter(told for told, _ in drawn)
+    assert sum(count for told, count in labels.items() if told.startswith("conv")) == 8 + 8 + 10 + 13 + 13 + 16
+    assert (labels["FC-4096"], labels["FC-1000, soft-max"], labels["LRN"]) == (12, 6, 1)
+    assert (labels["224×224"], labels["14×14"], labels["max pool"]) == (1, 1, 5)
+    assert {"133 M parameters", "138 M parameters", "144 M parameters"} <= set(labels)
+    bold = [told for told, weight in drawn if weight == "bold" and told not in configs.CONFIGS]
+    new_in_b, new_in_c = ["conv3-64", "conv3-128"], ["conv1-256", "conv1-512", "conv1-512"]
+    new_in_d = new_in_e = ["conv3-256", "conv3-512", "conv3-512"]
+    assert bold == ["LRN", *new_in_b, *new_in_c, *new_in_d, *new_in_e]
+
+
+def test_the_diagram_of_one_net_in_another_size(tmp_path, monkeypatch):
+    axes = pytest.importorskip("matplotlib.axes").Axes
+    told, text = [], axes.text
+    monkeypatch.setattr(axes, "text", lambda self, x, y, label, **style: told.append(label) or text(self, x, y, label, **style))
+    describe.main(["--diagram", str(tmp_path / "net.png"), "--arch", "B", "--size", "64", "--classes", "7", "--width", "0.25"])
+    assert {"conv3-16", "conv3-128", "FC-1024", "FC-7, soft-max", "64×64", "4×4"} <= set(told)
+    assert not {"A", "224×224"} & set(told)

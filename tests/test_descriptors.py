@@ -169,11 +169,11 @@ def test_what_the_smallest_image_is(model):
 @pytest.mark.parametrize(
     ("options", "layer", "told"),
     [
-        ({}, "fc3", r"No layer 'fc3' in the net mine; near it are .*fc2"),
-        ({}, "block5_pol", r"near it are block5_pool"),
-        ({}, "flatten", r"No layer 'flatten'"),
-        ({"include_top": False}, "fc2", r"No layer 'fc2' in the net mine, which has no top; near it are .*block5_pool"),
-        ({"include_top": False, "pooling": "avg"}, "avg_pool", r"No layer 'avg_pool'"),
+        ({}, "fc3", r"The net mine has no layer 'fc3'; similar names: .*fc2"),
+        ({}, "block5_pol", r"similar names: block5_pool"),
+        ({}, "flatten", r"has no layer 'flatten'"),
+        ({"include_top": False}, "fc2", r"The net mine \(without top\) has no layer 'fc2'; similar names: .*block5_pool"),
+        ({"include_top": False, "pooling": "avg"}, "avg_pool", r"has no layer 'avg_pool'"),
     ],
 )
 def test_layers_that_there_are_not(options, layer, told):

@@ -288,34 +288,34 @@ def test_images_of_another_range_are_told(kind, given, value_range, factor, dtyp
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         loss(*images)
-    assert any("Images were expected in" in str(each.message) for each in told) == warns
+    assert any("Images must be in" in str(each.message) for each in told) == warns
 
 
 def test_images_of_whole_numbers_are_told_in_graphs(kind, given):
     loss, images = LOSSES[kind](**given), [(255 * each).astype(np.uint8) for each in two(1)]
-    with pytest.warns(UserWarning, match="Images were expected in 0 to 1. Received: whole numbers"):
+    with pytest.warns(UserWarning, match="Images must be in 0 to 1. Received: integers"):
         tf.function(loss)(*map(tf.constant, images))
 
 
 def test_weights_that_they_were_not_fitted_to_are_refused(kind, given):
     theirs = net_without_top("D", CAFFE)
-    with pytest.raises(InputError, match=r"torchvision's of VGG16, .* expects another preprocessing; give 'imagenet_torchvision'"):
+    with pytest.raises(InputError, match=r"torchvision's VGG16, .* expects another preprocessing; pass 'imagenet_torchvision'"):
         LOSSES[kind](**given | {"weights": theirs})
     narrow = build_vgg("D", input_shape=(None, None, 3), include_top=False, width=0.1)
     preprocessing.remember(narrow, preprocessing.TORCH)
-    with pytest.raises(InputError, match="net D in its full width, 64 channels at relu1_2"):
+    with pytest.raises(InputError, match="net D at full width, 64 channels at relu1_2"):
         LOSSES[kind](**given | {"weights": narrow})
 
 
 def test_other_files_for_the_calibration_are_refused(kind, given, calibrations, tmp_path):
     other = calibrations[{"lpips": "dists", "dists": "lpips"}[kind]]
-    with pytest.raises(InputError, match="`calibration` must hold"):
+    with pytest.raises(InputError, match="`calibration` must contain"):
         LOSSES[kind](**given | {"calibration": other})
     arrays = dict(reference.calibration()[kind == "dists"])
     name = next(iter(arrays))
     for values in (arrays[name][:, 1:], -arrays[name], arrays[name] * np.nan):
         save_file(arrays | {name: np.ascontiguousarray(values)}, tmp_path / "bad.safetensors")
-        with pytest.raises(InputError, match="numbers, zero or positive, as"):
+        with pytest.raises(InputError, match="nonnegative numbers as"):
             LOSSES[kind](**given | {"calibration": tmp_path / "bad.safetensors"})
 
 

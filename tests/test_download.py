@@ -169,7 +169,7 @@ def test_rest_of_an_interrupted_download_is_replaced(server, folder, capsys):
     (folder / NAME).write_bytes(CONTENT[:1000])
     file = server.file("whole")
     assert download.fetch(file).read_bytes() == CONTENT
-    assert f"{folder / NAME} is incomplete or another file (sha256 expected {file.hash[7:]}, " in capsys.readouterr().err
+    assert f"{folder / NAME} is incomplete or a different file (sha256 expected {file.hash[7:]}, " in capsys.readouterr().err
     assert everything_in(folder) == [NAME]
 
 
@@ -180,16 +180,16 @@ def test_rest_of_an_interrupted_download_is_replaced(server, folder, capsys):
         ("cut", "retrieval incomplete: got only 50000 out of 102400 bytes"),
         ("reset", "Connection reset by peer"),
         ("nothing", "Remote end closed connection without response"),
-        ("hanging", "timed out, not a byte for 0.2 s"),
-        ("silent", "timed out, not a byte for 0.2 s"),
+        ("hanging", "timed out, no data for 0.2 s"),
+        ("silent", "timed out, no data for 0.2 s"),
     ],
 )
 def test_failure_says_what_to_do_and_leaves_nothing(behaviour, reason, server, folder, monkeypatch):
     monkeypatch.setattr(download, "_TIMEOUT_SECONDS", 0.2)
     file = server.file(behaviour)
     assert failure(file) == (
-        f"Could not fetch {file.url} ({reason}). Fetch it on a machine with network and put it at {folder / NAME}, "
-        "or give that file as `weights`."
+        f"Could not download {file.url} ({reason}). Download it on a machine with network access and put it at {folder / NAME}, "
+        "or pass that file as `weights`."
     )
     assert everything_in(folder) == []
     assert socket.getdefaulttimeout() is None
@@ -197,7 +197,7 @@ def test_failure_says_what_to_do_and_leaves_nothing(behaviour, reason, server, f
 
 def test_it_says_as_which_argument_a_file_may_be_given_if_any(server, folder):
     file = server.file("missing")
-    assert failure(file, argument="calibration").endswith(f"put it at {folder / NAME}, or give that file as `calibration`.")
+    assert failure(file, argument="calibration").endswith(f"put it at {folder / NAME}, or pass that file as `calibration`.")
     assert failure(file, argument=None).endswith(f"put it at {folder / NAME}.")
 
 
@@ -209,7 +209,7 @@ def test_files_of_one_name_are_kept_apart(server, folder):
 def test_no_network(server):
     file = server.file("whole")
     server.stop()
-    assert f"Could not fetch {file.url} (Connection refused). Fetch it" in failure(file)
+    assert f"Could not download {file.url} (Connection refused). Download it" in failure(file)
 
 
 def test_no_name_service(monkeypatch):
@@ -225,7 +225,7 @@ def test_wrong_hash_is_told_and_the_file_not_kept(digits, server, folder):
     file = server.file("other", digits=digits)
     received = hashlib.sha256(OTHER).hexdigest()
     expected = file.hash[7:] + ("…" if digits else "")
-    assert f"(sha256 expected {expected}, received {received}, 43 bytes; not kept). Fetch it" in failure(file)
+    assert f"(sha256 expected {expected}, received {received}, 43 bytes; discarded). Download it" in failure(file)
     assert everything_in(folder) == []
 
 

@@ -196,7 +196,7 @@ def test_a_recipe_whose_models_are_said(here, tmp_path, capsys):
     assert lines.Q.tolist() == ["36, 40 + 36", "36"]
     assert lines["paper top-1"].tolist() == ["24.4", ""]
     said, first, second = (line for line in capsys.readouterr().out.splitlines() if "E/384" in line)
-    assert said.endswith(", known from the file")
+    assert said.endswith(", recorded in the file")
     assert "24.4 / 7.1" in first
     assert "24.4" not in second
 
@@ -239,35 +239,38 @@ def test_replicas_and_batches_change_nothing(here, evaluated, table, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("--dataset folder:data", r"Give --model RUN_OR_FILE"),
-        ("--model jitter", r"Give --dataset: digits, folder:PATH"),
+        ("--dataset folder:data", r"Pass --model RUN_OR_FILE"),
+        ("--model jitter", r"Pass --dataset: digits, folder:PATH"),
         ("--model missing --dataset folder:data", r"Received: missing \(no missing\)"),
         ("--model data --dataset folder:data", r"no data/best\.keras"),
-        ("--model jitter --dataset folder:no", r"no, which is no folder"),
+        ("--model jitter --dataset folder:no", r"no, which is not a folder"),
         ("--model jitter --dataset flowers", r"`dataset` must be digits"),
         ("--model jitter --dataset folder:data --scales 31", r"at least the net's input, 32 pixels. Received: 31"),
         ("--model jitter --dataset folder:data --scales 0", r"`scales` must be positive"),
         ("--model jitter --dataset folder:data --batch 0", r"`--batch` must be at least 1"),
         ("--model jitter --dataset folder:data --replicas 9", r"`replicas` must be between 1"),
-        ("--model jitter --model ./jitter --dataset folder:data", r"Several models of one name; call them by --model NAME=PATH"),
-        ("--model jitter --dataset digits", r"knows 7 classes; the data set has 10, of which it does not know 0, 1, 2, …"),
-        ("--model jitter --posteriors a.npz", r"`--posteriors` fuses what is there; it goes without --model\."),
-        ("--posteriors a.npz --recipe b --protocol dense", r"it goes without --recipe, --protocol\."),
-        ("--posteriors a.npz --scales 36 --no-flip --average scores", r"it goes without --scales, --flip, --average\."),
-        ("--posteriors a.npz --dataset digits --limit-images 3", r"it goes without --dataset, --limit-images\."),
-        ("--posteriors a.npz --out jitter/classes.txt", r"folder that can be written. Received: jitter/classes\.txt"),
+        (
+            "--model jitter --model ./jitter --dataset folder:data",
+            r"Several models have the same name; name them with --model NAME=PATH",
+        ),
+        ("--model jitter --dataset digits", r"has 7 classes; the dataset has 10, of which the net lacks 0, 1, 2, …"),
+        ("--model jitter --posteriors a.npz", r"`--posteriors` fuses existing results and cannot be combined with --model\."),
+        ("--posteriors a.npz --recipe b --protocol dense", r"cannot be combined with --recipe, --protocol\."),
+        ("--posteriors a.npz --scales 36 --no-flip --average scores", r"cannot be combined with --scales, --flip, --average\."),
+        ("--posteriors a.npz --dataset digits --limit-images 3", r"cannot be combined with --dataset, --limit-images\."),
+        ("--posteriors a.npz --out jitter/classes.txt", r"Expected a writable folder. Received: jitter/classes\.txt"),
         (
             "--model jitter --dataset folder:data --out spoilt",
-            r"earlier evaluations. Received: spoilt/table\.json .*; mend or remove it",
+            r"earlier evaluations. Received: spoilt/table\.json .*; fix or delete it",
         ),
         ("--posteriors jitter/best.keras", r"Expected posteriors .* Received: jitter/best\.keras"),
         ("--recipe missing.toml", r"missing\.toml \(No such file"),
         ("--recipe recipe.toml", r"Received: missing \(no missing\)"),
         ("--recipe recipe.toml --model fixed", r"must be NAME=PATH with NAME one of D/jitter, E/384. Received: fixed"),
         ("--recipe recipe.toml --model F=fixed", r"with NAME one of D/jitter, E/384. Received: F"),
-        ("--recipe recipe.toml --scales 40", r"`--scales` and `--flip` are what a recipe says"),
-        ("--recipe recipe.toml --no-flip", r"they go without --recipe"),
-        ("--recipe recipe.toml --protocol center", r"they go without --recipe"),
+        ("--recipe recipe.toml --scales 40", r"`--scales` and `--flip` are set by the recipe"),
+        ("--recipe recipe.toml --no-flip", r"cannot be combined with --recipe"),
+        ("--recipe recipe.toml --protocol center", r"cannot be combined with --recipe"),
     ],
 )
 def test_a_mistake_is_told(here, place, arguments, told):
@@ -291,9 +294,9 @@ def test_nets_that_cannot_be_tested(here, tmp_path):
     net(include_top=False).save(tmp_path / "no_top.keras")
     net().save(tmp_path / "plain.keras")
     arguments = ["--dataset", "folder:data", "--protocol", "center", "--scales", "40", "--out", str(tmp_path / "out")]
-    with pytest.raises(InputError, match=r"net with its top, to tell classes. Received: .*no_top\.keras"):
+    with pytest.raises(InputError, match=r"net with its top. Received: .*no_top\.keras"):
         evaluate.main(["--model", str(tmp_path / "no_top.keras"), *arguments])
-    with pytest.raises(InputError, match=r"what its weights want of an image; give --preprocessing caffe or torch"):
+    with pytest.raises(InputError, match=r"does not record its input preprocessing; pass --preprocessing caffe or torch"):
         evaluate.main(["--model", str(tmp_path / "plain.keras"), *arguments])
     evaluate.main(["--model", str(tmp_path / "plain.keras"), "--preprocessing", "torch", *arguments])
     assert (tmp_path / "out" / "table.csv").exists()
@@ -327,7 +330,7 @@ def dense_to_conv():
 def test_a_run_becomes_a_fully_convolutional_file(dense_to_conv, place, tmp_path, capsys, flags, options):
     path = tmp_path / "dense.keras"
     dense_to_conv.main([str(place / "jitter"), str(path), *flags])
-    assert "for images from (32, 32) up" in capsys.readouterr().out
+    assert "for images of at least (32, 32)" in capsys.readouterr().out
     images = np.random.default_rng(0).uniform(-2, 2, (2, 70, 90, 3)).astype("float32")
     expected = to_fully_convolutional(keras.saving.load_model(place / "jitter" / "best.keras"), **options)(images)
     np.testing.assert_allclose(keras.saving.load_model(path)(images), expected, atol=1e-6)
@@ -337,11 +340,11 @@ def test_a_run_becomes_a_fully_convolutional_file(dense_to_conv, place, tmp_path
 
 def test_mistakes_of_dense_to_conv(dense_to_conv, place, tmp_path):
     run, out = str(place / "jitter"), str(tmp_path / "dense.keras")
-    with pytest.raises(InputError, match=r"should end in \.keras. Received: dense\.h5"):
+    with pytest.raises(InputError, match=r"must end in \.keras. Received: dense\.h5"):
         dense_to_conv.main([run, "dense.h5"])
     with pytest.raises(InputError, match=r"Expected a run folder with best\.keras"):
         dense_to_conv.main([str(tmp_path / "missing"), out])
-    with pytest.raises(InputError, match=r"a file in a folder that is there. Received: .*no/folder/dense\.keras"):
+    with pytest.raises(InputError, match=r"a file in an existing folder. Received: .*no/folder/dense\.keras"):
         dense_to_conv.main([run, str(tmp_path / "no" / "folder" / "dense.keras")])
     net(include_top=False).save(tmp_path / "no_top.keras")
     with pytest.raises(InputError, match=r"Expected a net with its top"):

@@ -357,9 +357,11 @@ def test_fewer_classes_in_the_data_than_in_the_net(tmp_path, run):
 
 def test_mistakes_are_found_before_anything_is_computed(tmp_path, run, other_run, seen):
     abc = write_run(tmp_path / "abc", classes="abc")
-    with pytest.raises(InputError, match=r"fused must know the same classes. Received: a, b with 3 from a to c and 7 from a to g"):
+    with pytest.raises(
+        InputError, match=r"Fused nets must predict the same classes. Received: a, b with 3 from a to c and 7 from a to g"
+    ):
         evaluate(tmp_path, {"a": run, "b": abc}, [row("a"), row("ab")])
-    with pytest.raises(InputError, match=r"knows 3 classes; the data set has 7, of which it does not know d, e, f, …"):
+    with pytest.raises(InputError, match=r"has 3 classes; the dataset has 7, of which the net lacks d, e, f, …"):
         evaluate(tmp_path, {"a": abc}, [row()])
     with pytest.raises(InputError, match=r"`scales` must be at least the net's input, 32 pixels. Received: 30"):
         evaluate(tmp_path, {"a": run}, [row(scales=(40, 30))])
@@ -444,7 +446,7 @@ def test_progress_says_what_is_done_already(tmp_path, run, monkeypatch):
         evaluation_run.evaluate(dataset(), sources, [row()], tmp_path, settings, say=lambda line: None, stream=stream)
     monkeypatch.setattr(Network, "posteriors", original)
     evaluation_run.evaluate(dataset(), sources, [row()], tmp_path, settings, say=lambda line: None, stream=stream)
-    assert stream.getvalue() == "net a, dense at 40: 1 images are done already\n"
+    assert stream.getvalue() == "net a, dense at 40: 1 images already done\n"
 
 
 # --- Stored passes --------------------------------------------------------------------------------------------------------
@@ -473,7 +475,7 @@ def test_what_is_not_finite_is_no_posterior(tmp_path):
     ):
         for bad in (np.nan, np.inf):
             with pytest.raises(
-                InputError, match=rf"posteriors are finite. Received: {told}, which gives NaN .*; its weights are spoilt"
+                InputError, match=rf"finite posteriors. Received: {told}, which predicts NaN .*; its weights are corrupt"
             ):
                 store.put(np.array([0, 1]), np.array([[0.5, 0.5], [bad, 0]]), 1.0)
         assert store.pending.all()
@@ -483,7 +485,7 @@ def test_a_net_whose_weights_are_spoilt_is_told(tmp_path):
     spoilt = net()
     spoilt.get_layer("fc1").bias.assign(np.full(spoilt.get_layer("fc1").bias.shape, np.nan))
     images, _, _ = images_of(splits.in_memory([ENCODED[0], b"no image"], np.zeros(2, int), "test"))
-    with pytest.raises(InputError, match=r"Expected a net whose posteriors are finite"):
+    with pytest.raises(InputError, match=r"Expected a net with finite posteriors"):
         run_pass([Network(spoilt)], images, Views("center", 40), PassStore.in_memory(2, 7))
 
 
@@ -879,7 +881,7 @@ def test_tables_of_other_versions_and_damaged_ones(tmp_path):
     (tmp_path / "table.json").write_text('[{"net": "D", "posteriors": "07-D.npz"}]')
     assert report.read_tables(tmp_path) == []
     (tmp_path / "table.json").write_text("[")
-    with pytest.raises(InputError, match=r"table of earlier evaluations. Received: .*table\.json .*; mend or remove it"):
+    with pytest.raises(InputError, match=r"table of earlier evaluations. Received: .*table\.json .*; fix or delete it"):
         report.read_tables(tmp_path)
 
 
@@ -1003,10 +1005,10 @@ DENSE_ROW = '[[rows]]\nprotocol = "dense"\n'
         (f"{GOOD}{DENSE_ROW}scales = [0]\n", "`scales` must be whole numbers"),
         (f"{GOOD}{DENSE_ROW}scales = [true]\n", "`scales` must be whole numbers"),
         (f"{GOOD}{DENSE_ROW}scales = {{ a = [256], c = [256] }}\n", "`scales` names nets that are not in the row: c"),
-        (f"{GOOD}{DENSE_ROW}models = ['c']\n", "`models` must be names out of a, b. Received: \\['c'\\]"),
-        (f"{GOOD}{DENSE_ROW}models = 'a'\n", "`models` must be names out of a, b"),
-        (f"{GOOD}{DENSE_ROW}models = []\n", "`models` must be names out of a, b"),
-        (f"{GOOD}{DENSE_ROW}models = [['a']]\n", "`models` must be names out of a, b"),
+        (f"{GOOD}{DENSE_ROW}models = ['c']\n", "`models` must be a list of names among a, b. Received: \\['c'\\]"),
+        (f"{GOOD}{DENSE_ROW}models = 'a'\n", "`models` must be a list of names among a, b"),
+        (f"{GOOD}{DENSE_ROW}models = []\n", "`models` must be a list of names among a, b"),
+        (f"{GOOD}{DENSE_ROW}models = [['a']]\n", "`models` must be a list of names among a, b"),
         (f"{GOOD}{DENSE_ROW}paper = 24.8\n", "`paper` must be a table of top1_error and top5_error"),
         (f"{GOOD}{DENSE_ROW}paper = {{ top1 = 24.8 }}\n", "`paper` must be a table of top1_error and top5_error"),
         (f"{GOOD}{DENSE_ROW}paper = {{ top1_error = '24.8' }}\n", "`paper` must be a table of top1_error and top5_error"),
@@ -1055,12 +1057,12 @@ def test_labels_by_name_and_by_position(run, tmp_path):
     shutil.copy(run / "best.keras", tmp_path)
     unnamed, said = open_net_file(tmp_path), []
     assert unnamed.labels_of(("x", "y", "z"), 3, say=said.append).tolist() == [0, 1, 2]
-    assert said.pop().endswith("among the sorted names of the data: x is 0, z is 2")
-    with pytest.raises(InputError, match=r"knows 7 classes; the data set has 2, of which it does not know a, c"):
+    assert said.pop().endswith("assigned to the dataset's sorted class names by position: x is 0, z is 2")
+    with pytest.raises(InputError, match=r"has 7 classes; the dataset has 2, of which the net lacks a, c"):
         unnamed.labels_of(("c", "a"), 7)
-    with pytest.raises(InputError, match=r"the data set has 7, of which it does not know t, u, v, …"):
+    with pytest.raises(InputError, match=r"the dataset has 7, of which the net lacks t, u, v, …"):
         named.labels_of(tuple("tuvwxyz"), 7)  # as many, but others
-    with pytest.raises(InputError, match=r"the data set has 2, of which it does not know x"):
+    with pytest.raises(InputError, match=r"the dataset has 2, of which the net lacks x"):
         named.labels_of(("a", "x"), 7)
 
 
@@ -1075,7 +1077,7 @@ def test_the_data_line_says_what_is_tested_and_what_is_not(run, tmp_path):
     three = splits.in_memory([b"no image"] * 3, np.zeros(3), "x")
     data, said = dataclasses.replace(data, sets={**data.sets, "test": three}, notes=("A note.",)), []
     evaluation_run.evaluate(data, {"a": open_net_file(run, name="a")}, [row()], tmp_path, say=said.append)
-    assert said[:2] == ["data: a test, 2 images for validation, 7 classes; those for tests, 3, are not tested", "A note."]
+    assert said[:2] == ["data: a test, 2 images for validation, 7 classes; the test set of 3 images is not used", "A note."]
 
 
 def test_a_net_is_told_that_it_learnt_from_what_is_tested(run, tmp_path):
@@ -1097,7 +1099,7 @@ def test_a_net_is_told_that_it_learnt_from_what_is_tested(run, tmp_path):
     held_out, whole = "1 images held out of training, 7 classes", "4 images, 7 classes"
     assert [tested[name, None] for name in knows] == [held_out, whole, held_out]
     assert [tested[name, "all"] for name in knows] == [whole] * 3
-    assert [key for key, lines in told.items() if any("learnt from images that are tested" in line for line in lines)] == [
+    assert [key for key, lines in told.items() if any("trained on images that are tested" in line for line in lines)] == [
         ("its own", "all")
     ]
 
@@ -1107,13 +1109,13 @@ def test_labels_that_are_numbers(run, tmp_path):
     unnamed, said = open_net_file(tmp_path), []
     for names, number in ((("0", "1", "10", "100", "2"), 1000), (tuple(sorted(map(str, range(12)))), 12), (("007", "5"), 8)):
         assert unnamed.labels_of(names, number, say=said.append).tolist() == list(map(int, names))
-        assert said.pop().endswith("has no class names: those of the data, which are numbers, are taken as its labels")
+        assert said.pop().endswith("has no class names: the dataset's numeric class names are used as its labels")
     for names in (("1", "2", "3"), ("0", "1", "a"), ("0", "00", "1")):  # no such label; no number; the same twice
         assert unnamed.labels_of(names, 3, say=said.append).tolist() == [0, 1, 2]
         assert "by position" in said.pop()
     from_one = tuple(sorted(str(number) for number in range(1, 12)))
     assert unnamed.labels_of(from_one, 11, say=said.append).tolist() == [int(name) - 1 for name in from_one]
-    assert said.pop().endswith("by position among the sorted names of the data: 1 is 0, 11 is 10")
+    assert said.pop().endswith("assigned to the dataset's sorted class names by position: 1 is 0, 11 is 10")
     assert unnamed.labels_of(("9" * 30, "a"), 2, say=said.append).tolist() == [0, 1]
     assert open_net_file(run).labels_of(("c", "a"), 7, say=None).tolist() == [2, 0]  # by name, without a word
 
@@ -1121,10 +1123,10 @@ def test_labels_that_are_numbers(run, tmp_path):
 def test_class_names_are_counted(tmp_path):
     folder = write_run(tmp_path / "run")
     assert open_net_file(folder).class_names(7) == CLASSES
-    with pytest.raises(InputError, match=r"run/classes\.txt must name the net's 5 classes, one each. Received: 7; mend it"):
+    with pytest.raises(InputError, match=r"run/classes\.txt must list the net's 5 classes. Received: 7; fix or delete it"):
         open_net_file(folder).class_names(5)
     (folder / "classes.txt").write_text("")
-    with pytest.raises(InputError, match=r"must name the net's 7 classes, one each. Received: 0; mend it"):
+    with pytest.raises(InputError, match=r"must list the net's 7 classes. Received: 0; fix or delete it"):
         evaluate(tmp_path / "out", {"a": folder}, [row()])
 
 
@@ -1135,7 +1137,7 @@ def test_labels_of_imagenet_by_wordnet_id(run, tmp_path, monkeypatch):
     unnamed = open_net_file(tmp_path)
     assert unnamed.labels_of(("n00000005", "n00000002"), 1000).tolist() == [5, 2]
     assert class_labels.class_names(unnamed.classes, 1000)[7] == "name 7"
-    with pytest.raises(InputError, match=r"does not know n5"):
+    with pytest.raises(InputError, match=r"of which the net lacks n5"):
         unnamed.labels_of(("n5", "n00000002"), 1000)
 
 
@@ -1165,7 +1167,7 @@ def test_without_imagenets_names_there_are_numbers(run, tmp_path, monkeypatch):
 
 def test_preprocessing_that_is_not_known_must_be_told(tmp_path):
     net().save(tmp_path / "best.keras")
-    with pytest.raises(InputError, match=r"does not say what its weights want of an image; give --preprocessing caffe or torch"):
+    with pytest.raises(InputError, match=r"does not record its input preprocessing; pass --preprocessing caffe or torch"):
         open_net_file(tmp_path).load()
     network = open_net_file(tmp_path, preprocessing="torch").load()
     assert network._preprocess is preprocessing.TORCH
@@ -1174,7 +1176,7 @@ def test_preprocessing_that_is_not_known_must_be_told(tmp_path):
 
 def test_a_net_without_its_top_and_no_net(tmp_path):
     net(include_top=False).save(tmp_path / "top.keras")
-    with pytest.raises(InputError, match=r"net with its top, to tell classes. Received: .*top\.keras, without"):
+    with pytest.raises(InputError, match=r"net with its top. Received: .*top\.keras, which has none"):
         open_net_file(tmp_path / "top.keras")
     with pytest.raises(InputError, match=r"no_run"):
         open_net_file(tmp_path / "no_run")

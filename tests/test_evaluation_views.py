@@ -274,7 +274,7 @@ def test_nets_that_cannot_be_tested(model):
         Network(net(classifier_activation="relu"))
     with pytest.raises(InputError, match=r"with its top"):
         Network(build_vgg("A", input_shape=(None, None, 3), width=0.05, include_top=False))
-    with pytest.raises(InputError, match=r"is not known"):
+    with pytest.raises(InputError, match=r"preprocessing of model .* is unknown"):
         Network(build_vgg("A", input_shape=(32, 32, 3), width=0.05, classes=7))
 
 

@@ -40,9 +40,9 @@ def test_the_command_exports_and_says_what(run, tmp_path, capsys):
     export.main(["--model", str(run), "--out", str(tmp_path / "vgg"), "--scales", "36", "44", "--flip", "--top-k", "2"])
     told = capsys.readouterr().out
     assert f"{tmp_path}/vgg/1: " in told
-    assert f"\npreprocessing: {WANTS}, known from the file\n" in told
+    assert f"\npreprocessing: {WANTS}, recorded in the file\n" in told
     assert "net A, 7 classes from a to g, dense at Q = 36, 44, with mirror images" in told
-    assert "read back, it differs from the net by at most" in told
+    assert "once reloaded, its outputs differ from the net's by at most" in told
     found = tf.saved_model.load(str(tmp_path / "vgg" / "1")).signatures["classify"](images=tf.constant(ENCODED[:3]))
     assert found["scores"].shape == (3, 2)
 
@@ -62,7 +62,7 @@ def test_a_mistake_is_one_line(tmp_path):
 def test_some_flags_go_with_saved_models_alone(capsys, flag):
     with pytest.raises(SystemExit, match="2"):
         export.main(["--model", "x", "--out", "x.onnx", "--format", "onnx", *flag])
-    assert f"--{flag[0].removeprefix('--no-').strip('-')}: goes with SavedModels alone" in capsys.readouterr().err
+    assert f"--{flag[0].removeprefix('--no-').strip('-')}: applies only to SavedModels" in capsys.readouterr().err
 
 
 # Other engines
@@ -120,7 +120,7 @@ def test_what_the_engine_computes_is_checked(run, tmp_path, monkeypatch):
 def test_what_files_cannot_be_written(run, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"`format` must be one of onnx, litert, openvino. Received: format='caffe'"):
         formats.export_file(run, tmp_path / "net.caffe", format="caffe")
-    with pytest.raises(InputError, match=r"The name of an onnx file should end in .onnx. Received: .*net.tflite"):
+    with pytest.raises(InputError, match=r"The name of an onnx file must end in .onnx. Received: .*net.tflite"):
         formats.export_file(run, tmp_path / "net.tflite", format="onnx")
     monkeypatch.setitem(extras.EXTRAS, "onnx", extras.Extra("The format onnx", {"no_such_package": "no-such-package"}))
     with pytest.raises(InputError, match=r"format onnx needs no-such-package, .* not installed; pip install 'keras_vgg\[onnx\]'"):
@@ -133,7 +133,9 @@ def test_half_precision_has_no_file_for_other_engines():
         model = net()
     finally:
         keras.config.set_dtype_policy("float32")
-    with pytest.raises(InputError, match=r"takes nets in float32. Received: one that computes in float16; give precision float32"):
+    with pytest.raises(
+        InputError, match=r"supports only nets in float32. Received: one that computes in float16; pass precision float32"
+    ):
         formats.pixel_model(plan_export(model, scales=(40,), labels=CLASSES))
     assert formats.pixel_model(plan_export(model, scales=(40,), labels=CLASSES, precision="float32")).compute_dtype == "float32"
 

@@ -139,8 +139,8 @@ def test_boxes_that_are_no_numbers(nets, tmp_path):
     found = in_memory(tmp_path, nets["classifier"], localiser=tmp_path / "spoilt.keras", localiser_scales=(40,))(
         tf.constant(ENCODED[:1])
     )
-    assert found["error"].numpy().tolist() == [b"the localiser's boxes of it are not finite"]
-    with pytest.raises(InputError, match=r"Expected a net whose outputs are finite. Received: one that gives NaN"):
+    assert found["error"].numpy().tolist() == [b"the localizer's boxes for it are not finite"]
+    with pytest.raises(InputError, match=r"The net must have finite outputs. Received: NaN"):
         comparison.largest_difference(comparison.boxes_with_own_layers(Localiser(spoilt, "scr")))
 
 
@@ -159,7 +159,7 @@ def test_a_localiser_is_compared_with_its_own_layers_and_what_was_read_back(nets
     network = open_net_file(str(nets["pcr"])).load_localiser()
     assert comparison.largest_difference(comparison.boxes_with_own_layers(network)) < 1e-5
     monkeypatch.setattr(Localiser, "boxes", lambda self, images, labels: np.zeros((2, 1, 7, 4)))
-    with pytest.raises(RuntimeError, match="what was exported differs by"):
+    with pytest.raises(RuntimeError, match="outputs of the exported file differ by"):
         comparison.largest_difference(comparison.boxes_with_own_layers(network))
     plan = plan_export(nets["classifier"], localiser=nets["pcr"])
     assert len(plan.weights) == len(plan.network.model.weights) + len(network.model.weights)
@@ -171,9 +171,9 @@ def test_a_localiser_is_compared_with_its_own_layers_and_what_was_read_back(nets
     ("options", "reason"),
     [
         ({"localiser": "classifier"}, r"`--localiser` must be a localiser, .*letters, a classifier"),
-        ({"localiser": "pcr", "dense": False}, r"looks at whole images: it goes without dense=False \(--no-dense\)"),
+        ({"localiser": "pcr", "dense": False}, r"requires whole images and cannot be combined with dense=False \(--no-dense\)"),
         ({"localiser": "pcr", "localiser_scales": (31,)}, r"at least the net's input, 32 pixels. Received: 31"),
-        ({"localiser_scales": (40,)}, r"`localiser_scales` goes with a localiser. Received: localiser_scales=\(40,\) without"),
+        ({"localiser_scales": (40,)}, r"`localiser_scales` requires `localiser`. Received: localiser_scales=\(40,\) without it"),
         ({"localiser": "pcr", "merge_threshold": -1}, r"threshold of merging must be in \[0, 2\)"),
     ],
 )
@@ -185,8 +185,8 @@ def test_what_does_not_go_together(nets, tmp_path, options, reason):
 
 
 def test_a_localiser_is_no_net_to_export_and_has_no_place_in_other_files(nets, tmp_path, capsys):
-    with pytest.raises(InputError, match=r"Expected a net that tells classes. Received: .*pcr, a localiser: .* as --localiser"):
+    with pytest.raises(InputError, match=r"Expected a classifier. Received: .*pcr, a localiser; .* as --localiser"):
         export.main(["--model", str(nets["pcr"]), "--out", str(tmp_path / "vgg")])
     with pytest.raises(SystemExit, match="2"):
         export.main(["--model", "x", "--out", "x.onnx", "--format", "onnx", "--localiser", "y"])
-    assert "--localiser: goes with SavedModels alone (received --format onnx)" in capsys.readouterr().err
+    assert "--localiser: applies only to SavedModels (received --format onnx)" in capsys.readouterr().err

@@ -227,8 +227,8 @@ def test_progress_goes_over_all_nets_and_scales(tmp_path, run, monkeypatch):
     protocol = DescriptorProtocol(scales=(36, 40))
     extraction.extract(split_of(), [source], protocol, tmp_path, batch=1, say=lambda line: None, stream=stream)
     looking, *lines = stream.getvalue().splitlines()
-    assert looking.startswith("looking through images  ")
-    assert lines[0] == "net A, dense at 36: 1 images are done already"
+    assert looking.startswith("scanning images  ")
+    assert lines[0] == "net A, dense at 36: 1 images already done"
     assert len(lines) == 2 * len(ENCODED)
     assert lines[1].startswith("net A, dense at 36  ")
     assert lines[-1].startswith("net A, dense at 40  ")
@@ -266,7 +266,7 @@ def test_a_net_that_overflows_is_told(tmp_path, run, monkeypatch):
 
 def test_mistakes_are_told_before_images_are_read(tmp_path, run, top_off, monkeypatch):
     monkeypatch.setattr(extraction, "look_through", lambda split: pytest.fail("images were read"))
-    with pytest.raises(InputError, match=r"No layer 'fc2' in the net .*notop\.h5, which has no top; near it are .*block5_pool"):
+    with pytest.raises(InputError, match=r"The net .*notop\.h5 \(without top\) has no layer 'fc2'; similar names: .*block5_pool"):
         extracted(tmp_path, [run, top_off])
     with pytest.raises(InputError, match=r"`scales` must be at least the net's input, 32 pixels. Received: 31"):
         extracted(tmp_path, [run], scales=(40, 31))
@@ -385,25 +385,25 @@ def test_image_files(here, top_off, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("--dataset folder:data --layer fc3", r"No layer 'fc3' in the net run; near it are .*fc2"),
-        ("--dataset folder:data --layer fc2 --model notop.h5", r"No layer 'fc2' in the net notop\.h5, which has no top"),
+        ("--dataset folder:data --layer fc3", r"The net run has no layer 'fc3'; similar names: .*fc2"),
+        ("--dataset folder:data --layer fc2 --model notop.h5", r"The net notop\.h5 \(without top\) has no layer 'fc2'"),
         ("--dataset folder:data --model missing", r"Expected a run folder .* Received: missing"),
         ("--dataset folder:missing", r"missing"),
         ("--dataset flowers", r"`dataset` must be"),
-        ("--images missing.jpg", r"names none"),
-        ("", r"Give either --dataset .* or --images"),
-        ("--dataset digits --images a.jpg", r"Give either"),
-        ("--images run --split train", r"`--split` and `--limit-images` are of a data set"),
-        ("--images run --limit-images 3", r"`--split` and `--limit-images` are of a data set"),
-        ("--dataset folder:data --layer pool5", r"No layer 'pool5' in the net run; near it are .*block5_pool"),
+        ("--images missing.jpg", r"matches no file"),
+        ("", r"Pass either --dataset .* or --images"),
+        ("--dataset digits --images a.jpg", r"Pass either"),
+        ("--images run --split train", r"`--split` and `--limit-images` apply to datasets"),
+        ("--images run --limit-images 3", r"`--split` and `--limit-images` apply to datasets"),
+        ("--dataset folder:data --layer pool5", r"The net run has no layer 'pool5'; similar names: .*block5_pool"),
         ("--dataset folder:data --scales 20", r"at least the net's input, 32 pixels. Received: 20"),
         ("--dataset folder:data --scales 0", r"`scales` must be positive"),
         ("--dataset folder:data --batch 0", r"`--batch` must be at least 1"),
         ("--dataset folder:data --replicas 9", r"`replicas` must be between 1"),
-        ("--dataset folder:data --out new.csv", r"ends in \.npz or \.parquet. Received: new\.csv"),
-        ("--dataset folder:data --out no/new.npz", r"in a folder that is there. Received: no/new\.npz"),
-        ("--dataset folder:data --out data.npz", r"Expected a file in a folder that is there. Received: data\.npz"),
-        ("--dataset folder:data --out blocked.npz", r"Expected a folder that can be written. Received: blocked\.parts"),
+        ("--dataset folder:data --out new.csv", r"must end in \.npz or \.parquet. Received: new\.csv"),
+        ("--dataset folder:data --out no/new.npz", r"in an existing folder. Received: no/new\.npz"),
+        ("--dataset folder:data --out data.npz", r"Expected a file in an existing folder. Received: data\.npz"),
+        ("--dataset folder:data --out blocked.npz", r"Expected a writable folder. Received: blocked\.parts"),
         ("--dataset folder:data --combine max", r"invalid choice"),
         ("--dataset folder:data --limit-images 0", r"`limit_images` must be at least 1. Received: 0"),
         ("--dataset folder:data --limit-images -5", r"`limit_images` must be at least 1. Received: -5"),
@@ -426,9 +426,7 @@ def test_none_that_can_be_used_is_a_mistake_and_keeps_the_file_that_is_there(her
     (tmp_path / "a.jpg").write_bytes(b"no image")
     out = tmp_path / "out.npz"
     out.write_bytes(b"earlier")
-    with pytest.raises(
-        InputError, match=r"There must be an image that can be used. Received: none out of 1; .*out\.parts says why"
-    ):
+    with pytest.raises(InputError, match=r"None of the 1 images could be used; see .*out\.parts for the reasons"):
         extract.main(["--model", "run", "--images", str(tmp_path / "a.jpg"), "--out", str(out)])
     assert out.read_bytes() == b"earlier"
     assert pd.read_csv(tmp_path / "out.parts" / "broken_images.csv").image.tolist() == [str(tmp_path / "a.jpg")]
@@ -470,7 +468,7 @@ def test_a_configuration_of_channels_first_does_not_matter(here):
 def test_without_pyarrow_there_is_no_parquet(here, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(InputError, match=r"Parquet files take pyarrow: pip install pyarrow. Or give a name that ends in \.npz"):
+    with pytest.raises(InputError, match=r"Parquet files need pyarrow, .*; pip install pyarrow, or pass a name that ends in \.npz"):
         extract.main(["--model", "run", "--dataset", "folder:data", "--out", "new.parquet"])
 
 
@@ -478,7 +476,7 @@ def test_files_that_are_none(here):
     pathlib.Path("empty.npz").write_bytes(b"")
     np.savez("other.npz", features=np.zeros(3))
     for name in ("empty.npz", "other.npz", "missing.npz"):
-        with pytest.raises(InputError, match=f"Expected descriptors that keras_vgg.extract wrote. Received: {name} "):
+        with pytest.raises(InputError, match=f"Expected a descriptor file of keras_vgg.extract. Received: {name} "):
             DescriptorFile.read(name)
 
 
@@ -491,9 +489,9 @@ def test_files_that_are_none(here):
         ({"labels": np.zeros(3)}, r"labels of shape \(3,\) float64"),
         ({"labels": np.array([0, 1, 2])}, r"labels from 0 to 2 for 2 classes"),
         ({"split": np.array(["train"] * 2)}, r"split of shape \(2,\)"),
-        ({"places": np.array([0, 2, 2])}, r"places that do not rise"),
-        ({"facts": np.array("[]")}, r"facts that do not tell of nets"),
-        ({"facts": np.array('{"nets": [3]}')}, r"facts that do not tell of nets"),
+        ({"places": np.array([0, 2, 2])}, r"places that do not increase"),
+        ({"facts": np.array("[]")}, r"facts that do not describe nets"),
+        ({"facts": np.array('{"nets": [3]}')}, r"facts that do not describe nets"),
     ],
 )
 def test_files_of_other_programs(tmp_path, changed, told):
@@ -502,7 +500,7 @@ def test_files_of_other_programs(tmp_path, changed, told):
     np.savez(tmp_path / "good.npz", **good)
     assert DescriptorFile.read(tmp_path / "good.npz").places.tolist() == [0, 1, 2]
     np.savez(tmp_path / "bad.npz", **good | changed)
-    with pytest.raises(InputError, match=f"Expected descriptors that keras_vgg.extract wrote. Received: .*bad.npz .{told}"):
+    with pytest.raises(InputError, match=f"Expected a descriptor file of keras_vgg.extract. Received: .*bad.npz .{told}"):
         DescriptorFile.read(tmp_path / "bad.npz")
 
 

@@ -14,7 +14,7 @@ from keras_vgg.support import extras
 
 ROOT = pathlib.Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OF_OTHER_ENGINES = {"gpu", "litert", "onnx", "openvino"}
+NOT_IN_ALL = {"docs", "gpu", "litert", "onnx", "openvino"}
 COMES_ALONG = {"requests"}  # TensorFlow itself imports it
 LIBRARIES = sorted({library for extra in extras.EXTRAS.values() for library in extra.libraries} - COMES_ALONG)
 BLOCKED = f"""
@@ -44,17 +44,17 @@ def test_the_table_is_that_of_the_project():
     assert not required & {name for extra in extras.EXTRAS.values() for name in extra.libraries.values()}
 
 
-def test_all_is_all_but_what_other_engines_take():
+def test_all_is_all_but_other_engines_and_the_pages():
     (everything,) = PROJECT["optional-dependencies"]["all"]
     told = set(re.fullmatch(r"keras_vgg\[(.+)\]", everything)[1].split(","))
-    assert told == set(PROJECT["optional-dependencies"]) - OF_OTHER_ENGINES - {"all"}
+    assert told == set(PROJECT["optional-dependencies"]) - NOT_IN_ALL - {"all"}
 
 
 def test_one_library_has_one_range():
     """Extras that share a library must not exclude each other."""
     ranges = {}
     for name, requirements in PROJECT["optional-dependencies"].items():
-        for requirement in requirements if name not in OF_OTHER_ENGINES | {"all"} else ():
+        for requirement in requirements if name not in NOT_IN_ALL | {"all"} else ():
             library = re.match(r"[\w-]+", requirement)[0]
             assert ranges.setdefault(library, requirement) == requirement
 
@@ -67,7 +67,7 @@ def test_the_table_of_build_md_has_every_extra():
     assert set(rows) == set(PROJECT["optional-dependencies"])
 
 
-@pytest.mark.parametrize("name", sorted(set(extras.EXTRAS) - OF_OTHER_ENGINES))
+@pytest.mark.parametrize("name", sorted(set(extras.EXTRAS) - NOT_IN_ALL))
 def test_names_to_import_and_to_install_belong_together(name):
     installed = importlib.metadata.packages_distributions()
     for library, distribution in extras.EXTRAS[name].libraries.items():
@@ -76,14 +76,14 @@ def test_names_to_import_and_to_install_belong_together(name):
 
 def test_what_is_missing_is_an_import_error_and_a_mistake_of_input(monkeypatch):
     monkeypatch.setitem(sys.modules, "tenacity", None)
-    told = r"^Work with TensorFlow Serving needs tenacity, which is not installed; pip install 'keras_vgg\[serve\]' brings it\.$"
+    told = r"^TensorFlow Serving needs tenacity, which is not installed; pip install 'keras_vgg\[serve\]' installs it\.$"
     for error in (ImportError, InputError):
         with pytest.raises(error, match=told):
             extras.require("serve")
         with pytest.raises(error, match=told), extras.needed("serve"):
             import tenacity  # noqa: F401
     monkeypatch.setitem(sys.modules, "requests", None)
-    with pytest.raises(InputError, match=r"needs requests, tenacity, which are not installed; .* brings them\.$"):
+    with pytest.raises(InputError, match=r"needs requests, tenacity, which are not installed; .* installs them\.$"):
         extras.require("serve")
 
 
@@ -101,14 +101,14 @@ COMMANDS = {
     "look --model net --filters f.png": "Drawing pictures needs matplotlib, which is",
     "transfer_eval --model net --dataset folder:images": "Training linear SVMs needs scikit-learn, scipy, which are",
     "style --content a.jpg --style b.jpg": "Style transfer needs pillow, scipy, which are",
-    "export --model net --out models/vgg": "Work with TensorFlow Serving needs tensorflow-serving-api, tenacity, which are",
+    "export --model net --out models/vgg": "TensorFlow Serving needs tensorflow-serving-api, tenacity, which are",
     "export --model net --out net.onnx --format onnx": "The format onnx needs onnx, tf2onnx, onnxruntime, which are",
     "export --model net --out net.tflite --format litert": "The format litert needs ai-edge-litert, ai-edge-quantizer, which are",
     "export --model net --out net.xml --format openvino --quantize int8 --calibrate photographs": (
         "The format openvino needs openvino, nncf, which are"
     ),
-    "serve --model models/vgg": "Work with TensorFlow Serving needs tensorflow-serving-api, tenacity, which are",
-    "client photo.jpg --url localhost:8500": "Work with TensorFlow Serving needs tensorflow-serving-api, tenacity, which are",
+    "serve --model models/vgg": "TensorFlow Serving needs tensorflow-serving-api, tenacity, which are",
+    "client photo.jpg --url localhost:8500": "TensorFlow Serving needs tensorflow-serving-api, tenacity, which are",
 }
 
 
@@ -118,7 +118,7 @@ def test_commands_say_at_once_in_one_line_which_extra_to_install(command):
     finished = run(RUN.format(module), *arguments)
     assert finished.returncode == 2
     assert finished.stdout == ""
-    told = rf"{re.escape(COMMANDS[command])} not installed; pip install 'keras_vgg\[\w+\]' brings (it|them)\.\n"
+    told = rf"{re.escape(COMMANDS[command])} not installed; pip install 'keras_vgg\[\w+\]' installs (it|them)\.\n"
     assert re.fullmatch(told, finished.stderr), finished.stderr
     assert "Traceback" not in finished.stderr
 
@@ -127,7 +127,7 @@ def test_a_library_that_nobody_asked_for_beforehand_is_told_in_one_line_too():
     program = "from keras_vgg.support import entry\ndef main(argv):\n    import sklearn.datasets\nentry.run(main)"
     finished = run(program)
     assert (finished.returncode, finished.stdout) == (2, "")
-    told = "Loading the embedded digits needs scikit-learn, which is not installed; pip install 'keras_vgg[digits]' brings it.\n"
+    told = "Loading the embedded digits needs scikit-learn, which is not installed; pip install 'keras_vgg[digits]' installs it.\n"
     assert finished.stderr == told
 
 

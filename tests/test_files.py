@@ -76,7 +76,7 @@ def test_a_pair_that_cannot_be_replaced_stays_what_it_was(tmp_path, monkeypatch,
         replace(*paths)
 
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(InputError, match=r"No space left on device. What was there before is untouched"):
+    with pytest.raises(InputError, match=r"No space left on device. Any earlier file is unchanged"):
         write_pair(path, "new")
     assert (path.read_text(), path.with_suffix(".bin").read_text()) == ("old", "old")
     assert names(tmp_path) == ["net.bin", "net.xml"]
@@ -195,7 +195,7 @@ def test_of_two_that_write_the_same_folder_the_second_is_told(tmp_path):
             (beside / "a").write_text(text)
             meanwhile()
 
-    with pytest.raises(FileExistsError, match="1 is there already"):
+    with pytest.raises(FileExistsError, match="1 already exists"):
         write("slow", meanwhile=lambda: write("fast"))
     assert (tmp_path / "1" / "a").read_text() == "fast"
     assert [path.name for path in tmp_path.iterdir()] == ["1"]

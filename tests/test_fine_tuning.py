@@ -73,7 +73,7 @@ def test_weights_of_other_classes_are_fine_tuned(sources, tmp_path, capsys, name
     assert pd.read_csv(folder / "log.csv").loss[0] < 1.2 * math.log(10)
     # Its own command goes on with it, whatever would be chosen by then.
     assert fit.main(arguments) is None
-    assert "holds a finished run" in capsys.readouterr().out
+    assert "contains a finished run" in capsys.readouterr().out
 
 
 def test_convolutions_alone_become_a_localiser(sources, tmp_path, capsys):
@@ -103,4 +103,4 @@ def test_a_recipe_says_it_all(sources, tmp_path, capsys):
     assert RunFolder(tmp_path / "run").experiment()["arch"] == "B"  # the net is that of the weights even so
     recipe.write_text('init_from = "moved.keras"\ndropout = 0.0\n')  # which a run that goes on needs no more
     fit.main(["--recipe", str(recipe), *DIGITS, "--batch-size", "64", "--workdir", str(tmp_path / "run")])
-    assert "holds a finished run" in capsys.readouterr().out
+    assert "contains a finished run" in capsys.readouterr().out

@@ -122,7 +122,7 @@ def test_goes_from_net_a_to_a_deeper_net(tmp_path, finished, capsys):
     fit.main([*SMALL, "--arch", "D", "--init-from", str(finished), "--epochs", "1", "--workdir", str(tmp_path / "d")])
     output = capsys.readouterr().out
     assert "copied: block1_conv1, block2_conv1, block3_conv1, block3_conv2, fc1, fc2, predictions" in output
-    assert "left as initialised: block1_conv2" in output
+    assert "left as initialized: block1_conv2" in output
     summary = json.loads((tmp_path / "d" / "summary.json").read_text())
     assert summary["init_from_sha256"] == json.loads((finished / "summary.json").read_text())["best_sha256"]
     assert f"from {finished} ({summary['init_from_sha256'][:8]})" in output
@@ -155,7 +155,7 @@ def test_fine_tunes_a_public_net_without_a_top(tmp_path, beside_the_bare_net, ca
     output = capsys.readouterr().out
     copied = [layer.name for layer in source.layers if layer.weights]
     assert f"copied: {', '.join(copied)}\n" in output
-    assert "left as initialised: predictions (the source has none)" in output
+    assert "left as initialized: predictions (the source has none)" in output
     tuned = keras.saving.load_model(folder / "last.keras")
     for name in copied[1:]:
         pairs = zip(tuned.get_layer(name).get_weights(), source.get_layer(name).get_weights(), strict=True)
@@ -177,7 +177,7 @@ def test_what_a_stock_keras_file_wants_of_an_image_must_be_said(tmp_path, said):
     if said:
         assert preprocessing.for_model(run._source(wanted, wanted.init_from, TASK)[0]) == preprocessing.BY_NAME[said]
         return
-    with pytest.raises(InputError, match=r"Received: .*stock\.keras, which does not; give --init-preprocessing caffe or torch"):
+    with pytest.raises(InputError, match=r"Received: .*stock\.keras, which does not; pass --init-preprocessing caffe or torch"):
         run._source(wanted, wanted.init_from, TASK)
 
 
@@ -230,7 +230,9 @@ def test_what_came_after_the_paper_goes_on_after_a_kill(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"another recipe .*epochs 2 there, 3 here"):  # of a cosine, every rate depends on the end
         fit.main([*SMALL, *MODERN, "--epochs", "3", "--workdir", str(folder)])
     (tmp_path / "weights.csv").write_text(f"class,weight\n{weights.replace('1.5', '2.5')}")
-    with pytest.raises(InputError, match=r"must be gone on with the weights of classes it began with. .* one that has changed"):
+    with pytest.raises(
+        InputError, match=r"Cannot resume .*: the class weights have changed since this run started.* one that has changed"
+    ):
         fit.main([*SMALL, *MODERN, "--workdir", str(folder)])
     (tmp_path / "weights.csv").write_text(f"class,weight\n{weights}")
     fit.main([*SMALL, *MODERN, "--workdir", str(folder)])
@@ -271,7 +273,7 @@ def test_the_net_is_that_of_the_weights_to_begin_from(tmp_path, capsys):
     assert "copied: block1_conv1, block1_conv2" in capsys.readouterr().out
     source.unlink()  # which a run that goes on needs no more
     assert fit.main(told) is None
-    assert "holds a finished run" in capsys.readouterr().out
+    assert "contains a finished run" in capsys.readouterr().out
 
 
 # --- Mistakes -------------------------------------------------------------------------------------------------------------
@@ -280,19 +282,19 @@ def test_the_net_is_that_of_the_weights_to_begin_from(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--scale", "100"], "`scale` must be at least the crop, 224"),
+        (["--scale", "100"], "`scale` must be at least the crop size, 224"),
         (["--jitter", "512", "256"], "`jitter` must be SMIN SMAX"),
         (["--recipe", "missing.toml"], "missing.toml"),
         (["--dataset", "flowers"], "`dataset` must be digits, folder:PATH"),
-        (["--dataset", "folder:missing"], "missing, which is no folder"),
+        (["--dataset", "folder:missing"], "missing, which is not a folder"),
         (["--init-from", "missing"], "missing"),
-        (["--freeze", "block1"], "`freeze` must be given along with `init_from`"),
+        (["--freeze", "block1"], "`freeze` must be given together with `init_from`"),
         (
             ["--arch", "A", "--init-from", "x", "--freeze", "blok1", "--dataset", "folder:missing"],
-            "Received: 'blok1'; near it are block1",
+            "Received: 'blok1'; did you mean block1",
         ),
         (["--strategy", "multi-worker"], "TF_CONFIG"),
-        (["--strategy", "one-device", "--replicas", "2"], "one replica"),
+        (["--strategy", "one-device", "--replicas", "2"], "`replicas` must be 1 for the strategy one-device"),
     ],
 )
 def test_a_mistake_is_told_at_once(tmp_path, monkeypatch, arguments, told):
@@ -378,19 +380,19 @@ def test_folders_whose_recipe_cannot_be_read_do_not_keep_from_beginning(tmp_path
     folder, unfinished = choose_folder(None, Recipe(), "net-a")
     assert (folder.path, unfinished) == (ours.relative_to(tmp_path), True)
     told = capsys.readouterr().out.splitlines()
-    assert [line.split(",")[0] for line in told] == ["passed over runs/net-a-3", "passed over runs/net-a-2"]
+    assert [line.split(":")[0] for line in told] == ["skipped runs/net-a-3", "skipped runs/net-a-2"]
     assert choose_folder(None, Recipe(seed=1), "net-a")[1] is False
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(InputError, match="holds other files"):
+    with pytest.raises(InputError, match="contains other files"):
         fit.main([*SMALL, "--workdir", str(tmp_path)])
 
 
 def test_a_path_that_cannot_be_a_folder(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="`workdir` must be a folder that can be written"):
+    with pytest.raises(InputError, match="`workdir` must be a writable folder"):
         fit.main([*SMALL, "--workdir", str(tmp_path / "file" / "run")])
 
 
@@ -399,13 +401,13 @@ def test_a_finished_run_is_not_trained_again(finished, capsys):
     fit.main([*SMALL, "--workdir", str(finished)])
     data, folder = capsys.readouterr().out.splitlines()
     assert "no --dataset given: training on the embedded digits" in data
-    assert "holds a finished run" in folder
+    assert "contains a finished run" in folder
     assert (finished / "log.csv").stat().st_mtime_ns == before
 
 
 def test_frozen_layers_must_come_from_the_source(tmp_path, beside_the_bare_net):
     with pytest.raises(
-        InputError, match=r"layers that `init_from` gives. Received: fc1, left as initialised \(the source has none"
+        InputError, match=r"layers that `init_from` provides. Received: fc1, left as initialized \(the source has none"
     ):
         fit.main([*SMALL, "--head", "fc", "--init-from", "net.h5", "--freeze", "fc1", "--workdir", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()  # nothing was begun
@@ -458,11 +460,13 @@ def test_a_divergent_loss_is_advised_what_it_has_not(tmp_path, precision, advise
     assert ("--precision float32" in str(caught.value)) == advised
 
 
-@pytest.mark.parametrize(("name", "way"), [("run", "Mend them, or allow more"), ("new", "Mend or remove them, or allow more")])
+@pytest.mark.parametrize(
+    ("name", "way"), [("run", "Fix them, or raise --max-bad-fraction"), ("new", "Fix or remove them, or raise --max-bad-fraction")]
+)
 def test_ways_out_of_broken_images_are_those_there_are(tmp_path, name, way):
     """A run that was begun would refuse the data without them."""
     begun(tmp_path / "run")
-    with pytest.raises(InputError, match=rf"2 of 9 train images .*, e.g. x: why \(all in .*\). {way}"):
+    with pytest.raises(InputError, match=rf"2 of 9 train images .*, e.g. x: why \(all listed in .*\). {way}"):
         checks.check_broken("train", 2, 9, [("x", "why")], Recipe(), RunFolder(tmp_path / name))
 
 
@@ -470,7 +474,7 @@ def test_a_run_goes_on_whose_classes_were_otherwise_stored(tmp_path):
     then = {"sizes": [9, 1], "classes": ["cafe\u0301", "tea "]}
     checks.check_data(then, {"sizes": [9, 1], "classes": ["caf\u00e9", "tea"]}, RunFolder(tmp_path))
     for changed in ({"sizes": [8, 2]}, {"classes": ["tea", "caf\u00e9"]}):
-        with pytest.raises(InputError, match=r"other classes or numbers of images \(\[9, 1\] then"):
+        with pytest.raises(InputError, match=r"the classes or numbers of images of the dataset have changed .*\(\[9, 1\] then"):
             checks.check_data(then, {"sizes": [9, 1], "classes": ["caf\u00e9", "tea"]} | changed, RunFolder(tmp_path))
 
 
@@ -499,13 +503,15 @@ def test_colours_that_are_gone_are_measured_again(tmp_path):
 def test_a_task_that_its_cluster_has_not_is_told(monkeypatch, task):
     cluster = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
-    with pytest.raises(InputError, match=rf"type '{task['type']}', index {task['index']}; there are 1 of type chief and 2 of type"):
+    with pytest.raises(
+        InputError, match=rf"type '{task['type']}', index {task['index']}; the cluster has 1 of type chief and 2 of type"
+    ):
         make_cluster("multi-worker")
 
 
 def test_a_stuck_loss_draws_a_warning(tmp_path, capsys):
     fit.main([*SMALL, "--init", "gaussian", "--limit-images", "50", "--epochs", "1", "--workdir", str(tmp_path / "run")])
-    assert "stuck at 2.303, what guessing gives" in capsys.readouterr().out
+    assert "stuck at 2.303, the chance level" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("losses", "is_stuck"), [((2.3026, 2.3026), True), ((2.3138, 2.2223), False), ((1.9, 2.3), False)])
@@ -573,7 +579,9 @@ def test_other_data_are_not_gone_on_with(of_images, tmp_path):
     place = shutil.copytree(of_images, tmp_path / "moved")
     (place / "run" / "summary.json").unlink()
     (place / "data" / "train" / "a" / "7.jpg").unlink()
-    with pytest.raises(InputError, match=r"other classes or numbers of images \(\[60, 10\] then, \[59, 10\] now\)"):
+    with pytest.raises(
+        InputError, match=r"the classes or numbers of images of the dataset have changed .*\(\[60, 10\] then, \[59, 10\] now\)"
+    ):
         fit.main([*IMAGES, *in_folder(place)])
 
 
@@ -625,7 +633,7 @@ def test_killed_and_stopped_at_random_moments_it_ends_the_same(tmp_path, capsys)
             keras.saving.load_model(folder / "last.keras")
         checkpoint.load(folder / "state.zip")  # whole at any instant
     fit.main([*LONG, "--workdir", str(folder)])
-    assert "going on with" in capsys.readouterr().out
+    assert "resuming" in capsys.readouterr().out
     assert outcome(folder) == outcome(uninterrupted), f"KERAS_VGG_TEST_SEED={seed}"
 
 
@@ -644,7 +652,7 @@ def test_a_reader_that_goes_away_ends_a_run_as_ctrl_c_does(tmp_path, finished, m
         patched.setattr(sys, "stdout", streams.Output(os.fdopen(write, "w")))
         monkeypatch.setattr(Progress, "show", go_away)
         assert fit.main([*SMALL, "--workdir", str(tmp_path / "run")]) == 128 + signal.SIGPIPE
-    assert "nobody reads the standard output any more: saving" in capfd.readouterr().err
+    assert "standard output was closed: saving" in capfd.readouterr().err
     _, values = checkpoint.load(tmp_path / "run" / "state.zip")
     assert (values["position"]["epoch"], values["position"]["step"]) == (0, 1)  # the update that it was in
 

@@ -154,25 +154,25 @@ DECODED = {
 
 TO_PNG = "save it as PNG or JPEG"
 REFUSED = {
-    "JPEG, CMYK without mark": (CMYK[:2] + CMYK[18:], "a CMYK JPEG without Adobe's mark: save it as RGB"),
+    "JPEG, CMYK without mark": (CMYK[:2] + CMYK[18:], "a CMYK JPEG without an Adobe marker: save it as RGB"),
     "WebP, animated": (animation("WEBP"), "an animated WebP: save a frame of it"),
-    "GIF, canvas too large": (gif_on_canvas(65535, 65535, 0, 0), "a GIF of more than 67,108,864 pixels: save it as PNG"),
+    "GIF, canvas too large": (gif_on_canvas(65535, 65535, 0, 0), "a GIF with more than 67,108,864 pixels: save it as PNG"),
     "BMP, 1 bit": (encode(photograph("1"), "BMP"), "a BMP with a palette: save it as PNG"),
     "BMP, 8 bits": (encode(palette(), "BMP"), "a BMP with a palette: save it as PNG"),
     "BMP, 8 bits, run lengths of greys": (
         bmp(8, RGB[..., 0], compression=1, colors=bytes(np.repeat(np.arange(256), 4).astype(np.uint8))),
         "a compressed BMP: save it as PNG",
     ),
-    "BMP, 16 bits": (bmp(16, packed(5, 5, 5)), "a BMP of 16 bits a pixel: save it as PNG"),
+    "BMP, 16 bits": (bmp(16, packed(5, 5, 5)), "a BMP with 16 bits per pixel: save it as PNG"),
     "BMP, 16 bits, masks": (
         bmp(16, packed(5, 6, 5), compression=3, masks=(0xF800, 0x7E0, 0x1F)),
-        "a BMP of 16 bits a pixel: save it as PNG",
+        "a BMP with 16 bits per pixel: save it as PNG",
     ),
     "BMP, 32 bits, red first": (
         bmp(32, BGRA[..., [2, 1, 0, 3]], compression=3, masks=BLUE_FIRST[::-1]),
-        "a BMP of another order of colours: save it as PNG",
+        "a BMP with another channel order: save it as PNG",
     ),
-    "BMP, OS/2": (bmp_of_os2(photograph()), "a BMP of OS/2: save it as PNG"),
+    "BMP, OS/2": (bmp_of_os2(photograph()), "an OS/2 BMP: save it as PNG"),
     "TIFF": (encode(photograph(), "TIFF"), f"a TIFF: {TO_PNG}"),
     "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(60), f"a HEIC: {TO_PNG}"),
     "AVIF": (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif" + bytes(60), f"an AVIF: {TO_PNG}"),
@@ -180,14 +180,14 @@ REFUSED = {
     "ICO": (encode(photograph(), "ICO", sizes=[(16, 16)]), f"an ICO: {TO_PNG}"),
     "PPM": (encode(photograph(), "PPM"), f"a PPM: {TO_PNG}"),
     "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', f"an SVG: {TO_PNG}"),
-    "web page": (b"<!DOCTYPE html><html></html>", "a web page: fetch the image itself"),
+    "web page": (b"<!DOCTYPE html><html></html>", "a web page: download the image itself"),
     "text": (b"hello world", "not an image: expected JPEG, PNG, GIF, BMP or WebP"),
     "nothing": (b"", "empty file"),
     "PNG cut off": (encode(photograph(), "PNG")[:-300], "damaged or truncated PNG"),
     "WebP cut off": (encode(photograph(), "WEBP")[:-100], "damaged or truncated WebP"),
     "JPEG cut off": (encode(photograph(), "JPEG")[:-100], "damaged or truncated JPEG"),
     "BMP cut off": (encode(photograph(), "BMP")[:-100], "damaged or truncated BMP"),
-    "GIF cut off": (encode(photograph(), "GIF")[:-100], "damaged, truncated or in too many parts: no size can be found in it"),
+    "GIF cut off": (encode(photograph(), "GIF")[:-100], "damaged, truncated or in too many parts: its size could not be found"),
 }
 
 

@@ -56,18 +56,22 @@ def test_all_convolutions(arch, number):
 @pytest.mark.parametrize(
     ("arch", "freeze", "told"),
     [
-        ("D", "blok1", "of net D that have weights. Received: 'blok1'; near it are block1,"),
-        ("D", "block1-block6", "Received: 'block6'; near it are block"),
-        ("A", "block3,block1_conv2", "of net A .*Received: 'block1_conv2'; near it are block5_conv2"),
+        ("D", "blok1", "of net D that have weights. Received: 'blok1'; did you mean block1,"),
+        ("D", "block1-block6", "Received: 'block6'; did you mean block"),
+        ("A", "block3,block1_conv2", "of net A .*Received: 'block1_conv2'; did you mean block5_conv2"),
         ("D", "block5_pool", "that have weights. Received: 'block5_pool'"),
-        ("D", "head", "Received: 'head'; there are block1 … block5, convolutions, fc1, fc2, predictions"),
+        ("D", "head", "Received: 'head'; available: block1 … block5, convolutions, fc1, fc2, predictions"),
         ("D", "", "Received: ''"),
         ("D", "block1,", "Received: ''"),
         ("D", "block4-block1", "from one layer to a later one. Received: 'block4-block1'"),
         ("D", "fc1,block3-block2_conv2", "from one layer to a later one. Received: 'block3-block2_conv2'"),
         ("D", "block1-block2-block3", "from one layer to a later one. Received: 'block1-block2-block3'"),
-        ("D", "block1-predictions", "must leave a layer to train. Received: 'block1-predictions', which is all of net D"),
-        ("A", "convolutions,fc1-predictions", "must leave a layer to train"),
+        (
+            "D",
+            "block1-predictions",
+            "must leave at least one layer to train. Received: 'block1-predictions', which freezes all of net D",
+        ),
+        ("A", "convolutions,fc1-predictions", "must leave at least one layer to train"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(arch, freeze, told):
@@ -78,9 +82,9 @@ def test_a_mistake_is_told_in_one_line(arch, freeze, told):
 
 def test_what_init_from_left_random_cannot_be_frozen():
     freezing.check_copied(["block1_conv1"], {"fc1": "needs shape (2, 2)"})
-    with pytest.raises(InputError, match=r"Received: block1_conv2, fc1, left as initialised \(not taken from the source\)"):
+    with pytest.raises(InputError, match=r"Received: block1_conv2, fc1, left as initialized \(not copied from the source\)"):
         freezing.check_copied(
-            ["block1_conv1", "block1_conv2", "fc1"], {"fc1": "needs shape", "block1_conv2": "not taken from the source"}
+            ["block1_conv1", "block1_conv2", "fc1"], {"fc1": "needs shape", "block1_conv2": "not copied from the source"}
         )
 
 

@@ -125,7 +125,9 @@ def test_a_card_has_the_figures_of_its_own_weights(tested, place, tmp_path):
         (row,) = plan_export(path, evaluation=tested, labels=CLASSES).card["errors"]["evaluation"]
         assert row["posteriors"] == table.posteriors[line]
     write_run(tmp_path / "c", seed=9)
-    with pytest.raises(InputError, match=r"figures of these very weights \(\w{8}\), alone. Received: .*best.keras \(\w{8}\), best"):
+    with pytest.raises(
+        InputError, match=r"errors of exactly these weights \(\w{8}\), alone. Received: .*best.keras \(\w{8}\), best"
+    ):
         plan_export(tmp_path / "c", evaluation=tested)
 
 
@@ -145,7 +147,7 @@ def test_names_that_tell_nets_apart():
     assert naming.named_models(["x/a/best.keras", "x/b/best.keras", "N=c"]) == {
         "a/best.keras": "x/a/best.keras", "b/best.keras": "x/b/best.keras", "N": "c",
     }  # fmt: skip
-    with pytest.raises(InputError, match="Several models of one name"):
+    with pytest.raises(InputError, match="Several models have the same name"):
         naming.named_models(["a", "a"])
 
 
@@ -169,7 +171,7 @@ def test_fused_by_content_and_not_by_name(tmp_path):
     first, same = some(["x/1.jpg", "x/2.jpg"], np.array([5, 6])), some(["/y/1.jpg", "/y/2.jpg"], np.array([5, 6]))
     fuse([first, same]).save(tmp_path / "fused.npz")
     assert Posteriors.read(tmp_path / "fused.npz").fingerprints.tolist() == [5, 6]
-    with pytest.raises(InputError, match=r"others in 1 places, such as x/2.jpg and x/2.jpg"):
+    with pytest.raises(InputError, match=r"different images at 1 indices, such as x/2.jpg and x/2.jpg"):
         fuse([first, some(["x/1.jpg", "x/2.jpg"], np.array([5, 7]))])
     assert fuse([first, some(["x/1.jpg", "x/2.jpg"], None)]).fingerprints.tolist() == [5, 6]  # by name, of old files
 
@@ -239,7 +241,7 @@ def test_an_image_replaced_after_the_survey_is_refused(tmp_path, monkeypatch):
     lines, sources = [], {"n": open_net_file(str(tmp_path / "run"))}
     result = evaluation_run.evaluate(data, sources, [Row(("n",), "center", (None,))], tmp_path / "out", say=lines.append)[0]
     assert np.isnan(result.values).any(axis=1).tolist() == [False, True, False]
-    assert any("1.jpg, it was changed after it was looked through" in line for line in lines)
+    assert any("1.jpg, the file changed during the run" in line for line in lines)
 
 
 # --- What is served is what was tested ------------------------------------------------------------------------------------
@@ -284,12 +286,12 @@ def test_a_net_that_does_not_say_how_it_was_trained_is_served_as_it_is_tested(pl
 
 
 def test_ceil_is_for_nets_with_their_top(place):
-    with pytest.raises(InputError, match="`pooling` ceil is for nets with their top"):
+    with pytest.raises(InputError, match="`pooling` ceil needs a net with its top"):
         FeatureNetwork(net(include_top=False), "block5_pool", pooling="ceil")
 
 
 def test_the_centre_crop_is_for_nets_with_their_top():
-    with pytest.raises(InputError, match=r"centre crop is that of a net with its top\. Received: vgg_a, without"):
+    with pytest.raises(InputError, match=r"center crop needs a net with its top\. Received: vgg_a without"):
         FeatureNetwork(net(include_top=False), "block5_pool", dense=False)
 
 
@@ -322,7 +324,7 @@ def test_other_classes_are_told_before_any_pass(place, tmp_path, monkeypatch):
     shutil.copy(place / "b/best.keras", tmp_path / "unnamed.keras")  # its classes have no names
     sources = {"a": open_net_file(str(place / "a")), "b": open_net_file(str(tmp_path / "unnamed.keras"))}
     monkeypatch.setattr(net_files.NetFile, "load", None)  # nothing is to be loaded
-    with pytest.raises(InputError, match="must know the same classes"):
+    with pytest.raises(InputError, match="must predict the same classes"):
         evaluation_run.evaluate(dataset(), sources, [Row(("a", "b"), "center", (None, None))], tmp_path, say=lambda line: None)
 
 

@@ -72,7 +72,7 @@ def test_works_in_a_data_set_and_under_half_precision():
         (lambda net: ImageTransform(36, 32, {"means": 1}), "must have mean, std and bgr"),
         (lambda net: ImageTransform(36, 32)(np.zeros((4, 40, 40))), r"Expected images \(B, height, width, 3\)"),
         (lambda net: ImageTransform.for_model(build_vgg("A", input_shape=(32, 64, 3), width=0.05)), "square images"),
-        (lambda net: ImageTransform.for_model(build_vgg("A", input_shape=(32, 32, 3), width=0.05)), "is not known"),
+        (lambda net: ImageTransform.for_model(build_vgg("A", input_shape=(32, 32, 3), width=0.05)), "is unknown"),
     ],
 )
 def test_a_mistake_is_told(net, mistake, told):

@@ -104,12 +104,15 @@ def test_keras_alone_loads_it_and_says_what_predict_says(of_crops, tmp_path, cap
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--scales", "36", "40"], "Received: descriptors of 2 scales; give --scales with one."),
-        (["--flip"], "Received: descriptors of mirror images too; give --no-flip."),
-        ([], "takes fc2 of the crop, since .* give --no-dense, or --layer block5_pool. Received: --dense."),
-        (["--layer", "block4_pool"], "takes the layer block5_pool or, with --no-dense, fc1, fc2. Received: --layer block4_pool."),
-        (["--protocol", "random"], "keeps one classifier. Received: 3 random splits, .* --splits 1, or --protocol fixed."),
-        (["--model", "b=run"], "keeps the classifier of one net. Received: 2; give one --model."),
+        (["--scales", "36", "40"], "Received: descriptors of 2 scales; pass --scales with a single value."),
+        (["--flip"], "Received: descriptors of mirror images too; pass --no-flip."),
+        ([], "supports fc2 only for the crop, since .* Received: --dense; pass --no-dense or --layer block5_pool."),
+        (
+            ["--layer", "block4_pool"],
+            "supports the layer block5_pool or, with --no-dense, fc1, fc2. Received: --layer block4_pool.",
+        ),
+        (["--protocol", "random"], "needs exactly one split. Received: 3 random splits; pass --splits 1 or --protocol fixed."),
+        (["--model", "b=run"], "needs exactly one net. Received: 2; pass one --model."),
         (["--save", "kept.h5"], "must name a .keras file. Received: kept.h5."),
     ],
 )

@@ -246,7 +246,7 @@ def do_what_it_says(message):
 def test_first_years_file_says_its_backend_once_it_is_written_into_it(is_theanos, tmp_path):
     """As in the `vgg16_weights.h5` of 2015."""
     path = write_of_the_first_year(tmp_path / "net.h5", arrays(True))
-    message = refused(path, "does not say on which backend it was made, and Theano's kernels are turned by 180 degrees")
+    message = refused(path, "does not record its backend, and Theano's kernels are rotated by 180 degrees")
     do_what_it_says(message if is_theanos else message.replace("= 'theano'", "= 'tensorflow'"))
     expected = posteriors(Made(True, is_theanos, True, KERAS_1), arrays(True), images())
     assert_close(loading.load_net(path)(images()), expected)
@@ -254,20 +254,20 @@ def test_first_years_file_says_its_backend_once_it_is_written_into_it(is_theanos
 
 def test_first_years_batch_norm_is_refused(tmp_path):
     path = write_of_the_first_year(tmp_path / "net.h5", [(*pair, pair[1], pair[1]) for pair in arrays(True)])
-    refused(path, "batch norm as of Keras before version 1")
+    refused(path, "batch norm of Keras before version 1")
 
 
 def test_kernels_whose_names_do_not_tell_the_backend_are_refused(tmp_path):
     made = dataclasses.replace(MAKERS["Keras 1, Theano, th"], names=("conv_{}", "dense_{}", "param_0", "param_1"))
     path = write(tmp_path / "net.h5", made, arrays(True))
-    do_what_it_says(refused(path, "does not say on which backend"))
+    do_what_it_says(refused(path, "does not record its backend"))
     assert_close(loading.load_net(path)(images()), posteriors(made, arrays(True), images()))
 
 
 def test_order_that_nothing_tells_is_refused_and_can_be_said(tmp_path):
     made = dataclasses.replace(MAKERS["Keras 2, Theano, first, said by hand"], attributes=THEANO)
     path = write(tmp_path / "net.h5", made, arrays(False))
-    do_what_it_says(refused(path, r"does not say in which order fc1 \(dense_1/0\) takes the feature map"))
+    do_what_it_says(refused(path, r"does not record in which order fc1 \(dense_1/0\) takes the feature map"))
     assert_close(loading.load_net(path)(images()), posteriors(made, arrays(False), images()))
     for weights in (arrays(False)[:-3], arrays(False, side=1)):  # no order matters
         assert weight_file.open_weights(write(tmp_path / "other.h5", made, weights)).arch == "A"

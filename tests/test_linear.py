@@ -69,8 +69,8 @@ def test_an_image_that_cannot_be_used_moves_one_up_and_changes_nothing_else():
 @pytest.mark.parametrize(
     ("labels", "classes", "told"),
     [
-        (LABELS, CLASSES, r"at least 13 images that can be used, 12 to train on and one to test on. Received: bee with 12\."),
-        (LABELS, (*CLASSES, "dog"), r"Each class must have images that can be used. Received: none for dog\."),
+        (LABELS, CLASSES, r"at least 13 usable images, 12 for training and one for testing. Received: bee with 12\."),
+        (LABELS, (*CLASSES, "dog"), r"Each class must have usable images. Received: none for dog\."),
         (LABELS * 0, ("ant",), r"A classifier needs at least two classes. Received: ant\."),
         (LABELS * 0, (), r"at least two classes. Received: none\."),
     ],
@@ -96,7 +96,9 @@ def test_a_fifth_of_each_class_is_held_out(count, held):
 
 
 def test_nothing_can_be_held_out_of_one_image():
-    with pytest.raises(InputError, match=r"takes two. Received: 1 of b; give --costs with one value, or more images"):
+    with pytest.raises(
+        InputError, match=r"at least two training images .*Received: 1 of b; pass --costs with a single value, or add images"
+    ):
         splits.hold_out(np.array([0, 0, 1]), ("a", "b"), seed=0, number=1)
 
 
@@ -170,7 +172,7 @@ def test_both_of_voc_against_loops_as_its_rules_are_worded():
 
 
 def test_average_precision_of_nothing_is_told():
-    with pytest.raises(InputError, match=r"an image that shows the class. Received: none among 2\."):
+    with pytest.raises(InputError, match=r"one image that shows the class. Received: none among 2\."):
         average_precision.area(np.array([0, 0, -1]), np.array([1.0, 2.0, 3.0]))
     with pytest.raises(InputError, match=r"Scores must be numbers. Received: 1 NaN among 2\."):
         average_precision.eleven_point(np.array([0, 1]), np.array([1.0, np.nan]))
@@ -375,8 +377,8 @@ def test_c_is_chosen_without_the_test_images():
 @pytest.mark.parametrize(
     ("benchmark", "told"),
     [
-        (Benchmark("", "random"), r"31 images that can be used, 30 to train on .* Received: ant with 2, bee with 2, cat with 2\."),
-        (Benchmark("", "fixed"), r"Each class must have images for training that can be used. Received: none for cat\."),
+        (Benchmark("", "random"), r"31 usable images, 30 for training .* Received: ant with 2, bee with 2, cat with 2\."),
+        (Benchmark("", "fixed"), r"Each class must have usable images for training. Received: none for cat\."),
     ],
 )
 def test_mistakes_are_told_before_nets_are_at_work(benchmark, told):
@@ -387,13 +389,13 @@ def test_mistakes_are_told_before_nets_are_at_work(benchmark, told):
 
 def test_fixed_without_images_to_test_on():
     data = of(np.array([0, 0, 1, 1]), "ab", np.array(["train"] * 4), np.ones(4, bool))
-    with pytest.raises(InputError, match=r"There must be images to test on"):
+    with pytest.raises(InputError, match=r"The test set contains no usable images"):
         protocols.check(data, Benchmark("", "fixed"))
 
 
 def test_too_few_to_choose_c_is_told_before_too():
     data = of(np.array([0, 0, 1, 1]), "ab", np.array(["train", "train", "train", "validation"]))
-    with pytest.raises(InputError, match=r"takes two. Received: 1 of b"):
+    with pytest.raises(InputError, match=r"at least two training images .*Received: 1 of b"):
         protocols.check(data, Benchmark("", "fixed"))
     protocols.check(data, Benchmark("", "fixed"), costs=(1.0,))
 
@@ -462,9 +464,9 @@ def test_difficult_images_neither_train_nor_count(many):
 @pytest.mark.parametrize(
     ("part", "value", "told"),
     [
-        ("train", 0, "images that show it for training. Received: none for b"),
-        ("train", 1, "images that do not show it for training. Received: none for b"),
-        ("test", -1, "images that show it for testing. Received: none for b"),
+        ("train", 0, "No positive training images for class b"),
+        ("train", 1, "No negative training images for class b"),
+        ("test", -1, "No positive test images for class b"),
     ],
 )
 def test_classes_without_examples_are_told(many, part, value, told):
@@ -476,7 +478,7 @@ def test_classes_without_examples_are_told(many, part, value, told):
 
 def test_no_images_at_all_for_testing(many):
     values, labels, _ = many
-    with pytest.raises(InputError, match=r"to train and to test on. Received: 300 and 0 that can be used"):
+    with pytest.raises(InputError, match=r"usable training and test images. Received: 300 for training and 0 for testing"):
         run_many(values, labels, np.full(300, "train"))
 
 
@@ -557,8 +559,8 @@ GOOD = '[models]\nD = "d"\n[data.x]\ndataset = "folder:x"\nprotocol = "random"\n
     ("text", "told"),
     [
         ("model = 3", "unknown keys: model. Known: data, models, rows"),
-        ("models = 3", "`models` must be a table of run folders"),
-        ('[models]\nD = "d"', r"`data` must be tables by name, \[data.NAME\]"),
+        ("models = 3", "`models` must be a table that maps names to run folders"),
+        ('[models]\nD = "d"', r"`data` must contain tables \[data.NAME\]"),
         ('rows = [{}]\n[models]\nD = "d"\n[data]\nx = 3', r"data x must be a table. Received: 3"),
         ('[models]\nD = "d"\n[data.x]\nprotocol = "fixed"', r"`rows` must be a list"),
         ('rows = [{}]\n[models]\nD = "d"\n[data.x]\nprotocol = "fixed"', r"data x must have dataset"),
@@ -575,12 +577,12 @@ GOOD = '[models]\nD = "d"\n[data.x]\ndataset = "folder:x"\nprotocol = "random"\n
         (GOOD.format(data='leave_out = "x"\n', row=""), r"`leave_out` must be a list of str. Received: 'x'"),
         (GOOD.format(data='combine = "sum"\n', row=""), "data x: `combine` must be one of average, stack"),
         (GOOD.format(data="", row="nets = 3"), "row 1 has unknown keys: nets. Known: data, models, paper"),
-        (GOOD.format(data="", row='models = ["E"]'), r"row 1: `models` must be names out of D. Received: \['E'\]"),
-        (GOOD.format(data="", row="paper = 3"), "`paper` must be a table of mean_class_recall, accuracy"),
-        (GOOD.format(data="", row="paper = { recall = 3 }"), "`paper` must be a table of mean_class_recall, accuracy"),
-        (GOOD.format(data="", row="paper = { accuracy = [1, 2, 3] }"), r"percent, or \[percent, deviation\]"),
-        (GOOD.format(data="", row="paper = { accuracy = [] }"), r"percent, or \[percent, deviation\]"),
-        (GOOD.format(data="", row='paper = { accuracy = "3" }'), r"percent, or \[percent, deviation\]"),
+        (GOOD.format(data="", row='models = ["E"]'), r"row 1: `models` must be a list of names among D. Received: \['E'\]"),
+        (GOOD.format(data="", row="paper = 3"), "`paper` must map mean_class_recall, accuracy"),
+        (GOOD.format(data="", row="paper = { recall = 3 }"), "`paper` must map mean_class_recall, accuracy"),
+        (GOOD.format(data="", row="paper = { accuracy = [1, 2, 3] }"), r"a percentage or \[percentage, deviation\]"),
+        (GOOD.format(data="", row="paper = { accuracy = [] }"), r"a percentage or \[percentage, deviation\]"),
+        (GOOD.format(data="", row='paper = { accuracy = "3" }'), r"a percentage or \[percentage, deviation\]"),
         (GOOD.format(data="", row='[[rows]]\ndata = "y"'), "row 2: `data` must be one of x. Received: 'y'"),
         (GOOD.replace("random", "rondom").format(data="", row=""), "`protocol` must be one of random, fixed, multi-label"),
     ],

@@ -81,7 +81,7 @@ def test_a_test_set_steers_no_training_under_any_name(tmp_path, train, test):
     train, validation = contents(dataset.train), contents(dataset.validation)
     assert (len(train), len(validation)) == (18, 2)
     assert sorted(train | validation) == sorted(images)
-    assert "validation: 2 images held out of the 20 for training" in " ".join(dataset.training_notes)
+    assert "validation: 2 images held out of 20 training images" in " ".join(dataset.training_notes)
 
 
 @pytest.mark.parametrize("beside", [["test/1.jpg"], ["test/unknown/1.jpg"], ["test/a/.hidden"]])
@@ -90,7 +90,7 @@ def test_a_test_set_without_known_labels_does_no_harm(tmp_path, beside):
     dataset = open_folder(str(tmp_path))
     assert (dataset.train.size, dataset.validation.size, dataset.test) == (2, 1, None)
     (note,) = dataset.notes
-    assert note.startswith(f"Note: without test images: {'Class folder ' if '.hidden' in beside[0] else ''}{tmp_path / 'test'}")
+    assert note.startswith(f"Note: no test images: {'Class folder ' if '.hidden' in beside[0] else ''}{tmp_path / 'test'}")
 
 
 def test_what_lies_beside_sets_is_told(tmp_path):
@@ -98,7 +98,7 @@ def test_what_lies_beside_sets_is_told(tmp_path):
     write(tmp_path, "seg_train/seg_train/a/1", "seg_train/seg_train/a/2", "seg_test/seg_test/a/3", "seg_pred/seg_pred/4")
     dataset = open_folder(str(tmp_path))
     assert dataset.classes == ("a",)
-    assert dataset.notes[0] == f"Note: left out of {tmp_path}: seg_pred/; used: seg_test/, seg_train/."
+    assert dataset.notes[0] == f"Note: skipped in {tmp_path}: seg_pred/; used: seg_test/, seg_train/."
 
 
 @pytest.mark.parametrize("name", ["train", "test", "Valid"])
@@ -108,24 +108,24 @@ def test_a_class_may_be_called_as_a_set_is(tmp_path, name):
     dataset = open_folder(str(tmp_path))
     assert dataset.classes == tuple(sorted((*others, name)))
     assert dataset.notes == (
-        f"Note: {name} in {tmp_path} is taken for a class, since it holds no folders and lies beside classes.",
+        f"Note: {name} in {tmp_path} is treated as a class, since it contains no folders and lies beside classes.",
     )
 
 
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (["val/a/1", "test/a/2", "cat/3"], "test/, val/, called as sets are, beside cat/; rename what is no set"),
-        (["cat/1", "dog/2", "test/3"], "test/, called as sets are, beside cat/, dog/; rename what is no set"),
-        (["train/1", "test1x/2"], "train/, called as sets are, beside test1x/"),
-        (["train/a/1", "bus/2", "car/3"], "train/, called as sets are, beside bus/, car/"),
-        ([f"{name}/1" for name in "abcde"] + ["test/a/2"], "test/, called as sets are, beside a/, b/, c/, d/, e/"),
+        (["val/a/1", "test/a/2", "cat/3"], "test/, val/, named like sets, beside cat/; rename or move folders that are not sets"),
+        (["cat/1", "dog/2", "test/3"], "test/, named like sets, beside cat/, dog/; rename or move folders that are not sets"),
+        (["train/1", "test1x/2"], "train/, named like sets, beside test1x/"),
+        (["train/a/1", "bus/2", "car/3"], "train/, named like sets, beside bus/, car/"),
+        ([f"{name}/1" for name in "abcde"] + ["test/a/2"], "test/, named like sets, beside a/, b/, c/, d/, e/"),
         ([f"{name}/1" for name in ("val", "test", *"abcdef")], "test/, val/, .*beside a/, b/, c/, d/, e/ and 1 more"),
     ],
 )
 def test_sets_that_might_be_classes_are_refused(tmp_path, names, told):
     write(tmp_path, *names)
-    with pytest.raises(InputError, match=f"must hold one folder per class, or sets, such as train, .*. Received: {told}"):
+    with pytest.raises(InputError, match=f"must contain one folder per class, or sets, such as train, .*. Received: {told}"):
         open_folder(str(tmp_path))
 
 
@@ -160,9 +160,9 @@ def test_two_folders_for_one_class_are_refused_and_capitals_told(tmp_path):
     write(tmp_path, "a/1", "a/2", "A/3", "b/4")
     dataset = open_folder(str(tmp_path))
     assert dataset.classes == ("A", "a", "b")
-    assert dataset.notes == ("Warning: the classes A and a differ by capitals alone; they are taken for two.",)
+    assert dataset.notes == ("Warning: the classes A and a differ only in case; they are treated as two classes.",)
     write(tmp_path, "b /5")
-    with pytest.raises(InputError, match=r"a name of its own\. Received: 'b' and 'b ', which mean one class"):
+    with pytest.raises(InputError, match=r"a unique name\. Received: 'b' and 'b ', which mean the same class"):
         open_folder(str(tmp_path))
 
 
@@ -228,7 +228,7 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(InputError, match=r"folder that can be read\. Received: .* \(Permission denied\)"):
+    with pytest.raises(InputError, match=r"Expected a readable folder\. Received: .* \(Permission denied\)"):
         find_images([str(tmp_path)])
 
 
@@ -247,13 +247,13 @@ def test_home_is_expanded(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["train/a/1", "val/a/2", "val/zebra/3"], "val has classes that .*train has not: zebra"),
-        (["train/a/1", "train/b/.hidden", "val/a/2"], "Class folder .*train/b must hold images.*empty"),
-        (["train/a/1", "val/a/.hidden"], "Class folder .*val/a must hold images"),
-        (["train/1.jpg"], "train must hold one folder per class"),
-        (["1.jpg", "2.jpg"], "must hold one folder per class. Received: no folder in it"),
-        (["train/a/1", "val/2.jpg"], "val must hold one folder per class"),
-        (["val/1.jpg", "test/a/2"], "val must hold one folder per class"),
+        (["train/a/1", "val/a/2", "val/zebra/3"], "val has classes that are missing in .*train: zebra"),
+        (["train/a/1", "train/b/.hidden", "val/a/2"], "Class folder .*train/b must contain images.*empty"),
+        (["train/a/1", "val/a/.hidden"], "Class folder .*val/a must contain images"),
+        (["train/1.jpg"], "train must contain one folder per class"),
+        (["1.jpg", "2.jpg"], "must contain one folder per class. Received: no folders"),
+        (["train/a/1", "val/2.jpg"], "val must contain one folder per class"),
+        (["val/1.jpg", "test/a/2"], "val must contain one folder per class"),
     ],
 )
 def test_folder_that_cannot_be_used_is_named(tmp_path, names, message):
@@ -266,7 +266,7 @@ def test_missing_folder_is_named(tmp_path):
     write(tmp_path, "a_file")
     for name in ("none", "a_file"):
         with pytest.raises(
-            InputError, match=f"`folder:` must name a folder of class folders. Received: .*{name}, which is no folder"
+            InputError, match=f"`folder:` must name a folder of class folders. Received: .*{name}, which is not a folder"
         ):
             open_folder(str(tmp_path / name))
 
@@ -293,7 +293,7 @@ def test_test_rows_steer_no_training(tmp_path):
     train, validation = contents(dataset.train), contents(dataset.validation)
     assert (len(train), len(validation), contents(dataset.test)) == (18, 2, {"20": 0, "21": 1})
     assert train | validation == {str(number): number % 2 for number in range(20)}
-    assert "validation: 2 images held out of the 20" in dataset.training_notes[0]
+    assert "validation: 2 images held out of 20 training images" in dataset.training_notes[0]
 
 
 def test_labels_are_one_class_however_they_are_stored(tmp_path):
@@ -308,7 +308,7 @@ def test_images_in_two_splits_and_classes_that_differ_by_capitals_are_told(tmp_p
     write(tmp_path, "1", "2", "3")
     text = "path,label,split\n1,a,train\n2,A,train\n2,A,val\n3,a,test\n1,a,test\n"
     capitals, shared = open_csv(write_csv(tmp_path, text)).notes
-    assert capitals == "Warning: the classes A and a differ by capitals alone; they are taken for two."
+    assert capitals == "Warning: the classes A and a differ only in case; they are treated as two classes."
     expected = f"Warning: 2 images of {tmp_path / 'list.csv'} are in more than one split, e.g. 1 in train and test."
     assert shared == expected
 
@@ -365,17 +365,20 @@ def test_csv_with_commas_and_spaces_that_say_nothing(tmp_path):
         ("path,label\n1,a\n1\n", "line 3: `label` is empty"),
         ("path,label\n1,a\n\n,b\n", "line 4: `path` is empty"),
         ("\npath,label\n1,a\n", "must have columns path and label"),
-        ("path,label\n", "must list images. Received: a header alone"),
+        ("path,label\n", "must list images. Received: only a header"),
         ("", "`csv:` must name a readable CSV file. Received: .*list.csv"),
-        ("path,label\n1,a,\n\n1,b,y\n", "line 4: more values than the header has names"),
-        ("path,label\n1,a,,y\n1,a,x,y\n", "line 2: more values than the header has names"),
-        ("path,label,split\n1,a,train\n1,b,val\n1,c,val\n", "its validation rows have classes that its train rows have not: b, c"),
+        ("path,label\n1,a,\n\n1,b,y\n", "line 4: more values than columns in the header"),
+        ("path,label\n1,a,,y\n1,a,x,y\n", "line 2: more values than columns in the header"),
+        (
+            "path,label,split\n1,a,train\n1,b,val\n1,c,val\n",
+            "its validation rows have classes that are missing in its train rows: b, c",
+        ),
         ("path,label\n1,a\n1,a,b,c\n", "`csv:` must name a readable CSV file. Received: .*line 3"),
         ("path,label\nnone/1,a\nnone/2,b\n", "none of its first 2 images exists, e.g. .*none/1"),
         ("path,label,split\n1,a,train\n1,a,hold\n", "`split` must be train, val or test. Received: 'hold'"),
         ("path,label,split\n1,a,train\n1,a,\n", "`split` must be train, val or test. Received: ''"),
-        ("path,label,split\n1,a,train\n1,b,test\n", "its test rows have classes that its train rows have not: b"),
-        ("path,label,label \n1,a,b\n", "columns of different names. Received: columns path, label, label"),
+        ("path,label,split\n1,a,train\n1,b,test\n", "its test rows have classes that are missing in its train rows: b"),
+        ("path,label,label \n1,a,b\n", "unique column names. Received: columns path, label, label"),
     ],
 )
 def test_csv_that_cannot_be_used_is_named(tmp_path, text, message):

@@ -150,7 +150,7 @@ def test_other_methods_and_bodies_of_unknown_length_are_refused(server, post):
     answer = requests.put(f"{server.rest}/v1/models/vgg", timeout=20)
     assert (answer.status_code, answer.json()) == (501, {"error": "Unsupported method ('PUT')"})
     answer = requests.post(f"{server.rest}/v1/models/vgg:predict", data=iter([b"{}"]), timeout=20)  # in chunks
-    assert (answer.status_code, answer.json()) == (411, {"error": "A request must tell its Content-Length. Received: none"})
+    assert (answer.status_code, answer.json()) == (411, {"error": "A request must have a Content-Length. Received: none"})
     assert answer.headers["Connection"] == "close"
 
 
@@ -332,7 +332,7 @@ def test_labels_keep_versions(small, tmp_path):
     versions = Versions(small, "vgg", labels={"stable": 1})
     assert versions.numbers == [1, 2]
     assert [versions.find(spec).version for spec in (model_pb2.ModelSpec(name="vgg", version_label="stable"), SPEC)] == [1, 2]
-    with pytest.raises(InputError, match=r"A label must lead to a version in \S+, 1, 2\. Received: canary=7\.$"):
+    with pytest.raises(InputError, match=r"A label must refer to a version in \S+: 1, 2\. Received: canary=7\.$"):
         Versions(small, "vgg", labels={"canary": 7})
 
 

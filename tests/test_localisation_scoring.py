@@ -153,7 +153,7 @@ def test_numbers_on_the_blacklist_are_those_in_names(tmp_path):
     assert listed(tmp_path, "2\n", ["a.jpg", "b.jpg"], in_devkit_order=True) == [False, True]
     with pytest.raises(InputError, match=r"ILSVRC2012_val_00000001.*Received: images with other names, such as a\.jpg"):
         listed(tmp_path, "2\n", ["a.jpg", "b.jpg"])
-    with pytest.raises(InputError, match=r"_00000003\.JPEG in place 1"):
+    with pytest.raises(InputError, match=r"_00000003\.JPEG at position 1"):
         listed(tmp_path, "2\n", NAMES, in_devkit_order=True)
     with pytest.raises(InputError, match=r"whole set. Received: 2 images, but the number 3"):
         listed(tmp_path, "3\n", ["a.jpg", "b.jpg"], in_devkit_order=True)
@@ -164,13 +164,13 @@ def test_names_on_the_blacklist(tmp_path):
     assert listed(tmp_path, "b.jpg\ncat/1\n", images) == [True, False, True, False]
     assert listed(tmp_path, "photo\nelsewhere.jpg\n", images) == [False, False, False, True]
     assert listed(tmp_path, "ILSVRC2012_val_00000012\n1\n", NAMES) == [False, True, True, False]
-    with pytest.raises(InputError, match=r"one image. Received: 1\.jpg, which is that of val/cat/1\.jpg and of val/dog/1\.jpg"):
+    with pytest.raises(InputError, match=r"one image. Received: 1\.jpg, which matches val/cat/1\.jpg and val/dog/1\.jpg"):
         listed(tmp_path, "1.jpg\n", images)
-    with pytest.raises(InputError, match=r"must be names of the images. Received: none\.jpg"):
+    with pytest.raises(InputError, match=r"must match the images. Received: none\.jpg"):
         listed(tmp_path, "none.jpg\n", images)
 
 
-@pytest.mark.parametrize(("text", "told"), [("", "which is empty"), ("3\n0\n", r"line 2: .* begin with 1. Received: 0")])
+@pytest.mark.parametrize(("text", "told"), [("", "which is empty"), ("3\n0\n", r"line 2: .* must be at least 1. Received: 0")])
 def test_blacklists_that_are_none(tmp_path, text, told):
     with pytest.raises(InputError, match=told):
         listed(tmp_path, text, NAMES)

@@ -186,7 +186,7 @@ def test_a_classifier_becomes_a_localiser(listing, classifier, tmp_path, capsys,
     folder = tmp_path / "run"
     assert fit.main([*arguments(listing, classifier, regression, tune), "--workdir", str(folder)]) is None
     said = capsys.readouterr().out
-    assert f"left as initialised: predictions (needs shape (205, {units}), the source has (205, 2))" in said
+    assert f"left as initialized: predictions (needs shape (205, {units}), the source has (205, 2))" in said
     log = pd.read_csv(folder / "log.csv")
     assert [name for name in log if name.startswith("val_")] == ["val_loss", "val_localisation_error", "val_mean_iou"]
     model, before = transfer.load_model(folder / "last.keras"), transfer.load_model(classifier)
@@ -249,7 +249,7 @@ def test_a_localiser_begins_from_one_of_its_kind_with_its_last_layer(listing, tm
     preprocessing.attach(path, preprocessing.TORCH, {"regression": "pcr", "classes": ["bee", "ant"]})
     given = [*SMALL, "--dataset", listing, "--regression", "pcr", "--epochs", "1"]
     fit.main([*given, "--init-from", str(path), "--workdir", str(tmp_path / "run")])
-    assert "classes put in this data set's order, by name" in capsys.readouterr().out
+    assert "classes reordered by name to match this dataset" in capsys.readouterr().out
 
 
 def test_rows_without_a_usable_box_are_counted_and_listed(tmp_path, classifier):
@@ -271,13 +271,13 @@ def test_rows_without_a_usable_box_are_counted_and_listed(tmp_path, classifier):
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"head": "pool"}, "`head` must be fc for the task localisation: the mean over all places does not say where"),
+        ({"head": "pool"}, "`head` must be fc for the task localisation, since global average pooling discards positions"),
         ({"mixup": 0.2}, "`mixup` must be zero or positive, and 0 for the task localisation"),
-        ({"rand_augment": (1, 5)}, "left out for the task localisation: it moves objects"),
+        ({"rand_augment": (1, 5)}, "unset for the task localisation, since it moves objects"),
         ({"label_smoothing": 0.1}, "and 0 for the task localisation"),
-        ({"tune": "fc"}, "`tune` must be given along with `init_from`"),
+        ({"tune": "fc"}, "`tune` must be given together with `init_from`"),
         ({"tune": "fc", "init_from": "run", "freeze": "block1"}, "without `freeze`"),
-        ({"task": "classification", "regression": "scr"}, "`regression` must be given with the task localisation"),
+        ({"task": "classification", "regression": "scr"}, "`regression` must be used only with the task localisation"),
     ],
 )
 def test_what_does_not_go_with_boxes_is_told(fields, told):
@@ -291,5 +291,5 @@ def test_data_without_boxes_are_told(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(InputError, match=r"must have columns xmin, ymin, xmax, ymax beside path and label"):
         fit.main([*SMALL, "--dataset", f"csv:{tmp_path / 'plain.csv'}", "--workdir", str(tmp_path / "run")])
-    with pytest.raises(InputError, match=r"A data set with boxes must be .* Received: 'digits'"):
+    with pytest.raises(InputError, match=r"A dataset with boxes must be .* Received: 'digits'"):
         fit.main([*SMALL, "--workdir", str(tmp_path / "run")])

@@ -344,11 +344,11 @@ def test_a_blacklist_and_the_papers_reading(files, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--model", "CLASSIFIER"], "`--model` must be a localiser, .* a classifier; give it as --classifier"),
-        (["--model", "SCR", "--classifier", "PCR"], "Expected a net that tells classes. Received: .*, a localiser"),
-        ([], r"Give --model RUN_OR_FILE"),
+        (["--model", "CLASSIFIER"], "`--model` must be a localiser trained by .* a classifier; pass it as --classifier"),
+        (["--model", "SCR", "--classifier", "PCR"], "Expected a classifier. Received: .*, a localiser"),
+        ([], r"Pass --model RUN_OR_FILE"),
         (["--model", "SCR", "--scales", "20"], "`scales` must be at least the net's input, 32 pixels. Received: 20"),
-        (["--model", "SCR", "--merge-threshold", "2.5"], r"The threshold of merging must be in \[0, 2\). Received: 2.5"),
+        (["--model", "SCR", "--merge-threshold", "2.5"], r"The merge threshold must be in \[0, 2\). Received: 2.5"),
         (["--model", "SCR", "--class-count", "0"], "The number of classes whose boxes are merged must be at least 1"),
     ],
 )
@@ -359,7 +359,7 @@ def test_what_cannot_be_is_told(files, tmp_path, arguments, told):
 
 
 def test_evaluate_sends_localisers_to_their_own_test(files, tmp_path):
-    with pytest.raises(InputError, match=r"a localiser: python -m keras_vgg.localise tests it"):
+    with pytest.raises(InputError, match=r"a localiser; test it with python -m keras_vgg.localise"):
         evaluate.main(["--model", str(files["pcr"]), "--dataset", files["data"], "--out", str(tmp_path)])
 
 

@@ -126,7 +126,7 @@ def test_sheets_of_any_pictures(tmp_path):
         ("photo.jpg --layer block1_pool --maps m.png --scale 31", r"`--scale` must be at least 32, .* Received: 31"),
         ("broken.jpg --layer block1_pool --maps m.png", r"Expected an image. Received: broken\.jpg"),
         ("no.jpg --layer block1_pool --maps m.png", r"Expected an image. Received: no\.jpg"),
-        ("--filters no/f.png", r"a file in a folder that is there. Received: no/f\.png"),
+        ("--filters no/f.png", r"a file in an existing folder. Received: no/f\.png"),
     ],
 )
 def test_a_mistake_is_told(here, run, arguments, told):
@@ -137,10 +137,10 @@ def test_a_mistake_is_told(here, run, arguments, told):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("", "Give --filters FILE, --maps FILE or both"),
+        ("", "Pass --filters FILE, --maps FILE or both"),
         ("--filters f.jpg", "Argument --filters: must end in .png (received f.jpg)"),
-        ("photo.jpg --maps m.png", "IMAGE, --layer and --maps go together"),
-        ("photo.jpg --filters f.png", "IMAGE, --layer and --maps go together"),
+        ("photo.jpg --maps m.png", "IMAGE, --layer and --maps must be passed together"),
+        ("photo.jpg --filters f.png", "IMAGE, --layer and --maps must be passed together"),
         ("photo.jpg --maps m.png --layer x --channels 0", "Argument --channels: must be at least 1 (received 0)"),
     ],
 )

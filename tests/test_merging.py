@@ -115,8 +115,8 @@ def test_the_score_at_which_it_stops_is_still_merged():
     [
         (np.zeros((2, 3)), None, 0.5, r"boxes \(n, 4\).* Received: \(2, 3\)"),
         (np.zeros((2, 4)), np.ones(3), 0.5, r"and \(3,\)"),
-        (np.array([[0, 0, 1, np.nan], [0, 0, 1, 1]]), None, 0.5, r"`boxes` to be merged must be finite\. Received: 1 of 2"),
-        (np.zeros((2, 4)), np.array([1, -1]), 0.5, r"`weights` .* not negative\. Received: 1 of 2"),
+        (np.array([[0, 0, 1, np.nan], [0, 0, 1, 1]]), None, 0.5, r"`boxes` to merge must be finite\. Received: 1 invalid of 2"),
+        (np.zeros((2, 4)), np.array([1, -1]), 0.5, r"`weights` .* nonnegative\. Received: 1 invalid of 2"),
         (np.zeros((2, 4)), None, np.inf, r"`threshold` must be a finite number"),
     ],
 )

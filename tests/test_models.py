@@ -140,14 +140,14 @@ def test_mixed_precision_keeps_posteriors_in_float32():
         ({"input_shape": (31, 32, 3)}, r"at least 32.*\(31, 32, 3\)"),
         ({"input_shape": (None, 32, 3)}, r"`include_top=True`.*\(None, 32, 3\)"),
         ({"classes": 0}, "`classes` must be at least 1.*classes=0"),
-        ({"dropout": 1.0}, r"`dropout` must lie in \[0, 1\).*dropout=1.0"),
-        ({"dropout": -0.1}, r"`dropout` must lie in \[0, 1\).*dropout=-0.1"),
+        ({"dropout": 1.0}, r"`dropout` must be in \[0, 1\).*dropout=1.0"),
+        ({"dropout": -0.1}, r"`dropout` must be in \[0, 1\).*dropout=-0.1"),
         ({"width": 0}, "`width` must be positive.*width=0"),
         ({"width": float("inf")}, "`width` must be positive.*width=inf"),
         ({"width": float("nan")}, "`width` must be positive.*width=nan"),
         ({"initializer": "xavier"}, "`initializer` must be one of glorot, gaussian, he.*'xavier'"),
         ({"pooling": "sum", "include_top": False}, "`pooling` must be .*'sum'"),
-        ({"pooling": "avg"}, "`pooling` goes with `include_top=False`"),
+        ({"pooling": "avg"}, "`pooling` requires `include_top=False`"),
     ],
 )
 def test_arguments_out_of_range_are_named(arguments, message):

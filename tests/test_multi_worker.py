@@ -82,7 +82,7 @@ def test_two_workers_give_the_run_of_one_even_when_stopped(tmp_path):
 
     codes, outputs = finish(start_workers(together, tf_config))
     assert codes == [0, 0], outputs
-    assert "going on with" in outputs[0]
+    assert "resuming" in outputs[0]
     assert "epoch" not in outputs[1]  # one voice
 
     # But for digests, which tell weights apart that differ by float rounding.

@@ -155,7 +155,7 @@ def test_missing_and_extra_arrays_are_named(scheme, arch):
     assert (lacking.arch, lacking.scheme, lacking.missing, lacking.extra) == (arch, scheme, (array,), ())
     assert lacking.problem == f"lacks block4_conv2 ({array})"
     more = names.closest(shapes | {"head.extra": (3,)})
-    assert (more.arch, more.missing, more.extra, more.problem) == (arch, (), ("head.extra",), "also holds head.extra")
+    assert (more.arch, more.missing, more.extra, more.problem) == (arch, (), ("head.extra",), "also contains head.extra")
     assert lacking.distance == more.distance == 1
     assert not lacking.is_hopeless
 

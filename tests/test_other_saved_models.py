@@ -15,8 +15,8 @@ from keras_vgg import client, convert, evaluate, export, extract, fit, look, pre
 from keras_vgg.errors import InputError
 from keras_vgg.weights.weight_file import find_file
 
-OF_KERAS = "give the model's weights, such as a Keras model saved by model.save('net.keras')"
-OURS = "give the run folder or weight file that it was exported from"
+OF_KERAS = "pass the model's weights, such as a Keras model saved with model.save('net.keras')"
+OURS = "pass the run folder or weight file that it was exported from"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_no_weights_are_taken_from_them(kind, within, instead, folders):
         find_file(given)
     assert str(raised.value) == (
         f"Expected a run folder with best.keras, a weight file, or public weights. Received: {given}, a SavedModel, which is for "
-        f"serving (python -m keras_vgg.serve --model {saved}): its net cannot be taken out again; {instead}."
+        f"serving (python -m keras_vgg.serve --model {saved}) and cannot be converted back; {instead}."
     )
 
 
@@ -122,7 +122,7 @@ def test_those_of_keras_are_served_but_not_to_the_client(kind, folders, net, ima
                 "error, scores. It has: "
             )
             assert "serving_default (output_0)" in str(raised.value)
-            assert str(raised.value).endswith("The client sends image files, for which python -m keras_vgg.export exports a net.")
+            assert str(raised.value).endswith("The client sends image files; export the net with python -m keras_vgg.export.")
 
 
 def test_those_of_hub_for_tensorflow_1_are_not_served(folders):
@@ -130,12 +130,12 @@ def test_those_of_hub_for_tensorflow_1_are_not_served(folders):
     with pytest.raises(InputError) as raised:
         serve.main(["--model", str(folders["hub"]), *ports])
     assert str(raised.value) == (
-        f"{folders['hub']} cannot be served: it has no graph with the tag 'serve' alone, which is the one that is served (no tag); "
-        "nets are exported for it by python -m keras_vgg.export, Keras' models by model.export(folder)."
+        f"{folders['hub']} cannot be served: it has no graph with only the tag 'serve', which is required for serving (no tag); "
+        "export nets with python -m keras_vgg.export, other Keras models with model.export(folder)."
     )
 
 
 def test_no_version_is_exported_into_one(folders, tmp_path):
-    with pytest.raises(InputError, match=r"must be a folder for numbered versions, .* Received: \S+, a SavedModel itself\.$"):
+    with pytest.raises(InputError, match=r"must be a folder for numbered versions, .* Received: \S+, which is a SavedModel\.$"):
         export.main(["--model", "vgg16", "--out", str(folders["keras"])])
     assert not (folders["keras"] / "1").exists()

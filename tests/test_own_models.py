@@ -177,7 +177,7 @@ def test_commands_take_it(saved, tmp_path, monkeypatch, capsys):
         (data / part / name).mkdir(parents=True, exist_ok=True)
         (data / part / name / f"{number}.png").write_bytes(encode(50, 60, 3, "PNG", number))
     evaluate.main(["--model", str(path), "--dataset", f"folder:{data}", "--protocol", "center", "dense", "--scales", "48"])
-    assert "as the model's own layers do it" in capsys.readouterr().out
+    assert "from the model's own layers" in capsys.readouterr().out
     image = next((data / "val").rglob("*.png"))
     (tmp_path / "names.txt").write_text("cat\ndog\n")
     drawn = ["--heatmap", "map.png", "--class", "cat"]
@@ -187,7 +187,7 @@ def test_commands_take_it(saved, tmp_path, monkeypatch, capsys):
     assert sum(each["posterior"] for each in told["top"]) == pytest.approx(1)
     assert (tmp_path / "map.png").stat().st_size
     convert.main([str(path), "convolutions.pth"])
-    assert "stays behind" in capsys.readouterr().out
+    assert "was not converted" in capsys.readouterr().out
     assert open_weights("convolutions.pth").include_top is False
     extract.main(["--model", str(path), "--images", str(image), "--out", "one.npz", "--layer", "block5_pool"])
     assert descriptor_file.DescriptorFile.read("one.npz").features.shape == (1, 32)
@@ -230,9 +230,9 @@ def behind_something_else():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (with_a_branch, "layers follow one another behind its first convolution. Received: .*Concatenate"),
-        (of_another_net, "which comes closest to net A, but has nothing more where that has convolution 3x3, after 3 operations"),
-        (behind_something_else, "change scale, mean or colour order alone. Received: .*--preprocessing"),
+        (with_a_branch, "layers form one chain after its first convolution. Received: .*Concatenate"),
+        (of_another_net, "which is closest to net A but has nothing instead of convolution 3x3 after 3 operations"),
+        (behind_something_else, "change only scale, mean or color order. Received: .*--preprocessing"),
     ],
 )
 def test_what_cannot_be_taken_is_told_in_a_line(make, message, saved):
@@ -246,12 +246,12 @@ def test_from_python_nothing_is_added_to_what_its_layers_do(saved):
     _, path = saved(several_labels_of_the_largest_values)
     assert preprocessing.for_model(keras.saving.load_model(path)) == preprocessing.NONE
     net = build_vgg("D", input_shape=(SIDE, SIDE, 3), width=WIDTH, classes=4)
-    with pytest.raises(InputError, match=r"has a head of its own \(GlobalMaxPooling2D, Dense 4\) in place of the top"):
+    with pytest.raises(InputError, match=r"has its own head \(GlobalMaxPooling2D, Dense 4\) instead of the top"):
         loading.load_weights(net, path)
 
 
 def test_weights_alone_of_such_a_model_are_told(saved, tmp_path):
     model, _ = saved(sequential_with_flatten)
     model.save_weights(tmp_path / "net.weights.h5")
-    with pytest.raises(InputError, match=r"also holds .*; weights alone do not say what these do: save the whole model"):
+    with pytest.raises(InputError, match=r"also contains .*; weights alone do not define these layers: save the whole model"):
         open_weights(tmp_path / "net.weights.h5")

@@ -66,14 +66,14 @@ def test_a_path_may_begin_within_a_word(home, text, expected):
 )
 def test_a_path_of_another_machine_is_refused(text, capsys):
     """A run in it would lie in a folder `gs:` here, and be lost with the machine."""
-    with pytest.raises(InputError, match=r"Paths must be of this machine. Received: .*; fetch what is there, or mount it"):
+    with pytest.raises(InputError, match=r"Paths must be local. Received: .*; download it, or mount it"):
         paths.expanded(text)
     parser = cli.Parser()
     parser.add_argument("--workdir", type=cli.path)
     with pytest.raises(SystemExit):
         parser.parse_args(["--workdir", text])
-    assert capsys.readouterr().err.startswith(f"Argument --workdir: Paths must be of this machine. Received: {text}")
-    with pytest.raises(InputError, match="of this machine"):
+    assert capsys.readouterr().err.startswith(f"Argument --workdir: Paths must be local. Received: {text}")
+    with pytest.raises(InputError, match="Paths must be local"):
         RunFolder(pathlib.Path("gs://bucket/run"))
 
 

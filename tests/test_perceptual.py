@@ -113,7 +113,7 @@ def test_the_given_model_stays_its_own():
 def test_weights_from_a_file_and_the_net_told_by_it(tmp_path, suffix):
     model, images = net_without_top("A", TORCH), pixels()
     (model.save if suffix == "net.keras" else model.save_weights)(tmp_path / suffix)
-    with pytest.raises(InputError, match="do not say what they want of an image; give preprocessing='caffe' or 'torch'"):
+    with pytest.raises(InputError, match="do not record their preprocessing; pass preprocessing='caffe' or 'torch'"):
         perceptual_model("A", ["relu3_2"], weights=tmp_path / suffix)
     found = perceptual_model(None, ["relu3_2"], weights=tmp_path / suffix, preprocessing="torch")
     np.testing.assert_allclose(found(images)["relu3_2"], expected(model, ["block3_conv2"], images)[0], rtol=1e-4, atol=1e-4)
@@ -205,12 +205,12 @@ def test_names_of_the_papers():
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"layers": ["blok3_conv3"]}, r"layers of net D before its top. Received: 'blok3_conv3'; near it are block3_conv3"),
-        ({"layers": ["block3_conv4"]}, r"near it are .*block3_conv3"),
+        ({"layers": ["blok3_conv3"]}, r"layers of net D before its top. Received: 'blok3_conv3'; similar names: block3_conv3"),
+        ({"layers": ["block3_conv4"]}, r"similar names: .*block3_conv3"),
         ({"layers": ["bn3_3"]}, r"Received: 'bn3_3'"),
-        ({"layers": ["fc1"]}, r"Received: 'fc1'; there are block1_conv1"),
-        ({"layers": []}, r"must be names of layers"),
-        ({"layers": "block3_conv3"}, r"must be names of layers"),
+        ({"layers": ["fc1"]}, r"Received: 'fc1'; known: block1_conv1"),
+        ({"layers": []}, r"must be a sequence of layer names"),
+        ({"layers": "block3_conv3"}, r"must be a sequence of layer names"),
         ({"layers": ["relu1_1", "relu1_1"]}, r"each layer once"),
         ({"arch": "F"}, r"`arch` must be one of"),
         ({"pooling": "average"}, r"`pooling` must be 'max', 'avg' or 'hann'"),
@@ -418,19 +418,19 @@ def test_a_generator_learns_by_it(policy, is_normalised, tmp_path):
     [
         (
             {"content": {"relu3_3": 1.0}},
-            r"`content` must name layers that the model puts out, relu1_2, relu2_2. .* 'relu3_3'",
+            r"`content` must contain outputs of the model: relu1_2, relu2_2. .* 'relu3_3'",
         ),
         ({"style": {"relu1_2": 0.0}}, r"`style` weights must be positive. Received: relu1_2=0.0"),
         ({"content": {"relu1_2": float("inf")}}, r"`content` weights must be positive. Received: relu1_2=inf"),
         ({"content": {"relu1_2": "1"}}, r"`content` weights must be positive. Received: relu1_2='1'"),
-        ({"content": ["relu1_2"]}, r"`content` must be weights by layer. Received: \['relu1_2'\]"),
-        ({"style_image": np.zeros((40, 40, 3))}, r"`style_image` is compared by the layers of `style`. Received: none"),
+        ({"content": ["relu1_2"]}, r"`content` must be a dict of weights by layer. Received: \['relu1_2'\]"),
+        ({"style_image": np.zeros((40, 40, 3))}, r"`style_image` requires layers in `style`. Received: none"),
         ({"content": {}}, r"there is nothing to compare"),
         ({"normalize_by": np.zeros((40, 40, 3))}, r"`normalize_by` must be images, .* Received: shape \(40, 40, 3\)"),
         ({"normalize_by": np.zeros((0, 40, 40, 3))}, r"`normalize_by` must be images"),
         ({"normalize_by": True}, r"`normalize_by` must be images, .* Received: shape \(\)"),
         ({"normalize_by": np.full((1, 40, 40, 3), np.nan)}, r"finite and not zero everywhere. Received: .* of nan at relu1_2"),
-        ({"total_variation": -1.0}, r"`total_variation` must be zero or positive"),
+        ({"total_variation": -1.0}, r"`total_variation` must be nonnegative"),
     ],
 )
 def test_losses_that_make_no_sense(options, told):

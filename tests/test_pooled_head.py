@@ -112,7 +112,7 @@ def test_every_kind_of_file_holds_it(net, tmp_path, name):
 
 def test_a_file_of_it_loads_into_no_other_head(net, tmp_path):
     saving.save_model(net, tmp_path / "net.keras")
-    with pytest.raises(InputError, match=r"Expected weights of net B.*\. Received: .*net\.keras, which holds net B-pool"):
+    with pytest.raises(InputError, match=r"Expected weights of net B.*\. Received: .*net\.keras, which contains net B-pool"):
         loading.load_weights(build_vgg("B", input_shape=(32, 32, 3), width=0.05, classes=7), tmp_path / "net.keras")
     convolutions = build_vgg("B", include_top=False, input_shape=(None, None, 3), width=0.05)
     transfer.init_from(convolutions, net)
@@ -135,7 +135,7 @@ def test_a_run_is_tested_exported_and_described(run, tmp_path, capsys):
 
 def test_it_begins_from_a_net_with_fc_layers_and_the_other_way_round(run, tmp_path, capsys):
     fit.main(["--arch", "B", "--head", "fc", "--init-from", str(run), *SMALL.split(), "--workdir", str(tmp_path / "fc")])
-    assert "left as initialised: fc1 (the source has none)" in capsys.readouterr().out
+    assert "left as initialized: fc1 (the source has none)" in capsys.readouterr().out
     fit.main(["--head", "pool", "--init-from", str(tmp_path / "fc"), *SMALL.split(), "--workdir", str(tmp_path / "pool")])
     said = capsys.readouterr().out
     assert "copied: block1_conv1, block1_conv2" in said

@@ -429,7 +429,7 @@ def test_figures_of_training_are_found_in_another_precision(tmp_path):
 def test_files_for_other_engines_are_in_float32_alone(tmp_path, format_, capsys, monkeypatch):
     with pytest.raises(SystemExit, match="2"):
         export.main(["--model", "run", "--out", "net", "--format", format_, "--precision", HALF])
-    assert f"--precision: --format {format_} takes float32 alone (received {HALF})" in capsys.readouterr().err
+    assert f"--precision: --format {format_} supports only float32 (received {HALF})" in capsys.readouterr().err
     monkeypatch.setattr(formats.extras, "require", lambda name: None)
     path = tmp_path / f"net{formats.FORMATS[format_].suffix}"
     with pytest.raises(InputError, match=rf"{format_} files are written in float32. Received: precision='{HALF}'"):
@@ -459,8 +459,8 @@ def machine(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "capabilities", "precision", "operations", "told"),
     [
-        ("avx512f avx512_bf16", (), "float32", LONG, "--precision mixed_bfloat16 has been twice as fast"),
-        ("avx512_bf16 amx_bf16", (), "float32", LONG, "--precision mixed_bfloat16 has been four times as fast"),
+        ("avx512f avx512_bf16", (), "float32", LONG, "--precision mixed_bfloat16 was twice as fast"),
+        ("avx512_bf16 amx_bf16", (), "float32", LONG, "--precision mixed_bfloat16 was four times as fast"),
         ("avx512f", (), "float32", LONG, ""),
         ("avx512_bf16", (), "float32", 1e12, ""),
         ("avx512_bf16", (), HALF, LONG, ""),

@@ -90,8 +90,8 @@ def test_rows_are_read_in_blocks():
         (cloud(3), cloud(9), 3, "k=3 for 3 real"),
         (cloud(9), cloud(9), 0, "k=0"),
         (cloud(9), cloud(9, width=32), 3, "64 and 32 numbers"),
-        (cloud(9), np.full((9, 64), np.nan), 3, "finite numbers. Received: others, of the generated"),
-        (cloud(9)[:, :, None], cloud(9), 3, "rows of finite numbers. Received: others, of the real"),
+        (cloud(9), np.full((9, 64), np.nan), 3, "finite numbers. Received: invalid ones for the generated"),
+        (cloud(9)[:, :, None], cloud(9), 3, "rows of finite numbers. Received: invalid ones for the real"),
     ],
 )
 def test_features_that_cannot_be_compared_are_refused(real, generated, k, message):

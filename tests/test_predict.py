@@ -146,7 +146,7 @@ def test_images_by_file_glob_and_folder(here):
     assert find(["photo.jpg", "p*.jpg", "photo.jpg"]) == ("photo.jpg",)
     assert find(["[odd].jpg"]) == ("[odd].jpg",)
     for pattern in ("missing.jpg", "*.webp"):
-        with pytest.raises(InputError, match="which names none"):
+        with pytest.raises(InputError, match="which matches no file"):
             find(["photo.jpg", pattern])
 
 
@@ -183,7 +183,7 @@ def test_progress_is_shown_on_a_terminal(here, run):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(progress, "_TERMINAL_SECONDS", 0)
         prediction.predict(open_net_file(run).load(), NAMES, [Views("dense", 40)], stream=stream)
-    for text in ("looking through images", "vgg_a, dense at 40"):
+    for text in ("scanning images", "vgg_a, dense at 40"):
         assert text in stream.getvalue()
 
 
@@ -403,10 +403,10 @@ def test_what_cannot_be_seen(here, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("missing.jpg", r"names none"),
-        ("photo.jpg wide.jpg --heatmap a.png", r"`--heatmap` takes one image where it ends in .png; .* Received: 2"),
+        ("missing.jpg", r"matches no file"),
+        ("photo.jpg wide.jpg --heatmap a.png", r"`--heatmap` with a .png file takes one image. Received: 2; "),
         ("photo.jpg --heatmap a.png --class dandelion", r"one of the net's classes, e.g. daisy, crocus, iris. .*'dandelion'"),
-        ("photo.jpg --heatmap nope/a.png", r"a file in a folder that is there. Received: nope/a\.png"),
+        ("photo.jpg --heatmap nope/a.png", r"a file in an existing folder. Received: nope/a\.png"),
         ("photo.jpg --scales 20", r"at least the net's input, 32 pixels. Received: 20"),
         ("photo.jpg --scales 0", r"`scales` must be positive"),
     ],
@@ -419,11 +419,11 @@ def test_a_mistake_is_told(here, run, arguments, told):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["photo.jpg", "--model", "run", "--heatmap-of", "scores"], "Argument --heatmap-of: goes with --heatmap (received scores)"),
+        (["photo.jpg", "--model", "run", "--heatmap-of", "scores"], "Argument --heatmap-of: requires --heatmap (received scores)"),
         (["photo.jpg", "--model", "run", "--top", "0"], "Argument --top: must be at least 1 (received 0)"),
         (
             ["photo.jpg", "--model", "run", "--localiser-scales", "40"],
-            "Argument --localiser-scales: goes with --localiser (received 40)",
+            "Argument --localiser-scales: requires --localiser (received 40)",
         ),
         (["photo.jpg"], "--model"),
         (["--model", "run"], "IMAGE"),
@@ -441,7 +441,7 @@ def test_a_model_that_says_little(here, run, tmp_path, capsys):
     with pytest.raises(InputError, match=r"no missing"):
         predict.main(["photo.jpg", "--model", "missing"])
     net().save(tmp_path / "plain.keras")
-    with pytest.raises(InputError, match=r"give --preprocessing caffe or torch"):
+    with pytest.raises(InputError, match=r"pass --preprocessing caffe or torch"):
         predict.main(["photo.jpg", "--model", "plain.keras"])
     predict.main(["photo.jpg", "--model", "plain.keras", "--preprocessing", "caffe", "--scales", "40"])
     assert " class " in capsys.readouterr().out

@@ -165,7 +165,7 @@ def test_pictures_of_several_images_lie_in_a_folder(here, nets, capsys):
     files = [line.split(": ")[1] for line in captured.out.splitlines() if line.startswith("boxes of ")]
     assert {str(path.relative_to(here)) for path in (here / "pictures").iterdir()} == set(files)
     assert len(files) == 2
-    with pytest.raises(InputError, match=r"`--boxes` takes one image where it ends in .png; .* Received: 3"):
+    with pytest.raises(InputError, match=r"`--boxes` with a .png file takes one image. Received: 3; "):
         predict.main([*images, *flags[:-1], "a.png"])
 
 
@@ -188,19 +188,19 @@ def test_a_localiser_alone(here, nets, capsys):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ("--model classifier --localiser classifier", r"`--localiser` must be a localiser, as .*letters, a classifier"),
-        ("--model classifier --boxes a.png", r"`--boxes` needs a localiser. .*letters, a classifier; give --localiser, too"),
+        ("--model classifier --localiser classifier", r"`--localiser` must be a localiser trained by .*letters, a classifier"),
+        ("--model classifier --boxes a.png", r"`--boxes` requires a localiser. .*letters, a classifier; pass --localiser, too"),
         (
             "--model classifier --localiser others",
-            r"must know all classes of the classifier. .* with 2 classes, without c, d, e, …",
+            r"must have all classes of the classifier. .* with 2 classes, without c, d, e, …",
         ),
         ("--model classifier --localiser pcr --localiser-scales 20", r"at least the net's input, 32 pixels. Received: 20"),
-        ("--model classifier --localiser pcr --merge-threshold 2", r"threshold of merging must be in \[0, 2\)"),
+        ("--model classifier --localiser pcr --merge-threshold 2", r"merge threshold must be in \[0, 2\)"),
         ("--model classifier --localiser pcr --class z", r"`--class` must be one of the net's classes, .*'z'"),
-        ("--model classifier --class a", r"`--class` goes with --heatmap or --localiser"),
-        ("--model pcr", r"Expected a class: .*pcr has a box for each. Give --class NAME, or a classifier"),
-        ("--model pcr --localiser pcr", r"`--model` must be a classifier where --localiser is given. .*pcr, a localiser"),
-        ("--model scr --heatmap a.png", r"`--heatmap` needs a net that tells classes. .*scr, a localiser"),
+        ("--model classifier --class a", r"`--class` requires --heatmap or --localiser"),
+        ("--model pcr", r"pcr predicts a box per class. Pass --class NAME, or a classifier"),
+        ("--model pcr --localiser pcr", r"`--model` must be a classifier if --localiser is passed. .*pcr, a localiser"),
+        ("--model scr --heatmap a.png", r"`--heatmap` requires a classifier. .*scr, a localiser"),
     ],
 )
 def test_a_mistake_is_told(here, nets, arguments, reason):
@@ -211,7 +211,7 @@ def test_a_mistake_is_told(here, nets, arguments, reason):
 def test_a_localiser_that_tells_nan_is_told(here, nets, monkeypatch, capsys):
     monkeypatch.setattr("keras_vgg.inference.localiser.Localiser.boxes", lambda *args, **options: tf.fill([1, 1, 1, 4], np.nan))
     assert predict.main(["photo.jpg", "--model", nets["scr"]]) == 2
-    assert "Expected a localiser whose boxes are finite. Received: " in capsys.readouterr().err
+    assert "Expected a localiser with finite boxes. Received: " in capsys.readouterr().err
 
 
 def test_a_localiser_stays_one_in_every_kind_of_file(nets, tmp_path):

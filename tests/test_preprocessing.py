@@ -79,7 +79,7 @@ def test_what_a_models_own_layers_do_is_not_done_twice(own, wants):
 def test_other_layers_before_the_net_are_refused(layer):
     net, images = build_vgg("A", width=0.05, input_shape=(None, None, 3), include_top=False), keras.Input((64, 64, 3))
     remember(net, TORCH)
-    with pytest.raises(InputError, match="cannot be told: the layers before its first convolution"):
+    with pytest.raises(InputError, match="is unknown: the layers before its first convolution"):
         for_model(keras.Model(images, net(layer(images))))
 
 

@@ -81,7 +81,7 @@ def test_an_int8_file_is_measured_beside_the_net(tmp_path, images, kind):
     # Images: all for training, but for the two that are none; no others.
     assert facts["calibration"]["images"] == len(CLASSES) + len(ENCODED)
     assert [line.split(" - ")[0].split("/")[-1] for line in facts["calibration"]["not used"]] == ["broken.png", "cut.jpg"]
-    assert sum(line.startswith("not used: ") for line in told) == 2
+    assert sum(line.startswith("skipped ") for line in told) == 2
     assert facts["labelled"]["images"] == len(ENCODED)
     # Figures, computed once more.
     names = [row["computed by"] for row in rows]
@@ -177,13 +177,13 @@ def test_a_tool_that_fails_is_one_line_and_leaves_nothing_behind(tmp_path, image
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--quantize", "int8"], "--quantize: needs --calibrate"),
-        (["--calibrate", "folder:x"], "--calibrate: goes with --quantize int8"),
-        (["--labelled", "folder:x"], "--labelled: goes with --quantize int8"),
-        (["--calibration-images", "5"], "--calibration-images: goes with --quantize int8"),
+        (["--quantize", "int8"], "--quantize: requires --calibrate"),
+        (["--calibrate", "folder:x"], "--calibrate: requires --quantize int8"),
+        (["--labelled", "folder:x"], "--labelled: requires --quantize int8"),
+        (["--calibration-images", "5"], "--calibration-images: requires --quantize int8"),
         (["--quantize", "int8", "--calibrate", "x", "--calibration-images", "0"], "--calibration-images: must be at least 1"),
-        (["--quantize", "int8", "--calibrate", "x", "--format", "saved_model"], "--quantize: goes with --format onnx, litert or"),
-        (["--quantize", "int8", "--calibrate", "x", "--precision", "mixed_bfloat16"], "--format onnx takes float32 alone"),
+        (["--quantize", "int8", "--calibrate", "x", "--format", "saved_model"], "--quantize: requires --format onnx, litert or"),
+        (["--quantize", "int8", "--calibrate", "x", "--precision", "mixed_bfloat16"], "--format onnx supports only float32"),
         (["--quantize", "int4", "--calibrate", "x"], "--quantize: invalid choice"),
     ],
 )
@@ -204,10 +204,10 @@ def no_engine(monkeypatch):
     ("given", "told"),
     [
         ({"quantize": "int4", "calibrate": "x"}, "`quantize` must be 'int8'. Received: quantize='int4'"),
-        ({"quantize": "int8"}, "`quantize` needs `calibrate`"),
-        ({"calibrate": "x"}, "`calibrate` goes with `quantize`. Received: calibrate='x' without"),
-        ({"labelled": "x"}, "`labelled` goes with `quantize`"),
-        ({"quantize": "int8", "calibrate": "nowhere"}, "Expected image files, globs or folders with some. Received: 'nowhere'"),
+        ({"quantize": "int8"}, "`quantize` requires `calibrate`"),
+        ({"calibrate": "x"}, "`calibrate` requires `quantize`. Received: calibrate='x' without it"),
+        ({"labelled": "x"}, "`labelled` requires `quantize`"),
+        ({"quantize": "int8", "calibrate": "nowhere"}, "Expected image files, globs or folders of images. Received: 'nowhere'"),
         ({"quantize": "int8", "calibrate": "folder:nowhere"}, "nowhere"),
         ({"quantize": "int8", "calibrate": "x", "calibration_images": 0}, "`calibration_images` must be at least 1. Received: 0"),
     ],
@@ -222,7 +222,7 @@ def test_images_that_cannot_be_read_and_classes_that_the_net_does_not_know(tmp_p
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "a.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"`calibrate` must have images that can be read. Received: .*, with none out of 1; "):
+    with pytest.raises(InputError, match=r"`calibrate` must have readable images. Received: .*, none of 1 readable; "):
         formats.export_file("no such net", tmp_path / "net.onnx", format="onnx", quantize="int8", calibrate=broken)
     run = write_run(tmp_path / "letters")
     other = tmp_path / "other"
@@ -230,7 +230,7 @@ def test_images_that_cannot_be_read_and_classes_that_the_net_does_not_know(tmp_p
         (other / name).mkdir(parents=True)
         (other / name / "0.png").write_bytes(ENCODED[int(LABELS[0])])
     asked = {"quantize": "int8", "calibrate": images / "val", "labelled": f"folder:{other}"}
-    with pytest.raises(InputError, match=r"knows 7 classes; the data set has 2, of which it does not know zebra"):
+    with pytest.raises(InputError, match=r"has 7 classes; the dataset has 2, of which the net lacks zebra"):
         formats.export_file(run, tmp_path / "net.onnx", format="onnx", **asked)
 
 
@@ -242,7 +242,7 @@ def test_the_command_tells_figures(tmp_path, images, capsys):
     told = capsys.readouterr().out
     assert f"{path}: " in told
     assert "computed in int8" in told
-    assert "measured on one image at a time, centre crops of 32x32 at Q = 40:" in told
+    assert "measured one image at a time, center crops of 32x32 at Q = 40:" in told
     table = told.split("\n\n")[-1].splitlines()
     assert [re.split(r"\s+[\d.]+\s", line.strip())[0] for line in table[1:]] == [
         "net float32",

@@ -87,7 +87,7 @@ def test_classes_are_found_by_their_ids_in_whatever_order(monkeypatch):
     monkeypatch.setattr(real_labels, "imagenet_classes", lambda: tuple((name, "") for name in IDS))
     few = real_labels.columns_of((IDS[5], IDS[2]))
     assert {place: few[place] for place in (2, 5, 6)} == {2: 1, 5: 0, 6: -2}
-    with pytest.raises(InputError, match=r"of ImageNet's 1,000 classes. Received: a net that tells others, .*: 2 from ant to bee"):
+    with pytest.raises(InputError, match=r"with ImageNet's 1,000 classes. Received: one with other classes, .*: 2 from ant to bee"):
         real_labels.columns_of(("ant", "bee"))
     assert class_labels.is_imagenet(IDS)
 
@@ -111,5 +111,5 @@ def test_other_files_are_refused(tmp_path, content, told):
 def test_names_that_tell_no_number_are_refused(name):
     real = real_labels.RealLabels(np.zeros((50_000, 1), int), "")
     assert real.of_images(["a/ILSVRC2012_val_00050000.JPEG"]).tolist() == [[0]]
-    with pytest.raises(InputError, match=f"Received: 1 of 2 that do not, such as {name}."):
+    with pytest.raises(InputError, match=f"Received: 1 of 2 without one, such as {name}."):
         real.of_images(["ILSVRC2012_val_00000001.JPEG", name])

@@ -133,14 +133,14 @@ def test_every_bound_has_a_failing_example():
 
 def test_a_deviation_is_for_gaussian_kernels():
     assert Recipe(init="gaussian", init_deviation=0.1).init_deviation == 0.1
-    with pytest.raises(InputError, match="`init_deviation` must be positive, and left out where init is not gaussian"):
+    with pytest.raises(InputError, match="`init_deviation` must be positive, and set only with init gaussian"):
         Recipe(init="he", init_deviation=0.1)
 
 
 def test_mixed_images_stand_in_pairs():
     assert Recipe(mixup=0.2, batch_norm=True, norm_group=5, micro_batch=20).group == 10
     with pytest.raises(
-        InputError, match=r"`micro_batch` must be a multiple of 2, which are mixed together, or 'auto'. Received: 3"
+        InputError, match=r"`micro_batch` must be a multiple of 2, since images are mixed in pairs, or 'auto'. Received: 3"
     ):
         Recipe(cutmix=1.0, micro_batch=3)
 
@@ -288,7 +288,9 @@ def test_which_layers_are_tuned_replaces_which_are_frozen():
 def test_a_fixed_scale_and_jitter_at_once_are_refused(tmp_path):
     recipe.check_scales({"jitter": (256, 512)}, "The command line")
     recipe.check_scales(read_recipe(written(tmp_path, to_toml(Recipe(jitter=(256, 512))))), "A run's recipe")
-    with pytest.raises(InputError, match=r"The command line must give `scale` or `jitter`.*Received: scale 256 and jitter 256 512"):
+    with pytest.raises(
+        InputError, match=r"The command line must set either `scale` or `jitter`, not both.*Received: scale 256 and jitter 256 512"
+    ):
         recipe.check_scales({"scale": 256, "jitter": (256, 512)}, "The command line")
 
 

@@ -87,7 +87,7 @@ def test_what_is_in_the_way_is_named(place, command, blocked):
 
 def test_the_folder_of_a_report_may_be_taken_while_nets_are_at_work(tmp_path):
     (tmp_path / "out").touch()
-    with pytest.raises(InputError, match=r"Could not write .*out: File exists\. What is done is kept; make room"):
+    with pytest.raises(InputError, match=r"Could not write .*out: File exists\. Finished work is kept; free disk space"):
         evaluate._report(tmp_path / "out", [])
 
 

@@ -71,18 +71,18 @@ def test_a_net_is_tested_once_with_whatever_tables_ask_of_it():
         ("seeds = 0", "`seeds` must be at least 1"),
         ("colour = 3", "unknown keys: colour"),
         ("seeds = true", "`seeds` must be int"),
-        ('trainings = ["d-256"]', "begins from a-256, which must stand before it"),
+        ('trainings = ["d-256"]', "starts from a-256, which must come before it"),
         ('trainings = ["a-256"]', "which must be among `trainings`"),
-        ('tables = ["table4"]', "which is none of its rows"),
-        ("[fit]\nwidht = 0.5", "cannot be given widht"),
-        ("[fit]\nseed = 5", "cannot be given seed"),
+        ('tables = ["table4"]', "which is not one of its rows"),
+        ("[fit]\nwidht = 0.5", "cannot override widht"),
+        ("[fit]\nseed = 5", "cannot override seed"),
         ('[initialisation]\narchs = ["f-256"]', "names f-256"),
         ('[initialisation]\nstarts = "he"', "must be tables by name"),
         ('[trainings_of]\n"d-256" = 3', "must be a table of tables"),
         ("[sizes]\nimages = 3", "`sizes` has unknown keys: images"),
-        ("held_out = 0.2", "so that `split` must be test"),
-        ('split = "test"\nheld_out = 1.5', r"must be a share of the training images, in \[0, 1\)"),
-        ("margin = -1.0", "`margin` must be a share"),
+        ("held_out = 0.2", "`split` must be test if `held_out` creates a test set"),
+        ('split = "test"\nheld_out = 1.5', r"must be a fraction of the training images, in \[0, 1\)"),
+        ("margin = -1.0", "`margin` must be a fraction"),
     ],
 )
 def test_a_mistake_in_a_study_is_told(tmp_path, change, line):
@@ -123,7 +123,7 @@ def test_trainings_of_a_base_lie_beside_it_and_own_tables_beside_the_study(tmp_p
 
 
 def test_two_rows_that_nothing_tells_apart_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"A, dense \(mine\) is there twice"):
+    with pytest.raises(InputError, match=r"A, dense \(mine\) occurs twice"):
         read_study(own_study(tmp_path, TABLE + '\n[[rows]]\nmodels = ["A"]\nprotocol = "dense"\nscales = [384]\n'))
 
 
@@ -181,7 +181,7 @@ def test_the_plan_of_imagenet_needs_no_data_and_no_machine(capsys, tmp_path):
 def test_other_data_have_other_sizes(capsys):
     assert read_study(MINIATURE).changed(seeds=5).sizes["train"] == 7000
     study = read_study(MINIATURE).changed(dataset="folder:somewhere")
-    with pytest.raises(InputError, match="must be known before it can be planned"):
+    with pytest.raises(InputError, match="must be known to plan it"):
         plan.data_of(study, WorkFolder.at("nowhere"))
 
 

@@ -286,7 +286,7 @@ def test_a_version_appears_whole_or_not_at_all(run, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("keras_vgg.saved_model.write_requests", fail)
-    with pytest.raises(InputError, match=r"Could not write .*/1: No space left on device; make room"):
+    with pytest.raises(InputError, match=r"Could not write .*/1: No space left on device. Free disk space"):
         export_saved_model(run, root, check=False)
     assert seen == [[]]
     assert list(root.iterdir()) == []
@@ -300,14 +300,14 @@ def test_a_refusal_that_tensorflow_meets_is_one_line(run, tmp_path, monkeypatch,
         raise error(None, None, f"{{{{function_node __wrapped__SaveV2}}}} a/variables.index; {reason} [Op:SaveV2]")
 
     monkeypatch.setattr(tf.saved_model, "save", refused)
-    with pytest.raises(InputError, match=rf"^Could not write .*/out/1: {reason}; make room or mend .* again\.$"):
+    with pytest.raises(InputError, match=rf"^Could not write .*/out/1: {reason}; free disk space or fix .* again\.$"):
         export_saved_model(run, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*"))
 
 
 def test_a_full_disk_is_told_before_anything_is_written(run, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "free_bytes", lambda path: 1000)
-    with pytest.raises(InputError, match=r"must have \d+ MB free"):
+    with pytest.raises(InputError, match=r"needs \d+ MB\. Free disk space"):
         export_saved_model(run, tmp_path / "vgg")
     assert not (tmp_path / "vgg").exists()
 
@@ -339,7 +339,7 @@ def test_what_was_written_is_compared(run, tmp_path, monkeypatch):
         kernel.assign(right)
 
     monkeypatch.setattr(tf.saved_model, "save", save_another)
-    with pytest.raises(RuntimeError, match=r"what was exported differs by \S+ from the net in memory"):
+    with pytest.raises(RuntimeError, match=r"outputs of the exported file differ by \S+ from those of the net in memory"):
         export_saved_model(run, tmp_path / "vgg", dense=False, flip=False)
     assert not list((tmp_path / "vgg").iterdir())
 
@@ -348,7 +348,7 @@ def test_what_is_served_is_compared_with_the_nets_own_layers(monkeypatch):
     network = Network(net())
     assert comparison.largest_difference(comparison.with_own_layers(network)) < 1e-5
     monkeypatch.setattr(Network, "own_posteriors", lambda self, crops: np.full((len(crops), 7), 1 / 7))
-    with pytest.raises(RuntimeError, match="what was exported differs by"):
+    with pytest.raises(RuntimeError, match="outputs of the exported file differ by"):
         comparison.largest_difference(comparison.with_own_layers(network))
 
 
@@ -456,14 +456,14 @@ def test_fewer_classes_than_are_to_be_named():
     [
         ({"scales": (31,)}, r"`scales` must be at least the net's input, 32 pixels. Received: 31"),
         ({"top_k": 0}, r"`top_k` must be at least 1. Received: top_k=0"),
-        ({"version": 0}, r"`version` must be a whole number from 1. Received: version=0"),
+        ({"version": 0}, r"`version` must be at least 1. Received: version=0"),
         ({"features": "fc3"}, r"`features` must be one of fc2, fc1, block5_pool. Received: features='fc3'"),
-        ({"labels": ("a", "b")}, r"`labels` must name the net's 7 classes, one each. Received: 2"),
+        ({"labels": ("a", "b")}, r"`labels` must contain a name for each of the net's 7 classes. Received: 2"),
         ({"labels": ("a\n", *"bcdefg")}, r"Each name in `labels` must be one line of text. Received: 'a\\n'"),
-        ({"labels": ()}, r"`labels` must name the net's 7 classes, one each. Received: 0"),
+        ({"labels": ()}, r"`labels` must contain a name for each of the net's 7 classes. Received: 0"),
         ({"labels": range(7)}, r"Each name in `labels` must be one line of text. Received: 0"),
-        ({"scales": (1673,)}, r"`scales` must leave a photograph of 3:2 at most 4,194,304 pixels. Received: 1673"),
-        ({"labels": "nowhere.txt"}, r"`labels` must be a text file with a class name on each line. Received: nowhere.txt"),
+        ({"scales": (1673,)}, r"`scales` must keep a 3:2 photograph within 4,194,304 pixels. Received: 1673"),
+        ({"labels": "nowhere.txt"}, r"`labels` must be a text file with one class name per line. Received: nowhere.txt"),
         ({"evaluation": "nowhere"}, r"`evaluation` must be a folder of keras_vgg.evaluate with its table.json. Received: nowhere"),
         ({"average": "medians"}, r"`average` must be one of posteriors, scores"),
     ],
@@ -476,20 +476,20 @@ def test_options_out_of_range(run, tmp_path, options, told):
 
 def test_nets_that_cannot_be_exported(tmp_path):
     unknown = build_vgg("A", input_shape=(32, 32, 3), width=0.05, classes=7)
-    with pytest.raises(InputError, match=r"What the weights of model .* want of an image is not known"):
+    with pytest.raises(InputError, match=r"The preprocessing of model .* is unknown"):
         export_saved_model(unknown, tmp_path / "vgg", scales=(40,), labels=CLASSES)
     with pytest.raises(InputError, match=r"Expected a run folder with best.keras, a weight file"):
         export_saved_model(tmp_path / "nowhere", tmp_path / "vgg")
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"Expected a folder that can be written. Received: .*link \(.*link is no folder\)"):
+    with pytest.raises(InputError, match=r"Expected a writable folder. Received: .*link \(.*link is not a folder\)"):
         export_saved_model(net(), tmp_path / "link", scales=(40,), labels=CLASSES)
     spoilt = net()
     spoilt.get_layer("fc1").bias.assign(np.full(spoilt.get_layer("fc1").bias.shape, np.nan))
-    with pytest.raises(InputError, match=r"Expected a net whose outputs are finite. Received: one that gives NaN"):
+    with pytest.raises(InputError, match=r"The net must have finite outputs. Received: NaN"):
         export_saved_model(spoilt, tmp_path / "vgg", scales=(40,), labels=CLASSES)
     assert not list((tmp_path / "vgg").iterdir())
-    with pytest.raises(InputError, match=r"Expected a folder that can be written. Received: .*file/vgg \(.*file is no folder\)"):
+    with pytest.raises(InputError, match=r"Expected a writable folder. Received: .*file/vgg \(.*file is not a folder\)"):
         export_saved_model(net(), tmp_path / "file" / "vgg", scales=(40,), labels=CLASSES)
 
 

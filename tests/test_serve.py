@@ -53,7 +53,7 @@ def test_served_asked_replaced_and_ended(number, small, tmp_path, image, capsys)
         urls = f"127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}"
         process.wait_for("vgg version 1: serving_default", SECONDS)
         process.wait_for(
-            f"gRPC at {urls[0]} and REST at {urls[1]}. For trying on one machine, not for production; Ctrl-C ends it.", 5
+            f"gRPC at {urls[0]} and REST at {urls[1]}. For local testing, not for production. Press Ctrl-C to stop.", 5
         )
         shutil.copytree(small / "2", tmp_path / "vgg" / ".2")
         (tmp_path / "vgg" / ".2").rename(tmp_path / "vgg" / "2")
@@ -71,7 +71,7 @@ def test_served_asked_replaced_and_ended(number, small, tmp_path, image, capsys)
     assert lines[2:] == [
         "version 2 of vgg is served",
         "version 1 of vgg is no longer served",
-        "ending, once requests under way are answered",
+        "stopping once the requests in progress are answered",
     ]
 
 
@@ -132,12 +132,16 @@ def test_a_port_that_is_taken_is_told_at_once(flag, small):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         told = (
-            rf"^Port {port} of 127\.0\.0\.1 cannot be had \(Address already in use\); end what has it, or give another as {flag}\.$"
+            rf"^Port {port} of 127\.0\.0\.1 is not available \(Address already in use\); "
+            rf"stop the program that uses it, or pass another {flag}\.$"
         )
         with pytest.raises(InputError, match=told):
             serve.main(["--model", str(small), flag, str(port)])
         ports = {"port": 0, "rest_port": 0} | {flag[2:].replace("-", "_"): port}
-        with pytest.raises(InputError, match=rf"^Port {port} of 127\.0\.0\.1 cannot"), serving(Versions(small, "vgg"), **ports):
+        with (
+            pytest.raises(InputError, match=rf"^Port {port} of 127\.0\.0\.1 is not available"),
+            serving(Versions(small, "vgg"), **ports),
+        ):
             pass  # somebody took it after the look
     check_port("127.0.0.1", port, flag=flag)
 
@@ -153,9 +157,9 @@ def test_a_host_that_is_not_here(host, small):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--port", "65536"], "--port: must be a number from 0 to 65535"),
-        (["--port", "7000", "--rest-port", "7000"], "--port: is both gRPC's and REST's"),
-        (["--port", "0", "--rest_api_port", "0"], "--port: gives neither gRPC nor REST"),
+        (["--port", "65536"], "--port: must be a port number from 0 to 65535"),
+        (["--port", "7000", "--rest-port", "7000"], "--port: is the same for gRPC and REST"),
+        (["--port", "0", "--rest_api_port", "0"], "--port: disables both gRPC and REST"),
         (["--model_name", "a/b"], "--model-name: must be a name without /"),
         (["--label", "canary"], "--label: must be a label and a version, such as canary=2"),
         (["--poll-seconds", "nan"], "--poll-seconds: must be a number of seconds"),
@@ -174,11 +178,11 @@ def test_what_is_no_export_is_told_before_tensorflow_is_imported(tmp_path):
     for name in ("run/best.keras", "net.h5", "models/vgg/1/saved_model.pb"):
         (tmp_path / name).write_bytes(b"")
     received = {
-        "run": "which is to be exported first: python -m keras_vgg.export --model {0} --out models/vgg.",
-        "net.h5": "which is to be exported first: python -m keras_vgg.export --model {0} --out models/vgg.",
-        "empty": "which has none; python -m keras_vgg.export --model … --out {0} writes one.",
-        "models": "in which they are a folder further down; give {0}/vgg.",
-        "missing": "which is not there.",
+        "run": "which must be exported first: python -m keras_vgg.export --model {0} --out models/vgg.",
+        "net.h5": "which must be exported first: python -m keras_vgg.export --model {0} --out models/vgg.",
+        "empty": "which has no versions; run python -m keras_vgg.export --model … --out {0}.",
+        "models": "a folder of models; pass {0}/vgg.",
+        "missing": "which does not exist.",
     }
     program = f"""if True:
         import sys

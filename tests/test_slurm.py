@@ -21,7 +21,7 @@ def test_hosts_are_read_in_slurms_order(listed, hosts):
 
 @pytest.mark.parametrize("listed", ["", "n[1-", "n[3-1]", "n[a]", "n1,,n2", "n[[1]]", "n1,"])
 def test_other_lists_of_hosts_are_refused(listed):
-    with pytest.raises(InputError, match="Slurm's list of hosts must"):
+    with pytest.raises(InputError, match="Slurm host list must"):
         host_names(listed)
 
 
@@ -54,7 +54,7 @@ def test_each_rank_finds_itself_at_its_own_address(rank):
         (step(1, 1), "--distribution=block"),
         (step(23, 11), "SLURM_PROCID must be below"),
         (step(0, 0, SLURM_HET_SIZE="2"), "heterogeneous"),
-        (step(0, 0, SLURM_STEP_NODELIST="n[1-2]"), "2 hosts, 12 numbers"),
+        (step(0, 0, SLURM_STEP_NODELIST="n[1-2]"), "2 hosts, 12 task counts"),
         ({}, "start with srun"),
     ],
 )

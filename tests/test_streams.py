@@ -47,7 +47,7 @@ def test_what_cannot_be_encoded_is_readable(tmp_path, encoding):
 def test_an_output_that_takes_nothing_loses_nothing(tmp_path, redirect, reason):
     finished = run(tmp_path, redirect)
     assert finished.returncode == 2
-    assert finished.stderr == b"Could not write to the standard output (" + reason + b"); the work itself was done.\n"
+    assert finished.stderr == b"Could not write to standard output (" + reason + b"); the command itself completed.\n"
 
 
 @pytest.mark.parametrize("module", ["fit", "evaluate", "predict", "client", "describe", "transfer_eval"])
@@ -104,7 +104,7 @@ def test_an_output_that_nobody_reads_is_a_wish_to_stop(monkeypatch, capfd):
         for _ in range(3):
             print("epoch 1", flush=True)
         assert stop.signal == signal.SIGPIPE
-    assert capfd.readouterr().err == "\nnobody reads the standard output any more: saving\n"
+    assert capfd.readouterr().err == "\nstandard output was closed: saving\n"
     assert stream.refused is None
     stream = unread("stdout", monkeypatch)
     with StopRequest():
@@ -137,12 +137,12 @@ def test_a_worker_names_whom_it_misses_and_goes_on_once_all_are_there():
 
     waiting.meet(addresses, 0, say=say)
     started[0].close()
-    assert said == [f"worker 1 of 2 waits for 1 other: {addresses[1]}"]
+    assert said == [f"worker 1 of 2 is waiting for 1 other: {addresses[1]}"]
 
 
 def test_a_worker_that_is_alone_ends():
     addresses = free_addresses(2)
-    with pytest.raises(InputError, match=f"Waited 0.1 s for 1 other: {addresses[1]}, in vain"):
+    with pytest.raises(InputError, match=f"No connection after 0.1 s to 1 other: {addresses[1]}\\. Start"):
         waiting.meet(addresses, 0, patience=0.1, say=lambda *told, flush: None)
 
 

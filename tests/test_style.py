@@ -163,8 +163,8 @@ def test_arrays_that_are_no_images(image):
         ({"optimizer": "sgd"}, "`optimizer` must be one of lbfgs, adam. Received: 'sgd'"),
         ({"pooling": "min"}, "`pooling` must be one of max, avg"),
         ({"init": "style"}, "`init` must be one of content, noise"),
-        ({"style_layers": "relu1_1"}, "`style_layers` must be a list of names"),
-        ({"style_layers": [], "content_layers": []}, "without them there is no aim"),
+        ({"style_layers": "relu1_1"}, "`style_layers` must be a list of layer names"),
+        ({"style_layers": [], "content_layers": []}, "without them there is no loss"),
     ],
 )
 def test_settings_that_make_no_sense(options, told):
@@ -201,7 +201,7 @@ def test_the_command_writes_a_picture(here, weights, capsys):
     picture = Image.open("new.png")
     assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (48, 32))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == [f"preprocessing: {CAFFE}, known from the file", "48x32 pixels, 3 steps"]
+    assert lines[:2] == [f"preprocessing: {CAFFE}, recorded in the file", "48x32 pixels, 3 steps"]
     assert "steps/s" in lines[-2]
     assert lines[-1].startswith("new.png: loss ")
     assert lines[-1].endswith(" after 3 steps")
@@ -235,7 +235,7 @@ def test_it_is_the_librarys_picture(here, weights):
 def test_recipe_and_flags_that_override_it(here, weights, capsys):
     (here / "mine.toml").write_text(f'weights = "{weights}"\nsteps = 9\nsize = 50\nstyle_weight = 3\nstyle_layers = ["relu1_1"]\n')
     style.main(["--recipe", "mine.toml", "--steps", "2", "--preprocessing", "torch", *IMAGES])
-    assert capsys.readouterr().out.startswith(f"preprocessing: {TORCH}, as was said\n50x33 pixels, 2 steps")
+    assert capsys.readouterr().out.startswith(f"preprocessing: {TORCH}, as specified\n50x33 pixels, 2 steps")
 
 
 def test_the_recipe_that_comes_along(here, weights, capsys):
@@ -276,7 +276,7 @@ def test_a_loss_that_overflows_leaves_the_last_good_picture(here, weights, capsy
         return evaluate
 
     monkeypatch.setattr(module, "_objective", overflowing)
-    with pytest.raises(InputError, match=r"The loss must be finite; after \d steps it is inf: give smaller weights"):
+    with pytest.raises(InputError, match=r"After \d steps the loss is inf; pass smaller loss weights"):
         run(weights, "--steps", "50", "--optimizer", optimizer)
     assert Image.open("picture.png").size == (48, 32)
     assert capsys.readouterr().out.splitlines()[-1].startswith("picture.png: loss ")
@@ -286,7 +286,7 @@ def test_a_loss_that_overflows_leaves_the_last_good_picture(here, weights, capsy
 def test_a_gradient_that_overflows_paints_no_garbage(here, weights, monkeypatch, optimizer):
     objective_of = module._objective
     monkeypatch.setattr(module, "_objective", lambda *of: lambda picture: (objective_of(*of)(picture)[0], picture * np.nan))
-    with pytest.raises(InputError, match=r"The loss' gradient must be finite; after 0 steps it is not"):
+    with pytest.raises(InputError, match=r"After 0 steps the gradient of the loss is not finite"):
         run(weights, "--steps", "2", "--optimizer", optimizer)
     assert not pathlib.Path("picture.png").exists()
 
@@ -294,7 +294,7 @@ def test_a_gradient_that_overflows_paints_no_garbage(here, weights, monkeypatch,
 def test_where_no_step_lowers_the_loss_the_picture_is_as_it_began(here, weights, capsys):
     run(weights, "--steps", "3", "--style", "photo.jpg", "--style-weight", "0", "--smoothness", "0")
     told = capsys.readouterr().out
-    assert told.splitlines()[-1] == "picture.png: as it began: no step lowers the loss"
+    assert told.splitlines()[-1] == "picture.png: unchanged: no step lowers the loss"
     assert "nan" not in told
     np.testing.assert_array_equal(np.asarray(Image.open("picture.png")), style._read_image("photo.jpg", 48)[0])
 
@@ -320,14 +320,14 @@ def test_ctrl_c_leaves_the_picture_so_far(here, weights, capsys, monkeypatch):
         ("--style notes.txt", r"Expected an image. Received: notes.txt \(cannot identify"),
         ("--style broken.png", r"Expected an image. Received: broken.png \("),
         ("--style .", r"Expected an image. Received: . \(Is a directory\)"),
-        ("--content long.png", r"long.png has 48x4 pixels at this size; each side must have at least 32"),
+        ("--content long.png", r"long.png is 48x4 pixels at this size; each side must be at least 32"),
         ("--out picture.jpg", r"`--out` must end in .png. Received: picture.jpg"),
-        ("--out nowhere/a.png", r"Expected a file in a folder that is there. Received: nowhere/a.png"),
-        ("--out folder.png", r"Expected a file in a folder that is there. Received: folder.png"),
+        ("--out nowhere/a.png", r"Expected a file in an existing folder. Received: nowhere/a.png"),
+        ("--out folder.png", r"Expected a file in an existing folder. Received: folder.png"),
         ("--size 31", r"`--size` must be 32 to 2048 pixels. Received: 31"),
         ("--size 4096", r"`--size` must be 32 to 2048 pixels"),
         ("--steps 0", r"`steps` must be at least 1"),
-        ("--style-layers block3_conf1", r"Received: 'block3_conf1'; near it are block3_conv1"),
+        ("--style-layers block3_conf1", r"Received: 'block3_conf1'; similar names: block3_conv1"),
         ("--arch A --content-layers relu3_2", r"Expected weights of net A"),
         ("--arch A", r"layers of net A before its top. Received: 'block3_conv3'"),
         ("--weights missing.h5", r"'imagenet'.*missing.h5"),
@@ -335,7 +335,7 @@ def test_ctrl_c_leaves_the_picture_so_far(here, weights, capsys, monkeypatch):
         ("--recipe missing.toml", r"must be a readable TOML file"),
         ("--recipe unknown.toml", r"Recipe unknown.toml has unknown keys: stepps. Known: content, style"),
         ("--recipe number.toml", r"Recipe number.toml: `steps` must be a whole number. Received: 1.5"),
-        ("--recipe layers.toml", r"Recipe layers.toml: `style_layers` must be a list of names of layers. Received: 'relu1_1'"),
+        ("--recipe layers.toml", r"Recipe layers.toml: `style_layers` must be a list of layer names. Received: 'relu1_1'"),
         ("--recipe arch.toml", r"`arch` must be one of"),
     ],
 )

@@ -56,13 +56,13 @@ def test_guesses_of_others(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("7 1 1 2 2\n7 1 1 2\n", r"guesses\.txt, line 2: .*4 fields, which is no multiple of five"),
+        ("7 1 1 2 2\n7 1 1 2\n", r"guesses\.txt, line 2: .*4 fields, which is not a multiple of five"),
         ("7 1 1 2 2\n\n7 1 1 2 2\n", r"line 2: .*nothing; an image without a guess is `0 0 0 0 0`"),
-        ("7 1 one 2 2\n", r"line 1: .*`one`, which is no finite number"),
-        ("7 1 nan 2 2\n", r"line 1: .*`nan`, which is no finite number"),
-        ("4 1 1 2 2\n", r"line 1: .*the label 4, which is none of the 3 classes"),
+        ("7 1 one 2 2\n", r"line 1: .*`one`, which is not a finite number"),
+        ("7 1 nan 2 2\n", r"line 1: .*`nan`, which is not a finite number"),
+        ("4 1 1 2 2\n", r"line 1: .*the label 4, which is not one of the 3 classes"),
         ("7.5 1 1 2 2\n", r"line 1: .*the label 7\.5"),
-        ("", r"a line for each image. Received: .* with 0"),
+        ("", r"one line per image. Received: .* with 0"),
     ],
 )
 def test_wrong_lines(tmp_path, text, told):
@@ -74,19 +74,19 @@ def test_wrong_lines(tmp_path, text, told):
 
 def test_wrong_files(tmp_path):
     write_submission(tmp_path / "guesses.txt", np.zeros((3, 1), int), np.zeros((3, 1, 4)), NUMBERS)
-    with pytest.raises(InputError, match=r"Expected 4 lines, one for each image. Received: .* with 3"):
+    with pytest.raises(InputError, match=r"Expected 4 lines, one per image. Received: .* with 3"):
         read_submission(tmp_path / "guesses.txt", NUMBERS, images=4)
     with pytest.raises(InputError, match="Expected a text file of guesses"):
         read_submission(tmp_path / "none.txt", NUMBERS)
     with pytest.raises(InputError, match="Each of 4 classes must have a number"):
         write_submission(tmp_path / "guesses.txt", np.full((3, 1), 3), np.zeros((3, 1, 4)), NUMBERS)
-    with pytest.raises(InputError, match="from 1, and each of one class"):
+    with pytest.raises(InputError, match="must be distinct integers from 1"):
         read_submission(tmp_path / "guesses.txt", [1, 1, 2])
 
 
 def test_numbers_by_the_devkits_order():
     assert numbers_of(["tench", "cat", "dog"], ["dog", "tench", "fox", "cat"]).tolist() == [2, 4, 1]
-    with pytest.raises(InputError, match="1 of 2 that do not, such as cow"):
+    with pytest.raises(InputError, match="1 of 2 that are not, such as cow"):
         numbers_of(["cat", "cow"], ["dog", "cat"])
     with pytest.raises(InputError, match="Received: dog twice"):
         numbers_of(["cat"], ["dog", "cat", "dog"])

@@ -57,25 +57,25 @@ def test_an_image_that_is_gone_costs_itself_alone(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     read = tf.function(split.read, input_signature=[tf.TensorSpec([], tf.int64)])
     assert read(tf.constant(0, tf.int64))[0].numpy() == ENCODED[0]
-    with pytest.raises(tf.errors.OpError, match="ends within a file"):
+    with pytest.raises(tf.errors.OpError, match="truncated within a file"):
         read(tf.constant(3, tf.int64))
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda path: path.unlink(), r"must name a tar file or a folder of them\. Received: .*, in which there is none"),
-        (lambda path: write_shard(path, [1], mode="w:gz"), r"a\.tar must be a whole tar file, not compressed"),
+        (lambda path: path.unlink(), r"must name a tar file or a folder of them\. Received: .*, a folder without tar files"),
+        (lambda path: write_shard(path, [1], mode="w:gz"), r"a\.tar must be a complete, uncompressed tar file"),
         (
             lambda path: path.write_bytes(path.read_bytes()[:4000]),
-            r"a\.tar must be a whole tar file.*(ends within|unexpected end|has no end)",
+            r"a\.tar must be a complete, uncompressed tar file.*(truncated within|unexpected end|truncated at the end)",
         ),
-        (lambda path: write_shard(path, []), "must hold images. Received: none in"),
+        (lambda path: write_shard(path, []), "must contain images. Received: none in"),
         (
             lambda path: write_shard(path, [1], label=""),
-            r"must hold the number or the name of a class\. Received: 1 that are empty",
+            r"must contain the number or the name of a class\. Received: 1 empty files",
         ),
-        (lambda path: write_shard(path.parent / "b-val.tar", [1]), r"must tell sets.*Received: a\.tar, which does not"),
+        (lambda path: write_shard(path.parent / "b-val.tar", [1]), r"must contain a set.*Received: a\.tar without a set"),
         (lambda path: (path.parent / "classes.txt").write_text("ant\nbee\n"), "Received: 2 names for numbers up to 2"),
     ],
 )

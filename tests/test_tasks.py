@@ -172,9 +172,13 @@ def test_multi_label_trains_tests_and_predicts(voc, tmp_path, capsys):
 
 
 def test_data_of_another_task_are_told(voc, tmp_path):
-    with pytest.raises(InputError, match=r"must be voc:PATH .* for the task multi-label. Received: digits, of one class an image"):
+    with pytest.raises(
+        InputError, match=r"must be voc:PATH .* for the task multi-label. Received: digits, with one class per image"
+    ):
         fit.main([*MULTI_LABEL, "--workdir", str(tmp_path / "run")])
-    with pytest.raises(InputError, match=r"must have one class an image. Received: voc:.*, of several; give --task multi-label"):
+    with pytest.raises(
+        InputError, match=r"must have one class per image. Received: voc:.*, which has several; pass --task multi-label"
+    ):
         fit.main(["--dataset", f"voc:{voc}", "--workdir", str(tmp_path / "run")])
 
 

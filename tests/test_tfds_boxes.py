@@ -141,14 +141,14 @@ def test_boxes_and_labels(prepared, name, expected):
     by_path = open_boxes(f"tfds:{prepared / name / '1.0.0'}")
     assert told_by(by_path.test) == expected
     assert by_path.training_digest == found.training_digest
-    assert "left out without any: 1" in found.notes[0]
+    assert "skipped without boxes: 1" in found.notes[0]
     if name == "boxed_classes":
-        assert "3 examples, since an image is one for each class" in found.notes[0]
-        assert found.notes[1] == "Note: left out: 4 difficult objects."
+        assert "3 examples, one per image and class" in found.notes[0]
+        assert found.notes[1] == "Note: skipped: 4 difficult objects."
         assert found.notes[2].startswith("validation: ")
     else:
         assert found.classes == open_dataset(f"tfds:{name}").classes
-        assert found.notes[1] == "Warning: of 1 of 3 classes no train image has a box that can be used: dog."
+        assert found.notes[1] == "Warning: 1 of 3 classes have no train image with a usable box: dog."
 
 
 def test_without_boxes(prepared):

@@ -159,10 +159,10 @@ def test_a_prepared_folder_is_read_without_the_code_that_made_it(prepared, tmp_p
     encoded, label = split.read(tf.constant(3, tf.int64))
     assert (encoded.numpy(), int(label)) == expected[3]
     with pytest.raises(
-        InputError, match=r"a folder with dataset_info.json and features.json\. Received: .*/colors_files \(no .*1.0.0 has"
+        InputError, match=r"a folder with dataset_info.json and features.json\. Received: .*/colors_files \(no .*; pass .*1\.0\.0"
     ):
         datasets.open_dataset(f"tfds:{folder.parent}")
-    with pytest.raises(InputError, match=r"tfds\.folder_dataset\.write_metadata writes them"):
+    with pytest.raises(InputError, match=r"use tfds\.folder_dataset\.write_metadata to write them"):
         datasets.open_dataset(f"tfds:{tmp_path}")
 
 
@@ -227,7 +227,7 @@ def test_unprepared_data_set_is_prepared(tmp_path, monkeypatch):
     use(monkeypatch, tmp_path)
     dataset = tfds_records.open_tfds("colors_test")
     assert (dataset.train.size, dataset.validation.size, dataset.test.size) == (18, 2, 4)  # `test` steers no training
-    assert "validation: 2 images held out of the 20" in dataset.training_notes[0]
+    assert "validation: 2 images held out of 20 training images" in dataset.training_notes[0]
     assert "/train[" in dataset.validation.name_of(0)
     assert (tmp_path / "colors_test" / "1.0.0").is_dir()
     assert dataset.test.name_of(0).endswith("test[0]")
@@ -256,7 +256,7 @@ def test_a_set_to_test_with_alone(tmp_path, monkeypatch):
     dataset = tfds_records.open_tfds("colors_untrained")
     assert list(dataset.splits) == ["validation"]
     with pytest.raises(
-        InputError, match=r"There must be images to train on\. Received: TFDS colors_untrained.* for validation alone"
+        InputError, match=r"The dataset must have training images\. Received: TFDS colors_untrained.* validation images only"
     ):
         _ = dataset.train
 
@@ -264,7 +264,7 @@ def test_a_set_to_test_with_alone(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("no_such_data_set", r"`tfds:` must name a data set that TFDS has or can prepare\. Received: no_such_data_set \("),
+        ("no_such_data_set", r"`tfds:` must name a dataset that TFDS can load or prepare\. Received: no_such_data_set \("),
         ("colors_configured/green", r"Received: colors_configured/green \(.*green"),
         ("colors_unlabelled", "tfds:colors_unlabelled must have features image and label. Received: image"),
         ("colors_rated", "tfds:colors_rated must have an image and a class label .*image Image, label Scalar"),
@@ -281,7 +281,7 @@ def test_truncated_shard_is_named(prepared, tmp_path, cut):
     path = next((prepared / "tfrecord" / "colors_files" / "1.0.0").glob("*train*00001*"))
     truncated = tmp_path / path.name
     truncated.write_bytes(path.read_bytes()[:-cut])
-    with pytest.raises(InputError, match=r"train.*00001.* must be a whole TFRecord file.*ends within record \d+"):
+    with pytest.raises(InputError, match=r"train.*00001.* must be a complete TFRecord file.*truncated within record \d+"):
         tfds_records.TFRecords([str(path), str(truncated)])
 
 
@@ -290,7 +290,7 @@ def test_shard_cut_off_within_a_header_is_named(tmp_path):
     with tf.io.TFRecordWriter(str(path)) as writer:
         writer.write(b"first")
     path.write_bytes(path.read_bytes() + b"\x05\x00")
-    with pytest.raises(InputError, match=r"a\.tfrecord must be .*ends within record 1"):
+    with pytest.raises(InputError, match=r"a\.tfrecord must be .*truncated within record 1"):
         tfds_records.record_offsets(path)
 
 
@@ -324,5 +324,5 @@ def test_shard_that_shrinks_while_being_read_costs_its_own_records(tmp_path):
     reader = tfds_records.TFRecords([str(path)])
     path.write_bytes(path.read_bytes()[:150])
     assert reader.read(0) == b"x" * 100
-    with pytest.raises(OSError, match=r"a\.tfrecord ends within record 1"):
+    with pytest.raises(OSError, match=r"a\.tfrecord is truncated within record 1"):
         reader.read(1)

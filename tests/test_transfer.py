@@ -41,7 +41,7 @@ def test_net_a_gives_its_first_four_convolutions_and_fc_layers(arch, start):
         else:
             assert same(values, before[name]), name
     assert set(result.left_random) == set(before) - set(result.copied)
-    assert result.left_random["block4_conv1"] == "not taken from the source"  # A has one, the paper does not take it
+    assert result.left_random["block4_conv1"] == "not copied from the source"  # A has one, the paper does not take it
 
 
 def test_other_classes_leave_predictions_random_and_say_so():
@@ -51,7 +51,7 @@ def test_other_classes_leave_predictions_random_and_say_so():
     assert result.copied == (*COPIED_CONVOLUTIONS, "fc1", "fc2")
     assert same(weights_of(model)["predictions"], before)
     assert result.left_random["predictions"] == "needs shape (205, 5), the source has (205, 9)"
-    assert "left as initialised: predictions (needs shape (205, 5), the source has (205, 9))" in str(result)
+    assert "left as initialized: predictions (needs shape (205, 5), the source has (205, 9))" in str(result)
     assert str(result).startswith("copied: block1_conv1, block2_conv1, ")
 
 
@@ -191,7 +191,7 @@ def test_nothing_is_adapted_where_both_want_the_same():
 @pytest.mark.parametrize("arch", ["A", "D"])
 def test_a_source_that_does_not_say_what_it_wants_is_refused(arch):
     source = net("A", seed=1)
-    with pytest.raises(InputError, match="want of an image is not known"):
+    with pytest.raises(InputError, match="preprocessing of model .* is unknown"):
         transfer.init_from(net(arch, seed=2), source, wants=preprocessing.TORCH)
 
 
@@ -220,10 +220,10 @@ def test_classifier_is_copied_by_the_names_of_its_classes(theirs):
     ours, others = model.get_layer("predictions").get_weights()[0], source.get_layer("predictions").get_weights()[0]
     if theirs == ("a", "b", "d"):
         assert "predictions" not in result.copied
-        assert result.left_random["predictions"].startswith("the source has other classes, e.g. ")
+        assert result.left_random["predictions"].startswith("the classes differ, e.g. ")
         np.testing.assert_array_equal(ours, start[0])
         return
     for label, name in enumerate("abc"):
         np.testing.assert_array_equal(ours[:, label], others[:, (theirs or ("a", "b", "c")).index(name)])
-    told = {None: "does not name its classes", ("c", "a", "b"): "put in this data set's order"}.get(theirs)
+    told = {None: "has no class names", ("c", "a", "b"): "reordered by name to match this dataset"}.get(theirs)
     assert told in result.adapted["predictions"] if told else not result.adapted

@@ -120,7 +120,7 @@ def test_the_same_command_again_computes_no_feature(here, tested, monkeypatch, c
     pd.testing.assert_frame_equal(after.iloc[:-2].reset_index(drop=True), before.iloc[2:].reset_index(drop=True))  # they stay
     assert not list(pathlib.Path("out/features/descriptors").iterdir())
     shown = capsys.readouterr().out
-    for text in ("folder: out", "data: folder flat, 29 images, 3 classes", "1 images of folder:flat cannot be used", "±"):
+    for text in ("folder: out", "data: folder flat, 29 images, 3 classes", "1 images of folder:flat could not be used", "±"):
         assert text in shown
     run("--model", "first", "--model", "b=second", "--dataset", "folder:flat", *RANDOM, "--out", "out", "--costs", "1", "10")
 
@@ -227,10 +227,12 @@ def test_files_of_the_two_splits_are_taken_together(here, tmp_path):
     run("--features", *files, *RANDOM, "--out", str(tmp_path / "files"))
     run("--model", "first", "--dataset", "folder:parts", *RANDOM, "--out", str(tmp_path / "direct"))
     assert read(tmp_path / "files")["values"].tolist() == read(tmp_path / "direct")["values"].tolist()
-    with pytest.raises(InputError, match=r"must be of different images. Received: train\.npz, train\.npz with the same"):
+    with pytest.raises(InputError, match=r"must contain different images. Received: train\.npz, train\.npz with the same"):
         run("--features", files[0], files[0], *RANDOM, "--out", str(tmp_path / "twice"))
     extract.main(["--model", "second", "--dataset", "folder:parts", "--split", "train", "--out", str(tmp_path / "other.npz")])
-    with pytest.raises(InputError, match=r"must be of the same images. Received: other\.npz, validation\.npz, which are not"):
+    with pytest.raises(
+        InputError, match=r"must contain the same images. Received: other\.npz, validation\.npz with different images"
+    ):
         run("--features", str(tmp_path / "other.npz"), files[1], *RANDOM, "--out", str(tmp_path / "unlike"))
 
 
@@ -321,7 +323,7 @@ def test_a_recipe_with_the_papers_figures(here, recipe, tmp_path, capsys):
     assert [line.partition(",")[0] for line in shown if ": preprocessing: " in line] == [
         f"{net}: preprocessing: {str(WANTS).partition(',')[0]}" for net in "DE"
     ]
-    assert sum(line.endswith(", known from the file") for line in shown) == 2
+    assert sum(line.endswith(", recorded in the file") for line in shown) == 2
     assert next(line for line in shown if "mean class recall" in line).endswith("91.8 ± 1.0")
     assert next(line for line in reversed(shown) if "accuracy" in line).endswith("88.5")
 
@@ -337,43 +339,46 @@ def test_only_some_data_of_a_recipe(here, recipe, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("--dataset folder:flat", r"Give either --model RUN_OR_FILE with --dataset, or --features FILE, or --recipe FILE"),
-        ("--model first", r"Give one --dataset: folder:PATH"),
-        ("--model first --dataset folder:flat --dataset folder:parts", r"Give one --dataset"),
-        ("--model first --features a.npz", r"Give either --model"),
+        ("--dataset folder:flat", r"Pass either --model RUN_OR_FILE with --dataset, or --features FILE, or --recipe FILE"),
+        ("--model first", r"Pass one --dataset: folder:PATH"),
+        ("--model first --dataset folder:flat --dataset folder:parts", r"Pass one --dataset"),
+        ("--model first --features a.npz", r"Pass either --model"),
         ("--model none --dataset folder:flat", r"Received: none \(no none\)"),
-        ("--model first --model ./first --dataset folder:flat", r"Several models of one name"),
-        ("--model first --dataset folder:none", r"none, which is no folder"),
+        ("--model first --model ./first --dataset folder:flat", r"Several models have the same name"),
+        ("--model first --dataset folder:none", r"none, which is not a folder"),
         ("--model first --dataset voc:none", r"`voc:` must name a folder with JPEGImages"),
         ("--model first --dataset flat", r"`dataset` must be digits"),
-        ("--model first --dataset folder:flat", r"at least 31 images .* Received: ant with 9, bee with 7, cat with 12\."),
+        ("--model first --dataset folder:flat", r"at least 31 usable images, .* Received: ant with 9, bee with 7, cat with 12\."),
         ("--model first --dataset folder:flat --train-images 9", r"Received: ant with 9, bee with 7\."),
         ("--model first --dataset folder:flat --train-images 0", r"`train_images` must be at least 1. Received: 0"),
-        ("--model first --dataset folder:flat --train-images 1 --costs 1 2", r"takes two. Received: 1 of ant; give --costs"),
-        ("--model first --dataset folder:flat --leave-out dog", r"`leave_out` must name classes of the data set. Received: dog"),
+        (
+            "--model first --dataset folder:flat --train-images 1 --costs 1 2",
+            r"at least two training images .*Received: 1 of ant; pass --costs",
+        ),
+        ("--model first --dataset folder:flat --leave-out dog", r"`leave_out` must name classes of the dataset. Received: dog"),
         ("--model first --dataset folder:flat --leave-out ant bee", r"at least two classes. Received: cat"),
         ("--model first --dataset folder:flat --train-images 4 --layer fc9", r"fc9"),
         ("--model first --dataset folder:flat --train-images 4 --scales 16", r"32"),
         ("--model first --dataset folder:flat --costs 0", r"`costs` must be positive numbers"),
         ("--model first --dataset folder:flat --seed -1", r"`--seed` must not be negative"),
         ("--model first --dataset folder:flat --batch 0", r"`--batch` must be at least 1"),
-        ("--model first --dataset folder:flat --only x", r"`--only` chooses among the data of a recipe"),
-        ("--model first --dataset folder:parts --protocol fixed --splits 3", r"`--splits` is of the protocol random"),
+        ("--model first --dataset folder:flat --only x", r"`--only` selects datasets of a recipe"),
+        ("--model first --dataset folder:parts --protocol fixed --splits 3", r"Only the protocol random uses `--splits`"),
         (
             "--model first --dataset folder:flat --test-set val",
-            r"`--test-set` is of the protocol multi-label. Received: --protocol r",
+            r"Only the protocol multi-label uses `--test-set`. Received: --protocol r",
         ),
         ("--recipe none.toml", r"none\.toml \(No such file"),
         ("--recipe RECIPE", r"Received: missing \(no missing\)"),
         ("--recipe RECIPE --model first", r"--model must be NAME=… with NAME one of D, E. Received: first"),
         ("--recipe RECIPE --dataset x=folder:flat", r"--dataset must be NAME=… with NAME one of flat, parts. Received: x=folder"),
-        ("--recipe RECIPE --only x", r"`--only` must name data out of flat, parts. Received: x"),
-        ("--recipe RECIPE --scales 40 --splits 2", r"`--splits`, `--scales` is what a recipe says"),
-        ("--recipe RECIPE --model D=first", r"none, which is no folder"),
-        ("--features none.npz", r"Expected descriptors that keras_vgg.extract wrote. Received: none.npz"),
-        ("--features none.npz --layer fc1", r"`--layer` goes with nets"),
-        ("--features none.npz --preprocessing torch", r"`--preprocessing` goes with nets"),
-        ("--features none.npz --protocol multi-label", r"one label an image"),
+        ("--recipe RECIPE --only x", r"`--only` must name datasets of the recipe: flat, parts. Received: x"),
+        ("--recipe RECIPE --scales 40 --splits 2", r"A recipe sets `--splits`, `--scales`"),
+        ("--recipe RECIPE --model D=first", r"none, which is not a folder"),
+        ("--features none.npz", r"Expected a descriptor file of keras_vgg.extract. Received: none.npz"),
+        ("--features none.npz --layer fc1", r"Descriptors in files do not use `--layer`"),
+        ("--features none.npz --preprocessing torch", r"Descriptors in files do not use `--preprocessing`"),
+        ("--features none.npz --protocol multi-label", r"needs several labels per image, but `--features` have one"),
     ],
 )
 def test_a_mistake_is_told(here, recipe, tmp_path, arguments, told):
@@ -407,7 +412,7 @@ def test_rows_of_nan_are_left_out_and_counted(features, tmp_path, capsys):
 def test_features_that_are_not_finite_in_part_are_told(features, tmp_path, value):
     values, labels = features
     values[7, 2] = values[9, 0] = value
-    with pytest.raises(InputError, match=r"NaN or infinite in part for 2 images, such as 7\.jpg"):
+    with pytest.raises(InputError, match=r"partly NaN or infinite features for 2 images, such as 7\.jpg"):
         run("--features", write_features(tmp_path / "f.npz", values, labels), *RANDOM, "--out", str(tmp_path / "out"))
 
 
@@ -415,24 +420,24 @@ def test_files_of_features_that_do_not_do(features, tmp_path):
     values, labels = features
     out = ["--out", str(tmp_path / "out")]
     good = write_features(tmp_path / "f.npz", values, labels)
-    with pytest.raises(InputError, match=r"which images are for training. Received: .*f\.npz, without `split`"):
+    with pytest.raises(InputError, match=r"needs the split of each image. Received: .*f\.npz, without `split`"):
         run("--features", good, "--protocol", "fixed", *out)
-    with pytest.raises(InputError, match=r"must agree in classes and length"):
+    with pytest.raises(InputError, match=r"must have the same classes and descriptor length"):
         run("--features", good, write_features(tmp_path / "g.npz", values[:, :3], labels), *out)
     with pytest.raises(InputError, match=r"labels from 1 to 2 for 2 classes"):
         run("--features", write_features(tmp_path / "h.npz", values, labels + 1), *out)
-    with pytest.raises(InputError, match=r"must have images that can be used. Received: none out of 40"):
+    with pytest.raises(InputError, match=r"none of the 40 images could be used"):
         run("--features", write_features(tmp_path / "i.npz", values * np.nan, labels), *out)
-    with pytest.raises(InputError, match=r"Each class must have images that can be used. Received: none for c"):
+    with pytest.raises(InputError, match=r"Each class must have usable images. Received: none for c"):
         run("--features", write_features(tmp_path / "j.npz", values, labels, classes=("a", "b", "c")), *out)
 
 
 def test_what_is_wrong_is_told_before_it_takes_long(here, monkeypatch, tmp_path):
     monkeypatch.setattr(linear_run, "extract", None)  # cannot be called
-    with pytest.raises(InputError, match=r"at least 31 images"):
+    with pytest.raises(InputError, match=r"at least 31 usable images"):
         run("--model", "first", "--dataset", "folder:flat", "--out", str(tmp_path))
     monkeypatch.setattr(linear_run, "open_data", None)  # nor are images looked through for a mistake with a net
-    with pytest.raises(InputError, match=r"No layer 'fc3' in the net first"):
+    with pytest.raises(InputError, match=r"The net first has no layer 'fc3'"):
         run("--model", "first", "--dataset", "folder:flat", "--layer", "fc3", "--out", str(tmp_path))
     with pytest.raises(InputError, match=r"`scales` must be at least the net's input"):
         run("--model", "first", "--dataset", "folder:flat", "--scales", "8", "--out", str(tmp_path))
@@ -442,7 +447,7 @@ def test_the_choice_of_c_on_images_that_show_nothing_is_told_too(here, voc, monk
     for image in (voc / "ImageSets" / "Main" / "val.txt").read_text().split():
         (voc / "Annotations" / f"{image}.xml").write_text("<annotation/>")
     monkeypatch.setattr(linear_run, "extract", None)
-    with pytest.raises(InputError, match=r"C is chosen on images held out, which must show some class"):
+    with pytest.raises(InputError, match=r"C cannot be chosen: the held-out images show no class"):
         run("--model", "first", "--dataset", f"voc:{voc}", "--out", str(tmp_path / "out"), "--costs", "1", "10")
 
 
@@ -452,13 +457,15 @@ def test_a_net_that_overflows_is_told(here, tmp_path):
     model.get_layer("fc2").kernel.assign(model.get_layer("fc2").kernel * 1e38)
     model.save(folder / "best.keras")
     preprocessing.attach(folder / "best.keras", WANTS)
-    with pytest.raises(InputError, match=r"none out of 29, such as .*ant.*: the net's features are not finite: it overflowed"):
+    with pytest.raises(
+        InputError, match=r"none of the 29 images could be used, such as .*ant.*: the net's features are not finite: it overflowed"
+    ):
         run("--model", str(folder), "--dataset", "folder:flat", *RANDOM, "--out", str(tmp_path / "out"))
 
 
 def test_a_place_that_cannot_be_written_is_told_first(here, monkeypatch):
     monkeypatch.setattr(linear_run, "open_data", None)
-    with pytest.raises(InputError, match=r"Expected a folder that can be written. Received: first/recipe.toml/out"):
+    with pytest.raises(InputError, match=r"Expected a writable folder. Received: first/recipe.toml/out"):
         run("--model", "first", "--dataset", "folder:flat", "--out", "first/recipe.toml/out")
 
 

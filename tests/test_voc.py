@@ -37,7 +37,7 @@ def test_only_the_sets_that_are_asked_for_are_opened(tree):
     (tree / "Annotations" / "000003.xml").unlink()
     found = voc.open_multi_label(f"voc:{tree}", ("train", "val"))
     assert found.labels.tolist() == LABELS[:4]
-    with pytest.raises(InputError, match=r"Expected a list of images, one a line. Received: .*test\.txt \(.*No such file"):
+    with pytest.raises(InputError, match=r"Expected a list of images, one per line. Received: .*test\.txt \(.*No such file"):
         voc.open_multi_label(f"voc:{tree}")
 
 
@@ -66,13 +66,13 @@ def test_annotations_without_difficult_and_with_blanks(tmp_path):
 )  # fmt: skip
 def test_annotations_that_are_none(tmp_path, text):
     (tmp_path / "a.xml").write_text(text)
-    with pytest.raises(InputError, match=r"Expected an annotation in VOC's XML. Received: .*a\.xml \(") as error:
+    with pytest.raises(InputError, match=r"Expected an annotation in VOC's XML format. Received: .*a\.xml \(") as error:
         voc.read_annotation(tmp_path / "a.xml")
     assert "\n" not in str(error.value)
 
 
 def test_missing_files_are_named(tree):
-    with pytest.raises(InputError, match=r"Received: .*VOCdevkit; it has VOC2007; give one of them"):
+    with pytest.raises(InputError, match=r"Received: .*VOCdevkit; it contains VOC2007; pass one of them"):
         voc.open_multi_label(f"voc:{tree.parent}")
     with pytest.raises(InputError, match=r"Received: .*none; it has no JPEGImages, no Annotations, no ImageSets/Main"):
         voc.open_multi_label(f"voc:{tree / 'none'}")
@@ -80,13 +80,13 @@ def test_missing_files_are_named(tree):
     with pytest.raises(InputError, match=r"val\.txt, which is empty"):
         voc.open_multi_label(f"voc:{tree}")
     (tree / "ImageSets" / "Main" / "val.txt").write_text("000099\n")
-    with pytest.raises(InputError, match=r"Every image of a set must have its annotation. Received: no .*000099\.xml"):
+    with pytest.raises(InputError, match=r"Every image of a set must have an annotation. Received: no .*000099\.xml"):
         voc.open_multi_label(f"voc:{tree}")
 
 
 def test_images_that_show_nothing(tmp_path):
     write_voc(tmp_path, {name: {f"00000{n}": []} for n, name in enumerate(voc.SETS)})
-    with pytest.raises(InputError, match=r"must tell what the images show. Received: no object in 3 of them"):
+    with pytest.raises(InputError, match=r"must contain objects. Received: none in 3 annotations"):
         voc.open_multi_label(f"voc:{tmp_path}")
 
 
@@ -174,7 +174,7 @@ def test_tfds_that_does_not_do_is_told(prepared):
     with pytest.raises(InputError, match=r"must have the sets train, val, test. Received: no test"):
         voc.open_multi_label("tfds:voc_untested")
     assert len(voc.open_multi_label("tfds:voc_untested", ("train", "val")).labels) == 4
-    with pytest.raises(InputError, match=r"as voc has. Received: none called labels, labels_no_difficult"):
+    with pytest.raises(InputError, match=r"the same features as voc. Received: no labels, labels_no_difficult"):
         voc.open_multi_label("tfds:voc_unlabelled")
-    with pytest.raises(InputError, match=r"`tfds:` must name a data set that TFDS has or can prepare. Received: none_such"):
+    with pytest.raises(InputError, match=r"`tfds:` must name a dataset that TFDS can load or prepare. Received: none_such"):
         voc.open_multi_label("tfds:none_such")

@@ -1,10 +1,10 @@
-"""Compares our training step, forward pass and pipeline with the peers installed: stock Keras and torchvision.
+"""Compares our training step, forward pass and pipeline with the installed peers: stock Keras and torchvision.
 
 `python tools/benchmark.py train`, `predict`, `input`, `small`: contestants do the same work on the same images, each in its own
-process, in alternating rounds; images per second are medians over the rounds. What bounds them all, the net's convolutions and
-matrix products each alone, is measured in the same rounds. `listing` measures how fast a long listing opens, `weights` how weight
-files load, `evaluate` what the protocols of testing cost, `extract` what descriptors do, `lpips` what training by it does,
-`merging` the merging of boxes, `neighbours` precision and recall, `serving` what requests of many images gain.
+process, in alternating rounds; images per second are medians over the rounds. Their common limit, the net's convolutions and
+matrix products alone, is measured in the same rounds. `listing` measures opening a long listing, `weights` loading weight files,
+`evaluate` testing protocols, `extract` descriptors, `lpips` training with that loss, `merging` the merging of boxes, `neighbours`
+precision and recall, `serving` requests with many images.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import pathlib
 import sys
 import tempfile
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout is measured, whatever is installed
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # measures this checkout, whatever is installed
 
 from benchmarking import alone, contest, machine, merging, neighbours, over_images, pictures, serving
 
@@ -23,22 +23,22 @@ from keras_vgg.precision import FLOAT32, PRECISIONS
 from keras_vgg.support import cli, entry, huge_pages
 
 IMAGES = 1000
-_WARM_UP_IMAGES, _WARM_UP_BATCHES = 256, 8  # at the least, so that no buffer still holds what was made before the clock starts
+_WARM_UP_IMAGES, _WARM_UP_BATCHES = 256, 8  # minimum, so that buffers contain nothing made before the clock starts
 _PEER_NETS = {"keras": ("D", "E"), "torchvision": ("A", "B", "D", "E")}
 _PACKAGES = {"ours": ("tensorflow",), "keras": ("tensorflow",), "torchvision": ("torch", "torchvision"), "limit": ("tensorflow",)}
 _MODULES = {"ours": "ours", "keras": "keras_peer", "torchvision": "torch_peer", "limit": "limit"}
-_ENVIRONMENTS = dict.fromkeys(("ours", "limit"), huge_pages.ENVIRONMENT)  # as keras_vgg.fit starts itself
-_ONEDNN = "TF_ENABLE_ONEDNN_OPTS"  # PyTorch always uses it, TensorFlow unasked where a CPU has AVX-512
+_ENVIRONMENTS = dict.fromkeys(("ours", "limit"), huge_pages.ENVIRONMENT)  # as keras_vgg.fit does
+_ONEDNN = "TF_ENABLE_ONEDNN_OPTS"  # PyTorch always uses it; TensorFlow does by default on CPUs with AVX-512
 
 _OVER_IMAGES = {
     "evaluate": ("testing protocols", ("dense", "multi-crop", "predict-loop", "torchvision-loop")),
     "extract": ("descriptors", ("ours", "predict-loop", "function-loop", "torchvision-loop")),
 }
-"""Commands that go over images once: what they measure, and their contestants."""
+"""Commands that go through images once: what they measure, and their contestants."""
 
 
 def main(argv: list[str]) -> None:
-    """Parses `argv`, measures and prints."""
+    """Parses `argv`, measures and prints the results."""
     arguments = _parser().parse_args(argv)
     arguments.measure(arguments)
 
@@ -57,7 +57,7 @@ def _parser() -> cli.Parser:
             command.add_argument(
                 "--jit", action=argparse.BooleanOptionalAction, help="compile ours with XLA (default: as keras_vgg.fit)"
             )
-            _add_numbers(command, {"micro-batches": (1, "pieces of a batch whose gradients are added up for one update")})
+            _add_numbers(command, {"micro-batches": (1, "micro-batches per update, whose gradients are accumulated")})
         _add_contest_flags(command, batch=8, steps=steps)
     command = commands.add_parser("input", help="input pipelines", description="Images per second of input pipelines.")
     command.set_defaults(measure=_compare_pipelines)
@@ -77,39 +77,45 @@ def _parser() -> cli.Parser:
     )
     command.add_argument("--width", type=float, default=0.25, help="factor on all filters (default: %(default)s)")
     numbers = {"crop": (56, "side of the crops in pixels"), "scale": (64, "side of the images"), "batch": (32, "images per step")}
-    _add_numbers(command, numbers | {"steps": (100, "steps of a contestant in a round"), "rounds": (5, "rounds")})
+    _add_numbers(command, numbers | {"steps": (100, "steps per contestant and round"), "rounds": (5, "rounds")})
     command = commands.add_parser(
         "lpips", help="updates of a generator by LPIPS", description="Images per second of updates by LPIPS."
     )
     command.set_defaults(measure=_compare_losses)
     command.add_argument("--jit", action=argparse.BooleanOptionalAction, help="compile ours with XLA (default: as Keras)")
     numbers = {"crop": (128, "side of the images in pixels"), "batch": (4, "images per step")}
-    _add_numbers(command, numbers | {"steps": (3, "steps of a contestant in a round"), "rounds": (5, "rounds")})
+    _add_numbers(command, numbers | {"steps": (3, "steps per contestant and round"), "rounds": (5, "rounds")})
     command = commands.add_parser("listing", help="opening of a long CSV file", description="Time and memory of a long listing.")
     command.set_defaults(measure=_measure_listing)
-    command.add_argument("--rows", type=_positive, default=1281167, help="images listed (default: ImageNet's, %(default)s)")
+    command.add_argument("--rows", type=_positive, default=1281167, help="listed images (default: ImageNet's, %(default)s)")
     command = commands.add_parser("weights", help="loading of weight files", description="Time and memory of loading weights.")
     command.set_defaults(measure=_measure_weights)
-    command.add_argument("--files", type=cli.path, nargs="+", metavar="FILE", help="weight files (default: makes one of each kind)")
-    command.add_argument("--arch", choices=("A", "B", "D", "E"), default="D", help="net of the files made (default: %(default)s)")
+    command.add_argument(
+        "--files", type=cli.path, nargs="+", metavar="FILE", help="weight files (default: one generated file of each kind)"
+    )
+    command.add_argument(
+        "--arch", choices=("A", "B", "D", "E"), default="D", help="net of the generated files (default: %(default)s)"
+    )
     command = commands.add_parser("merging", help="merging of boxes", description="Time of merging an image's boxes.")
     command.set_defaults(measure=_measure_merging)
-    _add_numbers(command, {"count": (5000, "boxes of an image"), "rounds": (5, "rounds")})
-    command.add_argument("--threshold", type=float, default=0.5, help="largest match score that is merged (default: %(default)s)")
+    _add_numbers(command, {"count": (5000, "boxes per image"), "rounds": (5, "rounds")})
+    command.add_argument(
+        "--threshold", type=float, default=0.5, help="largest match score that is still merged (default: %(default)s)"
+    )
     command = commands.add_parser(
         "neighbours", help="precision and recall", description="Time of precision and recall of features."
     )
     command.set_defaults(measure=_measure_neighbours)
-    _add_numbers(command, {"count": (10000, "images of either set"), "width": (4096, "numbers of an image"), "k": (3, "neighbour")})
-    command = commands.add_parser("serving", help="requests of many images", description="Images per second of requests.")
+    _add_numbers(command, {"count": (10000, "images per set"), "width": (4096, "features per image"), "k": (3, "neighbor")})
+    command = commands.add_parser("serving", help="requests with many images", description="Images per second of requests.")
     command.set_defaults(measure=_measure_serving)
     _add_arch(command)
     _add_precision(command)
     _add_images(command)
-    numbers = {"count": (16, "images of a request"), "scale": (256, "smallest side Q")}
-    _add_numbers(command, numbers | {"steps": (1, "requests of a round"), "rounds": (3, "rounds")})
+    numbers = {"count": (16, "images per request"), "scale": (256, "smallest side Q")}
+    _add_numbers(command, numbers | {"steps": (1, "requests per round"), "rounds": (3, "rounds")})
     command.add_argument("--width", type=float, default=1.0, help="factor on all filters (default: %(default)s)")
-    command.add_argument("--no-dense", dest="dense", action="store_false", help="look at centre crops, not at whole images")
+    command.add_argument("--no-dense", dest="dense", action="store_false", help="center crops instead of whole images")
     for name, (work, contestants) in _OVER_IMAGES.items():
         command = commands.add_parser(name, help=work, description=f"Time and memory of {work}, flips on.")
         command.set_defaults(measure=_measure_over_images, layer=over_images.POSTERIORS)
@@ -121,11 +127,18 @@ def _parser() -> cli.Parser:
         _add_numbers(command, numbers | {"count": (20, "images, the given ones repeated")})
         command.add_argument("--width", type=float, default=1.0, help="factor on all filters (default: %(default)s)")
         command.add_argument(
-            "--scales", nargs="+", type=_positive, default=(256, 384, 512), metavar="Q", help="(default: 256 384 512)"
+            "--scales",
+            nargs="+",
+            type=_positive,
+            default=(256, 384, 512),
+            metavar="Q",
+            help="smallest sides Q (default: 256 384 512)",
         )
-        command.add_argument("--contestants", nargs="+", choices=contestants, default=contestants, help="(default: all)")
+        command.add_argument(
+            "--contestants", nargs="+", choices=contestants, default=contestants, help="what to measure (default: all)"
+        )
         if name == "extract":
-            command.add_argument("--layer", default="fc2", help="whose activations are averaged (default: %(default)s)")
+            command.add_argument("--layer", default="fc2", help="layer whose activations are averaged (default: %(default)s)")
     return parser
 
 
@@ -139,7 +152,9 @@ def _add_arch(parser) -> None:
 
 
 def _add_precision(parser) -> None:
-    parser.add_argument("--precision", choices=PRECISIONS, default=FLOAT32, help="that of all contestants (default: %(default)s)")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default=FLOAT32, help="compute precision of all contestants (default: %(default)s)"
+    )
 
 
 def _add_limit(parser) -> None:
@@ -147,13 +162,13 @@ def _add_limit(parser) -> None:
         "--limit",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="measure the net's convolutions and matrix products alone too, and all as shares of these (default: on)",
+        help="also measure the net's convolutions and matrix products alone, and report all speeds relative to them (default: on)",
     )
 
 
 def _add_images(parser) -> None:
     parser.add_argument(
-        "--images", type=cli.path, nargs="+", metavar="PATH", help="JPEG files or folders with some (default: makes its own)"
+        "--images", type=cli.path, nargs="+", metavar="PATH", help="JPEG files or folders of them (default: synthetic)"
     )
 
 
@@ -166,12 +181,12 @@ def _add_contest_flags(parser, *, batch: int, steps: int) -> None:
     numbers = {
         "crop": (configs.TRAINING_SIZE, "side of the images in pixels"),
         "batch": (batch, "images per step"),
-        "steps": (steps, "steps of a contestant in a round"),
+        "steps": (steps, "steps per contestant and round"),
         "rounds": (5, "rounds"),
     }
     _add_numbers(parser, numbers)
     peers = tuple(_PEER_NETS)
-    parser.add_argument("--peers", nargs="*", choices=peers, default=peers, help="whom to compare with (default: all)")
+    parser.add_argument("--peers", nargs="*", choices=peers, default=peers, help="peers to compare with (default: all)")
 
 
 def _positive(text: str) -> int:
@@ -181,7 +196,7 @@ def _positive(text: str) -> int:
     return number
 
 
-_positive.__name__ = "positive number"  # argparse puts it into its message
+_positive.__name__ = "positive number"  # argparse uses it in its message
 
 
 def _compare_nets(arguments) -> None:
@@ -196,7 +211,7 @@ def _compare_nets(arguments) -> None:
         if arguments.arch in _PEER_NETS[name]:
             peers.append(name)
         else:
-            print(f"{name}: has no net {arguments.arch}")
+            print(f"{name}: no net {arguments.arch}")
     if arguments.limit:
         peers.append(contest.LIMIT)
     title = f"{arguments.work}, net {arguments.arch}, {arguments.crop}x{arguments.crop}, {arguments.precision}, batches of {batch}"
@@ -223,7 +238,7 @@ def _compare_pipelines(arguments) -> None:
 
 def _check_crop(arguments) -> None:
     if arguments.crop < configs.STRIDE:
-        raise InputError(f"`--crop` must be at least {configs.STRIDE}, five poolings halve it. Received: {arguments.crop}.")
+        raise InputError(f"`--crop` must be at least {configs.STRIDE}, as five poolings halve it. Received: {arguments.crop}.")
 
 
 def _hold(title: str, kind: str, settings, peers: list[str], arguments) -> None:
@@ -259,7 +274,7 @@ def _compare_small(arguments) -> None:
     title = f"net {arguments.arch} x {arguments.width:g} on images of {arguments.scale}x{arguments.scale}, {arguments.precision}"
     entries = [
         contest.Entry(name, ("tensorflow",), f"benchmarking.{_MODULES[name]}:SmallImages", settings, _ENVIRONMENTS.get(name, {}))
-        for name in ("ours", "keras")
+        for name in ("ours", "keras", "limit")
     ]
     _hold_between(f"{title}, batches of {arguments.batch}", entries, arguments)
 
@@ -270,7 +285,7 @@ def _measure_listing(arguments) -> None:
 
 
 def _measure_weights(arguments) -> None:
-    print(f"{machine.describe()}\nweights from files into new models; memory beyond what the framework takes idle", flush=True)
+    print(f"{machine.describe()}\nweights from files into new models; memory in addition to the idle framework", flush=True)
     print(alone.weights_table(arguments.files, arguments.arch, _PEER_NETS["keras"]))
 
 
@@ -289,7 +304,7 @@ def _measure_neighbours(arguments) -> None:
 
 def _measure_serving(arguments) -> None:
     net = serving.Net(arguments.arch, arguments.width, arguments.precision, arguments.dense, (arguments.scale,))
-    views = "whole images" if net.dense else "centre crops"
+    views = "whole images" if net.dense else "center crops"
     print(
         f"{machine.describe()}\nclassify, net {net.arch} x {net.width:g}, {net.precision}, {views}, Q = {arguments.scale}",
         flush=True,
@@ -317,9 +332,9 @@ def _measure_over_images(arguments) -> None:
 
 
 def _torchvision_can(settings: over_images.Settings) -> bool:
-    """Tells whether torchvision takes part, and prints why not."""
+    """Returns whether torchvision takes part; prints the reason if not."""
     if settings.arch not in _PEER_NETS["torchvision"] or settings.width != 1:
-        print(f"torchvision: has no net {settings.arch} x {settings.width:g}", flush=True)
+        print(f"torchvision: no net {settings.arch} x {settings.width:g}", flush=True)
         return False
     if missing := contest.missing(_PACKAGES["torchvision"]):
         print(f"torchvision: {' and '.join(missing)} not installed", flush=True)

@@ -6,7 +6,7 @@ Reads a run folder or a weight file of any kind and writes a plain Keras model f
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout, whatever is installed
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # uses this checkout, whatever is installed
 
 from keras_vgg.errors import InputError
 from keras_vgg.support import cli, entry, files
@@ -18,12 +18,15 @@ def main(argv: list[str]) -> None:
     parser.add_argument("input", type=cli.path, metavar="IN", help="run folder or weight file, with its top")
     parser.add_argument("output", type=cli.path, metavar="OUT", help=".keras file to write")
     parser.add_argument(
-        "--pooling", choices=("floor", "ceil"), default="floor", help="odd sizes: as Keras or as Caffe (default: %(default)s)"
+        "--pooling",
+        choices=("floor", "ceil"),
+        default="floor",
+        help="pooling of odd sizes, as in Keras or in Caffe (default: %(default)s)",
     )
-    parser.add_argument("--scores", action="store_true", help="put out scores, without the classifier's activation")
+    parser.add_argument("--scores", action="store_true", help="output scores, without the classifier's activation")
     arguments = parser.parse_args(argv)
     if not arguments.output.endswith(".keras"):
-        raise InputError(f"The output's name should end in .keras. Received: {arguments.output}.")
+        raise InputError(f"The output file name must end in .keras. Received: {arguments.output}.")
     files.check_file(pathlib.Path(arguments.output))
     entry.import_tensorflow()
     from keras_vgg import transfer
@@ -33,7 +36,7 @@ def main(argv: list[str]) -> None:
     model = transfer.load_model(arguments.input)
     dense = to_fully_convolutional(model, activation=None if arguments.scores else KEEP, pooling=arguments.pooling)
     save_model(dense, arguments.output)
-    print(f"{arguments.output}: {dense.name}, {dense.count_params():,} parameters, for images from {model.input_shape[1:3]} up")
+    print(f"{arguments.output}: {dense.name}, {dense.count_params():,} parameters, for images of at least {model.input_shape[1:3]}")
 
 
 if __name__ == "__main__":

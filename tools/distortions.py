@@ -1,31 +1,34 @@
-"""Draws one photograph, distorted in several ways, with LPIPS, DISTS and the mean squared error beneath: where they disagree.
+"""Draws a photograph with several distortions, captioned with LPIPS, DISTS and the mean squared error, to show where they
+disagree.
 
-`python tools/distortions.py --out docs/pictures/distortions.png`: the photograph is scikit-learn's `china.jpg`, distorted by Pillow
-and NumPy with a fixed seed. The picture carries the digests of what it was made with.
+`python tools/distortions.py --out docs/pictures/distortions.png`: the photograph is scikit-learn's `china.jpg`, distorted with
+Pillow and NumPy with a fixed seed. The picture records the digests of the models and the photograph.
 """
 
 import io
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout is measured, whatever is installed
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # measures this checkout, whatever is installed
 
 import numpy as np
 from PIL import Image, ImageFilter
 
 from keras_vgg.support import cli, entry, extras, sheet
 
-_SIDE, _CORNER = 256, (170, 60)  # of the part that is shown: left, top
+_SIDE, _CORNER = 256, (170, 60)  # of the displayed part: left, top
 _SHIFT = 3
 
 
 def main(argv: list[str]) -> None:
-    """Parses `argv`, measures, prints the figures and draws."""
+    """Parses `argv`, measures, prints the figures and draws the picture."""
     parser = cli.Parser(prog="python tools/distortions.py", description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=cli.path, required=True, metavar="FILE", help="picture to write, PNG")
-    parser.add_argument("--weights", type=cli.path, default="imagenet_torchvision", help="torchvision's VGG16 (default: fetched)")
-    parser.add_argument("--lpips-calibration", type=cli.path, metavar="FILE", help="linear weights of LPIPS (default: fetched)")
-    parser.add_argument("--dists-calibration", type=cli.path, metavar="FILE", help="α and β of DISTS (default: fetched)")
+    parser.add_argument("--out", type=cli.path, required=True, metavar="FILE", help="PNG file to write")
+    parser.add_argument(
+        "--weights", type=cli.path, default="imagenet_torchvision", help="torchvision's VGG16 (default: downloaded)"
+    )
+    parser.add_argument("--lpips-calibration", type=cli.path, metavar="FILE", help="linear weights of LPIPS (default: downloaded)")
+    parser.add_argument("--dists-calibration", type=cli.path, metavar="FILE", help="α and β of DISTS (default: downloaded)")
     arguments = parser.parse_args(argv)
     extras.require("evaluate")
     entry.import_tensorflow()
@@ -52,7 +55,7 @@ def main(argv: list[str]) -> None:
 
 
 def photograph() -> Image.Image:
-    """Returns a part of scikit-learn's photograph of a pagoda, with room around it."""
+    """Returns a part of scikit-learn's photograph of a pagoda, with a margin."""
     from sklearn.datasets import load_sample_image
 
     left, top = _CORNER
@@ -61,12 +64,12 @@ def photograph() -> Image.Image:
 
 
 def distorted(image: Image.Image) -> dict[str, np.ndarray]:
-    """Returns the photograph and what was made of it, `(256, 256, 3)` uint8 each; noise and blur have the same squared error."""
+    """Returns the photograph and its distortions, `(256, 256, 3)` uint8 each; noise and blur have the same squared error."""
     whole = np.asarray(image)[:, _SHIFT:]
     blurred = np.asarray(image.filter(ImageFilter.GaussianBlur(1.5)))[:, _SHIFT:]
     deviation = np.sqrt(np.mean((whole.astype(np.float64) - blurred) ** 2))
     noise = np.random.default_rng(0).normal(0, 1, whole.shape)
-    for _ in range(20):  # what is cut off at black and white is made up for
+    for _ in range(20):  # compensates for clipping at black and white
         noisy = np.clip(whole + deviation * noise, 0, 255)
         deviation *= np.sqrt(np.mean((whole.astype(np.float64) - blurred) ** 2) / np.mean((whole - noisy) ** 2))
     buffer = io.BytesIO()

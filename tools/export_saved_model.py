@@ -3,7 +3,7 @@
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout, whatever is installed
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # uses this checkout, whatever is installed
 
 from keras_vgg import export
 from keras_vgg.support import entry

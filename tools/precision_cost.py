@@ -1,8 +1,8 @@
-"""What lower precision costs in results: errors of one net in float32, in half precision and in files for other engines.
+"""Measures the cost of lower precision: errors of one net in float32, in half precision and in files for other engines.
 
 `python tools/precision_cost.py --model runs/flowers17 --dataset folder:flowers17 --scales 224 256 288 --file flowers17.onnx`: all
-look at the same whole images, densely (Sec. 3.2) at every scale; posteriors are averaged over the scales. Beside its error stands
-how many answers of a contestant turn from right to wrong and from wrong to right.
+see the same whole images, densely (Sec. 3.2) at every scale; posteriors are averaged over the scales. The table also counts the
+predictions of a contestant that change from right to wrong and from wrong to right.
 """
 
 import functools
@@ -10,7 +10,7 @@ import pathlib
 import sys
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout is measured, whatever is installed
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # measures this checkout, whatever is installed
 
 import numpy as np
 from benchmarking import machine
@@ -21,14 +21,22 @@ from keras_vgg.support import cli, entry, extras
 
 
 def main(argv: list[str]) -> None:
-    """Parses `argv`, measures and prints."""
+    """Parses `argv`, measures and prints the results."""
     parser = cli.Parser(prog="python tools/precision_cost.py", description=__doc__.split("\n")[0])
     parser.add_argument("--model", type=cli.path, required=True, metavar="PATH", help="run folder or weight file")
-    parser.add_argument("--dataset", required=True, help="data of the net's classes; the images that keras_vgg.evaluate takes")
-    parser.add_argument("--scales", nargs="+", type=int, required=True, metavar="Q", help="smallest sides Q")
-    parser.add_argument("--file", nargs="+", type=cli.path, default=[], metavar="FILE", help="files of keras_vgg.export of the net")
     parser.add_argument(
-        "--precisions", nargs="+", choices=PRECISIONS, default=("mixed_bfloat16",), help="beside float32 (default: mixed_bfloat16)"
+        "--dataset", required=True, help="dataset with the net's classes; tests the split that keras_vgg.evaluate would"
+    )
+    parser.add_argument("--scales", nargs="+", type=int, required=True, metavar="Q", help="smallest sides Q")
+    parser.add_argument(
+        "--file", nargs="+", type=cli.path, default=[], metavar="FILE", help="files exported from the net by keras_vgg.export"
+    )
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        choices=PRECISIONS,
+        default=("mixed_bfloat16",),
+        help="precisions in addition to float32 (default: mixed_bfloat16)",
     )
     arguments = parser.parse_args(argv)
     _check_files(arguments.file)
@@ -43,7 +51,7 @@ def _check_files(files: list[str]) -> None:
         name = next((name for name, each in FORMATS.items() if each.suffix == file.suffix), None)
         if name is None or not file.is_file():
             known = ", ".join(each.suffix for each in FORMATS.values())
-            raise InputError(f"`--file` must be a file that keras_vgg.export wrote ({known}). Received: {file}.")
+            raise InputError(f"`--file` must be a file of keras_vgg.export ({known}). Received: {file}.")
         extras.require(name)
 
 
@@ -61,7 +69,7 @@ def _table(arguments) -> str:
     of_classes = source.labels_of(dataset.classes, source.count_classes(), say=_tell)
     images, unusable = look_through(dataset.split(split), stream=sys.stderr)
     for name, reason in unusable.rows():
-        _tell(f"not used: {name}, {reason}")
+        _tell(f"skipped {name}: {reason}")
     survey = images.survey
     of_images, of_net = digest_of_images(survey.fingerprints, survey.labels), digest_of_net(source.load_model())
     mirrored = ", mirror images too" if source.flip else ""
@@ -86,13 +94,13 @@ def _tell(line: str) -> None:
 
 
 def _computers(source, arguments) -> dict:
-    """Returns what opens each contestant, by its name."""
+    """Returns a function that opens each contestant, by name."""
     nets = {precision: functools.partial(source.load, precision=precision) for precision in (FLOAT32, *arguments.precisions)}
     return nets | {pathlib.Path(file).name: functools.partial(_File, pathlib.Path(file), source) for file in arguments.file}
 
 
 class _File:
-    """What computes probabilities from a file, as a pass over images wants it; mirror images are the file's own affair."""
+    """Computes probabilities from a file, with the interface that a pass over images needs; the file handles mirror images."""
 
     def __init__(self, file: pathlib.Path, source):
         from keras_vgg.serving.engines import FORMATS

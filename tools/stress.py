@@ -1,8 +1,9 @@
-"""Lets disks fail and kills come over the commands, and damages what they read: `python tools/stress.py writes`, `kills`, `damage`.
+"""Injects write errors and kills into commands, and damages their input files: `python tools/stress.py writes`, `kills`,
+`damage`.
 
-`writes` lets every writing call of a command fail once with each errno, `kills` ends commands at random instants and starts
-them again, `damage` gives damaged weight files and images to the readers. Outcomes go into a CSV file as they come; the same
-command goes on where a stopped one was, and prints the table.
+`writes` makes every writing call of a command fail once with each errno, `kills` kills commands at random instants and restarts
+them, `damage` passes damaged weight files and images to the readers. Outcomes are appended to a CSV file; the same command
+resumes a stopped one, and prints the table.
 """
 
 import os
@@ -11,7 +12,7 @@ import shutil
 import sys
 import tempfile
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # this checkout, whatever is installed
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # uses this checkout, whatever is installed
 
 from stressing import shim, zygote
 
@@ -19,7 +20,7 @@ from keras_vgg.support import cli, entry
 
 
 def main(argv: list[str]) -> int:
-    """Parses `argv`, tries and prints the table; returns 1 if there were faults."""
+    """Parses `argv`, runs the tests and prints the table; returns 1 if there were faults."""
     arguments = _parser().parse_args(argv)
     os.environ |= zygote.ENVIRONMENT
     if arguments.tool == "writes":
@@ -27,7 +28,7 @@ def main(argv: list[str]) -> int:
         shim.unlink()
     zygote.load()
     out = pathlib.Path(arguments.out or f"stress-{arguments.tool}.csv").absolute()
-    folder = tempfile.mkdtemp(prefix="stress-")  # no TemporaryDirectory, which every child would remove at its end
+    folder = tempfile.mkdtemp(prefix="stress-")  # not TemporaryDirectory, which every child would remove when it ends
     try:
         found = _try(arguments, pathlib.Path(folder), out)
     finally:
@@ -77,20 +78,20 @@ def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python tools/stress.py", description=__doc__.split("\n")[0])
     tools = parser.add_subparsers(required=True, metavar="TOOL", dest="tool")
     for name, work, count in (
-        ("writes", "failing writes", "calls of each command, drawn among all (default: all)"),
-        ("kills", "SIGKILL at random instants", "kills of each command (default: 50)"),
-        ("damage", "damaged weight files and images", "files of each sort (default: 5000)"),
+        ("writes", "failing writes", "calls of each command, sampled at random (default: all)"),
+        ("kills", "SIGKILL at random instants", "kills per command (default: 50)"),
+        ("damage", "damaged weight files and images", "files of each kind (default: 5000)"),
     ):
         tool = tools.add_parser(name, help=work)
         tool.add_argument("--count", type=int, default={"kills": 50, "damage": 5000}.get(name), help=count)
-        tool.add_argument("--seed", type=int, default=0, help="of what is drawn (default: %(default)s)")
+        tool.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
         tool.add_argument("--out", type=cli.path, metavar="FILE", help=f"CSV file of outcomes (default: stress-{name}.csv)")
         if name == "damage":
-            tool.add_argument("--what", nargs="+", choices=DAMAGED, default=DAMAGED, help="(default: all)")
+            tool.add_argument("--what", nargs="+", choices=DAMAGED, default=DAMAGED, help="what to damage (default: all)")
             continue
-        tool.add_argument("--commands", nargs="+", choices=COMMANDS, default=COMMANDS, help="(default: all)")
+        tool.add_argument("--commands", nargs="+", choices=COMMANDS, default=COMMANDS, help="commands to test (default: all)")
         if name == "writes":
-            tool.add_argument("--lasting", action="store_true", help="let all later calls fail, too, as a full disk does")
+            tool.add_argument("--lasting", action="store_true", help="make all later calls fail too, as on a full disk")
     return parser
 
 

@@ -1,8 +1,8 @@
-"""The contract of `keras.applications` for the whole family: `VGG11` … `VGG19`, `preprocess_input`, `decode_predictions`.
+"""The API of `keras.applications` for the whole family: `VGG11` … `VGG19`, `preprocess_input`, `decode_predictions`.
 
-`VGG16` and `VGG19` take the arguments, give the layers and raise for the mistakes that Keras' own do. What is more: nets A,
-A-LRN, B, C and the batch-norm nets; weights of every public source (`weights` below); and each model knows what its weights
-want of an image (`keras_vgg.preprocessing.for_model`), which differs between sources.
+`VGG16` and `VGG19` have the same arguments, layers and error conditions as Keras' own. In addition: nets A, A-LRN, B, C and
+the batch-norm nets; weights of every public source (`weights` below); and `keras_vgg.preprocessing.for_model` returns each
+model's preprocessing, which differs between sources.
 """
 
 from keras_vgg.applications import imagenet_utils, vgg11, vgg13, vgg16, vgg19

@@ -1,4 +1,4 @@
-"""From a net of Table 1 to a function with the arguments, the layers and the errors of `keras.applications`' own."""
+"""Turns a net of Table 1 into a function with the arguments, layers and errors of `keras.applications`."""
 
 import dataclasses
 import inspect
@@ -24,7 +24,7 @@ class Application:
     Attributes:
         function: the function's name.
         arch: the net.
-        batch_norm: whether it has batch normalisation, as in torchvision.
+        batch_norm: whether it has batch normalization, as in torchvision.
     """
 
     function: str
@@ -51,16 +51,16 @@ class Application:
             weights: `None` for random ones, a name of public ones, a weight file of Keras, PyTorch, safetensors or Caffe, or a run
                 folder of `keras_vgg.fit`.
             input_tensor: Keras tensor to build on.
-            input_shape: `(height, width, channels)`, sides of at least 32; without the top by default of any size. In Keras' image
-                data format, as everything here.
+            input_shape: `(height, width, channels)`, sides of at least 32; any size by default without the top. Like everything
+                here, in Keras' image data format.
             pooling: without the top, `"avg"` or `"max"` for global pooling after the last block; `None` for its feature map.
             classes: number of classes, with the top.
             classifier_activation: activation of `predictions`; `None` for logits.
-            name: the model's name; unsaid, the function's in lower case.
-            dropout: dropout rate after fc1 and fc2, for training; `keras.applications` has no such layers, nor are there any at 0.
+            name: the model's name; by default the function's in lower case.
+            dropout: dropout rate after fc1 and fc2, for training; no such layers at 0, as in `keras.applications`.
 
         Returns:
-            A functional model from images, preprocessed as `keras_vgg.preprocessing.for_model(model)` does it, to posteriors.
+            A functional model from images, preprocessed by `keras_vgg.preprocessing.for_model(model)`, to posteriors.
 
         Raises:
             InputError: (a `ValueError`) for arguments or weights that do not fit.
@@ -73,11 +73,9 @@ class Application:
         entry = _catalogue_entry(self.arch, self.batch_norm, weights)
         shape = _input_shape(input_shape, include_top, public=entry is not None)
         if entry and include_top and classes != 1000:
-            raise InputError(
-                f"With weights={weights!r} and include_top=True, `classes` should be 1000. Received: classes={classes}."
-            )
+            raise InputError(f"With weights={weights!r} and include_top=True, `classes` must be 1000. Received: classes={classes}.")
         if entry and include_top and not entry.has_top:
-            raise InputError(f"weights={weights!r} have no FC layers; give include_top=False. Received: include_top=True.")
+            raise InputError(f"weights={weights!r} have no FC layers; pass include_top=False. Received: include_top=True.")
         if weights is not None and include_top:
             _check_activation(classifier_activation)
         inputs = _inputs(input_tensor, shape)
@@ -93,10 +91,10 @@ class Application:
                 batch_norm=self.batch_norm,
                 initializer=initializer,
                 classifier_activation=classifier_activation,
-                pooling=None if include_top else pooling,  # Keras, too, takes it and ignores it with the top
+                pooling=None if include_top else pooling,  # like Keras, accepts it and ignores it with the top
             )
             sources = [inputs] if input_tensor is None else keras.utils.get_source_inputs(input_tensor)
-            # Of a list of one, which Keras' own take, Keras warns at every call with a plain array.
+            # With a list of one, as in keras.applications, Keras warns at every call with a plain array.
             return keras.Model(sources[0] if len(sources) == 1 else sources, outputs, name=name)
 
         if file is None:
@@ -107,11 +105,11 @@ class Application:
 
 
 def as_function(build: Build) -> Build:
-    """Returns `Application.build` of a net as the function that is public: with its name, the net's own help, and picklable.
+    """Returns `Application.build` of a net as a public function with its own name and help, which can be pickled.
 
-    To whoever reads the code alone, as editors and type checkers do, it is the method, with all its arguments.
+    To static tools such as editors and type checkers it is the method, with all its arguments.
     """
-    net: Application = build.__self__  # type: ignore[attr-defined]  # of a bound method, which a Callable need not be
+    net: Application = build.__self__  # type: ignore[attr-defined]  # of a bound method, which the type Callable does not guarantee
     declared = inspect.signature(build)
     default_name = net.function.lower().replace("lrn", "_lrn").replace("bn", "_bn")
     named = declared.parameters["name"].replace(default=default_name)
@@ -126,15 +124,15 @@ def as_function(build: Build) -> Build:
         return build(*bound.args, **bound.kwargs)
 
     function.__name__ = function.__qualname__ = net.function
-    function.__module__ = __package__  # where it is public, and pickle finds it
+    function.__module__ = __package__  # its public location, where pickle finds it
     function.__doc__ = _doc(net, inspect.getdoc(build) or "")
-    function.__signature__ = signature  # type: ignore[attr-defined]  # which `help` and `inspect` look for
-    return function  # type: ignore[return-value]  # it takes what `build` takes
+    function.__signature__ = signature  # type: ignore[attr-defined]  # used by `help` and `inspect`
+    return function  # type: ignore[return-value]  # same arguments as `build`
 
 
 def _doc(net: Application, general: str) -> str:
-    names = ", ".join(map(repr, catalogue.names(net.arch, net.batch_norm))) or "there is none of this net"
-    told = f"net {net.arch} of Table 1{' with batch normalisation, as in torchvision' if net.batch_norm else ''}"
+    names = ", ".join(map(repr, catalogue.names(net.arch, net.batch_norm))) or "none for this net"
+    told = f"net {net.arch} of Table 1{' with batch normalization, as in torchvision' if net.batch_norm else ''}"
     own = general.replace("the net", told, 1).replace("a name of public ones", f"a name of public ones ({names})")
     return own.replace("applications.VGG16(", f"applications.{net.function}(")
 
@@ -143,13 +141,13 @@ def _catalogue_entry(arch: str, batch_norm: bool, weights) -> catalogue.Entry | 
     names = catalogue.names(arch, batch_norm)
     if isinstance(weights, str) and weights in names:
         return catalogue.find(arch, weights, batch_norm)
-    is_path = isinstance(weights, str | os.PathLike)  # `os.path.exists(True)` would mean the standard output
+    is_path = isinstance(weights, str | os.PathLike)  # `os.path.exists(True)` would check standard output
     if weights is None or (is_path and os.path.exists(os.path.expanduser(weights))):
         return None
     if isinstance(weights, str) and weights.startswith("imagenet"):
-        catalogue.find(arch, weights, batch_norm)  # says what there is
+        catalogue.find(arch, weights, batch_norm)  # its error lists the available names
     raise InputError(
-        f"`weights` should be None (random), {', '.join(map(repr, names)) + ', ' if names else ''}"
+        f"`weights` must be None (random), {', '.join(map(repr, names)) + ', ' if names else ''}"
         f"or the path of a weight file or run folder. Received: weights={weights!r}{', which does not exist' if is_path else ''}."
     )
 
@@ -162,7 +160,7 @@ def _weight_file(entry: catalogue.Entry | None, weights, include_top: bool):
 
 def _check_activation(activation) -> None:
     if keras.activations.get(activation) not in (keras.activations.get("softmax"), keras.activations.get(None)):
-        raise InputError(f"With loaded weights, `classifier_activation` should be 'softmax' or None. Received: {activation!r}.")
+        raise InputError(f"With loaded weights, `classifier_activation` must be 'softmax' or None. Received: {activation!r}.")
 
 
 def _input_shape(shape, include_top: bool, *, public: bool) -> tuple[int | None, ...]:
@@ -180,14 +178,14 @@ def _input_shape(shape, include_top: bool, *, public: bool) -> tuple[int | None,
     channels, sides = (shape[2], shape[:2]) if last else (shape[0], shape[1:])
     if public and include_top and shape != arranged(3, side, side):
         raise InputError(
-            f"With include_top=True and public weights `input_shape` should be {arranged(3, side, side)}. Received: {shape}."
+            f"With include_top=True and public weights, `input_shape` must be {arranged(3, side, side)}. Received: {shape}."
         )
     if public and channels != 3:
-        raise InputError(f"With public weights the input must have 3 channels. Received: input_shape={shape}.")
+        raise InputError(f"With public weights, the input must have 3 channels. Received: input_shape={shape}.")
     if any(size is not None and size < configs.STRIDE for size in sides):
         raise InputError(f"Input size must be at least {configs.STRIDE}x{configs.STRIDE}. Received: input_shape={shape}.")
     if include_top and None in sides:
-        raise InputError(f"With include_top=True `input_shape` must be static. Received: input_shape={shape}.")
+        raise InputError(f"With include_top=True, `input_shape` must be static. Received: input_shape={shape}.")
     if channels not in (1, 3):
         warnings.warn(f"This model usually expects 1 or 3 input channels, not {channels}.", stacklevel=4)
     return shape

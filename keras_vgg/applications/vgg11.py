@@ -1,4 +1,4 @@
-"""The nets of 11 weight layers: A, A-LRN, and A with batch normalisation, and what goes with them, as in `keras.applications`."""
+"""The nets with 11 weight layers (A, A-LRN, A with batch normalization) and their utilities, as in `keras.applications`."""
 
 from keras_vgg.applications.building import Application, as_function
 from keras_vgg.applications.imagenet_utils import decode_predictions, preprocess_input
@@ -10,4 +10,4 @@ VGG11 = as_function(Application("VGG11", "A").build)
 VGG11LRN = as_function(Application("VGG11LRN", "A-LRN").build)
 """Net A-LRN of Table 1."""
 VGG11BN = as_function(Application("VGG11BN", "A", batch_norm=True).build)
-"""Net A of Table 1 with batch normalisation, as in torchvision."""
+"""Net A of Table 1 with batch normalization, as in torchvision."""

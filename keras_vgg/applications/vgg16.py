@@ -1,4 +1,4 @@
-"""The nets of 16 weight layers: D, C, and D with batch normalisation, and what goes with them, as in `keras.applications`."""
+"""The nets with 16 weight layers (D, C, D with batch normalization) and their utilities, as in `keras.applications`."""
 
 from keras_vgg.applications.building import Application, as_function
 from keras_vgg.applications.imagenet_utils import decode_predictions, preprocess_input
@@ -10,4 +10,4 @@ VGG16 = as_function(Application("VGG16", "D").build)
 VGG16C = as_function(Application("VGG16C", "C").build)
 """Net C of Table 1."""
 VGG16BN = as_function(Application("VGG16BN", "D", batch_norm=True).build)
-"""Net D of Table 1 with batch normalisation, as in torchvision."""
+"""Net D of Table 1 with batch normalization, as in torchvision."""

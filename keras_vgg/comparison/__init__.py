@@ -1,1 +1,1 @@
-"""Two folders of images compared: pair by pair by LPIPS or DISTS, or as sets by precision and recall."""
+"""Comparison of two folders of images: by pairs with LPIPS or DISTS, or as sets with precision and recall."""

@@ -1,4 +1,4 @@
-"""The perceptual distances of pairs of images, kept on the disk as they come."""
+"""Perceptual distances of pairs of images, written to disk as they are computed."""
 
 import dataclasses
 import pathlib
@@ -25,20 +25,20 @@ from keras_vgg.support import files
 from keras_vgg.support.progress import Progress
 
 SMALLEST = 16
-"""Sides below which a net of four poolings has no place left at its end."""
+"""Minimum side for an output of at least one position after four poolings."""
 
-_SIDE = 224  # of the images that batches are measured by
-_MIX = np.int64(0x9E3779B97F4A7C15 - 2**64)  # odd, so that no two first images give the same product
+_SIDE = 224  # image side in the unit of batch sizes
+_MIX = np.int64(0x9E3779B97F4A7C15 - 2**64)  # odd, so that products are unique to the first image
 
 
 @dataclasses.dataclass(frozen=True)
 class Distances:
-    """What was found.
+    """The distances of all pairs.
 
     Attributes:
-        values: `(pairs,)` float64; NaN for pairs that could not be used.
-        left_out: how many images could not be used.
-        digests: of weights, images and code, by the names of their columns.
+        values: `(pairs,)` float64; NaN for unusable pairs.
+        left_out: number of unusable images.
+        digests: digests of weights, images and code, by column name.
     """
 
     values: np.ndarray
@@ -57,21 +57,21 @@ def measure(
     say: Callable[[str], None] = print,
     stream=None,
 ) -> Distances:
-    """Returns the distance of each pair, in the size that its images have.
+    """Returns the distance of each pair, at the original size of its images.
 
     Args:
         pairs: the images.
-        name: what the distance is called, for people.
-        models: of `features.lpips_model` or `dists_model` for images in 0–255, the same one on each device.
-        folder: where distances are kept, under `passes/`, and images listed that could not be used, in `broken_images.csv`. What it
-            has is not computed again.
-        batch: images of 224×224 pixels whose pixels go through at a time, both of a pair counted.
-        devices: where the models compute; `None` stands for wherever TensorFlow would.
-        say: called with lines for people.
-        stream: where progress is shown, if anywhere.
+        name: display name of the distance.
+        models: models of `features.lpips_model` or `dists_model` for images in 0–255, the same one on each device.
+        folder: folder for distances, in `passes/`, which are not computed again, and for the list of unusable images,
+            `broken_images.csv`.
+        batch: batch size at 224×224 pixels, counting both images of a pair.
+        devices: devices of the models; `None` leaves the placement to TensorFlow.
+        say: called with lines to print.
+        stream: stream for the progress display, if any.
 
     Raises:
-        InputError: if no pair can be used.
+        InputError: if no pair is usable.
     """
     (digest,) = {digest_of_distance(model) for model in models}
     images, unusable = look_through(pairs.split, stream=stream)
@@ -97,22 +97,22 @@ def measure(
     if left_out:
         say(f"{left_out} images could not be used: {folder / LIST}")
     if np.isnan(values).all():
-        raise InputError(f"None of the {len(values)} pairs of images can be used; {folder / LIST} says why.")
+        raise InputError(f"None of the {len(values)} pairs of images could be used; {folder / LIST} lists the reasons.")
     return Distances(values, left_out, digests)
 
 
 def _refuse(images: Images, store: RowCache) -> None:
-    """Leaves out pairs that cannot be compared, and tells of the image that is why."""
+    """Skips pairs that cannot be compared, and reports the image responsible."""
     first, second = np.split(images.survey.sizes.astype(np.int64), 2)
     count = len(first)
     for pair in np.flatnonzero(store.pending):
         sizes = first[pair], second[pair]
-        if any(size[0] == 0 for size in sizes):  # which is told already
+        if any(size[0] == 0 for size in sizes):  # already reported
             pass
         elif np.any(sizes[0] != sizes[1]):
-            images.on_refused(int(pair) + count, f"{_told(sizes[1])} pixels, and the other image of its pair {_told(sizes[0])}")
+            images.on_refused(int(pair) + count, f"{_told(sizes[1])} pixels, but its partner has {_told(sizes[0])}")
         elif min(sizes[0]) < SMALLEST:
-            images.on_refused(int(pair), f"{_told(sizes[0])} pixels, and the net takes at least {SMALLEST}x{SMALLEST}")
+            images.on_refused(int(pair), f"{_told(sizes[0])} pixels, but the net requires at least {SMALLEST}x{SMALLEST}")
         elif np.prod(sizes[0]) > batches.MAX_PIXELS:
             images.on_refused(int(pair), f"{_told(sizes[0])} pixels, more than {batches.MAX_PIXELS:,}")
         else:
@@ -125,7 +125,7 @@ def _told(size) -> str:
 
 
 class _PairNetwork:
-    """A distance made ready for pairs of images of like size, on one device."""
+    """A distance prepared for pairs of images of equal size, on one device."""
 
     def __init__(self, model: keras.Model, device: str | None):
         self._model, self._device = model, device
@@ -144,7 +144,7 @@ def _run(networks: Sequence[_PairNetwork], images: Images, store: RowCache, name
     pending, writing = int(store.pending.sum()), threading.Lock()
     with Progress(pending, stream=stream, unit="pairs") as progress:
         if pending < len(able):
-            progress.say(f"{name}: {len(able) - pending} pairs are done already")
+            progress.say(f"{name}: {len(able) - pending} pairs already done")
 
         def work(network, element, began):
             indices, places, pixels = (each.numpy() for each in element)

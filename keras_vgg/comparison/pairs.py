@@ -17,12 +17,12 @@ _SHOWN = 3
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Images of two folders that belong together.
+    """Matching images of two folders.
 
     Attributes:
-        split: the first images of all pairs and then the second ones.
-        names: of each pair: the path in its folder, without the ending.
-        alone: `{folder: names}` of what has no partner in the other folder.
+        split: the first images of all pairs, followed by the second images.
+        names: for each pair the path within its folder, without extension.
+        alone: `{folder: names}` of images without a partner in the other folder.
     """
 
     split: Split
@@ -31,27 +31,29 @@ class Pairs:
 
 
 def image_paths(folder: str) -> list[str]:
-    """Returns the images in a folder and those within it, sorted.
+    """Returns the images in a folder and its subfolders, sorted.
 
     Args:
-        folder: a path, or `folder:PATH` as data sets are told.
+        folder: a path, or `folder:PATH` as for datasets.
 
     Raises:
-        InputError: if there is no such folder, or none with images.
+        InputError: if the folder does not exist, or has no images.
     """
     path = paths.path_of(folder.removeprefix("folder:"))
     if not path.is_dir():
-        raise InputError(f"Expected a folder of images. Received: {path}, which is {'a file' if path.exists() else 'not there'}.")
+        raise InputError(
+            f"Expected a folder of images. Received: {path}, which {'is a file' if path.exists() else 'does not exist'}."
+        )
     if not (found := sorted(without_annotations([*files_within(path)]))):
-        raise InputError(f"Expected a folder of images. Received: {path}, without any.")
+        raise InputError(f"Expected a folder of images. Received: {path}, which has none.")
     return found
 
 
 def pair_up(first: str, second: str) -> Pairs:
-    """Pairs the images of two folders that have the same path in them, whatever the endings.
+    """Pairs the images of two folders by their path within them, ignoring extensions.
 
     Raises:
-        InputError: if two images of a folder differ in their endings alone, or none have the same name.
+        InputError: if two images of a folder differ only in their extensions, or no names match.
     """
     listed = [_by_name(folder, image_paths(folder)) for folder in (first, second)]
     names = sorted(set(listed[0]) & set(listed[1]))
@@ -59,7 +61,7 @@ def pair_up(first: str, second: str) -> Pairs:
         examples = ", ".join(
             f"{printable(next(iter(each)))} in {folder}" for folder, each in zip((first, second), listed, strict=True)
         )
-        raise InputError(f"Expected images of the same names in both folders. Received: none, but {examples}.")
+        raise InputError(f"Expected images with the same names in both folders. Received: none, e.g. {examples}.")
     alone = {folder: tuple(sorted(set(own) - set(names))) for folder, own in zip((first, second), listed, strict=True)}
     chosen = [each[name] for each in listed for name in names]
     return Pairs(files(chosen, np.full(len(chosen), UNKNOWN)), tuple(map(printable, names)), alone)
@@ -70,7 +72,7 @@ def _by_name(folder: str, found: list[str]) -> dict[str, str]:
     names = [pathlib.PurePath(path).relative_to(root).with_suffix("").as_posix() for path in found]
     if twice := [name for name, times in collections.Counter(names).items() if times > 1]:
         raise InputError(
-            f"Each image of {root} must have a name of its own, whatever its ending. Received: several called "
+            f"Each image of {root} must have a unique name, ignoring the extension. Received: several named "
             f"{', '.join(map(printable, twice[:_SHOWN]))}."
         )
     return dict(zip(names, found, strict=True))

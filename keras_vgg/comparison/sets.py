@@ -1,4 +1,4 @@
-"""Improved precision and recall of two sets of images, by features that are kept on the disk as they come."""
+"""Improved precision and recall of two sets of images, from features written to disk as they are computed."""
 
 import dataclasses
 import pathlib
@@ -26,13 +26,13 @@ _MILLION = 1e6
 
 @dataclasses.dataclass(frozen=True)
 class Compared:
-    """What was found.
+    """The result of a comparison.
 
     Attributes:
         figures: precision and recall.
-        real, generated: how many images of either set counted.
-        left_out: how many images could not be used.
-        digests: of weights, images and code, by the names of their columns.
+        real, generated: number of usable images in each set.
+        left_out: number of unusable images.
+        digests: digests of weights, images and code, by column name.
     """
 
     figures: PrecisionRecall
@@ -55,18 +55,18 @@ def compare(
     say: Callable[[str], None] = print,
     stream=None,
 ) -> Compared:
-    """Returns precision and recall by the features of `fc2` in the centre crop of each image, as long as the net's input.
+    """Returns precision and recall from the `fc2` features of each image's center crop, of the net's input size.
 
     Args:
         real, generated: the images.
-        source: the net, of `extraction.open_feature_source`, with its top.
-        folder: where features are kept, see `extraction.extract`.
+        source: the net, from `extraction.open_feature_source`, with its top.
+        folder: folder for features, see `extraction.extract`.
         k: see `precision_recall`.
-        precision: what the net computes in, one of `precision.PRECISIONS`.
+        precision: compute precision, one of `precision.PRECISIONS`.
         batch, devices, say, stream: as for `extract`.
 
     Raises:
-        InputError: for what the user can mend, such as sets of no more than k images, before any image is read.
+        InputError: for anything the user can fix, such as sets of at most k images, before any image is read.
     """
     for split in (real, generated):
         if split.size <= k:
@@ -98,7 +98,7 @@ def compare(
 
 
 class _Rows:
-    """Some rows of a mapped file, which is mapped anew each time: a mapping that lives on counts as the process' memory."""
+    """Some rows of a mapped file, mapped anew each time, since long-lived mappings count as the process's memory."""
 
     def __init__(self, values: np.memmap, places: np.ndarray):
         self._path, self._places = str(values.filename), places

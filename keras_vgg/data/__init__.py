@@ -1,1 +1,1 @@
-"""Data sets by name, pure image operations, and the pipeline that brings examples to the devices."""
+"""Datasets by name, pure image operations, and the input pipeline."""

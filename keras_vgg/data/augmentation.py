@@ -1,4 +1,4 @@
-"""What is done to the pixels of a training view, each a function of the seed and the example's key alone."""
+"""Augmentation of training views, a function of the seed and the example's key only."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ class Augmentation:
 
     Attributes:
         rand_augment: N operations and their strength M; `None` for none.
-        erasing: share of the images of which a rectangle is erased.
+        erasing: probability of erasing a rectangle of an image.
         seed: the run's seed.
     """
 
@@ -25,7 +25,7 @@ class Augmentation:
     seed: int = 0
 
     def __call__(self, pixels, key):
-        """`(crop, crop, 3)` uint8 from such pixels and the scalar int64 key of the example."""
+        """Augments `(crop, crop, 3)` uint8 pixels, given the scalar int64 key of the example."""
         if self.rand_augment is not None:
             operations, strength = self.rand_augment
             pixels = rand_augment(pixels, key, operations=operations, strength=strength, seed=self.seed)
@@ -33,16 +33,16 @@ class Augmentation:
 
 
 def erase(pixels, key, *, share: float, seed: int):
-    """Replaces a rectangle of an image by noise, uniform in each value (Zhong et al. 2020, RE-R).
+    """Replaces a rectangle of an image by uniform noise (Zhong et al. 2020, RE-R).
 
     Args:
         pixels: `(crop, crop, 3)` uint8.
         key: scalar int64 example key.
-        share: how many of the images have it, in [0, 1].
+        share: probability, in [0, 1].
         seed: the run's seed.
 
     Returns:
-        `(crop, crop, 3)` uint8. The rectangle has 2% to a third of the area, and sides in a ratio of 0.3 to 3.3.
+        `(crop, crop, 3)` uint8. The rectangle covers 2% to a third of the area, with an aspect ratio of 0.3 to 3.3.
     """
 
     def erased():

@@ -10,7 +10,7 @@ from keras_vgg.data.split import Split
 
 
 class BrokenImages:
-    """Collects which images of a split are broken and why; filled from the pipeline's threads.
+    """Records which images of a split are broken and why; filled from the pipeline's threads.
 
     Args:
         split: the split whose images are read.
@@ -22,8 +22,8 @@ class BrokenImages:
         self._lock = threading.Lock()
 
     def report(self, indices: np.ndarray) -> None:
-        """Enters the images at `indices`, once each, with the reason found by reading them again."""
-        for index in map(int, indices % self._split.size):  # an epoch of balanced classes has some several times
+        """Records the images at `indices`, once each, with the reason found by reading them again."""
+        for index in map(int, indices % self._split.size):  # an epoch of balanced classes repeats some
             if index not in self._reasons:
                 reason = self._diagnose(index)
                 with self._lock:
@@ -38,14 +38,14 @@ class BrokenImages:
                 decoding.decode_image(encoded)
             except tf.errors.InvalidArgumentError:
                 return formats.damage(encoded).numpy().decode()
-        except Exception as error:  # any error here is the answer, not a fault
+        except Exception as error:  # any error here is the result
             return str(error).split("}} ")[-1].split(" [Op:")[0].strip().split("\n")[0]
-        return "read without an error when tried again"
+        return "no error when read again"
 
     def __len__(self):
         return len(self._reasons)
 
     def rows(self) -> list[tuple[str, str]]:
-        """`(name, reason)` of each, in the order of the split."""
+        """Returns `(name, reason)` of each image, in the order of the split."""
         with self._lock:
             return [(self._split.name_of(index), reason) for index, reason in sorted(self._reasons.items())]

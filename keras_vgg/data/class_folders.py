@@ -1,6 +1,6 @@
-"""Data sets that are folders of image files, one for each class.
+"""Datasets of image files in class folders.
 
-A listing is only names; no file is opened before it is needed, so that 1.28 million images start in seconds.
+A listing contains only names; no file is opened before it is needed, so that 1.28 million images start in seconds.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ class Images:
 
     Attributes:
         sets: paths and labels of each set; labels are `UNKNOWN` in a set without class folders.
-        folders: where each set lies.
-        classes: names in label order; none if no set has class folders.
+        folders: the folder of each set.
+        classes: names in label order; empty if no set has class folders.
         description, notes: see `Dataset`.
     """
 
@@ -38,14 +38,14 @@ class Images:
 
 
 def open_folder(path: str) -> Dataset:
-    """Returns the data set of a folder of class folders, or of one with sets of these: `train/`, `val/`, `test/`.
+    """Returns the dataset of a folder of class folders, or of one with such sets: `train/`, `val/`, `test/`.
 
-    What sets may be called is in `sets.NAMES`, and `set_folders` tells them from classes; the classes are those of the first set of
-    that order. Every file in a class folder counts as an image whatever its ending, see `files_within`, but for annotations
-    (`annotation_files`). Classes are called as their folders are, see `class_name`.
+    Names of sets are in `sets.NAMES`, and `set_folders` distinguishes them from classes; the classes are those of the first set
+    in that order. Every file in a class folder counts as an image, whatever its extension, see `files_within`, except annotations
+    (`annotation_files`). Classes are named after their folders, see `class_name`.
 
     Raises:
-        InputError: if a folder is missing or empty, two folders mean one class, or a set has a class that the first one has not.
+        InputError: if a folder is missing or empty, two folders mean one class, or a set has a class that the first set lacks.
     """
     found = list_folder(path)
     return Dataset({each: files(*images) for each, images in found.sets.items()}, found.classes, found.description, found.notes)
@@ -56,14 +56,14 @@ def list_folder(path: str, *, unsorted: bool = False) -> Images:
 
     Args:
         path: the folder.
-        unsorted: whether the images of a set may lie in no class folders, as those of ILSVRC's validation set do.
+        unsorted: whether a set may have no class folders, like ILSVRC's validation set.
 
     Raises:
         InputError: as `open_folder`.
     """
     root = path_of(path)
     if not root.is_dir():
-        raise InputError(f"`folder:` must name a folder of class folders. Received: {path}, which is no folder.")
+        raise InputError(f"`folder:` must name a folder of class folders. Received: {path}, which is not a folder.")
     found = find_sets(root)
     names = [name for name in sets.NAMES if name in found.folders]
     flat = [name for name in names if unsorted and not folders_in(found.folders[name])]
@@ -82,7 +82,7 @@ def list_folder(path: str, *, unsorted: bool = False) -> Images:
         except InputError as error:
             if name != sets.TEST:
                 raise
-            notes.append(f"Note: without test images: {error}")  # test sets without labels are common, and not always wanted
+            notes.append(f"Note: no test images: {error}")  # test sets without labels are common, and not always needed
     in_order = {name: images[name] for name in names if name in images}
     return Images(in_order, found.folders, classes, f"folder {printable(root.name)}", tuple(notes))
 
@@ -90,7 +90,7 @@ def list_folder(path: str, *, unsorted: bool = False) -> Images:
 def _list_unsorted(folder: pathlib.Path) -> tuple[list[str], np.ndarray]:
     paths = without_annotations(sorted(files_within(folder)))
     if not paths:
-        raise InputError(f"{folder} must hold images, or one folder per class. Received: an empty folder.")
+        raise InputError(f"{folder} must contain images, or one folder per class. Received: an empty folder.")
     return paths, np.full(len(paths), UNKNOWN, np.int32)
 
 
@@ -100,18 +100,18 @@ def _class_folders(root: pathlib.Path) -> dict[str, str]:
     for folder in folders_in(root):
         name = class_name(printable(folder))
         if not name or name in found:
-            told = f"{found[name]!r} and {folder!r}, which mean one class" if name else f"{folder!r}, a blank"
-            raise InputError(f"{root} must hold one folder per class, each with a name of its own. Received: {told}.")
+            told = f"{found[name]!r} and {folder!r}, which mean the same class" if name else f"{folder!r}, a blank name"
+            raise InputError(f"{root} must contain one folder per class, each with a unique name. Received: {told}.")
         found[name] = folder
     if not found:
-        raise InputError(f"{root} must hold one folder per class. Received: no folder in it.")
+        raise InputError(f"{root} must contain one folder per class. Received: no folders.")
     return dict(sorted(found.items()))
 
 
 def _list_other(root: pathlib.Path, first: pathlib.Path, classes: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
     folders = _class_folders(root)
     if unknown := [name for name in folders if name not in classes]:
-        raise InputError(f"{root} has classes that {first} has not: {', '.join(unknown[:5])}.")
+        raise InputError(f"{root} has classes that are missing in {first}: {', '.join(unknown[:5])}.")
     return _list_images(root, folders, classes)
 
 
@@ -121,7 +121,9 @@ def _list_images(root: pathlib.Path, folders: dict[str, str], classes: tuple[str
     for name, folder in folders.items():
         found = without_annotations(sorted(files_within(root / folder)))
         if not found:
-            raise InputError(f"Class folder {root / folder} must hold images. Received: an empty folder; remove or fill it.")
+            raise InputError(
+                f"Class folder {root / folder} must contain images. Received: an empty folder; delete it or add images."
+            )
         paths += found
         labels.append(np.full(len(found), label_of[name], np.int32))
     return paths, np.concatenate(labels)

@@ -1,4 +1,4 @@
-"""Factors on the losses of classes: from how often each comes, or from a file."""
+"""Class weights on the loss: from class frequencies, or from a file."""
 
 import math
 import os
@@ -14,13 +14,13 @@ _COLUMNS = ["class", "weight"]
 
 
 def balanced(labels: np.ndarray, classes: int) -> tuple[float, ...]:
-    """Returns `n / (k * n_c)` of each class, as scikit-learn has it: `n_c` of the `n` examples are of it, and `k` classes have any.
+    """Returns `n / (k * n_c)` for each class, as scikit-learn does: `n_c` of the `n` examples belong to it, `k` classes have any.
 
     The mean over the examples is 1.
 
     Args:
-        labels: `(n,)` whole numbers; negative ones do not count.
-        classes: number of classes; one without an example has the weight 1, which is never used.
+        labels: `(n,)` integers; negative ones do not count.
+        classes: number of classes; one without examples has the weight 1, which is never used.
     """
     counts = np.bincount(labels[labels >= 0], minlength=classes)
     weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
@@ -31,23 +31,23 @@ def read(path: str | os.PathLike[str], classes: tuple[str, ...]) -> tuple[float,
     """Returns the weights of a CSV file with columns class and weight, in the order of `classes`.
 
     Raises:
-        InputError: if it cannot be read, a class is missing, unknown or there twice, or a weight is no positive number.
+        InputError: if it cannot be read, a class is missing, unknown or duplicated, or a weight is not a positive number.
     """
     file = path_of(path)
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True, index_col=False)
     except (OSError, ValueError) as error:  # pandas' own errors are among these
-        raise InputError(f"`class_weights` must be balanced, or a readable CSV file. Received: {path} ({error}).") from error
+        raise InputError(f"`class_weights` must be 'balanced' or a readable CSV file. Received: {path} ({error}).") from error
     if list(table.columns) != _COLUMNS:
         raise InputError(f"{file} must have the columns class and weight. Received: {', '.join(table.columns)}.")
     names = table["class"].map(class_name)
     for told, wrong in (
-        ("there twice", names[names.duplicated()]),
+        ("duplicated", names[names.duplicated()]),
         ("unknown", names[~names.isin(classes)]),
         ("missing", pd.Series([name for name in classes if name not in set(names)], dtype=str)),
     ):
         if len(wrong):
-            raise InputError(f"{file} must name each class of the data once. Received: {wrong.iloc[0]}, which is {told}.")
+            raise InputError(f"{file} must name each class of the dataset once. Received: {wrong.iloc[0]}, which is {told}.")
     weights = pd.to_numeric(table["weight"], errors="coerce")
     for name, text, weight in zip(names, table["weight"], weights, strict=True):
         if not 0 < weight < math.inf:

@@ -1,6 +1,6 @@
-"""Data sets that are CSV files which list image files.
+"""Datasets of image files listed in a CSV file.
 
-A listing is only names; no file is opened before it is needed, so that 1.28 million images start in seconds.
+A listing contains only names; no file is opened before it is needed, so that 1.28 million images start in seconds.
 """
 
 import csv
@@ -25,7 +25,7 @@ _PROBED_FILES = 100
 
 
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
-"""Columns of a listing with boxes: pixels of the image from 0, those of `xmax` and `ymax` included. An image has a row for each."""
+"""Columns of a listing with boxes: image pixels, starting at 0, including those of `xmax` and `ymax`. Each box has a row."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Listing:
     """The rows of a CSV file.
 
     Attributes:
-        file: where they are.
-        table: their values as text; the index counts lines behind the header.
+        file: the CSV file.
+        table: its values as text; the index counts lines after the header.
         classes: names in label order.
     """
 
@@ -54,7 +54,7 @@ class Listing:
 
     @property
     def images(self) -> np.ndarray:
-        """The number of the image of each row, from 0: rows of one path, label and split are of one."""
+        """The image index of each row, from 0: rows with equal path, label and split belong to one image."""
         columns = [name for name in ("path", "label", "split") if name in self.table.columns]
         return self.table.groupby(columns, sort=False).ngroup().to_numpy()
 
@@ -64,14 +64,14 @@ class Listing:
 
     @property
     def description(self) -> str:
-        """One line for people."""
+        """Readable description, one line."""
         return f"CSV file {printable(self.file.name)}"
 
     def rows_of_sets(self) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-        """Returns the numbers of the rows of each set, and lines for people.
+        """Returns the indices of the rows of each set, and notes for the user.
 
         Raises:
-            InputError: for a set that has another name, or if there are training rows, but none of a class of another split.
+            InputError: if a set has an unknown name, or there are training rows, but none of a class of another split.
         """
         notes = tuple(notes_on(self.classes))
         if "split" not in self.table.columns:
@@ -81,15 +81,15 @@ class Listing:
 
 
 def open_csv(path: str) -> Dataset:
-    """Returns the data set of a CSV file with columns path, label and optionally split.
+    """Returns the dataset of a CSV file with columns path, label and optionally split.
 
-    Paths are relative to the CSV's folder. What a split may be called is in `sets.NAMES`; without that column all rows are for
-    training. Labels are taken as `class_name` has them; whole numbers are sorted as numbers, others as text. Of a listing with
-    boxes (`BOX_COLUMNS`) each image is taken once.
+    Paths are relative to the CSV's folder. Names of splits are in `sets.NAMES`; without that column all rows are for training.
+    Labels are normalized by `class_name`; integers are sorted as numbers, others as text. Of a listing with boxes (`BOX_COLUMNS`)
+    each image is used once.
 
     Raises:
-        InputError: if the file or a column is missing, a value is empty or one too many, the first files do not exist, or there
-            are training rows, but none of a class of another split.
+        InputError: if the file or a column is missing, a row has an empty value or too many values, the first files do not exist,
+            or there are training rows, but none of a class of another split.
     """
     listing = read_listing(path)
     if set(BOX_COLUMNS) <= set(listing.table.columns):
@@ -115,23 +115,25 @@ def read_listing(path: str) -> Listing:
             f"{' and '.join(sorted(missing))} missing."
         )
     if longer := is_longer.index[is_longer].tolist():
-        raise InputError(f"{file}, line {longer[0] + 2}: more values than the header has names; put what holds a comma in quotes.")
+        raise InputError(
+            f"{file}, line {longer[0] + 2}: more values than columns in the header; quote values that contain a comma."
+        )
     for column in ("path", "label"):
         if empty := table.index[table[column] == ""].tolist():
             raise InputError(f"{file}, line {empty[0] + 2}: `{column}` is empty.")
     if table.empty:
-        raise InputError(f"{file} must list images. Received: a header alone.")
+        raise InputError(f"{file} must list images. Received: only a header.")
     listing = Listing(file, table, _classes_of(table["label"]))
     probed = listing.paths[:_PROBED_FILES]
     if not any(map(os.path.exists, probed)):
         raise InputError(
-            f"{file}: none of its first {len(probed)} images exists, e.g. {probed[0]}. Paths start at the CSV's folder."
+            f"{file}: none of its first {len(probed)} images exists, e.g. {probed[0]}. Paths are relative to the CSV's folder."
         )
     return listing
 
 
 def _rows_of_sets(table: pd.DataFrame, labels: np.ndarray, classes: tuple[str, ...], file: pathlib.Path) -> dict[str, np.ndarray]:
-    """Returns the numbers of the rows of each set that has some."""
+    """Returns the indices of the rows of each non-empty set."""
     set_of = {name: sets.set_called(name) for name in table["split"].unique()}
     if unknown := sorted(name for name, each in set_of.items() if each is None):
         raise InputError(f"{file}: `split` must be train, val or test. Received: {', '.join(map(repr, unknown[:5]))}.")
@@ -140,12 +142,12 @@ def _rows_of_sets(table: pd.DataFrame, labels: np.ndarray, classes: tuple[str, .
     for each, indices in rows.items() if sets.TRAIN in rows else ():
         if unknown := np.setdiff1d(labels[indices], labels[rows[sets.TRAIN]]).tolist():
             named = ", ".join(classes[label] for label in unknown[:5])
-            raise InputError(f"{file}: its {each} rows have classes that its train rows have not: {named}.")
+            raise InputError(f"{file}: its {each} rows have classes that are missing in its train rows: {named}.")
     return rows
 
 
 def _notes_on_shared(paths: np.ndarray, rows: dict[str, np.ndarray], file: pathlib.Path) -> list[str]:
-    """Returns a line for people if images are in two sets, of which tests of one would learn what the other taught."""
+    """Returns a warning if images are in two sets, so that tests would include training images."""
     seen: dict[str, str] = {}
     shared: dict[str, str] = {}
     for each, indices in rows.items():
@@ -164,14 +166,14 @@ def _each_once(function, column: pd.Series) -> pd.Series:
 
 def _read_csv(file: pathlib.Path) -> tuple[pd.DataFrame, pd.Series]:
     """Returns the values of a CSV file as text, and for each row whether it has values beyond the header."""
-    # Blank lines are read, so that the index tells the line.
+    # Blank lines are read, so that the index gives the line.
     options: Any = {"dtype": str, "keep_default_na": False, "skip_blank_lines": False, "skipinitialspace": True}
     header = [name.strip() for name in pd.read_csv(file, nrows=0, index_col=False, **options)]
     if len(set(header)) < len(header):
-        raise InputError(f"{file} must have columns of different names. Received: columns {', '.join(header)}.")
+        raise InputError(f"{file} must have unique column names. Received: columns {', '.join(header)}.")
     with open(file, newline="", encoding="utf-8-sig") as lines:
         first_row = next(itertools.islice(csv.reader(lines, skipinitialspace=True), 1, None), [])
-    # Without names of its own, what is beyond the header, as a comma at the end makes it, shifts all columns.
+    # Unnamed columns beyond the header, as from a trailing comma, would shift all columns.
     beyond = [f"beyond {number}" for number in range(len(first_row) - len(header))]
     table = pd.read_csv(file, header=0, names=header + beyond, **options)
     return table[header], (table[beyond] != "").any(axis=1)

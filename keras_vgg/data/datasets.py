@@ -1,4 +1,4 @@
-"""Opens a data set by its name: `digits`, `folder:PATH`, `csv:FILE`, `tfds:NAME[/CONFIG]`, `wds:PATH`, `voc:PATH`."""
+"""Opens a dataset by its name: `digits`, `folder:PATH`, `csv:FILE`, `tfds:NAME[/CONFIG]`, `wds:PATH`, `voc:PATH`."""
 
 import io
 
@@ -14,19 +14,19 @@ from keras_vgg.data.tfds_records import open_builder, open_tfds
 from keras_vgg.errors import InputError
 from keras_vgg.support import extras
 
-NAMES = "digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG], tfds:PATH, wds:PATH or, of several classes an image, voc:PATH"
+NAMES = "digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG], tfds:PATH, wds:PATH or, for several classes per image, voc:PATH"
 
 
 def open_dataset(name: str, *, limit_images: int | None = None) -> Dataset:
-    """Returns the data set `name`.
+    """Returns the dataset `name`.
 
     Args:
         name: `digits` for scikit-learn's handwritten digits; `folder:PATH` for a folder of class folders, with or without
             `train/`, `val/` and `test/`; `csv:FILE` for columns path, label and optionally split; `tfds:NAME[/CONFIG]` for
-            TensorFlow Datasets, `tfds:PATH` for one that lies prepared in a folder; `wds:PATH` for WebDataset's tar files;
-            `voc:PATH` for PASCAL VOC's layout. Of that, and of TFDS's `voc`, targets tell of each class
-            whether the image shows it, see `voc`; of all others, which class it shows.
-        limit_images: most examples of each split, at least 1.
+            TensorFlow Datasets, `tfds:PATH` for a prepared one in a folder; `wds:PATH` for WebDataset's tar files;
+            `voc:PATH` for PASCAL VOC's layout. For that, and for TFDS's `voc`, a target says for each class whether the image
+            shows it, see `voc`; for all others, it is the class of the image.
+        limit_images: maximum number of examples per split, at least 1.
 
     Raises:
         InputError: for an unknown name, or a source that is missing, empty or inconsistent.
@@ -56,7 +56,7 @@ def _open_tfds(name: str) -> Dataset:
 
 
 def open_digits() -> Dataset:
-    """Returns scikit-learn's 1,797 handwritten digits, 8x8 pixels, as grey PNGs; every fifth is held out for validation."""
+    """Returns scikit-learn's 1,797 handwritten digits, 8x8 pixels, as gray PNGs; every fifth is for validation."""
     with extras.needed("digits"):
         from PIL import Image
         from sklearn.datasets import load_digits

@@ -1,8 +1,8 @@
-"""Encoded images to pixels: the one place where anything is decoded, for training, tests, predictions and served graphs alike.
+"""Decoding of images: the only place where it happens, for training, tests, predictions and served graphs alike.
 
-JPEGs are decoded with libjpeg's exact inverse DCT, as Pillow does it and so Keras and torchvision, on whose pixels public weights
-were trained. TensorFlow's default is a fast one, which is darker by a grey level in red and blue. Chroma is upsampled with
-libjpeg's triangle filter, which is the default of all of them; truncated files are refused.
+JPEGs are decoded with libjpeg's exact inverse DCT, as in Pillow and so in Keras and torchvision, on whose pixels public weights
+were trained. TensorFlow defaults to a fast one, which is darker by one level in red and blue. Chroma is upsampled with libjpeg's
+triangle filter, which is the default of all of them; truncated files are rejected.
 """
 
 from collections.abc import Callable
@@ -16,24 +16,24 @@ from keras_vgg.data.reading import attempt
 _JPEG = {"channels": 3, "dct_method": "INTEGER_ACCURATE", "fancy_upscaling": True, "try_recover_truncated": False}
 
 
-# Traced and optimized once: most images are JPEGs, and every graph that decodes holds the rest several times.
+# Traced and optimized once: most images are JPEGs, and every decoding graph contains the rest several times.
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False, experimental_attributes={"_noinline": True})
 def decode_image(encoded):
     """Decodes a whole image.
 
     Args:
-        encoded: scalar string: an image as `formats` lists them, told by its content.
+        encoded: scalar string: an image in a format of `formats`, detected by its content.
 
     Returns:
         `(height, width, 3)` uint8, RGB.
 
     Raises:
-        tf.errors.InvalidArgumentError: for bytes that are no whole image, or one that `formats.refusal` refuses.
+        tf.errors.InvalidArgumentError: for bytes that are not a complete image, or that `formats.refusal` rejects.
     """
     header = image_headers.read_header(encoded)
     reason = formats.refusal(encoded, header)
-    encoded = tf.where(reason == "", encoded, reason)  # the reason is no image, so that decoding it raises
-    # `tf.io.decode_image` takes no `dct_method`.
+    encoded = tf.where(reason == "", encoded, reason)  # the reason is not an image, so that decoding it raises
+    # `tf.io.decode_image` has no `dct_method`.
     special = {
         "JPEG": lambda: decode_jpeg(encoded),
         "GIF": lambda: _decode_gif(header.frame),
@@ -45,20 +45,20 @@ def decode_image(encoded):
 
 
 def by_kind(encoded, of_jpeg: Callable, of_pixels: Callable):
-    """Takes JPEGs, of which parts can be decoded, in one way, and whatever else is decoded whole in another.
+    """Handles JPEGs, of which parts can be decoded, in one way, and all other images, which are decoded whole, in another.
 
     Args:
         encoded: as for `decode_image`.
-        of_jpeg: called with `[height, width]`, int32, of a JPEG in greys or in three colours, none of which is refused.
+        of_jpeg: called with `[height, width]`, int32, of a grayscale or three-channel JPEG, which is never rejected.
         of_pixels: called with the pixels of another image, `(height, width, 3)` uint8, RGB.
 
     Returns:
-        What the one or the other returns.
+        The result of the called function.
 
     Raises:
         tf.errors.InvalidArgumentError: as `decode_image`.
     """
-    # A header is read once for each image, and nothing else is looked at in the usual cases; of PNGs none is refused.
+    # In the usual cases only the header is read, once per image; PNGs are never rejected.
     shape = tf.cond(tf.io.is_jpeg(encoded), lambda: tf.io.extract_jpeg_shape(encoded), lambda: tf.zeros([3], tf.int32))
     is_usual_jpeg = tf.reduce_any(shape[2] == [1, 3])
     is_png = tf.strings.substr(encoded, 0, 4) == b"\x89PNG"
@@ -66,17 +66,17 @@ def by_kind(encoded, of_jpeg: Callable, of_pixels: Callable):
     def pixels():
         return tf.cond(is_png, lambda: tf.io.decode_png(encoded, channels=3), lambda: decode_image(encoded))
 
-    # `of_pixels` is there once: whatever a data set's graph holds is optimized anew for each iterator.
+    # `of_pixels` occurs only once: a dataset's graph is optimized anew for each iterator.
     return tf.cond(is_usual_jpeg, lambda: of_jpeg(shape[:2]), lambda: of_pixels(pixels()))
 
 
 def decode_jpeg(encoded, reduction: int = 1):
-    """Decodes a whole JPEG, reduced by 1, 2, 4 or 8 by leaving out frequencies: `(height, width, 3)` uint8, RGB."""
+    """Decodes a whole JPEG, reduced by 1, 2, 4 or 8 by omitting frequencies: `(height, width, 3)` uint8, RGB."""
     return tf.io.decode_jpeg(encoded, ratio=reduction, **_JPEG)
 
 
 def decode_jpeg_window(encoded, window, image_width, reduction: int = 1):
-    """Decodes a part of a JPEG, to the pixels that the whole image has there.
+    """Decodes a part of a JPEG, with the same pixels as in the whole image.
 
     Args:
         encoded: scalar string, a JPEG.
@@ -87,8 +87,8 @@ def decode_jpeg_window(encoded, window, image_width, reduction: int = 1):
     Returns:
         `(height, width, 3)` uint8, RGB.
     """
-    # Chroma of half the resolution is upsampled without what lies left and right of a window, which makes its outer columns
-    # others than the whole image's: so a column more is decoded on either side, where there is one.
+    # Chroma of half the resolution is upsampled without the pixels left and right of a window, so that its outer columns would
+    # differ from the whole image's: one more column is decoded on either side, if there is one.
     top, left, height, width = tf.unstack(window)
     before = tf.minimum(left, 1)
     after = tf.clip_by_value(-(-image_width // reduction) - left - width, 0, 1)
@@ -97,7 +97,7 @@ def decode_jpeg_window(encoded, window, image_width, reduction: int = 1):
 
 
 def _decode(encoded, channels=3):
-    # With `channels` unsaid, an animated WebP makes TensorFlow 2.21 write beyond its memory.
+    # Without `channels`, an animated WebP makes TensorFlow 2.21 write out of bounds.
     return tf.io.decode_image(encoded, channels=channels, expand_animations=False)
 
 
@@ -106,6 +106,6 @@ def _decode_gif(frame):
 
 
 def _decode_webp(encoded):
-    # TensorFlow takes no other number of channels than the file has, which is known when it is decoded.
+    # TensorFlow only accepts the file's own number of channels, which is known when it is decoded.
     opaque = attempt(_decode, encoded, tf.zeros([0, 0, 3], tf.uint8))
     return tf.cond(tf.size(opaque) > 0, lambda: opaque, lambda: _decode(encoded, channels=4)[..., :3])

@@ -1,9 +1,9 @@
-"""Which encoded images are decoded, which are refused, and in which words: on every path, in training, tests and served graphs.
+"""Which encoded images are decoded, which are rejected, and with which message: in training, tests and served graphs alike.
 
-Decoded, to the pixels of Pillow's `convert("RGB")`: JPEG (grey, CMYK and YCCK too), PNG of every kind, GIF (its first frame at its
-place on the canvas), WebP and BMP of 24 or 32 bits a pixel or of greys. Transparency is dropped: the pixels are those that lie
-under it. Of 16 bits the upper eight count, also where Pillow cuts off grey ones at 255. What is no such image is named, with what
-to do, instead of being decoded wrongly.
+Decoded, to the pixels of Pillow's `convert("RGB")`: JPEG (also grayscale, CMYK and YCCK), PNG of every kind, GIF (its first frame
+at its position on the canvas), WebP and BMP with 24 or 32 bits per pixel or grayscale. Transparency is dropped, leaving the
+pixels under it. Of 16 bits the upper eight are used, also where Pillow clips grayscale at 255. Any other image is rejected with a
+message that says what it is and what to do, instead of being decoded wrongly.
 """
 
 import tensorflow as tf
@@ -12,13 +12,13 @@ from keras_vgg.data import image_headers
 from keras_vgg.data.image_headers import FORMATS, Header
 
 MAX_CANVAS = 2**26
-"""Most pixels of a GIF's canvas, which a file of a few bytes can announce: 201 MB."""
+"""Maximum number of pixels of a GIF's canvas, which a file of a few bytes can declare: 201 MB."""
 
 NO_IMAGE = f"not an image: expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 
-_CONVERT, _FETCH = "save it as PNG or JPEG", "fetch the image itself"
+_CONVERT, _FETCH = "save it as PNG or JPEG", "download the image itself"
 NOT_DECODED = (
-    # place and bytes by which it is known, what it is, what to do
+    # offset and bytes of the signature, what it is, what to do
     (0, b"II*\0", "a TIFF", _CONVERT),
     (0, b"MM\0*", "a TIFF", _CONVERT),
     (0, b"II+\0", "a TIFF", _CONVERT),
@@ -45,16 +45,16 @@ NOT_DECODED = (
     (0, b"<!DOCTYPE html", "a web page", _FETCH),
     (0, b"<!doctype html", "a web page", _FETCH),
     (0, b"<html", "a web page", _FETCH),
-    (0, b"version https://git-lfs", "a pointer of Git LFS", _FETCH),
+    (0, b"version https://git-lfs", "a Git LFS pointer", _FETCH),
 )
 
 
 def refusal(encoded, header: Header | None = None):
-    """Returns why an image is not decoded, as its first bytes tell, a scalar string; empty if it may be.
+    """Returns why an image is rejected, judged by its first bytes, a scalar string; empty if it may be decoded.
 
     Args:
         encoded: scalar string, any bytes.
-        header: of the image, where it has been read.
+        header: of the image, if it has been read.
     """
     header = header or image_headers.read_header(encoded)
     is_format = {name: header.number == number for number, name in enumerate(FORMATS)}
@@ -64,7 +64,7 @@ def refusal(encoded, header: Header | None = None):
         *_of_jpegs(encoded, header),
         *_of_bmps(bmp),
         ("WebP", image_headers.is_animated_webp(encoded), "an animated WebP: save a frame of it"),
-        ("GIF", is_huge, f"a GIF of more than {MAX_CANVAS:,} pixels: save it as PNG"),
+        ("GIF", is_huge, f"a GIF with more than {MAX_CANVAS:,} pixels: save it as PNG"),
     ]
     applies = [
         [tf.strings.length(encoded) == 0],
@@ -78,7 +78,7 @@ def refusal(encoded, header: Header | None = None):
         *(f"{what}: {remedy}" for *_, what, remedy in NOT_DECODED),
         NO_IMAGE,
         *(words for *_, words in rules),
-        "damaged, truncated or in too many parts: no size can be found in it",
+        "damaged, truncated or in too many parts: its size could not be found",
         "",
     ]
     first = tf.gather(words, tf.argmax(tf.concat(applies, axis=0)))
@@ -86,25 +86,25 @@ def refusal(encoded, header: Header | None = None):
 
 
 def damage(encoded):
-    """Returns what is to be said of an image that is not refused and yet cannot be decoded, a scalar string."""
+    """Returns the message for an image that is not rejected but cannot be decoded, a scalar string."""
     return tf.strings.join(["damaged or truncated ", tf.gather(FORMATS, tf.maximum(image_headers.image_format(encoded), 0))])
 
 
 def _of_jpegs(encoded, header):
-    # With the mark inks are stored inverted, without it as they are; TensorFlow takes all for inverted.
+    # With the marker inks are stored inverted, else not; TensorFlow treats all as inverted.
     is_cmyk = header.channels == 4
     parts = tf.raw_ops.StringSplitV2(input=[tf.where(is_cmyk, encoded, "")], sep=b"\xff\xee\0\x0eAdobe").values
-    yield "JPEG", tf.logical_and(is_cmyk, tf.size(parts) < 2), "a CMYK JPEG without Adobe's mark: save it as RGB"
+    yield "JPEG", tf.logical_and(is_cmyk, tf.size(parts) < 2), "a CMYK JPEG without an Adobe marker: save it as RGB"
 
 
 def _of_bmps(bmp):
     is_masked = tf.logical_and(bmp.compression == 3, bmp.bits == 32)
     for applies, what in (
-        (bmp.header < 40, "a BMP of OS/2"),
-        # TensorFlow takes the indices for shades of grey.
+        (bmp.header < 40, "an OS/2 BMP"),
+        # TensorFlow interprets the indices as gray levels.
         (tf.logical_and(bmp.bits <= 8, tf.logical_not(bmp.is_grey)), "a BMP with a palette"),
-        (tf.reduce_all(bmp.bits != [8, 24, 32]), "a BMP of BITS bits a pixel"),
+        (tf.reduce_all(bmp.bits != [8, 24, 32]), "a BMP with BITS bits per pixel"),
         (tf.logical_not(tf.logical_or(bmp.compression == 0, is_masked)), "a compressed BMP"),
-        (tf.logical_and(is_masked, tf.logical_not(bmp.is_bgr)), "a BMP of another order of colours"),
+        (tf.logical_and(is_masked, tf.logical_not(bmp.is_bgr)), "a BMP with another channel order"),
     ):
         yield "BMP", applies, f"{what}: save it as PNG"

@@ -1,7 +1,7 @@
-"""What an encoded image says of itself before it is decoded: its format and its size, read from its first bytes.
+"""Headers of encoded images: format and size, read from the first bytes before decoding.
 
-For servers: a PNG of a few kilobytes can announce gigabytes of pixels, which must be known before they are made. Everything
-here works on bytes that may be anything, in a graph too, and raises nothing.
+For servers: a PNG of a few kilobytes can declare gigabytes of pixels, which must be known before they are decoded. Everything
+here accepts arbitrary bytes, in a graph too, and never raises.
 """
 
 from typing import NamedTuple
@@ -14,11 +14,11 @@ from keras_vgg.data.reading import attempt
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
 
 _SIGNATURES = ((0, b"\xff\xd8\xff"), (0, b"\x89PNG\r\n\x1a\n"), (0, b"GIF8"), (0, b"BM"), (0, b"RIFF"), (8, b"WEBP"))
-_HEAD = 66  # bytes, as far as the masks of a BMP; the size of a JPEG and that of a GIF's first frame lie anywhere
+_HEAD = 66  # bytes, up to the masks of a BMP; the sizes of a JPEG and of a GIF's first frame may be anywhere
 
 
 def image_format(encoded):
-    """Returns the number of an image's format in `FORMATS`, int32; -1 for bytes that begin like none of them.
+    """Returns the index of an image's format in `FORMATS`, int32; -1 for other bytes.
 
     Args:
         encoded: scalar string.
@@ -29,22 +29,22 @@ def image_format(encoded):
 
 
 def begins_with(encoded, signatures):
-    """Returns which of `signatures`, pairs of a place and bytes, an image has, a vector of bools."""
+    """Returns which of `signatures`, pairs of an offset and bytes, an image has, a vector of bools."""
     places, signatures = zip(*signatures, strict=True)
-    # Few operations, however many signatures: a graph's thousands cost more at its start than the images of a small set.
+    # Few operations for any number of signatures: thousands in a graph would cost more at its start than a small dataset.
     heads = tf.fill([len(places)], tf.strings.join([encoded, "\0" * _HEAD]))
     return tf.strings.substr(heads, places, [len(signature) for signature in signatures]) == signatures
 
 
 class Header(NamedTuple):
-    """What an image says of itself.
+    """An image's header.
 
     Args:
-        number: of its format in `FORMATS`, int32; -1 for bytes that begin like none of them.
-        size: `[height, width]`, int64, that it announces; zeros if it announces none. That of a GIF is its canvas, made large
-            enough for its first frame.
-        channels: of a JPEG, int32; zero if its header is not whole, and for other formats.
-        frame: a GIF's first; of other formats a frame without size.
+        number: index of its format in `FORMATS`, int32; -1 for other bytes.
+        size: declared `[height, width]`, int64; zeros if there is none. For a GIF it is the canvas, enlarged to contain the first
+            frame.
+        channels: of a JPEG, int32; zero if its header is incomplete, and for other formats.
+        frame: a GIF's first frame; for other formats a frame without size.
     """
 
     number: tf.Tensor
@@ -54,9 +54,9 @@ class Header(NamedTuple):
 
 
 def read_header(encoded) -> Header:
-    """Reads what an image says of itself.
+    """Reads an image's header.
 
-    It is read as all formats, of which one is taken: each branch that a graph has costs ten milliseconds at its start, these
+    It is read as every format, of which one is chosen: each branch of a graph costs ten milliseconds at its start, these
     operations a tenth of one.
 
     Args:
@@ -64,7 +64,7 @@ def read_header(encoded) -> Header:
     """
     number = image_format(encoded)
     frame = gif.first_frame(tf.where(number == FORMATS.index("GIF"), encoded, ""))
-    jpeg = attempt(tf.io.extract_jpeg_shape, encoded, tf.zeros(3, tf.int32))  # which raises for bytes that are no whole header
+    jpeg = attempt(tf.io.extract_jpeg_shape, encoded, tf.zeros(3, tf.int32))  # which raises for an incomplete header
     head = tf.cast(_head(encoded), tf.int64)
     sizes = {
         "JPEG": tf.cast(jpeg[:2], tf.int64),
@@ -95,14 +95,14 @@ def _webp_size(head):
 
 
 class BmpHeader(NamedTuple):
-    """What a BMP says of its pixels: numbers are int32, the rest bools.
+    """Pixel format of a BMP: numbers are int32, the rest bools.
 
     Args:
-        header: length of the image's header, which is 12 in files of OS/2.
-        bits: of a pixel.
-        compression: 0 for none, 3 for colours at places that masks tell.
-        is_grey: 8 bits a pixel with the palette of all greys in order, so that indices are pixels.
-        is_bgr: the masks say the order that BMPs have without.
+        header: length of the image header, 12 in OS/2 files.
+        bits: bits per pixel.
+        compression: 0 for none, 3 for channels defined by masks.
+        is_grey: 8 bits per pixel with a palette of all grays in order, so that indices are pixels.
+        is_bgr: the masks define the default order of BMPs.
     """
 
     header: tf.Tensor
@@ -116,7 +116,7 @@ def bmp_header(encoded) -> BmpHeader:
     """Reads the header of a BMP."""
     head = _head(encoded)
     header, bits, compression = tf.unstack(_numbers(head, (14, 2), (28, 2), (30, 2)))
-    start = tf.minimum(14 + header, tf.strings.length(encoded))  # behind the file's header and the image's
+    start = tf.minimum(14 + header, tf.strings.length(encoded))  # after the file header and the image header
     padded = tf.strings.join([tf.strings.substr(encoded, start, 4 * 256), "\0" * (4 * 256)])
     palette = tf.reshape(tf.io.decode_raw(padded, tf.uint8)[: 4 * 256], [256, 4])[:, :3]  # blue, green, red, nothing
     is_grey = tf.reduce_all(palette == tf.constant([*range(256)], tf.uint8, [256, 1]))
@@ -125,15 +125,15 @@ def bmp_header(encoded) -> BmpHeader:
 
 
 def is_animated_webp(encoded):
-    """Whether a WebP says that it is an animation, a bool."""
+    """Whether a WebP is marked as an animation, a bool."""
     head = _head(encoded)
     return tf.logical_and(head[15] == ord("X"), head[20] // 2 % 2 == 1)
 
 
 def count_scans(encoded):
-    """Returns how many scans a JPEG has, int64, each of which a decoder goes over all pixels for; one for other formats.
+    """Returns the number of scans of a JPEG, int64, each of which makes a decoder process all pixels; one for other formats.
 
-    Ten are usual in a progressive one. A scan of a hundred bytes can be repeated thousands of times.
+    Progressive JPEGs usually have ten. A scan of a hundred bytes can be repeated thousands of times.
     """
     is_jpeg = image_format(encoded) == FORMATS.index("JPEG")
     content = tf.io.decode_raw(tf.where(is_jpeg, encoded, ""), tf.uint8)
@@ -147,7 +147,7 @@ def _head(encoded):
 
 
 def _numbers(head, *runs, highest_first=False):
-    """Returns the numbers that stand in runs of up to four bytes, pairs of a place and a length, in the type of `head`."""
+    """Returns the numbers in runs of up to four bytes, pairs of an offset and a length, in the dtype of `head`."""
     nothing = [[0] * (4 - length) for _, length in runs]
     places = [[*range(at, at + length), *more] for (at, length), more in zip(runs, nothing, strict=True)]
     powers = [[256**power for power in range(length)][:: -1 if highest_first else 1] for _, length in runs]

@@ -1,8 +1,8 @@
-"""Pure image operations, each usable eagerly and inside `Dataset.map`.
+"""Pure image operations, usable eagerly and in `Dataset.map`.
 
-A view is what training or testing sees of an image: it is rescaled isotropically to a smallest side S and a square crop is
-cut (Sec. 3.1). Only the pixels of the crop are decoded, and JPEGs much larger than the crop are reduced while being decoded,
-so that a photograph of 8,000 pixels costs little more than one of 500.
+A view is what the net sees of an image: the image is rescaled isotropically to a smallest side S and a square crop is cut
+(Sec. 3.1). Only the pixels of the crop are decoded, and JPEGs much larger than the crop are reduced during decoding, so that a
+photograph of 8,000 pixels costs little more than one of 500.
 """
 
 from typing import NamedTuple
@@ -15,16 +15,16 @@ from keras_vgg.resizing import bilinear, cut, resize, to_pixels, window
 from keras_vgg.resizing import rescaled_size as rescaled_size  # an operation like those below
 
 _ENCODED, _WHOLE, _FRACTION = (tf.TensorSpec([], dtype) for dtype in (tf.string, tf.int32, tf.float32))
-_REDUCTIONS = (1, 2, 4, 8)  # what a JPEG decoder can do by leaving out frequencies
+_REDUCTIONS = (1, 2, 4, 8)  # supported by JPEG decoders, which omit frequencies
 
 
 class Geometry(NamedTuple):
-    """Where in its image a view lies, for targets that are told in pixels.
+    """Position of a view in its image, for targets in pixels.
 
     Attributes:
         size: `[height, width]` of the image, int32.
         window: `[top, left, height, width]`, int32: the part of the image, in its pixels, that became the view. `(…, 4)` for
-            several views of one image, of which boxes are given as `(…, 4)`, too.
+            several views of one image, with boxes as `(…, 4)`, too.
         mirrored: bool, whether the view is mirrored left to right.
         crop: side of the view in pixels.
     """
@@ -35,13 +35,13 @@ class Geometry(NamedTuple):
     crop: int
 
     def points_in_view(self, points):
-        """`(…, 2)` float32, `y` and `x` from an image's upper left corner, in pixels of the view; they may lie outside of it."""
+        """Converts points, `(…, 2)` float32, `y` and `x` in pixels of the image, to pixels of the view; they may lie outside it."""
         window = tf.cast(self.window, tf.float32)
         y, x = tf.unstack((points - window[:2]) * (self.crop / window[2:]), axis=-1)
         return tf.stack([y, tf.where(self.mirrored, self.crop - x, x)], axis=-1)
 
     def boxes_in_view(self, boxes):
-        """`(…, 4)` float32, `x_min, y_min, x_max, y_max` in pixels of the image, in pixels of the view; they may leave it."""
+        """Converts boxes, `(…, 4)` float32, `x_min, y_min, x_max, y_max`, from pixels of the image to the view; may leave it."""
         corner, factor = self._to_view
         x_min, y_min, x_max, y_max = tf.unstack((boxes - corner) * factor, axis=-1)
         return self._mirrored(x_min, y_min, x_max, y_max)
@@ -72,8 +72,8 @@ def draw_view(keys, *, scales: tuple[int, int], flip: bool, seed: int):
         seed: the run's seed.
 
     Returns:
-        `(scale, top, left, mirrored)`, each of the shape of `keys`: S, int32, uniform over the whole numbers of `scales`; the
-        place of the crop as fractions in [0, 1) of the room it has, float32; a bool.
+        `(scale, top, left, mirrored)`, each in the shape of `keys`: S, int32, uniform over the integers of `scales`; the
+        position of the crop as fractions in [0, 1) of the available range, float32; a bool.
     """
     draws = tf.unstack(randomness.uniform(keys, [4], seed=seed, stream=randomness.VIEW), num=4, axis=-1)
     scale = scales[0] + tf.cast(draws[0] * (scales[1] - scales[0] + 1), tf.int32)
@@ -81,10 +81,10 @@ def draw_view(keys, *, scales: tuple[int, int], flip: bool, seed: int):
 
 
 def decode_view(encoded, scale, top, left, mirrored, crop: int):
-    """Decodes what `window` chooses and resizes it to the crop.
+    """Decodes the part that `window` chooses and resizes it to the crop.
 
     Args:
-        encoded: scalar string: an image as `formats` lists them, told by its content.
+        encoded: scalar string: an image in a format of `formats`, detected by its content.
         scale, top, left, crop: as for `window`.
         mirrored: whether to mirror the result left to right.
 
@@ -92,24 +92,24 @@ def decode_view(encoded, scale, top, left, mirrored, crop: int):
         `(crop, crop, 3)` uint8, RGB. Bilinear, as in Caffe; reductions beyond two are averaged beforehand.
 
     Raises:
-        tf.errors.InvalidArgumentError: for bytes that are no whole image, or one that `formats.refusal` refuses. A JPEG that
-            breaks off below the crop is not noticed: decoding ends there, and the pixels are right.
+        tf.errors.InvalidArgumentError: for bytes that are not a complete image, or that `formats.refusal` rejects. A JPEG that is
+            truncated below the crop is not noticed: decoding ends there, and the pixels are correct.
     """
     return decode_view_placed(encoded, scale, top, left, mirrored, crop)[0]
 
 
 def decode_view_placed(encoded, scale, top, left, mirrored, crop: int) -> tuple[tf.Tensor, Geometry]:
-    """Returns what `decode_view` does, and where in the image it lies."""
+    """Returns the result of `decode_view`, and its position in the image."""
     pixels, size, part = _decode_view(encoded, scale, top, left, mirrored, crop)
     return tf.ensure_shape(pixels, [crop, crop, 3]), Geometry(size, part, mirrored, crop)
 
 
 def views_of_pixels(pixels, which, scale, top, left, mirrored, crop: int):
-    """Returns what `decode_view` does for some of many images, from the pixels of the whole.
+    """Returns the results of `decode_view` for some of many decoded images.
 
     Args:
-        pixels: `(n, height, width, 3)` uint8; no view is reduced to half, see `resize`.
-        which: `(B,)` int64, whose views they are.
+        pixels: `(n, height, width, 3)` uint8; views must not be reduced to half or less, see `resize`.
+        which: `(B,)` int64, the image of each view.
         scale, top, left, mirrored: `(B,)`, as for `decode_view`.
         crop: side of the views.
 
@@ -118,7 +118,7 @@ def views_of_pixels(pixels, which, scale, top, left, mirrored, crop: int):
     """
     (_, height, width, _), count = tf.unstack(tf.shape(pixels), num=4), tf.shape(which)[0]
     parts = window(height, width, scale, top, left, crop)
-    # Of images, rows, columns and channels.
+    # Slices of images, rows, columns and channels.
     begins = tf.concat([tf.cast(which, tf.int32)[:, tf.newaxis], tf.pad(parts[:, :2], [[0, 0], [0, 1]])], axis=1)
     sizes = tf.concat([tf.ones_like(begins[:, :1]), parts[:, 2:], 3 * tf.ones_like(begins[:, :1])], axis=1)
     views = tf.map_fn(
@@ -131,11 +131,11 @@ def views_of_pixels(pixels, which, scale, top, left, mirrored, crop: int):
 
 
 def _mirror(views):
-    """Returns images mirrored left to right; TensorFlow is ten times as fast at it in three dimensions as in four."""
+    """Returns images mirrored left to right; TensorFlow does this ten times as fast in three dimensions as in four."""
     return tf.reshape(tf.reverse(tf.reshape(views, [-1, *views.shape[2:]]), [1]), [-1, *views.shape[1:]])
 
 
-# Traced once for all data sets, of which a run has many, as are the three below: a third of a second each.
+# Traced once for the many datasets of a run, like the three below, to save a third of a second each.
 @tf.function(input_signature=[_ENCODED, _WHOLE, _FRACTION, _FRACTION, tf.TensorSpec([], tf.bool), _WHOLE], autograph=False)
 def _decode_view(encoded, scale, top, left, mirrored, crop):
     def place(size):
@@ -156,7 +156,7 @@ def _decode_view(encoded, scale, top, left, mirrored, crop):
 
 def _window_of_jpeg(encoded, size, box, crop):
     def decode_reduced(reduction):
-        # The decoder counts a window in pixels of the reduced image.
+        # The decoder expects a window in pixels of the reduced image.
         sides = tf.maximum(box[2:] // reduction, 1)
         reduced = tf.concat([(box[:2] + reduction // 2) // reduction, sides], axis=0)
         return lambda: decoding.decode_jpeg_window(encoded, reduced, size[1], reduction)
@@ -172,20 +172,20 @@ def _window_of_pixels(pixels, box, crop):
 
 @tf.function(input_signature=[_ENCODED], autograph=False)
 def encoded_size(encoded):
-    """Returns `[height, width]` of an encoded image, int32; of a JPEG from its header alone.
+    """Returns `[height, width]` of an encoded image, int32; for a JPEG it reads only the header.
 
     Raises:
-        tf.errors.InvalidArgumentError: for bytes that are no image.
+        tf.errors.InvalidArgumentError: for bytes that are not an image.
     """
     return decoding.by_kind(encoded, lambda size: size, lambda pixels: tf.shape(pixels)[:2])
 
 
 @tf.function(input_signature=[_ENCODED], autograph=False)
 def decode_pixels(encoded):
-    """Decodes a whole image as it is: `(height, width, 3)` uint8, RGB.
+    """Decodes a whole image at its own size: `(height, width, 3)` uint8, RGB.
 
     Raises:
-        tf.errors.InvalidArgumentError: for bytes that are no whole image.
+        tf.errors.InvalidArgumentError: for bytes that are not a complete image.
     """
     return decoding.by_kind(encoded, lambda size: decoding.decode_jpeg(encoded), lambda pixels: pixels)
 
@@ -196,17 +196,17 @@ def decode_whole(encoded, size):
 
     Args:
         encoded: as for `decode_view`.
-        size: `[height, width]`, int32, as `rescaled_size` gives it.
+        size: `[height, width]`, int32, from `rescaled_size`.
 
     Returns:
         `(height, width, 3)` uint8, RGB.
 
     Raises:
-        tf.errors.InvalidArgumentError: for bytes that are no whole image.
+        tf.errors.InvalidArgumentError: for bytes that are not a complete image.
     """
 
     def of_jpeg(jpeg_size):
-        fits = jpeg_size // size  # the largest reduction that leaves at least the pixels wanted
+        fits = jpeg_size // size  # the largest reduction that leaves at least `size`
         branch = tf.reduce_sum(tf.cast(tf.reduce_min(fits) >= tf.constant(_REDUCTIONS[1:]), tf.int32))
         return tf.switch_case(branch, [lambda ratio=ratio: decoding.decode_jpeg(encoded, ratio) for ratio in _REDUCTIONS])
 

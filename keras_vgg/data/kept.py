@@ -1,6 +1,6 @@
-"""The images of a small data set, decoded once for a whole run: a view cut from what is in memory costs a fifth of one decoded.
+"""In-memory cache of a small dataset's decoded images: cutting a view from memory costs a fifth of decoding it.
 
-Views are bit for bit the same, so that it makes no difference to a run whether images are kept.
+Views are bit-identical, so that caching does not change a run.
 """
 
 import os
@@ -13,7 +13,7 @@ from keras_vgg.data import images
 from keras_vgg.data.split import Split
 
 MOST_BYTES = 2**28
-"""Of the pixels that are kept: CIFAR-10 and 20,000 images of 64 x 64 are, photographs are not."""
+"""Maximum size of the cached pixels: CIFAR-10 and 20,000 images of 64 x 64 fit, photographs do not."""
 
 _ROW = 128
 
@@ -31,16 +31,16 @@ class KeptImages(NamedTuple):
 
 
 def keep(split: Split, *, scale: int, crop: int) -> KeptImages | None:
-    """Returns the images of a split, if they are small and all of one size.
+    """Decodes the images of a split, if they are small and all of one size.
 
     Args:
         split: the images.
         scale: the smallest S of the views.
-        crop: their side.
+        crop: side of the views.
 
     Returns:
-        `None` for images of several sizes, of more than `MOST_BYTES` together, or so much larger than S that JPEGs are reduced
-        while being decoded; also if one cannot be read, as whoever takes a view of it will tell.
+        `None` for images of several sizes, of more than `MOST_BYTES` in total, or so much larger than S that JPEGs are reduced
+        during decoding; also if one cannot be read, which will be reported when a view of it is read.
     """
     try:
         height, width = images.encoded_size(split.read(tf.constant(0, tf.int64))[0]).numpy().tolist()
@@ -57,7 +57,7 @@ def _read(split: Split, height: int, width: int) -> KeptImages:
         encoded, target = split.read(index)
         return tf.ensure_shape(images.decode_pixels(encoded), [height, width, 3]), target
 
-    # Rows of images, since an element of a data set costs as much as decoding a small image; AUTOTUNE would begin with one.
+    # Rows of images, since a dataset element costs as much as decoding a small image; AUTOTUNE would start with one thread.
     types = (tf.TensorSpec([height, width, 3], tf.uint8), split.target)
     rows = tf.data.Dataset.range(split.size).batch(_ROW)
     rows = rows.map(lambda row: tf.map_fn(example, row, fn_output_signature=types), num_parallel_calls=os.cpu_count())

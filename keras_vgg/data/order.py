@@ -1,7 +1,7 @@
-"""Who works on which example when: plain arithmetic on indices.
+"""Which replica processes which example when: plain arithmetic on indices.
 
-A weight update takes `batch_size` examples in the order of the epoch; they are dealt out to `replicas` in micro-batches. A
-place that no example fills (in the last, smaller batch) holds `PADDING`.
+A weight update uses `batch_size` examples in the order of the epoch; they are distributed to `replicas` in micro-batches. Unused
+places in the last, smaller batch contain `PADDING`.
 """
 
 import dataclasses
@@ -14,17 +14,17 @@ import numpy as np
 from keras_vgg import randomness
 
 PADDING = -1
-_INDICES = 2**32  # that a key can tell apart, see `randomness.example_key`
+_INDICES = 2**32  # distinguishable by a key, see `randomness.example_key`
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How batches are cut.
+    """How batches are divided.
 
     Attributes:
         batch_size: examples per weight update.
-        micro_batch: examples that a replica takes at a time.
-        replicas: replicas over all workers.
+        micro_batch: examples per replica at a time.
+        replicas: number of replicas over all workers.
     """
 
     batch_size: int
@@ -36,12 +36,12 @@ class Layout:
         return math.ceil(num_examples / self.batch_size)
 
     def micro_steps(self, num_examples: int, step: int) -> int:
-        """Number of micro-batches that every replica takes in `step` of an epoch; fewer in a smaller last one."""
+        """Number of micro-batches per replica in `step` of an epoch; fewer in a smaller last step."""
         batch = min(self.batch_size, num_examples - step * self.batch_size)
         return math.ceil(batch / (self.micro_batch * self.replicas))
 
     def deal(self, order: np.ndarray, step: int) -> np.ndarray:
-        """Returns the examples of `step`: `(micro-steps, replicas, micro_batch)` int64 with `PADDING` behind the last."""
+        """Returns the examples of `step`: `(micro-steps, replicas, micro_batch)` int64 with `PADDING` after the last."""
         batch = order[step * self.batch_size : (step + 1) * self.batch_size]
         shape = (self.micro_steps(len(order), step), self.replicas, self.micro_batch)
         places = np.full(math.prod(shape), PADDING, np.int64)
@@ -63,9 +63,9 @@ def training_rows(
     """Yields `(epoch, indices)` for each micro-batch of one worker, without end, starting at `step` of `epoch`.
 
     Args:
-        my_replicas: the worker's replicas among all of them; their micro-batches come in turn.
-        epochs: rows of later epochs are empty: what reads ahead at the end of a run has nothing left to read.
-        balance: labels of the examples where epochs are to be those of `balanced_order`; else every example comes once.
+        my_replicas: the worker's replicas among all; their micro-batches alternate.
+        epochs: rows of later epochs are empty, so that prefetching at the end of a run reads nothing.
+        balance: labels of the examples for epochs of `balanced_order`; else every example occurs once.
     """
     while epochs is None or epoch < epochs:
         if balance is None:
@@ -80,14 +80,14 @@ def training_rows(
 
 
 def balanced_order(labels: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
-    """Returns the order of an epoch that has every class as often, give or take one, and as many examples as there are.
+    """Returns the order of an epoch with equally many examples of every class, up to one, and as many examples as the dataset.
 
-    A small class has its examples several times, of a large one some wait for another epoch; which they are is drawn anew each
-    epoch. Of `n` examples, `i` comes as `i`, again as `n + i`, then as `2n + i`, …: what is random about it is another each time.
+    Examples of small classes are repeated, and some of large classes wait for another epoch; they are drawn anew each epoch. Of
+    `n` examples, `i` occurs first as `i`, then as `n + i`, `2n + i`, …: its randomness differs each time.
 
     Args:
-        labels: `(n,)` whole numbers; examples of a negative one have no class and are left out.
-        seed, epoch: what the order is a function of.
+        labels: `(n,)` integers; examples with a negative label have no class and are skipped.
+        seed, epoch: determine the order.
 
     Returns:
         `(n,)` int64.
@@ -97,7 +97,7 @@ def balanced_order(labels: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
     by_class = kept[np.argsort(labels[kept], kind="stable")]
     classes = np.split(by_class, np.unique(labels[by_class], return_index=True)[1][1:])
     drawn = []
-    for place, number in enumerate(state.permutation(len(classes))):  # the first ones have what does not divide evenly
+    for place, number in enumerate(state.permutation(len(classes))):  # the first ones get the remainder
         members, quota = classes[number], n // len(classes) + (place < n % len(classes))
         rounds = [state.permutation(members) + again % (_INDICES // n) * n for again in range(-(-quota // len(members)))]
         drawn += [each[: quota - len(members) * again] for again, each in enumerate(rounds)]
@@ -107,7 +107,7 @@ def balanced_order(labels: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
 def validation_rows(
     num_examples: int, layout: Layout, *, my_replicas: range, passes: int | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields `(0, indices)` for each micro-batch of one worker, every example once a pass, without end.
+    """Yields `(0, indices)` for each micro-batch of one worker, every example once per pass, without end.
 
     Args:
         my_replicas: as for `training_rows`.

@@ -1,7 +1,7 @@
 """From indices to micro-batches of pixels, with tf.data.
 
-A broken image costs nothing but itself: its place in the micro-batch stays empty and is reported, so that every other example
-meets the same weights at the same step as without it.
+A broken image affects only itself: its place in the micro-batch stays empty and is reported, so that every other example sees the
+same weights at the same step as without it.
 """
 
 import dataclasses
@@ -18,19 +18,19 @@ from keras_vgg.data.order import PADDING
 from keras_vgg.data.reading import what_can_be_read
 from keras_vgg.data.split import Split
 
-_ROWS_AT_ONCE = 2  # micro-batches in the making: one bridges the end of the other
+_ROWS_AT_ONCE = 2  # micro-batches in preparation: one bridges the end of the other
 _ROWS_READY = 2
 
 
 class MicroBatch(NamedTuple):
-    """What a replica gets at a time.
+    """The input of a replica at a time.
 
     Attributes:
-        images: `(m, crop, crop, 3)` uint8, RGB; black where there is no image.
-        targets: `(m, …)`, as the split's examples have them; zeros where there is no image.
+        images: `(m, crop, crop, 3)` uint8, RGB; black in empty places.
+        targets: `(m, …)`, of the split's examples; zeros in empty places.
         keys: `(m,)` int64, see `randomness.example_key`.
         weights: `(m,)` float32: 1 for an image, 0 for an empty place.
-        broken: scalar float32: places that are empty because the image could not be read.
+        broken: scalar float32: number of places that are empty because the image could not be read.
     """
 
     images: tf.Tensor
@@ -42,17 +42,17 @@ class MicroBatch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """How a pipeline looks at its images.
+    """How a pipeline takes views of its images.
 
     Attributes:
         crop: side of the crop in pixels.
         scales: smallest and largest S.
         flip: whether views may be mirrored.
-        random: drawn per example and epoch (training), or the centre of the image (validation).
+        random: whether views are drawn per example and epoch (training), or from the center of the image (validation).
         seed: the run's seed.
-        place: graph function from a target of the whole image, and where in it the view lies, to that of the view; `None` where
-            every view of an image has the same, as of labels.
-        augment: what is done to a view besides, from its pixels and the example key to pixels, `(crop, crop, 3)` uint8 both.
+        place: graph function from the target of the whole image and the geometry of the view to the target of the view; `None` if
+            all views of an image have the same target, such as a label.
+        augment: further augmentation, from a view's pixels and the example key to pixels, both `(crop, crop, 3)` uint8.
     """
 
     crop: int
@@ -64,7 +64,7 @@ class View:
     augment: Callable | None = None
 
     def __call__(self, encoded, key, target):
-        """`(crop, crop, 3)` uint8 and the view's target, from an encoded image, its example key and its target."""
+        """Returns `(crop, crop, 3)` uint8 and the view's target, from an encoded image, its example key and its target."""
         scale, top, left, mirrored = self._choose(key)
         pixels, geometry = images.decode_view_placed(encoded, scale, top, left, mirrored, self.crop)
         if self.augment is not None:
@@ -72,7 +72,7 @@ class View:
         return pixels, target if self.place is None else self.place(target, geometry)
 
     def of_pixels(self, pixels, which, keys):
-        """`(m, crop, crop, 3)` uint8: the same views of `which`, `(m,)`, of many images, `(n, height, width, 3)` uint8."""
+        """Returns the same views, `(m, crop, crop, 3)` uint8, of `which`, `(m,)`, among images, `(n, height, width, 3)` uint8."""
         scale, top, left, mirrored = self._choose(keys)
         views = images.views_of_pixels(pixels, which, scale, top, left, mirrored, self.crop)
         if self.augment is None:
@@ -94,15 +94,15 @@ def micro_batches(
     on_broken: Callable[[np.ndarray], None],
     decode_threads: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
-    """Returns a data set of `MicroBatch`, one for each row, in their order.
+    """Returns a dataset of `MicroBatch`, one for each row, in order.
 
     Args:
-        split: where examples are read.
-        rows: makes an iterator of `(epoch, indices)`, `(micro_batch,)` int64 with `PADDING` in empty places.
+        split: the examples.
+        rows: creates an iterator of `(epoch, indices)`, `(micro_batch,)` int64 with `PADDING` in empty places.
         micro_batch: length of a row.
-        view: what is taken of each image.
-        on_broken: called with the indices of images that could not be read; ahead of training, and maybe more than once.
-        decode_threads: images of one micro-batch that are decoded at the same time.
+        view: how views are taken.
+        on_broken: called with the indices of images that could not be read; ahead of training, and possibly more than once.
+        decode_threads: number of images of a micro-batch that are decoded in parallel.
     """
     signature = (tf.TensorSpec([], tf.int64), tf.TensorSpec([micro_batch], tf.int64))
     dealt = tf.data.Dataset.from_generator(rows, output_signature=signature)
@@ -120,11 +120,11 @@ def micro_batches(
 
 
 def _cut_row(epoch, indices, kept: KeptImages, view: View) -> MicroBatch:
-    """Returns the views of a row of what is kept, none of which is broken."""
+    """Returns the views of a row of cached images, none of which is broken."""
     present, indices = indices != PADDING, tf.maximum(indices, 0)
     keys = randomness.example_key(epoch, indices)
 
-    places = indices % tf.shape(kept.pixels, tf.int64)[0]  # a split that repeats itself counts on behind its last example
+    places = indices % tf.shape(kept.pixels, tf.int64)[0]  # a repeating split continues to count after its last example
     pixels, targets = view.of_pixels(kept.pixels, places, keys), tf.gather(kept.targets, places)
     is_full = tf.reduce_all(present)
     return MicroBatch(
@@ -137,15 +137,15 @@ def _cut_row(epoch, indices, kept: KeptImages, view: View) -> MicroBatch:
 
 
 def _without(present, values):
-    """Returns `values`, `(m, …)`, with zeros in places where nothing is `present`."""
+    """Returns `values`, `(m, …)`, with zeros in places that are not `present`."""
     return tf.where(tf.reshape(present, [-1] + [1] * (values.shape.rank - 1)), values, tf.zeros_like(values))
 
 
 def _read_row(epoch, indices, split: Split, view: View, decode_threads: int) -> tf.data.Dataset:
-    """Returns one element: the row, and `(places, pixels, targets)` of those of its images that can be read."""
+    """Returns one element: the row, and `(places, pixels, targets)` of its readable images."""
     crop, places = view.crop, tf.where(indices != PADDING)[:, 0]
 
-    # Traced once, for the two ways of reading a row.
+    # Traced once for both ways of reading a row.
     @tf.function(input_signature=[tf.TensorSpec([], tf.int64)] * 3, autograph=False)
     def example(place, index, epoch):
         encoded, target = split.read(index)
@@ -163,7 +163,7 @@ def _read_row(epoch, indices, split: Split, view: View, decode_threads: int) -> 
 
 
 def _fill_places(row, read, on_broken) -> MicroBatch:
-    """Puts what was read in its places in the micro-batch and reports what is missing."""
+    """Puts the images in their places in the micro-batch and reports missing ones."""
     (epoch, indices), (places, pixels, targets) = row, read
     micro_batch, where = indices.shape[0], places[:, tf.newaxis]
     present = tf.scatter_nd(where, tf.ones_like(places, tf.float32), [micro_batch])
@@ -185,7 +185,7 @@ def _fill_places(row, read, on_broken) -> MicroBatch:
 
 
 def _spread_out(places, pixels, micro_batch: int):
-    # For each place its row among what was read, or the black one behind; scattering the bytes themselves is slow.
+    # For each place its row among the read images, or the black one after them; scattering the bytes themselves is slow.
     read = tf.shape(places)[0]
     rows = tf.tensor_scatter_nd_update(tf.fill([micro_batch], read), places[:, tf.newaxis], tf.range(read))
     return tf.gather(tf.concat([pixels, tf.zeros([1, *pixels.shape[1:]], tf.uint8)], axis=0), rows)

@@ -1,7 +1,7 @@
-"""RandAugment (Cubuk et al. 2020): a few operations at random, all of one strength.
+"""RandAugment (Cubuk et al. 2020): a few random operations, all of one strength.
 
-Operations and their ranges are those of AutoAugment, which the paper takes. Each grows from nothing to its most as the strength
-does, to either side where it has two. What an operation uncovers is grey.
+Operations and their ranges are those of AutoAugment, as in the paper. The effect of each grows from none to its maximum with the
+strength, in either direction if it has two. Uncovered pixels are gray.
 """
 
 import math
@@ -13,10 +13,10 @@ import tensorflow as tf
 from keras_vgg import randomness
 
 STRONGEST = 10
-"""The strength at which an operation goes as far as it may."""
+"""The strength at which operations have their maximum effect."""
 
 _GREY = 128.0
-_SHEAR, _SHIFT, _TURN, _ENHANCE = 0.3, 0.45, math.radians(30), 0.9  # at the most; the shift as a share of the side
+_SHEAR, _SHIFT, _TURN, _ENHANCE = 0.3, 0.45, math.radians(30), 0.9  # maxima; the shift as a share of the side
 _SMOOTH = ((1, 1, 1), (1, 5, 1), (1, 1, 1))  # as in Pillow
 
 
@@ -39,7 +39,7 @@ def rand_augment(pixels, key, *, operations: int, strength: int, seed: int):
     return pixels
 
 
-@tf.function(autograph=False)  # traced once for all that there are, and all data sets
+@tf.function(autograph=False)  # traced once for all operations and all datasets
 def _apply(number, pixels, amount):
     def applied(operation):
         return lambda: tf.ensure_shape(operation(pixels, amount), pixels.shape)
@@ -81,12 +81,12 @@ def _translate_y(pixels, amount):
 
 
 def _solarize(pixels, amount):
-    """Inverts what is at least as bright as a threshold, which falls from 256."""
+    """Inverts values at or above a threshold, which falls from 256."""
     return tf.where(tf.cast(pixels, tf.float32) < 256.0 * (1.0 - tf.abs(amount)), pixels, 255 - pixels)
 
 
 def _posterize(pixels, amount):
-    """Leaves the highest bits of each channel, at least four."""
+    """Keeps the highest bits of each channel, at least four."""
     dropped = tf.cast(tf.round(4.0 * tf.abs(amount)), tf.uint8)
     return tf.bitwise.left_shift(tf.bitwise.right_shift(pixels, dropped), dropped)
 
@@ -108,7 +108,7 @@ def _sharpness(pixels, amount):
     inner = tf.nn.depthwise_conv2d(
         tf.cast(pixels, tf.float32)[tf.newaxis], tf.tile(kernel, [1, 1, 3, 1]), strides=[1, 1, 1, 1], padding="VALID"
     )[0]
-    is_inner = tf.pad(tf.ones_like(inner), [[1, 1], [1, 1], [0, 0]])  # the edge has too few neighbours
+    is_inner = tf.pad(tf.ones_like(inner), [[1, 1], [1, 1], [0, 0]])  # the edge has too few neighbors
     smooth = tf.where(is_inner > 0, tf.pad(inner, [[1, 1], [1, 1], [0, 0]]), tf.cast(pixels, tf.float32))
     return _blended(smooth, pixels, amount)
 
@@ -129,17 +129,17 @@ OPERATIONS: dict[str, Callable] = {
     "translate_x": _translate_x,
     "translate_y": _translate_y,
 }
-"""The paper's, by name: graph functions from pixels, `(side, side, 3)` uint8, and an amount in [-1, 1] to pixels."""
+"""The paper's operations by name: graph functions from pixels, `(side, side, 3)` uint8, and an amount in [-1, 1] to pixels."""
 
 
 def _blended(without, pixels, amount):
-    """Goes from an image without something towards the image or, where `amount` is positive, beyond it."""
+    """Interpolates from an image without some property to the image or, if `amount` is positive, extrapolates beyond it."""
     image = tf.cast(pixels, tf.float32)
     return _to_uint8(without + (1.0 + amount * _ENHANCE) * (image - without))
 
 
 def _moved(pixels, matrix, shift=(0.0, 0.0)):
-    """Takes each pixel from where `matrix`, about the centre, and `shift`, in sides, lead from it; x first, as in Keras."""
+    """Takes each pixel from its position under `matrix`, about the center, and `shift`, in sides; x first, as in Keras."""
     side = pixels.shape[0]
     centre = (side - 1) / 2
     (a, b), (c, d) = matrix
@@ -153,7 +153,7 @@ def _moved(pixels, matrix, shift=(0.0, 0.0)):
 
 
 def _by_layer(layer: keras.layers.Layer, pixels):
-    """What a layer of Keras without anything random makes of one image."""
+    """Applies a deterministic Keras layer to one image."""
     return _to_uint8(layer(tf.cast(pixels, tf.float32)[tf.newaxis])[0])
 
 

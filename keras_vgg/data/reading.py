@@ -1,4 +1,4 @@
-"""Reading what may be broken, in a graph: an example that raises is left out, or gives what stands for it."""
+"""Reading of possibly broken examples in a graph: an example that raises is skipped or replaced."""
 
 from collections.abc import Callable
 
@@ -6,30 +6,30 @@ import tensorflow as tf
 
 
 def what_can_be_read(examples: Callable[[], tf.data.Dataset], length: int | tf.Tensor, nothing) -> tf.data.Dataset:
-    """Returns a data set of one element: the examples that can be read, as a batch.
+    """Returns a dataset of one element: the readable examples, as a batch.
 
     Args:
-        examples: makes the data set of the row's examples; called for each way of reading them, since tf.data fuses map and
-            batch, which must not concern the other way.
-        length: how many they are, or more.
-        nothing: the element where none can be read.
+        examples: creates the dataset of the row's examples; called for each way of reading them, since tf.data fuses map and
+            batch, which must not affect the other way.
+        length: their number, or more.
+        nothing: the element if none can be read.
     """
     length = tf.cast(length, tf.int64)
     none, at_once = tf.data.Dataset.from_tensors(nothing), tf.maximum(length, 1)
-    # The row as a whole, which is fast; failing that, one by one, without those that raise; failing all, nothing. A row of no
-    # examples takes neither way: each is made ready when it is first taken, which lasts a second.
+    # The row as a whole, which is fast; failing that, one by one, without those that raise; failing all, nothing. An empty row
+    # uses neither way: the first use of each takes a second.
     whole, some = examples().batch(at_once).ignore_errors(), examples().ignore_errors().batch(at_once)
     return none.take(tf.cast(length == 0, tf.int64)).concatenate(whole).concatenate(some).concatenate(none).take(1)
 
 
 def attempt(function: Callable, argument, otherwise):
-    """Returns what `function` gives for `argument`, or `otherwise` where it raises.
+    """Returns `function(argument)`, or `otherwise` if it raises.
 
-    A data set can leave out what raises, in a graph and in an exported one. Its cost is a tenth of a millisecond, as a single
-    element; by `Dataset.reduce` it would be twenty.
+    A dataset can ignore errors, in a graph and in an exported one. A single element costs a tenth of a millisecond; with
+    `Dataset.reduce` it would be twenty.
 
     Args:
-        function: of a tensor, to tensors.
+        function: maps a tensor to tensors.
         argument: the tensor.
         otherwise: tensors of the same types.
     """

@@ -1,7 +1,7 @@
-"""Which folders of a data set are its sets, and which are classes.
+"""Which folders of a dataset are sets, and which are classes.
 
-A folder of sets has `train/` and its like (`sets.NAMES`), each of which holds one folder a class; another folder holds the folders
-of the classes themselves. A class may be called as a set is, as the trains among the aeroplanes, buses and cars are.
+A folder of sets contains `train/` and the like (`sets.NAMES`), each with one folder per class; any other folder contains the
+class folders themselves. A class may have the name of a set, like the trains among aeroplanes, buses and cars.
 """
 
 import dataclasses
@@ -14,14 +14,14 @@ from keras_vgg.errors import InputError
 from keras_vgg.support.image_files import is_sidecar, printable
 
 _CLASSES_BESIDE = 4
-"""A folder of images that is called as a set is, is a class beside so many others that are not; beside fewer, who knows."""
+"""A folder of images with the name of a set is a class beside at least so many others; beside fewer it is ambiguous."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SetFolders:
-    """The folders of class folders by set; `notes` are lines for people on how they were told.
+    """The folders of class folders by set; `notes` are readable lines on how they were recognized.
 
-    A data set's folder without sets is itself the one to train on.
+    A dataset's folder without sets is itself the training set.
     """
 
     folders: dict[str, pathlib.Path]
@@ -32,20 +32,20 @@ def folders_in(root: pathlib.Path) -> list[str]:
     """Returns the names of the folders in `root`, sorted, without sidecars and those of annotations.
 
     Raises:
-        InputError: for a folder that cannot be read.
+        InputError: if the folder cannot be read.
     """
     try:
         found = [entry for entry in os.scandir(root) if entry.is_dir() and not is_sidecar(entry.name)]
         return sorted(entry.name for entry in found if not is_annotation_folder(entry.path))
     except OSError as error:
-        raise InputError(f"Expected a folder that can be read. Received: {root} ({error.strerror}).") from error
+        raise InputError(f"Expected a readable folder. Received: {root} ({error.strerror}).") from error
 
 
 def find_sets(root: pathlib.Path) -> SetFolders:
-    """Tells the sets in `root`.
+    """Finds the sets in `root`.
 
     Raises:
-        InputError: for folders of which nobody can tell whether they are sets or classes.
+        InputError: if folders may be either sets or classes.
     """
     folders = folders_in(root)
     named = [name for name in folders if sets.set_called(name)]
@@ -53,21 +53,21 @@ def find_sets(root: pathlib.Path) -> SetFolders:
     if not named:
         return SetFolders({sets.TRAIN: root})
     if len(named) == 1 and len(others) >= _CLASSES_BESIDE and not folders_in(root / named[0]):
-        note = f"Note: {printable(named[0])} in {root} is taken for a class, since it holds no folders and lies beside classes."
+        note = f"Note: {printable(named[0])} in {root} is treated as a class, since it contains no folders and lies beside classes."
         return SetFolders({sets.TRAIN: root}, (note,))
     found = sets.by_set(named)
     if others and (sets.TRAIN not in found or len(found) == 1):
         raise InputError(
-            f"{root} must hold one folder per class, or sets, such as train, val and test, each with one folder per class. "
-            f"Received: {_told(named)}, called as sets are, beside {_told(others)}; rename what is no set, or move it."
+            f"{root} must contain one folder per class, or sets, such as train, val and test, each with one folder per class. "
+            f"Received: {_told(named)}, named like sets, beside {_told(others)}; rename or move folders that are not sets."
         )
     unused = [name for name in folders if name not in found.values()]
-    notes = [f"Note: left out of {root}: {_told(unused)}; used: {_told(found.values())}."] if unused else []
+    notes = [f"Note: skipped in {root}: {_told(unused)}; used: {_told(found.values())}."] if unused else []
     return SetFolders({each: _innermost(root / name) for each, name in found.items()}, tuple(notes))
 
 
 def _innermost(folder: pathlib.Path) -> pathlib.Path:
-    """Returns the folder of class folders of a set: archives often have it as `seg_train/seg_train`."""
+    """Returns the folder of class folders of a set: archives often nest it as `seg_train/seg_train`."""
     inside = folders_in(folder)
     if len(inside) == 1 and sets.set_called(inside[0]) == sets.set_called(folder.name) and folders_in(folder / inside[0]):
         return _innermost(folder / inside[0])

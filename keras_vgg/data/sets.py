@@ -1,4 +1,4 @@
-"""What the sets of a data set are called, as folders, as splits of TFDS and in the `split` column of a CSV file."""
+"""Names of the sets of a dataset, as folders, TFDS splits and values in the `split` column of a CSV file."""
 
 import re
 from collections.abc import Iterable
@@ -10,11 +10,11 @@ NAMES = {
     VALIDATION: ("val", "validation", "valid", "dev", "eval"),
     TEST: ("test", "testing"),
 }
-"""What each set is called, whatever its capitals; of several names that are there, the first is taken."""
+"""Case-insensitive names of each set; if several exist, the first is used."""
 
 PREFIXES = ("seg", "img", "image", "images", "ilsvrc2012_img")
 SUFFIXES = ("set", "split", "data", "img", "image", "images", "folder")
-"""What may stand before and behind a name: `seg_train`, `training_set`, `test-images`."""
+"""What may precede and follow a name: `seg_train`, `training_set`, `test-images`."""
 
 _NAME = re.compile(
     rf"(?:(?:{'|'.join(PREFIXES)})[ _-]?)?({'|'.join(name for names in NAMES.values() for name in names)})"
@@ -24,14 +24,14 @@ _SET_OF = {name: each for each, names in NAMES.items() for name in names}
 
 
 def set_called(name: str) -> str | None:
-    """Returns `"train"`, `"validation"` or `"test"` for a name such as `Training_Set`, `None` for one that means no set."""
+    """Returns `"train"`, `"validation"` or `"test"` for a name such as `Training_Set`, `None` if it means no set."""
     return _SET_OF[match.group(1)] if (match := _NAME.fullmatch(name.strip().lower())) else None
 
 
 def by_set(names: Iterable[str]) -> dict[str, str]:
-    """Returns which of `names` is which set, `{set: name}`, without the sets that none is.
+    """Returns which of `names` means which set, `{set: name}`, without missing sets.
 
-    Of several for one set, that with the first name of the table is taken, rather without capitals, prefix or suffix.
+    Among several names for a set, the first in the table is used, preferably without capitals, prefix or suffix.
     """
     found: dict[str, str] = {}
     for name in sorted(names, key=_rank):

@@ -1,4 +1,4 @@
-"""What images look like to the rest: splits that can be read at any index."""
+"""Splits: the interface to images, readable at any index."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from keras_vgg.support.image_files import printable
 
 LABEL = tf.TensorSpec([], tf.int32)
 UNKNOWN = -1
-"""Where a label would stand that cannot be read."""
+"""The label of an example that cannot be read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Split:
 
     Attributes:
         size: number of examples.
-        read: graph function from a scalar int64 index to `(encoded image, target)`, a scalar string and what a net is to tell of
-            the image. An error that it raises is the example's own and costs that example alone.
-        name_of: the example's name in messages, from its index.
-        target: shape and dtype of a target; by default a label, the number of the one class that the image shows.
-        file_name_of: what the example's file was called where it comes from, from its index; may read it. By default `name_of`.
-        known: labels of all examples, `(size,)`, where they are known without reading any.
+        read: graph function from a scalar int64 index to `(encoded image, target)`, a scalar string and the image's target. An
+            error that it raises affects only that example.
+        name_of: maps an index to the example's name in messages.
+        target: shape and dtype of a target; by default a label, the number of the image's only class.
+        file_name_of: maps an index to the example's original file name; may read the example. By default `name_of`.
+        known: labels of all examples, `(size,)`, if they are known without reading any.
     """
 
     size: int
@@ -39,7 +39,7 @@ class Split:
     known: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def file_name(self, index: int) -> str:
-        """Returns what the file of example `index` was called where it comes from."""
+        """Returns the original file name of example `index`."""
         return (self.file_name_of or self.name_of)(index)
 
     def subset(self, indices: np.ndarray) -> "Split":
@@ -63,13 +63,13 @@ class Split:
         )
 
     def repeating(self) -> "Split":
-        """Returns the split with its examples again behind the last, any number of times: `size + i` is example `i`."""
+        """Returns the split with its examples repeated any number of times: `size + i` is example `i`."""
         return dataclasses.replace(
             self, read=lambda index: self.read(index % self.size), name_of=lambda index: self.name_of(index % self.size)
         )
 
     def labels(self) -> np.ndarray:
-        """Returns the label of each example, `(size,)` int32, and -1 where it cannot be read.
+        """Returns the label of each example, `(size,)` int32; -1 if it cannot be read.
 
         Raises:
             InputError: if no label can be read.
@@ -86,9 +86,7 @@ class Split:
         for indices, labels in pairs.batch(4096).as_numpy_iterator():
             found[indices] = labels
         if (found == UNKNOWN).all():
-            raise InputError(
-                f"There must be images whose class can be read. Received: none, of {self.size}, e.g. {self.name_of(0)}."
-            )
+            raise InputError(f"None of the {self.size} images has a readable label, e.g. {self.name_of(0)}.")
         return found
 
     def limited(self, most: int | None) -> "Split":
@@ -99,7 +97,7 @@ class Split:
 
 
 def in_memory(encoded: list[bytes], labels: np.ndarray, name: str) -> Split:
-    """Returns the split of encoded images that lie in memory."""
+    """Returns the split of encoded images in memory."""
     images, label_tensor = tf.constant(encoded), tf.constant(labels, tf.int32)
     return Split(
         len(encoded),
@@ -110,7 +108,7 @@ def in_memory(encoded: list[bytes], labels: np.ndarray, name: str) -> Split:
 
 
 def files(paths: list[str], labels: np.ndarray) -> Split:
-    """Returns the split of image files; what is not UTF-8 of a file's name is told of as `\\xff`."""
+    """Returns the split of image files; bytes of a file name that are not UTF-8 are shown as `\\xff`."""
     path_tensor, label_tensor = tf.constant([os.fsencode(path) for path in paths], tf.string), tf.constant(labels, tf.int32)
     return Split(
         len(paths),

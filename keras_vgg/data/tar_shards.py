@@ -1,8 +1,8 @@
 """WebDataset's tar files, read at any index.
 
-A sample is an image and a file `.cls` of the same name up to the first dot of it: `000017.jpg` and `000017.cls`, which holds the
-number or the name of the image's class. What stands where is found once, by Python's `tarfile`, which goes from header to header;
-then images are read where they lie. WebDataset's own library reads shards from end to end, in an order that is not the epoch's.
+A sample is an image and a `.cls` file of the same name up to its first dot: `000017.jpg` and `000017.cls`, which contains the
+number or the name of the image's class. Files are located once, by Python's `tarfile`, which reads only headers; then images are
+read in place. WebDataset's own library reads shards sequentially, in an order that is not the epoch's.
 """
 
 import collections
@@ -47,19 +47,19 @@ class TarMembers:
             file.seek(start)
             data = file.read(size)
         if len(data) != size:
-            raise OSError(f"{self._shards[shard]} ends within a file.")
+            raise OSError(f"{self._shards[shard]} is truncated within a file.")
         return data
 
 
 def open_tars(path: str) -> Dataset:
-    """Returns the data set of a tar file, or of those in a folder and the folders in it.
+    """Returns the dataset of a tar file, or of those in a folder and its subfolders.
 
-    Which set a tar file is of is told by its name or its folder's (`imagenet-train-0001.tar`, `val/00.tar`), see `sets.NAMES`;
-    where none tells, all are for training. Numbers of classes are lines of `classes.txt` in the folder, if there is one.
+    The name of a tar file or of its folder determines its set (`imagenet-train-0001.tar`, `val/00.tar`), see `sets.NAMES`; if no
+    name does, all are for training. Class numbers refer to the lines of `classes.txt` in the folder, if it exists.
 
     Raises:
-        InputError: if there is none, one is compressed, cut off or no tar file, a sample lacks its image or class, or only some
-            names tell sets.
+        InputError: if there is none, one is compressed, truncated or not a tar file, a sample lacks its image or class, or only
+            some names contain a set.
     """
     root = path_of(path)
     shards = sorted(root.rglob("*.tar")) if root.is_dir() else [root]
@@ -68,8 +68,8 @@ def open_tars(path: str) -> Dataset:
     set_of_shard = [_set_of(shard, root) for shard in shards]
     if None in set_of_shard and any(set_of_shard):
         raise InputError(
-            "The names of all tar files must tell sets, as train and val do, or none. Received: "
-            f"{printable(shards[set_of_shard.index(None)].name)}, which does not, among others that do."
+            "Either all or none of the tar file names must contain a set, such as train or val. Received: "
+            f"{printable(shards[set_of_shard.index(None)].name)} without a set, among others with one."
         )
     places, names, told = _index(shards)
     folder = root if root.is_dir() else root.parent
@@ -88,11 +88,11 @@ def open_tars(path: str) -> Dataset:
 
 
 def _told_of(root: pathlib.Path) -> str:
-    return "in which there is none" if root.is_dir() else "which is not there"
+    return "a folder without tar files" if root.is_dir() else "which does not exist"
 
 
 def _set_of(shard: pathlib.Path, root: pathlib.Path) -> str | None:
-    """Returns which set a tar file is of by a word of its name, else by its folders'; `None` if none tells."""
+    """Returns the set that a word of a tar file's name, or else of its folders' names, means; `None` if there is none."""
     folders = shard.relative_to(root).parts[-2::-1] if shard != root else ()
     words = [word for part in (shard.stem, *folders) for word in re.split(r"[^a-z]+", part.lower())]
     return next((each for word in words if (each := sets.set_called(word)) is not None), None)
@@ -103,7 +103,7 @@ def _places_of(which: str, set_of_shard: list[str | None]) -> list[int]:
 
 
 def _index(shards: list[pathlib.Path]) -> tuple[np.ndarray, list[str], list[str]]:
-    """Returns the images' places, their names and what is told of their classes."""
+    """Returns the positions of the images, their names and their class numbers or names."""
     places, names, told = [], [], []
     for number, shard in enumerate(shards):
         images: dict[str, tuple[int, int, str]] = {}
@@ -112,15 +112,15 @@ def _index(shards: list[pathlib.Path]) -> tuple[np.ndarray, list[str], list[str]
             if extension == _LABEL:
                 labels[key] = class_name(read().decode("utf-8", "replace"))
             elif extension in _IMAGES and images.setdefault(key, (member.offset_data, member.size, member.name))[2] != member.name:
-                raise InputError(f"{shard}: a sample must have one image. Received: {images[key][2]} and {member.name}.")
+                raise InputError(f"{shard}: a sample must contain one image. Received: {images[key][2]} and {member.name}.")
         for lacks, keys in (
             (f"`.{_LABEL}` with its class", images.keys() - labels.keys()),
             ("image", labels.keys() - images.keys()),
         ):
             if keys:
                 raise InputError(
-                    f"{shard}: each sample must have an image ({', '.join(_IMAGES)}) and its class (.{_LABEL}). Received: "
-                    f"{len(keys)} without {lacks}, such as {printable(min(keys))}; write them with .{_LABEL}, or unpack the tar "
+                    f"{shard}: each sample must contain an image ({', '.join(_IMAGES)}) and its class (.{_LABEL}). Received: "
+                    f"{len(keys)} without {lacks}, such as {printable(min(keys))}; write the missing files, or unpack the tar "
                     "files into class folders (folder:PATH)."
                 )
         places += [(number, start, size) for start, size, _ in images.values()]
@@ -128,13 +128,13 @@ def _index(shards: list[pathlib.Path]) -> tuple[np.ndarray, list[str], list[str]
         told += [labels[key] for key in images]
     if not names:
         raise InputError(
-            f"Tar files must hold images. Received: none in {printable(shards[0].name)}{' and others' * (len(shards) > 1)}."
+            f"Tar files must contain images. Received: none in {printable(shards[0].name)}{' and others' * (len(shards) > 1)}."
         )
     return np.array(places, np.int64), names, told
 
 
 def _members(shard: pathlib.Path) -> Iterator[tuple]:
-    """Yields sample, extension, header and what reads the content of each file in a tar file."""
+    """Yields sample, extension, header and a function that reads the content, for each file in a tar file."""
     size = os.path.getsize(shard)
     try:
         with tarfile.open(shard, "r:") as tar:
@@ -143,36 +143,36 @@ def _members(shard: pathlib.Path) -> Iterator[tuple]:
                 if not member.isreg() or member.issparse():
                     continue
                 if member.offset_data + member.size > size:
-                    raise tarfile.ReadError(f"it ends within {member.name}")
+                    raise tarfile.ReadError(f"truncated within {member.name}")
                 folder, slash, name = member.name.rpartition("/")
                 sample, _, extension = name.partition(".")
                 yield f"{folder}{slash}{sample}", extension.lower(), member, functools.partial(_content, tar, member)
-                tar.members = []  # type: ignore[attr-defined]  # else a million headers stay in memory
+                tar.members = []  # type: ignore[attr-defined]  # else a million headers would stay in memory
                 end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-            if end + tarfile.BLOCKSIZE > size:  # no block of zeros, as at the end of each tar file
-                raise tarfile.ReadError("it has no end")
+            if end + tarfile.BLOCKSIZE > size:  # every tar file ends with a block of zeros
+                raise tarfile.ReadError("truncated at the end")
     except (tarfile.TarError, OSError) as error:
-        raise InputError(f"{shard} must be a whole tar file, not compressed. Received: {error}.") from error
+        raise InputError(f"{shard} must be a complete, uncompressed tar file. Received: {error}.") from error
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = tar.extractfile(member)
-    assert file is not None  # of a regular file
+    assert file is not None  # it is a regular file
     return file.read()
 
 
 def _classes_of(told: list[str], file: pathlib.Path) -> tuple[tuple[str, ...], np.ndarray]:
-    """Returns class names and labels; `InputError` for numbers that the file of names does not name."""
+    """Returns class names and labels; raises `InputError` for numbers without a name in the file."""
     counts = collections.Counter(told)
     if "" in counts:
-        raise InputError(f"Each .{_LABEL} must hold the number or the name of a class. Received: {counts['']} that are empty.")
+        raise InputError(f"Each .{_LABEL} file must contain the number or the name of a class. Received: {counts['']} empty files.")
     are_numbers = all(name.isascii() and name.isdigit() for name in counts)
     if are_numbers and file.is_file():
         names = tuple(map(class_name, file.read_text(encoding="utf-8-sig").splitlines()))
         labels = np.array(list(map(int, told)))
         if labels.max() >= len(names) or len(set(names)) < len(names):
             raise InputError(
-                f"{file} must name each class by a line of its own. Received: {len(set(names))} names for numbers up to "
+                f"{file} must have a line with a unique name for each class. Received: {len(set(names))} names for numbers up to "
                 f"{labels.max()}."
             )
         return names, labels

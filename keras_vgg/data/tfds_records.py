@@ -1,8 +1,8 @@
 """TensorFlow Datasets, read at any index.
 
-An epoch visits its examples in an order of our own, so that sequential reading will not do. Shards in TFDS's `array_record`
-format are indexed; for TFRecord shards, what most prepared data sets are, an index of record offsets is made by hopping
-from header to header, which reads 12 bytes a record.
+Epochs visit examples in their own order, which sequential reading does not support. Shards in TFDS's `array_record` format are
+indexed; for TFRecord shards, the format of most prepared datasets, an index of record offsets is built from the headers alone,
+which reads 12 bytes per record.
 """
 
 import os
@@ -19,21 +19,21 @@ from keras_vgg.data.split import Split
 from keras_vgg.errors import InputError
 from keras_vgg.support.paths import path_of
 
-_HEADER = struct.Struct("<QI")  # length, checksum of the length; the data and its checksum follow
+_HEADER = struct.Struct("<QI")  # length and its checksum; the data and its checksum follow
 _FOOTER_BYTES = 4
 
 
 def open_tfds(name: str) -> Dataset:
-    """Returns the TFDS data set `NAME[/CONFIG]`, prepared first if it is not yet, or the one that lies prepared in a folder.
+    """Returns the TFDS dataset `NAME[/CONFIG]`, preparing it if necessary, or a prepared one in a folder.
 
-    Splits are told by their names, see `sets.NAMES`.
+    Splits are recognized by their names, see `sets.NAMES`.
 
     Args:
-        name: a name of TFDS, or the path of a folder with `dataset_info.json` and `features.json`, such as
-            `/data/imagenet2012/5.1.0`: whoever made it, by whatever code.
+        name: a TFDS name, or the path of a folder with `dataset_info.json` and `features.json`, such as
+            `/data/imagenet2012/5.1.0`, written by any code.
 
     Raises:
-        InputError: if TFDS does not know it, cannot prepare it, or it has no image and class label by these names.
+        InputError: if TFDS does not have it or cannot prepare it, or it lacks the features `image` and `label`.
     """
     import tensorflow_datasets as tfds
 
@@ -44,7 +44,7 @@ def open_tfds(name: str) -> Dataset:
     image, label = features["image"], features["label"]
     if not isinstance(image, tfds.features.Image) or not isinstance(label, tfds.features.ClassLabel):
         kinds = f"image {type(image).__name__}, label {type(label).__name__}"
-        raise InputError(f"tfds:{name} must have an image and a class label for each example. Received: {kinds}.")
+        raise InputError(f"tfds:{name} must have an image and a class label per example. Received: {kinds}.")
     found = sets.by_set(builder.info.splits)
     if not found:
         raise InputError(f"tfds:{name} must have a split train, validation or test. Received: {', '.join(builder.info.splits)}.")
@@ -67,19 +67,19 @@ def records_of(builder, name: str) -> "TFRecords | ArrayRecords":
     """Returns the records of a split.
 
     Raises:
-        InputError: for files that cannot be read in any order.
+        InputError: if the file format does not support random access.
     """
     shards = [os.fspath(path) for path in builder.info.splits[name].filepaths]
     if (kind := builder.info.file_format.value) not in _READERS:
         raise InputError(
-            f"TFDS's data must lie in files of {' or '.join(_READERS)}, which can be read in any order. Received: "
+            f"TFDS datasets must be stored as {' or '.join(_READERS)}, which support random access. Received: "
             f"{builder.info.full_name} in {kind}; prepare it again with one of these as its file_format."
         )
     return _READERS[kind](shards)
 
 
 def reading_of(features, names: Iterable[str], reader) -> Callable:
-    """Returns a graph function from an index to the features `names` of its record, `image` being encoded still."""
+    """Returns a graph function from an index to the features `names` of its record, with `image` still encoded."""
     import tensorflow_datasets as tfds
 
     wanted = {name: features[name] for name in names}
@@ -94,12 +94,12 @@ def reading_of(features, names: Iterable[str], reader) -> Callable:
 
 
 def names_in(builder, name: str) -> Callable[[int], str]:
-    """Returns what tells an example's name in messages, from its index in a split."""
+    """Returns a function from an index in a split to the example's name in messages."""
     return lambda index: f"{builder.info.full_name}/{name}[{index}]"
 
 
 def file_names(features, reader) -> Callable[[int], str] | None:
-    """Returns what tells the name of a record's file by reading the record, where the data set keeps it, as ImageNet's does."""
+    """Returns a function that reads the file name from a record, if the dataset stores it, as ImageNet does; else `None`."""
     import tensorflow_datasets as tfds
 
     if "file_name" not in features or not isinstance(features["file_name"], tfds.features.Text):
@@ -128,18 +128,18 @@ class TFRecords:
     def read(self, index: int) -> bytes:
         """Returns the record's bytes; safe to call from several threads."""
         shard = int(self._shards[index])
-        # Opened anew each time, which costs microseconds: ImageNet has more shards than a process may often have open files.
+        # Opened each time, which costs microseconds: ImageNet has more shards than many processes may have open files.
         with open(self._paths[shard], "rb", buffering=0) as file:
             file.seek(int(self._starts[index]))
             length, _ = _HEADER.unpack(file.read(_HEADER.size))
             data = file.read(length)
         if len(data) != length:
-            raise OSError(f"{self._paths[shard]} ends within record {index}.")
+            raise OSError(f"{self._paths[shard]} is truncated within record {index}.")
         return data
 
 
 def record_offsets(path: str) -> np.ndarray:
-    """Returns where each record of a TFRecord file starts, `(n,)` int64."""
+    """Returns the offset of each record in a TFRecord file, `(n,)` int64."""
     offsets: list[int] = []
     position = 0
     size = os.path.getsize(path)
@@ -149,7 +149,7 @@ def record_offsets(path: str) -> np.ndarray:
             header = file.read(_HEADER.size)
             length = _HEADER.unpack(header)[0] if len(header) == _HEADER.size else size
             if position + _HEADER.size + length + _FOOTER_BYTES > size:
-                raise InputError(f"{path} must be a whole TFRecord file. Received: one that ends within record {len(offsets)}.")
+                raise InputError(f"{path} must be a complete TFRecord file. Received: one truncated within record {len(offsets)}.")
             offsets.append(position)
             position += _HEADER.size + length + _FOOTER_BYTES
     return np.array(offsets, np.int64)
@@ -176,13 +176,13 @@ _METADATA = ("dataset_info.json", "features.json")
 
 
 def open_builder(name: str):
-    """Returns TFDS's builder of a data set that is there and prepared.
+    """Returns TFDS's builder of a prepared dataset.
 
     Args:
         name: as for `open_tfds`.
 
     Raises:
-        InputError: if TFDS does not know it or cannot prepare it, or its folder is none of TFDS's.
+        InputError: if TFDS does not have it or cannot prepare it, or the folder is not a TFDS dataset.
     """
     import tensorflow_datasets as tfds
 
@@ -192,9 +192,9 @@ def open_builder(name: str):
     try:
         builder = tfds.builder(name)
         builder.download_and_prepare()
-    except Exception as error:  # whatever TFDS raises (unknown name, no network, manual download) is told, with its own words
+    except Exception as error:  # any error of TFDS (unknown name, no network, manual download) is reported in its own words
         reason = str(error).strip().split("\n")[0]
-        raise InputError(f"`tfds:` must name a data set that TFDS has or can prepare. Received: {name} ({reason}).") from error
+        raise InputError(f"`tfds:` must name a dataset that TFDS can load or prepare. Received: {name} ({reason}).") from error
     return builder
 
 
@@ -203,14 +203,13 @@ def _builder_of_folder(folder: pathlib.Path):
 
     try:
         if missing := [name for name in _METADATA if not (folder / name).is_file()]:
-            raise ValueError(f"no {missing[0]} there")
+            raise ValueError(f"no {missing[0]} in it")
         return tfds.builder_from_directory(folder)
     except Exception as error:  # as above
         below = sorted(path.parent for path in folder.glob(f"*/{_METADATA[0]}"))
-        others = "tfds.folder_dataset.write_metadata writes them for TFRecord files of your own"
-        told = f"; {below[0]} has" if below else f"; {others}"
+        others = "use tfds.folder_dataset.write_metadata to write them for your own TFRecord files"
+        told = f"; pass {below[0]}" if below else f"; {others}"
         reason = str(error).strip().split("\n")[0]
         raise InputError(
-            f"`tfds:` must name a data set of TFDS, or a folder with {' and '.join(_METADATA)}. "
-            f"Received: {folder} ({reason}){told}."
+            f"`tfds:` must name a TFDS dataset, or a folder with {' and '.join(_METADATA)}. Received: {folder} ({reason}){told}."
         ) from error

@@ -1,4 +1,4 @@
-"""What a run folder says of the data that it was trained on. Imports no TensorFlow."""
+"""What a run folder records about its dataset. Imports no TensorFlow."""
 
 import json
 import pathlib
@@ -7,22 +7,22 @@ from keras_vgg.errors import InputError
 from keras_vgg.support import files
 
 DATA = "data.json"
-"""The file that says it."""
+"""The file that records it."""
 
 _DIGEST = "training sha256"
-_MADE_AGAIN = "The command of keras_vgg.fit that began the run makes it again."
+_MADE_AGAIN = "Run the keras_vgg.fit command of this run again to restore it."
 
 
 def write_note(path: pathlib.Path, description: str, training_digest: str) -> None:
-    """Notes a data set's description and `Dataset.training_digest`."""
+    """Records a dataset's description and `Dataset.training_digest`."""
     files.write_text(path, json.dumps({"description": description, _DIGEST: training_digest}, indent=2) + "\n")
 
 
 def read_training_digest(run: pathlib.Path) -> str | None:
-    """Returns `training_digest` of the data that a run folder was trained on; `None` if an earlier version left no note of it.
+    """Returns `training_digest` of the dataset of a run folder; `None` if an earlier version did not record it.
 
     Raises:
-        InputError: for a note that is damaged.
+        InputError: if the file is damaged.
     """
     path = run / DATA
     if not path.exists():
@@ -30,4 +30,4 @@ def read_training_digest(run: pathlib.Path) -> str | None:
     try:
         return str(files.read_json(path, dict)[_DIGEST])
     except (ValueError, KeyError) as error:
-        raise InputError(f"Expected what keras_vgg.fit noted of its data. Received: {path} ({error}). {_MADE_AGAIN}") from error
+        raise InputError(f"Expected the dataset record of keras_vgg.fit. Received: {path} ({error}). {_MADE_AGAIN}") from error

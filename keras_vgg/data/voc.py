@@ -1,7 +1,7 @@
 """Images with any number of classes each: PASCAL VOC in its own layout (`voc:PATH`) and from TFDS (`tfds:voc/2007`).
 
-Labels are as the devkit's classification task has them: 1 where the image shows an object of the class, 0 where it shows none, and
--1 where all its objects of the class are marked difficult, which neither count for nor against.
+Labels are those of the devkit's classification task: 1 if the image shows an object of the class, 0 if it shows none, and -1 if
+all its objects of the class are marked difficult, which count neither for nor against.
 """
 
 import dataclasses
@@ -22,11 +22,11 @@ from keras_vgg.support.paths import path_of
 
 PRESENT, ABSENT, DIFFICULT = 1, 0, -1
 SETS = ("train", "val", "test")
-_ENDINGS = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")  # of the formats that are read
+_ENDINGS = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")  # of the supported formats
 NAMES = "voc:PATH (such as voc:VOCdevkit/VOC2007) or tfds:voc/YEAR"
 _IN_TFDS = {"train": "train", "val": "validation", "test": "test"}
 TFDS_FEATURES = {"image", "labels", "labels_no_difficult"}
-"""Features by which a data set of TFDS is told to be of this kind."""
+"""Features by which a TFDS dataset of this kind is recognized."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +34,11 @@ class MultiLabel:
     """Images of some sets, one set after another.
 
     Attributes:
-        split: the images; as single label of each it tells 0.
-        parts: `(N,)` str, the set that each is of.
+        split: the images; its single label is always 0.
+        parts: `(N,)` str, the set of each image.
         labels: `(N, classes)` int8: 1 present, 0 absent, -1 difficult.
         classes: class names in label order (sorted).
-        description: one line for people.
+        description: readable description, one line.
     """
 
     split: Split
@@ -49,27 +49,27 @@ class MultiLabel:
 
 
 def open_multi_label(name: str, sets: Sequence[str] = SETS) -> MultiLabel:
-    """Returns the sets of the data set `name`.
+    """Returns the sets of the dataset `name`.
 
     Args:
         name: `voc:PATH` or `tfds:voc/2007`.
-        sets: out of `SETS`. The test images of VOC-2012 come without annotations, so that nothing can be measured on them here.
+        sets: among `SETS`. VOC-2012's test images have no annotations, so that nothing can be measured on them here.
 
     Raises:
-        InputError: for an unknown name, missing files or sets, annotations that cannot be read.
+        InputError: for an unknown name, missing files or sets, or unreadable annotations.
     """
     kind, _, argument = name.partition(":")
     if kind == "voc" and argument:
         return _open_folder(argument, sets)
     if kind == "tfds" and argument:
         return _open_tfds(argument, sets)
-    raise InputError(f"A data set of many labels an image must be {NAMES}. Received: {name!r}.")
+    raise InputError(f"A dataset with several labels per image must be {NAMES}. Received: {name!r}.")
 
 
 def open_dataset(name: str) -> Dataset:
-    """Returns the sets of the data set `name` that are there, with targets `(classes,)` int8 as above.
+    """Returns the existing sets of the dataset `name`, with targets `(classes,)` int8 as above.
 
-    Test images count if their annotations are there and tell of no other classes. Args and errors as `open_multi_label`.
+    Test images are included if they have annotations without other classes. Args and errors as in `open_multi_label`.
     """
     there = sets_of(name)
     found, notes = open_multi_label(name, [part for part in there if part != TEST] or there), []
@@ -77,17 +77,17 @@ def open_dataset(name: str) -> Dataset:
         try:
             whole = open_multi_label(name, there)
             if new := set(whole.classes) - set(found.classes):
-                raise InputError(f"They show classes that no other images show: {', '.join(sorted(new))}.")
+                raise InputError(f"They have classes that are missing in all other images: {', '.join(sorted(new))}.")
             found = whole
         except InputError as error:
-            notes.append(f"Note: without test images: {error}")
+            notes.append(f"Note: no test images: {error}")
     labelled = found.split.with_targets(found.labels)
     splits = {set_called(part): labelled.subset(np.flatnonzero(found.parts == part)) for part in there if part in found.parts}
     return Dataset({each: split for each, split in splits.items() if each}, found.classes, found.description, tuple(notes))
 
 
 def sets_of(name: str) -> list[str]:
-    """Returns which of `SETS` the data set has, or all where `open_multi_label` will say what is wrong with it."""
+    """Returns which of `SETS` the dataset has; all if there are none, so that `open_multi_label` reports the problem."""
     kind, _, argument = name.partition(":")
     if kind == "tfds":
         splits = tfds_records.open_builder(argument).info.splits
@@ -103,14 +103,14 @@ def _open_folder(path: str, sets: Sequence[str]) -> MultiLabel:
     root = path_of(path)
     if missing := [name for name in ("JPEGImages", "Annotations", "ImageSets/Main") if not (root / name).is_dir()]:
         inside = sorted(found.parent.name for found in root.glob("*/JPEGImages") if not is_sidecar(found.parent.name))
-        told = f"it has {', '.join(inside)}; give one of them" if inside else f"it has no {', no '.join(missing)}"
+        told = f"it contains {', '.join(inside)}; pass one of them" if inside else f"it has no {', no '.join(missing)}"
         raise InputError(f"`voc:` must name a folder with JPEGImages, Annotations and ImageSets/Main. Received: {path}; {told}.")
     images = {name: read_list(root / "ImageSets" / "Main" / f"{name}.txt") for name in sets}
     every = [image for name in sets for image in images[name]]
     objects = [read_annotation(root / "Annotations" / f"{image}.xml") for image in every]
     classes = tuple(sorted(set().union(*objects)))
     if not classes:
-        raise InputError(f"{root / 'Annotations'} must tell what the images show. Received: no object in {len(every)} of them.")
+        raise InputError(f"{root / 'Annotations'} must contain objects. Received: none in {len(every)} annotations.")
     labels = np.zeros((len(every), len(classes)), np.int8)
     for row, of_image in enumerate(objects):
         for name, label in of_image.items():
@@ -121,7 +121,7 @@ def _open_folder(path: str, sets: Sequence[str]) -> MultiLabel:
 
 
 def image_paths(folder: pathlib.Path, images: Sequence[str]) -> list[str]:
-    """Returns where images lie: as in VOC in `.jpg`, else in a file of that name with another ending of images, if there is one."""
+    """Returns the paths of images: `.jpg` as in VOC, else a file of that name with another image extension, if there is one."""
     file_of: dict[str, str] = {}
     for name in sorted(os.listdir(folder)):
         stem, ending = os.path.splitext(name)
@@ -131,32 +131,32 @@ def image_paths(folder: pathlib.Path, images: Sequence[str]) -> list[str]:
 
 
 def read_list(path: pathlib.Path) -> list[str]:
-    """Returns the images that a list names, one a line.
+    """Returns the images in a list, one per line.
 
     Raises:
-        InputError: for a list that is missing or empty.
+        InputError: if the list is missing or empty.
     """
     try:
         names = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Expected a list of images, one a line. Received: {path} ({error}).") from error
+        raise InputError(f"Expected a list of images, one per line. Received: {path} ({error}).") from error
     if not names:
-        raise InputError(f"Expected a list of images, one a line. Received: {path}, which is empty.")
+        raise InputError(f"Expected a list of images, one per line. Received: {path}, which is empty.")
     return names
 
 
 def read_annotation(path: pathlib.Path) -> dict[str, int]:
-    """Returns `{class: 1 or -1}` of an annotation: -1 where all objects of the class are difficult.
+    """Returns `{class: 1 or -1}` of an annotation: -1 if all objects of the class are difficult.
 
     Raises:
-        InputError: if there is no such file, or it is not VOC's XML.
+        InputError: if the file is missing or not VOC's XML.
     """
     try:
         objects = voc_xml.read(path).objects
     except FileNotFoundError as error:
-        raise InputError(f"Every image of a set must have its annotation. Received: no {path}.") from error
+        raise InputError(f"Every image of a set must have an annotation. Received: no {path}.") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"Expected an annotation in VOC's XML. Received: {path} ({error}).") from error
+        raise InputError(f"Expected an annotation in VOC's XML format. Received: {path} ({error}).") from error
     found: dict[str, int] = {}
     for each in objects:
         found[each.name] = max(found.get(each.name, DIFFICULT), DIFFICULT if each.difficult else PRESENT)
@@ -169,7 +169,7 @@ def read_annotation(path: pathlib.Path) -> dict[str, int]:
 def _open_tfds(name: str, sets: Sequence[str]) -> MultiLabel:
     builder = tfds_records.open_builder(name)
     if missing := TFDS_FEATURES - set(builder.info.features):
-        raise InputError(f"tfds:{name} must have features as voc has. Received: none called {', '.join(sorted(missing))}.")
+        raise InputError(f"tfds:{name} must have the same features as voc. Received: no {', '.join(sorted(missing))}.")
     if without := [part for part in sets if _IN_TFDS[part] not in builder.info.splits]:
         raise InputError(f"tfds:{name} must have the sets {', '.join(sets)}. Received: no {', no '.join(without)}.")
     classes = tuple(builder.info.features["labels"].feature.names)
@@ -188,7 +188,7 @@ def _open_tfds(name: str, sets: Sequence[str]) -> MultiLabel:
 
 
 def _readers(builder, records):
-    """Returns graph functions from an index over all `records`: to the encoded image and 0, and to its row of labels."""
+    """Returns graph functions from an index over all `records` to the encoded image and 0, and to its row of labels."""
     import tensorflow_datasets as tfds
 
     features, decoders = builder.info.features, {"image": tfds.decode.SkipDecoding()}

@@ -1,4 +1,4 @@
-"""Annotations in VOC's XML, as PASCAL VOC, ILSVRC and programs for drawing boxes write them. Imports no TensorFlow."""
+"""Annotations in VOC's XML format, as written by PASCAL VOC, ILSVRC and labeling tools. Imports no TensorFlow."""
 
 import math
 import os
@@ -14,9 +14,9 @@ class Object(NamedTuple):
     """An object in an image.
 
     Args:
-        name: of its class, see `class_name`.
-        corners: `xmin, ymin, xmax, ymax` as they are told; not a number where that is missing or none.
-        difficult: whether it is marked so: then it neither counts for nor against.
+        name: its class, see `class_name`.
+        corners: `xmin, ymin, xmax, ymax` as in the file; NaN if missing or not a number.
+        difficult: whether it is marked difficult and so counts neither for nor against.
     """
 
     name: str
@@ -25,11 +25,11 @@ class Object(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What an annotation tells of an image.
+    """Content of an image's annotation.
 
     Args:
-        objects: in its order. Parts of them (heads, hands and feet of persons) are none themselves.
-        size: `(width, height)` that the corners refer to; `None` if it tells none.
+        objects: in the file's order. Parts of objects (heads, hands and feet of persons) are not included.
+        size: `(width, height)` that the corners refer to; `None` if missing.
     """
 
     objects: tuple[Object, ...]
@@ -40,14 +40,14 @@ def read(path: str | os.PathLike[str]) -> Shown:
     """Reads an annotation.
 
     Raises:
-        OSError: if there is no such file, or it cannot be read.
-        ValueError: if it is no XML, or an object has no name.
+        OSError: if the file does not exist or cannot be read.
+        ValueError: if it is not XML, or an object has no name.
     """
     with open(path, "rb") as file:
         content = file.read()
     try:
         root = ElementTree.fromstring(content)
-    except (ElementTree.ParseError, LookupError) as error:  # the latter for an encoding that nobody knows
+    except (ElementTree.ParseError, LookupError) as error:  # the latter for an unknown encoding
         raise ValueError(str(error)) from error
     size = root.find("size")
     sides = (math.nan, math.nan) if size is None else (_number(size, "width"), _number(size, "height"))
@@ -58,7 +58,7 @@ def read(path: str | os.PathLike[str]) -> Shown:
 def _object(element: ElementTree.Element) -> Object:
     if not (name := class_name(element.findtext("name") or "")):
         raise ValueError("an object has no name")
-    difficult = int(element.findtext("difficult") or 0)  # ILSVRC and some later files leave it out
+    difficult = int(element.findtext("difficult") or 0)  # ILSVRC and some later files omit it
     box = element.find("bndbox")
     corners = (math.nan,) * 4 if box is None else tuple(_number(box, side) for side in _SIDES)
     return Object(name, corners, bool(difficult))

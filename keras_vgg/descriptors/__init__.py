@@ -1,1 +1,1 @@
-"""Descriptors of images (Appendix B): a layer's activations, averaged over places, scales and mirror images, in files."""
+"""Descriptors of images (Appendix B): a layer's activations, averaged over positions, scales and mirror images, in files."""

@@ -1,8 +1,7 @@
-"""A whole net of a linear classifier on descriptors: the layers that describe an image, and the classifier as the last one.
+"""A net made of a linear classifier on descriptors: the layers that compute the descriptor, and the classifier as the last layer.
 
-What is a net: the descriptor of one view, the whole image at one Q or the crop, made of length one by a layer or not. What is none:
-several scales or nets, mirror images, whose features are averaged before they are made of length one, and FC layers looked at
-densely, whose places are.
+It supports descriptors of one view, the whole image at one Q or the crop, L2-normalized by a layer or not. It does not support
+several scales or nets, mirror images, whose features are averaged before normalization, or dense FC layers, whose positions are.
 """
 
 import json
@@ -24,31 +23,31 @@ from keras_vgg.support import files
 from keras_vgg.weights import kinds
 
 UNIT_LENGTH, CLASSIFIER = "unit_length", "classifier"
-"""The layers that make features of length one, and classify them: no `predictions`, which stands on features as they are."""
+"""The layers that L2-normalize features and classify them; not named `predictions`, which takes features as they are."""
 
 
 def check(source: NetFile, protocol: DescriptorProtocol, path: pathlib.Path) -> None:
-    """Finds out whether a classifier on descriptors will be a net that can be kept, before any image is described.
+    """Checks that a classifier on descriptors can be saved as a net, before any descriptor is computed.
 
     Args:
-        source: the net that is to describe images.
+        source: the net that computes the descriptors.
         protocol: the descriptor.
-        path: where the net is to be kept.
+        path: output file.
 
     Raises:
-        InputError: if it will not, for the reason in the module's docstring, or `path` is no `.keras` file that can be written.
+        InputError: if it cannot, for the reasons in the module's docstring, or `path` is not a writable `.keras` file.
     """
     if path.suffix != ".keras":
         raise InputError(f"`--save` must name a .keras file. Received: {path}.")
     files.check_file(path)
     views = protocol.views(source.default_scale, source.flip)
     told = {
-        f"{len(views)} scales; give --scales with one": len(views) > 1,
-        "mirror images too; give --no-flip": views[0].flip,
-        f"{protocol.pooling} pooling; leave out --pooling": protocol.pooling != "floor",
+        f"{len(views)} scales; pass --scales with a single value": len(views) > 1,
+        "mirror images too; pass --no-flip": views[0].flip,
+        f"{protocol.pooling} pooling; omit --pooling": protocol.pooling != "floor",
     }
     if wrong := next((text for text, differs in told.items() if differs), None):
-        raise InputError(f"`--save` makes a net, which looks at an image once. Received: descriptors of {wrong}.")
+        raise InputError(f"`--save` needs descriptors of a single view. Received: descriptors of {wrong}.")
     _check_layer(source.load_model(), protocol)
 
 
@@ -57,11 +56,11 @@ def _check_layer(model: keras.Model, protocol: DescriptorProtocol) -> None:
     of_top = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Dense)][:-1]
     if protocol.layer != last and protocol.layer not in of_top:
         others = f" or, with --no-dense, {', '.join(of_top)}" if of_top else ""
-        raise InputError(f"`--save` takes the layer {last}{others}. Received: --layer {protocol.layer}.")
+        raise InputError(f"`--save` supports the layer {last}{others}. Received: --layer {protocol.layer}.")
     if protocol.layer in of_top and protocol.dense:
         raise InputError(
-            f"`--save` takes {protocol.layer} of the crop, since a net does not average it over a whole image: give --no-dense, or "
-            f"--layer {last}. Received: --dense."
+            f"`--save` supports {protocol.layer} only for the crop, since a net does not average it over a whole image. "
+            f"Received: --dense; pass --no-dense or --layer {last}."
         )
 
 
@@ -76,30 +75,30 @@ def keep(
     activation: str,
     digest: str,
 ) -> Views:
-    """Writes a classifier on descriptors as a net, with what its weights want of an image, at which Q, and its classes' names.
+    """Writes a classifier on descriptors as a net, with its input preprocessing, Q and class names.
 
     Args:
-        path: where to, a `.keras` file.
-        source: the net that described the images.
+        path: output file, `.keras`.
+        source: the net that computed the descriptors.
         protocol: the descriptor, see `check`.
         kernel: `(D, classes)`, from a descriptor to logits.
         bias: `(classes,)`.
         classes: class names in label order.
-        activation: from logits to what the net puts out, `"softmax"` or `"sigmoid"`.
-        digest: of the net that described the images, `Extracted.digests`.
+        activation: of the logits, `"softmax"` or `"sigmoid"`.
+        digest: of the net that computed the descriptors, from `Extracted.digests`.
 
     Returns:
-        What the net has to look at to see what the classifier saw.
+        The views on which the net reproduces the classifier's inputs.
 
     Raises:
-        InputError: if the net's file was replaced since.
+        InputError: if the net's file has been replaced since.
     """
     model = source.load_model(precision=protocol.precision)
     if digest_of_copies([model], source.path) != digest:
-        raise InputError(f"{source.path} was replaced after it had described the images; run the same command again.")
+        raise InputError(f"{source.path} was replaced after its descriptors were computed; run the same command again.")
     (views,) = protocol.views(source.default_scale, source.flip)
-    set_precision(model, FLOAT32)  # which precision it is used in is asked of whoever uses it
-    # Keras' own calls take images of this size alone; the commands look at whole images, of any size from it on.
+    set_precision(model, FLOAT32)  # the precision is chosen when the net is used
+    # Keras' own calls accept only images of this size; the commands use whole images of at least this size.
     side = model.input_shape[1] or min(views.scale, configs.TRAINING_SIZE)
     net = classifying_net(model, protocol, kernel, bias, side=side, activation=activation)
     note = json.loads(kinds.note(preprocessing.of_weights(net), preprocessing.origin_of(net), None, classes))
@@ -115,12 +114,12 @@ def classifying_net(
     """Returns a net whose logits are `descriptor @ kernel + bias`.
 
     Args:
-        model: the net that describes images, whose layers are shared.
+        model: the net that computes the descriptors, whose layers are shared.
         protocol, kernel, bias, activation: as for `keep`.
-        side: of the images that it takes.
+        side: input size, in pixels.
 
     Returns:
-        A functional model, `(B, side, side, 3)` to probabilities `(B, classes)` float32: the layers of `model` up to the last
+        A functional model from `(B, side, side, 3)` to probabilities `(B, classes)` float32: the layers of `model` up to the last
         pooling and `avg_pool`, or up to an FC layer; then `unit_length` and `classifier`.
     """
     inputs = outputs = keras.Input((side, side, model.input_shape[-1]), dtype=model.inputs[0].dtype, name="images")

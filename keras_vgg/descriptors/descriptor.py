@@ -1,9 +1,9 @@
-"""The descriptor of an image as in Appendix B, as data, and what is made of the features of its views.
+"""The image descriptor of Appendix B, as data, and its computation from the features of views.
 
-A layer's activations are averaged over places and with those of the mirror image (`network`), at each scale Q. Here they are
-combined over scales, by the mean or one after another, and made of length one: that is a net's descriptor. Several nets are
-combined by stacking their descriptors, each of length one, so that none drowns the others by its mere size; what is stacked is
-then made of length one as a whole, which is the same factor for all images.
+A layer's activations are averaged over positions and with those of the mirror image (`network`), at each scale Q. Here they are
+averaged or concatenated over scales and L2-normalized: that is a net's descriptor. Several nets are combined by stacking their
+normalized descriptors, so that none dominates by its magnitude; the stack is then normalized as a whole, which is the same factor
+for all images.
 """
 
 import dataclasses
@@ -27,13 +27,14 @@ class DescriptorProtocol:
     Attributes:
         layer: name of the layer, e.g. `"fc2"`, `"fc1"`, `"block5_pool"`.
         scales: smallest sides Q; `None` for each net's default scale, the middle of those it was trained at.
-        flip: whether the mirror image counts too; `None` for whether that net was trained with mirror images.
-        combine: several scales: `"average"` (VOC in Table 11), or `"stack"` (Caltech), which makes it as many times longer.
-        normalize: whether it is made of length one (L2): each net's part, and the whole.
-        pooling: of odd sizes in whole images, `"floor"` as in Keras or `"ceil"` as in Caffe, for nets with their top; as for
-            `network.Network`.
-        dense: whether the whole image is looked at, as in the paper, or its centre crop, of nets with their top.
-        precision: what the layers of nets compute in, one of `precision.PRECISIONS`; means, lengths and descriptors are float32.
+        flip: whether to average with the mirror image; `None` for as in the training of each net.
+        combine: how to combine several scales: `"average"` (VOC in Table 11), or `"stack"` (Caltech), which multiplies the
+            length.
+        normalize: whether to L2-normalize each net's part and the whole.
+        pooling: rounding of odd sizes in whole images, `"floor"` as in Keras or `"ceil"` as in Caffe, for nets with their top; as
+            in `network.Network`.
+        dense: whether to use the whole image, as in the paper, or its center crop, for nets with their top.
+        precision: compute precision of the layers, one of `precision.PRECISIONS`; means, norms and descriptors are float32.
 
     Raises:
         InputError: for values out of range.
@@ -58,7 +59,7 @@ class DescriptorProtocol:
             self.views(0)
 
     def views(self, default_scale: int, default_flip: bool = True) -> tuple[Views, ...]:
-        """Returns the passes that one net takes, whose own Q and flip are taken where `scales` and `flip` do not say."""
+        """Returns the passes of one net, whose default Q and flip are used where `scales` and `flip` are `None`."""
         flip = default_flip if self.flip is None else self.flip
         return passes(DENSE if self.dense else CENTER, (default_scale,) if self.scales is None else tuple(self.scales), flip=flip)
 
@@ -67,12 +68,12 @@ def descriptors(features: Sequence[Sequence[np.ndarray]], protocol: DescriptorPr
     """Returns the descriptors of images from the features of their views.
 
     Args:
-        features: for each net, for each of its scales, `(n, channels)` means over places and mirror images.
+        features: for each net, for each of its scales, `(n, channels)` means over positions and mirror images.
         protocol: how they are combined.
 
     Returns:
-        `(n, D)` float32, D the sum of the nets' channels (times their scales, stacked). Where a feature is not finite, the
-        whole row is NaN.
+        `(n, D)` float32, where D is the sum of the nets' channels (times their scales, if stacked). If a feature is not finite,
+        the whole row is NaN.
 
     Example:
         >>> import numpy as np
@@ -92,6 +93,6 @@ def descriptors(features: Sequence[Sequence[np.ndarray]], protocol: DescriptorPr
 
 
 def _of_length_one(rows: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):  # of rows that are not finite, which stay so
+    with np.errstate(invalid="ignore"):  # from rows that are not finite, which stay so
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        return rows / np.where(lengths == 0, 1, lengths)  # a row of zeros, as of a black image, has no direction
+        return rows / np.where(lengths == 0, 1, lengths)  # a row of zeros, as for a black image, has no direction

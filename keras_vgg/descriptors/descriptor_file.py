@@ -1,9 +1,9 @@
-"""Files of descriptors: `.npz` for NumPy, `.parquet` for tables. Written some rows at a time, whatever their number.
+"""Descriptor files: `.npz` for NumPy, `.parquet` for tables. Written in chunks of rows, for any number of them.
 
-Both hold `features` `(N, D)` float32, `labels` `(N,)` int64 (-1 where there is none), `images` (names), `places` `(N,)` int64
-(in the data set, of which images that could not be used are left out), `fingerprints` `(N,)` int64 of the images, `split` (only of
-data sets), `classes` (names in label order) and `facts`, JSON that says which nets and protocol made them; a Parquet file has the
-last two in its metadata, under `keras_vgg`, and calls columns `label`, `image`, `place`, `fingerprint`.
+Both contain `features` `(N, D)` float32, `labels` `(N,)` int64 (-1 for none), `images` (names), `places` `(N,)` int64 (indices in
+the dataset, whose unusable images are skipped), `fingerprints` `(N,)` int64 of the images, `split` (only for datasets), `classes`
+(names in label order) and `facts`, JSON that records nets and protocol; a Parquet file has the last two in its metadata, under
+`keras_vgg`, and names its columns `label`, `image`, `place`, `fingerprint`.
 """
 
 import dataclasses
@@ -23,16 +23,16 @@ SUFFIXES = (".npz", ".parquet")
 
 @dataclasses.dataclass(frozen=True)
 class DescriptorFile:
-    """Descriptors and what is told of them.
+    """Descriptors and their metadata.
 
     Attributes:
-        features: `(N, D)` float32; NaN rows for images that could not be used, where those are kept.
-        labels: `(N,)` int64, -1 where there is none.
+        features: `(N, D)` float32; NaN rows for images that could not be used, if those are kept.
+        labels: `(N,)` int64, -1 for none.
         images: `(N,)` str, names.
-        split: `(N,)` str, `"train"`, `"validation"` or `"test"`; `None` of image files.
+        split: `(N,)` str, `"train"`, `"validation"` or `"test"`; `None` for image files.
         classes: class names in label order.
-        facts: nets, layer, protocol, data: what JSON can write.
-        places: `(N,)` int64, which images of the data set these are, rising; by default all.
+        facts: nets, layer, protocol, data, serializable as JSON.
+        places: `(N,)` int64, increasing indices of the images in the dataset; by default all.
         fingerprints: `(N,)` int64 of the images (`batches.Survey`), by which they are compared; `None` in files of earlier
             versions, whose images are compared by name.
     """
@@ -43,7 +43,7 @@ class DescriptorFile:
     split: np.ndarray | None
     classes: tuple[str, ...]
     facts: dict
-    places: np.ndarray = None  # type: ignore[assignment]  # which `__post_init__` makes all
+    places: np.ndarray = None  # type: ignore[assignment]  # set by `__post_init__`
     fingerprints: np.ndarray | None = None
 
     def __post_init__(self):
@@ -52,15 +52,15 @@ class DescriptorFile:
 
     @property
     def parts(self) -> np.ndarray:
-        """`split`, or empty texts where there is none."""
+        """`split`, or empty strings if it is `None`."""
         return np.full(len(self.labels), "") if self.split is None else self.split
 
     def save(self, path: str | pathlib.Path, *, keep_broken: bool = False) -> int:
-        """Writes a file, of the kind that its suffix says, for `read`; returns the number of images in it.
+        """Writes a file in the format of its suffix, for `read`; returns the number of images in it.
 
         Args:
-            path: ends in `.npz` or `.parquet`.
-            keep_broken: whether rows of NaN are written too.
+            path: output file, `.npz` or `.parquet`.
+            keep_broken: whether to write rows of NaN too.
 
         Raises:
             InputError: for another suffix, if pyarrow is missing for Parquet, or if the file system refuses.
@@ -79,21 +79,21 @@ class DescriptorFile:
         """Reads what `save` wrote.
 
         Raises:
-            InputError: for another file, or a damaged one.
+            InputError: if it is another kind of file, or damaged.
         """
         check_path(path)
         try:
             content = (_read_npz if str(path).endswith(".npz") else _read_parquet)(paths.path_of(path))
-        except Exception as error:  # zipfile, NumPy and pyarrow raise whatever damage makes them run into
+        except Exception as error:  # damaged files make zipfile, NumPy and pyarrow raise all kinds of errors
             reason = str(error).split("\n")[0]
-            raise InputError(f"Expected descriptors that keras_vgg.extract wrote. Received: {path} ({reason}).") from error
+            raise InputError(f"Expected a descriptor file of keras_vgg.extract. Received: {path} ({reason}).") from error
         if wrong := _what_is_wrong(content):
-            raise InputError(f"Expected descriptors that keras_vgg.extract wrote. Received: {path} ({wrong}).")
+            raise InputError(f"Expected a descriptor file of keras_vgg.extract. Received: {path} ({wrong}).")
         return content
 
 
 def _what_is_wrong(content: DescriptorFile) -> str | None:
-    """Returns what other programs' files may have that those of `save` have not."""
+    """Returns what is wrong with a file that `save` did not write; `None` if nothing."""
     count = len(content.labels)
     if content.features.ndim != 2 or content.features.dtype.kind != "f" or not content.features.shape[1]:
         return f"features of shape {content.features.shape} {content.features.dtype}, not (N, D) float32"
@@ -106,38 +106,40 @@ def _what_is_wrong(content: DescriptorFile) -> str | None:
     if count and not -1 <= content.labels.min() <= content.labels.max() < max(len(content.classes), 1):
         return f"labels from {content.labels.min()} to {content.labels.max()} for {len(content.classes)} classes"
     if (np.diff(content.places, prepend=-1) < 1).any():
-        return "places that do not rise"
+        return "places that do not increase"
     nets = content.facts.get("nets", []) if isinstance(content.facts, dict) else None
     if not isinstance(nets, list) or not all(isinstance(net, dict) and {"net", "scales"} <= set(net) for net in nets):
-        return "facts that do not tell of nets"
+        return "facts that do not describe nets"
     return None
 
 
 def check_path(path: str | pathlib.Path) -> None:
-    """Raises `InputError` if no file of descriptors can be called so, or if what it takes to write it is missing."""
+    """Raises `InputError` if the suffix is not supported, or the library for it is missing."""
     if pathlib.Path(path).suffix not in SUFFIXES:
-        raise InputError(f"A file of descriptors ends in {' or '.join(SUFFIXES)}. Received: {path}.")
+        raise InputError(f"A descriptor file must end in {' or '.join(SUFFIXES)}. Received: {path}.")
     if pathlib.Path(path).suffix == ".parquet":
         try:
             import pyarrow.parquet  # noqa: F401
         except ImportError as error:
-            raise InputError("Parquet files take pyarrow: pip install pyarrow. Or give a name that ends in .npz.") from error
+            raise InputError(
+                "Parquet files need pyarrow, which is not installed; pip install pyarrow, or pass a name that ends in .npz."
+            ) from error
 
 
 def _parts(features: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields the rows some at a time."""
+    """Yields the rows in chunks."""
     at_once = rows_at_once(features.shape[1:])
     for start in range(0, len(features), at_once):
         mapped = features
         if (
             isinstance(features, np.memmap) and features.filename
-        ):  # anew: a mapping that lives on counts all that was read of it as our memory
+        ):  # mapped anew, since a live mapping counts all that was read from it as our memory
             mapped = np.memmap(features.filename, features.dtype, "r", features.offset, features.shape)
         yield mapped[start : start + at_once]
 
 
 def _kept_parts(content: DescriptorFile, kept: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields indices of rows that are kept, and the rows."""
+    """Yields the indices of kept rows, and the rows."""
     start = 0
     for part in _parts(content.features):
         found = np.flatnonzero(kept[start : start + len(part)])

@@ -1,7 +1,7 @@
-"""Descriptors of any number of images by any number of nets, in memory that does not grow with them.
+"""Descriptors of any number of images from any number of nets, in bounded memory.
 
-Features are kept on the disk as they come, like an evaluation's posteriors: the same call again goes on where a killed one
-stopped, and comes to the same bits. Only what is told of an image (its name, size, label) is held in memory for all of them.
+Features are written to disk as they are computed, like an evaluation's posteriors: the same call again resumes a killed one and
+gives identical bits. Only the metadata of images (name, size, label) is held in memory for all of them.
 """
 
 import contextlib
@@ -37,13 +37,13 @@ class Extracted:
     """Descriptors of a split's images.
 
     Attributes:
-        values: `(N, D)` float32, a file mapped into memory; NaN rows for images that could not be used.
-        labels: `(N,)` int64, -1 where an image cannot be read.
-        names: `(N,)` str, the images.
+        values: `(N, D)` float32, a memory-mapped file; NaN rows for images that could not be used.
+        labels: `(N,)` int64, -1 for unreadable images.
+        names: `(N,)` str, of the images.
         problems: `{name: reason}` of the images that could not be used.
-        left_out: how many those are; a listing may name one twice.
+        left_out: number of those images; a listing may name one twice.
         fingerprints: `(N,)` int64 of the images (`batches.Survey`), by which they are compared.
-        digests: of each net, as it was loaded (`identity.digest_of_net`).
+        digests: of each net, as loaded (`identity.digest_of_net`).
     """
 
     values: np.memmap
@@ -55,18 +55,18 @@ class Extracted:
     digests: tuple[str, ...]
 
     def discard(self) -> None:
-        """Removes the file that `values` are mapped from; the features it was made of stay."""
+        """Removes the file that `values` is mapped from; the underlying features stay."""
         if isinstance(self.values, np.memmap) and self.values.filename:
-            with contextlib.suppress(OSError):  # it costs room alone
+            with contextlib.suppress(OSError):  # a leftover only costs disk space
                 pathlib.Path(self.values.filename).unlink(missing_ok=True)
 
 
 def open_feature_source(run_or_file: str, *, preprocessing: str | None = None) -> NetFile:
-    """Finds a net, with or without its top, and what is known of it, without loading it.
+    """Finds a net, with or without its top, and its metadata, without loading it.
 
     Args:
-        run_or_file: a run folder of `keras_vgg.fit`, or a weight file of any kind.
-        preprocessing: `"caffe"` or `"torch"`, where the file does not say what its weights want.
+        run_or_file: a run folder of `keras_vgg.fit`, or a weight file of any format.
+        preprocessing: `"caffe"` or `"torch"`, if the file does not record its input preprocessing.
 
     Raises:
         InputError: if there is no such net.
@@ -86,22 +86,22 @@ def extract(
     say: Callable[[str], None] = print,
     stream=None,
 ) -> Extracted:
-    """Computes the descriptors of a split's images, those of several nets stacked.
+    """Computes the descriptors of a split's images; those of several nets are stacked.
 
     Args:
         split: the images.
-        sources: the nets, of `open_feature_source`.
-        protocol: what a descriptor is.
-        folder: where features are kept, under `passes/` and `descriptors/`, and images listed that could not be used, in
-            `broken_images.csv`. It may be used for any number of splits, nets and protocols; what it has is not computed again.
-        batch: images of the net's own size whose pixels go through it at a time.
-        devices: where nets compute, a copy on each; `None` stands for wherever TensorFlow would.
-        known: what was read of the images before, which is not read again.
-        say: called with lines for people.
+        sources: the nets, from `open_feature_source`.
+        protocol: the descriptor.
+        folder: for features, under `passes/` and `descriptors/`, and for the list of images that could not be used,
+            `broken_images.csv`. It may be shared by any number of splits, nets and protocols; existing features are reused.
+        batch: batch size at the network's resolution.
+        devices: where nets compute, a copy on each; `None` for TensorFlow's default.
+        known: what was read of the images before, to avoid reading them again.
+        say: called with lines to print.
         stream: where progress is shown, if anywhere.
 
     Raises:
-        InputError: for whatever the user can mend, such as a layer that a net does not have, before any image is read.
+        InputError: for user errors, such as a layer that a net does not have, before any image is read.
 
     Example:
         >>> import pathlib
@@ -117,13 +117,13 @@ def extract(
     """
     if not sources:
         raise InputError("Expected at least one net. Received: none.")
-    # All of them now, so that a mistake with the last is not told hours later.
+    # All of them now, so that an error with the last one is not raised hours later.
     networks = [load_networks(source, protocol, devices) for source in sources]
-    # Of what was loaded, not of files, which `fit` may have replaced by now.
+    # Digests of loaded nets, not of files, which `fit` may have replaced by now.
     digests = [digest_of_copies([each.model for each in nets], source.path) for source, nets in zip(sources, networks, strict=True)]
     views = [_views(source, protocol) for source in sources]
     images, unusable = look_through(split, known=known, stream=stream)
-    files.remove_leftovers(folder / "passes")  # rows of a million images, of which a killed process had written half
+    files.remove_leftovers(folder / "passes")  # rows that a killed process had half written
     files.remove_leftovers(folder / "descriptors")
     passes = []
     for source, nets, digest, of_net in zip(sources, networks, digests, views, strict=True):
@@ -155,7 +155,7 @@ def load_networks(
     """Loads a net for a protocol, once for each device.
 
     Raises:
-        InputError: if the net cannot be loaded, has no such layer, what its weights want is not known, or a scale is too small.
+        InputError: if the net cannot be loaded, has no such layer or unknown preprocessing, or a scale is too small.
     """
     options: dict[str, Any] = {"dense": protocol.dense, "pooling": protocol.pooling, "precision": protocol.precision}
     networks = [network.load(source, protocol.layer, device=device, **options) for device in devices]
@@ -165,12 +165,12 @@ def load_networks(
 
 
 def facts_of(sources: Sequence[NetFile], digests: Sequence[str], protocol: DescriptorProtocol) -> dict:
-    """Returns what a file of descriptors should tell of how they came about, as JSON can write it.
+    """Returns what a descriptor file records about nets and protocol, serializable as JSON.
 
     Args:
         sources: the nets.
-        digests: of each, `Extracted.digests`.
-        protocol: what a descriptor is.
+        digests: of each, from `Extracted.digests`.
+        protocol: the descriptor.
     """
     nets = [
         {
@@ -184,14 +184,14 @@ def facts_of(sources: Sequence[NetFile], digests: Sequence[str], protocol: Descr
         for source, digest in zip(sources, digests, strict=True)
     ]
     flips = {net["flip"] for net in nets}
-    flip = flips.pop() if len(flips) == 1 else None  # of all nets, if they agree
+    flip = flips.pop() if len(flips) == 1 else None  # for all nets, if they agree
     told = dataclasses.asdict(protocol) | {
         "flip": flip,
         "nets": nets,
         "keras_vgg": keras_vgg.__version__,
         "code sha256": digest_of_code(),
     }
-    del told["precision"]  # which is told where it is not the usual one
+    del told["precision"]  # recorded only if it is not the default
     return told | noted(protocol.precision)
 
 
@@ -200,10 +200,10 @@ def _views(source: NetFile, protocol: DescriptorProtocol) -> tuple[Views, ...]:
 
 
 def _write(folder: pathlib.Path, stores: list[list[RowCache]], protocol: DescriptorProtocol):
-    """Makes descriptors of what the stores hold, some rows at a time.
+    """Computes descriptors from the stored features, in chunks of rows.
 
     Returns:
-        The descriptors as a mapped file, and the indices of images that have features in every pass, but not finite ones.
+        The descriptors as a mapped file, and the indices of images with features in every pass that are not finite.
     """
     keys = [[store.key for store in by_scale] for by_scale in stores]
     key = hashlib.sha256(f"{keys} {protocol.combine} {protocol.normalize}".encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What descriptors are extracted of: a data set, one split of it or all, or image files."""
+"""Inputs of descriptor extraction: a dataset, one or all of its splits, or image files."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from keras_vgg.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """Images and what is known of them.
+    """Images and their metadata.
 
     Attributes:
         split: the images.
-        parts: `(N,)` str, the split of the data set that each is of; `None` for image files.
-        classes: class names in label order; none for image files.
-        description: one line for people.
-        notes: lines for people on how the data set was read.
+        parts: `(N,)` str, the split of each image in the dataset; `None` for image files.
+        classes: class names in label order; empty for image files.
+        description: readable description, one line.
+        notes: readable lines on how the dataset was read.
     """
 
     split: Split
@@ -30,18 +30,20 @@ class Inputs:
 
 
 def of_dataset(dataset: Dataset, which: str = ALL) -> Inputs:
-    """Returns the images of a data set: of its split `which`, or of all that it has: train, validation, test.
+    """Returns the images of a dataset: of its split `which`, or of all its splits: train, validation, test.
 
     Raises:
-        InputError: if it has no such split, or images are of several classes each.
+        InputError: if it has no such split, or images have several labels.
     """
     if dataset.target != LABEL:
-        raise InputError(f"Descriptors have one label an image. Received: {dataset.description}, of several; give --images.")
+        raise InputError(
+            f"Expected a dataset with one label per image. Received: {dataset.description} with several; pass --images."
+        )
     chosen = dataset.splits if which == ALL else {which: dataset.split(which)}
     parts = np.repeat(list(chosen), [split.size for split in chosen.values()])
     return Inputs(joined([*chosen.values()]), parts, dataset.classes, dataset.description, dataset.training_notes)
 
 
 def of_files(paths: Sequence[str]) -> Inputs:
-    """Returns image files, whose labels are -1."""
+    """Returns image files as inputs, with the labels -1."""
     return Inputs(files(list(paths), np.full(len(paths), -1)), None, (), f"{len(paths)} image files")

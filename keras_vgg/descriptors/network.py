@@ -1,4 +1,4 @@
-"""A net made ready for features: from uint8 images to a layer's activations, averaged over all places, on one device."""
+"""Feature extraction with a net: from uint8 images to a layer's activations, averaged over all positions, on one device."""
 
 import difflib
 import functools
@@ -18,28 +18,28 @@ from keras_vgg.kernel_copies import KernelCopies
 from keras_vgg.precision import FLOAT32
 
 WITHOUT_TOP = 224
-"""Side of the images that batches are measured by, where a net has none of its own."""
+"""Image side that defines batch sizes if a net has no input size."""
 
 
 class FeatureNetwork:
-    """Features of images of like shape: a layer's activations, averaged over places and mirror images (Appendix B).
+    """Features of images of equal shape: a layer's activations, averaged over positions and mirror images (Appendix B).
 
     Args:
         model: a VGG net with or without its top, whose preprocessing is known.
-        layer: name of a layer; `fc1`, `fc2` and `predictions` are looked at as convolutions.
-        dense: whether it is to see whole images, of any size, or crops of the net's own, as in training.
-        pooling: of odd sizes in whole images, `"floor"` or `"ceil"`.
-        name: what the net is called in messages.
-        device: where it computes; by default where TensorFlow would. The model's variables should be there.
+        layer: name of a layer; `fc1`, `fc2` and `predictions` are applied as convolutions.
+        dense: whether to use whole images of any size, or crops of the net's input size, as in training.
+        pooling: rounding of odd sizes in whole images, `"floor"` or `"ceil"`.
+        name: name of the net in messages.
+        device: where it computes; by default TensorFlow's choice. The model's variables should be there.
 
     Attributes:
         model: the model, whose variables are shared.
-        crop: side of the net's input, which batches are measured by.
-        smallest_input: images have at least so many pixels on their shorter side, before crops are taken.
+        crop: side of the net's input, which defines batch sizes.
+        smallest_input: minimum shorter side of images in pixels, before crops are taken.
         width: channels of the layer: the length of a row of features.
 
     Raises:
-        InputError: if the model has no such layer, or is of another kind.
+        InputError: if the model has no such layer, or is not a VGG net.
     """
 
     def __init__(
@@ -54,10 +54,10 @@ class FeatureNetwork:
     ):
         has_top = any(isinstance(each, keras.layers.Dense) for each in model.layers)
         if pooling != "floor" and not has_top:
-            raise InputError(f"`pooling` {pooling} is for nets with their top. Received: {name or model.name}, without.")
+            raise InputError(f"`pooling` {pooling} needs a net with its top. Received: {name or model.name} without top.")
         if not (dense or has_top):
-            raise InputError(f"The centre crop is that of a net with its top. Received: {name or model.name}, without.")
-        # A crop is seen as in training, whatever becomes of odd sizes on a map.
+            raise InputError(f"The center crop needs a net with its top. Received: {name or model.name} without top.")
+        # Crops are pooled as in training, regardless of the rounding for whole images.
         net = to_fully_convolutional(model, pooling=pooling if dense else "floor", share_weights=True) if has_top else model
         before_top = _maps(model)
         known = [each.name for each in net.layers[1:]] if has_top else before_top
@@ -86,10 +86,10 @@ class FeatureNetwork:
 
 
 def load(source: NetFile, layer: str, *, device: str | None = None, precision: str = FLOAT32, **options) -> FeatureNetwork:
-    """Loads a net onto a device for the features of one of its layers, computed in a precision; options as for `FeatureNetwork`.
+    """Loads a net onto a device for the features of one of its layers, in a given precision; options as for `FeatureNetwork`.
 
     Raises:
-        InputError: if it cannot be loaded, has no such layer, or what its weights want of an image is not known.
+        InputError: if it cannot be loaded, has no such layer, or its preprocessing is not known.
     """
     model = source.load_model(device, precision=precision)
     with tf.device(device):
@@ -97,7 +97,7 @@ def load(source: NetFile, layer: str, *, device: str | None = None, precision: s
 
 
 def _maps(model: keras.Model) -> list[str]:
-    """Names of the layers that put out maps, up to the first that does not."""
+    """Returns the names of the leading layers that output maps."""
     are_maps = itertools.takewhile(lambda layer: len(layer.output.shape) == 4, model.layers)
     return [layer.name for layer in are_maps if not isinstance(layer, keras.layers.InputLayer)]
 
@@ -105,5 +105,5 @@ def _maps(model: keras.Model) -> list[str]:
 def _check_layer(layer: str, known: list[str], name: str, has_top: bool) -> None:
     if layer not in known:
         near = difflib.get_close_matches(layer, known, 3, cutoff=0.4) or known[-3:]
-        told = "" if has_top else ", which has no top"
-        raise InputError(f"No layer {layer!r} in the net {name}{told}; near it are {', '.join(near)}.")
+        told = "" if has_top else " (without top)"
+        raise InputError(f"The net {name}{told} has no layer {layer!r}; similar names: {', '.join(near)}.")

@@ -1,1 +1,1 @@
-"""Testing as in Sec. 3.2: views of an image to posteriors to their mean, whatever the protocol."""
+"""Testing as in Sec. 3.2: from the views of an image to their mean posteriors, for all protocols."""

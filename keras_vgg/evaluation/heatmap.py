@@ -1,4 +1,4 @@
-"""A picture of where in an image a net sees a class."""
+"""Plots of where in an image a net sees a class."""
 
 import functools
 import hashlib
@@ -16,44 +16,44 @@ from keras_vgg.support.image_files import printable
 
 _SIDE, _NARROWEST, _HIGHEST = 8.0, 3.5, 20.0  # inches: the image's longer side, its least width, its greatest height
 _MARGIN, _LINE, _SCALE, _GAP, _LABELS = 0.18, 0.18, 0.16, 0.1, 0.42  # inches
-_LETTERS = 13  # of the title, an inch
+_LETTERS = 13  # of the title, per inch
 _QUANTITIES = {SCORES: "posterior of {}", GRAD_CAM: "Grad-CAM of {} (share of the largest)"}
 
 
 def file_of(folder: pathlib.Path, path: str) -> pathlib.Path:
-    """Returns the file in `folder` for an image's heatmap: the same whenever asked, another for each image, whatever its folder."""
-    # By bytes: names that are not UTF-8 may be told alike.
+    """Returns the file in `folder` for an image's heatmap, deterministic and unique to the image's path."""
+    # Hashes bytes, since names that are not UTF-8 may print alike.
     which = hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:8]
     return folder / f"{naming.slug(printable(pathlib.PurePath(path).stem))}-{which}.png"
 
 
 def draw(path: pathlib.Path, heatmap: Heatmap, class_name: str, *, title: str, facts: Mapping[str, Any]) -> None:
-    """Writes the image with a heatmap laid over it, a colour scale beneath and a title above, as a PNG.
+    """Writes a PNG of the image under a heatmap, with a color scale beneath and a title above.
 
-    A place of the map is drawn at the centre of what it looks at, and between places it is interpolated.
+    Each position of the map is drawn at the center of its window; values in between are interpolated.
 
     Args:
-        path: where to.
-        heatmap: what the net saw.
+        path: output file.
+        heatmap: the heatmap.
         class_name: the name of its class.
-        title: stands above.
-        facts: what the file says of the net and how it was asked; class, kind and image are added.
+        title: text above the image.
+        facts: metadata of the file about the net and its settings; class, kind and image are added.
     """
     values = heatmap.values
     height, width = heatmap.image.shape[:2]
     rows, columns = values.shape
     across = max(_SIDE * min(1, width / height), _NARROWEST)
     down = min(across * height / width, _HIGHEST)
-    lines = textwrap.wrap(f"{title}; {rows}x{columns} places", int(across * _LETTERS))
+    lines = textwrap.wrap(f"{title}; {rows}x{columns} positions", int(across * _LETTERS))
     above, beneath = len(lines) * _LINE + _GAP, _GAP + _SCALE + _LABELS
     size = (across + 2 * _MARGIN, down + above + beneath + 2 * _MARGIN)
 
-    def part(bottom, part_height):  # of the figure, from inches
+    def part(bottom, part_height):  # inches to fractions of the figure
         return (_MARGIN / size[0], (_MARGIN + bottom) / size[1], across / size[0], part_height / size[1])
 
     told = {"class": class_name, "heatmap": heatmap.kind, "image sha256": heatmap.digest, **facts}
     with picture.drawing(path, size, dpi=110, facts=told) as figure:
-        figure.set_layout_engine("none")  # the parts are where they are
+        figure.set_layout_engine("none")  # the parts have fixed places
         axes = figure.add_axes(part(beneath, down))
         axes.imshow(heatmap.image)
         overlay = axes.imshow(
@@ -72,7 +72,7 @@ def draw(path: pathlib.Path, heatmap: Heatmap, class_name: str, *, title: str, f
 
 
 def _upsampled(values: np.ndarray, size: tuple[int, int], centres) -> np.ndarray:
-    """Bilinear between centres of places; beyond the outermost, their values."""
+    """Interpolates bilinearly between the centers of positions; constant beyond the outermost."""
     for axis, (pixels, (first, step)) in enumerate(zip(size, centres, strict=True)):
         places = first + step * np.arange(values.shape[axis])
         values = np.apply_along_axis(functools.partial(np.interp, np.arange(pixels) + 0.5, places), axis, values)

@@ -1,4 +1,4 @@
-"""What a net has learnt, as pictures: the filters of its first convolution, and the maps that a layer makes of an image."""
+"""What a net has learned: the filters of its first convolution, and the feature maps of a layer for an image."""
 
 import difflib
 
@@ -11,13 +11,13 @@ from keras_vgg.inference.tracing import up_to_layer
 
 
 def first_filters(model: keras.Model) -> np.ndarray:
-    """Returns the filters of the first convolution in the colours of images: `(filters, height, width, 3)` float32 in 0–1.
+    """Returns the filters of the first convolution in image colors: `(filters, height, width, 3)` float32 in 0–1.
 
-    What a filter weighs with 0 is grey (0.5); its largest weight, or smallest, is at the end of the range. Weights are those of an
-    RGB image's pixels, whatever order and scale of colours the net takes.
+    A weight of 0 is gray (0.5); each filter's weight of largest magnitude is at an end of the range. Weights apply to the pixels
+    of an RGB image, whatever order and scale of channels the net expects.
 
     Raises:
-        InputError: if what the weights want of an image is not known.
+        InputError: if the preprocessing of the weights is unknown.
     """
     wants = preprocessing.of_weights(model)
     first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
@@ -29,13 +29,13 @@ def first_filters(model: keras.Model) -> np.ndarray:
 
 
 def layers_with_maps(model: keras.Model) -> list[str]:
-    """Returns the names of the layers of a net that put out feature maps, in order."""
+    """Returns the names of the layers of a net that output feature maps, in order."""
     layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
     return [layer.name for layer in layers if len(layer.output.shape) == 4]
 
 
 def check_layer(model: keras.Model, layer: str) -> None:
-    """Raises `InputError`, telling near names, if `layer` is no layer of the model that puts out feature maps."""
+    """Raises `InputError`, with similar names, if `layer` is not a layer of the model that outputs feature maps."""
     known = layers_with_maps(model)
     if layer not in known:
         near = ", ".join(difflib.get_close_matches(layer, known, 3)) or f"{known[0]} … {known[-1]}"
@@ -43,10 +43,10 @@ def check_layer(model: keras.Model, layer: str) -> None:
 
 
 def feature_maps(model: keras.Model, image: np.ndarray, layer: str) -> np.ndarray:
-    """Returns what a layer puts out for a whole image: `(rows, columns, channels)` float32.
+    """Returns the output of a layer for a whole image: `(rows, columns, channels)` float32.
 
     Args:
-        model: a net whose preprocessing is known.
+        model: a net with known preprocessing.
         image: `(height, width, 3)` uint8, RGB.
         layer: the name of one of `layers_with_maps`.
     """
@@ -56,5 +56,5 @@ def feature_maps(model: keras.Model, image: np.ndarray, layer: str) -> np.ndarra
 
 
 def strongest(maps: np.ndarray, most: int) -> list[int]:
-    """Returns the channels of `(rows, columns, channels)` with the largest mean over places, at most `most`, the largest first."""
+    """Returns at most `most` channels of `(rows, columns, channels)` with the largest means over positions, the largest first."""
     return np.argsort(-maps.mean(axis=(0, 1)), kind="stable")[:most].tolist()

@@ -1,4 +1,4 @@
-"""Errors of posteriors: top-k, their intervals, figures of classes, and what is taken for what."""
+"""Metrics of posteriors: top-k errors, confidence intervals, scores of classes, and confusions."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from keras_vgg.support import extras
 
 
 def ranks(posteriors: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns how many classes stand before the right one: 0 for a right first guess.
+    """Returns how many classes rank before the true one: 0 for a correct first guess.
 
-    Of classes with the same posterior the one with the smaller label stands first: the rule wherever classes are ranked here (top-1
-    and top-5 errors, confusion, predictions, served classes, linear SVMs), and that of `argmax` and `tf.math.top_k`.
+    Among equal posteriors, the smaller label ranks first: the rule wherever classes are ranked here (top-1 and top-5 errors,
+    confusion, predictions, served classes, linear SVMs), and that of `argmax` and `tf.math.top_k`.
 
     Args:
-        posteriors: `(N, classes)`; where a row is not finite (an image that could not be read), no number of guesses is enough.
-        labels: `(N,)` right classes.
+        posteriors: `(N, classes)`; a row that is not finite (an unreadable image) is wrong for any number of guesses.
+        labels: `(N,)` true classes.
     """
     right = posteriors[np.arange(len(labels)), labels][:, None]
     earlier = np.arange(posteriors.shape[1])[None] < labels[:, None]
@@ -22,21 +22,21 @@ def ranks(posteriors: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def best_first(posteriors: np.ndarray, most: int) -> np.ndarray:
-    """Returns the labels of the `most` probable of an image's `(classes,)` posteriors, the best first; ties as in `ranks`."""
+    """Returns the labels of the `most` largest of an image's `(classes,)` posteriors, in descending order; ties as in `ranks`."""
     return np.argsort(-posteriors, kind="stable")[:most]
 
 
 def top_k_error(posteriors: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """Returns the share of images whose class is not among the `k` most probable ones; see `ranks`."""
+    """Returns the share of images whose class is not among the `k` most probable; see `ranks`."""
     return float(np.mean(ranks(posteriors, labels) >= k))
 
 
 def real_error(posteriors: np.ndarray, right: np.ndarray) -> tuple[int, float]:
-    """Returns how many images have any right class, and the share of them whose first guess is none of theirs; NaN of none.
+    """Returns how many images have any true class, and the share of them whose first guess is none of those; NaN without images.
 
     Args:
-        posteriors: `(N, classes)`; an image that could not be read has no guess.
-        right: `(N, most)` right classes: -1 for none, -2 for one that is not among the classes, which no guess can be.
+        posteriors: `(N, classes)`; an unreadable image has no guess.
+        right: `(N, most)` true classes: -1 for none, -2 for one that the net cannot predict.
     """
     has_any = (right != -1).any(axis=1)
     guesses = first_guesses(posteriors)
@@ -45,7 +45,7 @@ def real_error(posteriors: np.ndarray, right: np.ndarray) -> tuple[int, float]:
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """Returns the 95% interval for a share seen among `count` (Wilson 1927): it holds near 0 and 1 too. By SciPy."""
+    """Returns the 95% confidence interval of a share among `count` (Wilson 1927), valid near 0 and 1 too; by SciPy."""
     with extras.needed("evaluate"):
         from scipy.stats import binomtest
 
@@ -54,7 +54,7 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
 
 
 def confusion(posteriors: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns `(classes, classes)` int64 counts: right class by first guess; images that could not be read are left out.
+    """Returns `(classes, classes)` int64 counts of true class by first guess, without unreadable images.
 
     By scikit-learn.
     """
@@ -67,16 +67,16 @@ def confusion(posteriors: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def first_guesses(posteriors: np.ndarray) -> np.ndarray:
-    """Returns the most probable class of each of `(N, classes)` posteriors, `(N,)` int64; -1 for images that could not be read."""
+    """Returns the most probable class for each row of `(N, classes)` posteriors, `(N,)` int64; -1 for unreadable images."""
     guesses = np.argmax(posteriors, axis=1)
     return np.where(np.isfinite(posteriors).all(axis=1), guesses, -1)
 
 
 def class_scores(posteriors: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Returns precision, recall and F1 of each class, `(classes,)` in 0–1, and how many images show it; by scikit-learn.
+    """Returns precision, recall and F1 of each class, `(classes,)` in 0–1, and its number of images; by scikit-learn.
 
-    An image that could not be read is one of its class that is taken for no class, or no class's where its label is -1. What a
-    class without images, or without guesses, does not have is NaN.
+    An unreadable image counts as one of its class without a guess, or not at all if its label is -1. Scores undefined for a class
+    without images, or without guesses, are NaN.
     """
     with extras.needed("evaluate"):
         from sklearn.metrics import precision_recall_fscore_support
@@ -86,13 +86,13 @@ def class_scores(posteriors: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray
 
 
 def class_errors(before: np.ndarray, labels: np.ndarray, classes: int, k: int) -> np.ndarray:
-    """Returns the share of each class's images whose class is not among the `k` most probable ones, NaN without images.
+    """Returns the share of each class's images whose class is not among the `k` most probable; NaN without images.
 
     Args:
         before: `ranks` of the images.
-        labels: `(N,)` right classes; -1 of images of which it could not be read either, which are no class's.
-        classes: how many there are.
-        k: how many guesses there are.
+        labels: `(N,)` true classes; -1 for images whose label could not be read either, which count for no class.
+        classes: number of classes.
+        k: number of guesses.
     """
     known = labels >= 0
     images = np.bincount(labels[known], minlength=classes)
@@ -101,7 +101,7 @@ def class_errors(before: np.ndarray, labels: np.ndarray, classes: int, k: int) -
 
 
 def most_confused(counts: np.ndarray, most: int) -> list[tuple[int, int, int]]:
-    """Returns `(right class, first guess, images)` of the most frequent errors, at most `most`."""
+    """Returns `(true class, first guess, images)` for the most frequent errors, at most `most`."""
     errors = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
     order = np.argsort(errors, axis=None, kind="stable")[::-1][:most]
     rights, guesses = np.unravel_index(order, errors.shape)

@@ -1,4 +1,4 @@
-"""What a net says of images that lie in files: posteriors, and where in the image it sees a class."""
+"""Predictions for image files: posteriors, and heatmaps of where a net sees a class."""
 
 import dataclasses
 import os
@@ -32,9 +32,9 @@ class Predictions:
 
     Attributes:
         paths: the files.
-        posteriors: `(N, classes)` float32; NaN for those that could not be used.
-        problems: `{index: reason}` of those.
-        digests: `{index: SHA-256}` of the others' content.
+        posteriors: `(N, classes)` float32; NaN for unusable images.
+        problems: `{index: reason}` of the unusable images.
+        digests: `{index: SHA-256}` of the other files.
     """
 
     paths: tuple[str, ...]
@@ -46,19 +46,19 @@ class Predictions:
 def predict(
     network: Network, paths: Sequence[str], passes: Sequence[Views], *, batch: int = BATCH, stream: TextIO | None = None
 ) -> Predictions:
-    """Returns the mean posteriors of images over all passes; images of like shape go through the net together.
+    """Returns the mean posteriors of images over all passes; images of the same shape are batched.
 
     Args:
         network: the net.
         paths: image files.
-        passes: what is looked at.
-        batch: images of the net's own size whose pixels go through it at a time.
-        stream: where progress is shown, if anywhere.
+        passes: the views.
+        batch: batch size at the network's resolution.
+        stream: stream for the progress display, if any.
 
     Raises:
         InputError: for a scale smaller than the net's input, or a net whose posteriors are not finite.
     """
-    # Named by their places: two names that are not UTF-8 may be told alike.
+    # Named by index, since two names that are not UTF-8 may print alike.
     split = dataclasses.replace(files(list(paths), np.zeros(len(paths), np.int32)), name_of=str)
     images, unusable = look_through(split, stream=stream)
     stores = [PassStore.in_memory(len(paths), network.classes) for _ in passes]
@@ -75,7 +75,7 @@ def predict(
 
 
 def _digest_of(path: str, known: int) -> str | None:
-    """Returns the digest of an image file; `None` if it is not any more what it was when it was looked at."""
+    """Returns the digest of an image file; `None` if the file has changed since it was evaluated."""
     try:
         encoded = pathlib.Path(path).read_bytes()
     except OSError:
@@ -84,7 +84,7 @@ def _digest_of(path: str, known: int) -> str | None:
 
 
 def settings_of(network: Network, passes: Sequence[Views]) -> dict:
-    """Returns how images are looked at in passes of one kind at several scales, as JSON can write it."""
+    """Returns the JSON-serializable settings of passes of one kind at several scales."""
     (kind, flip) = {(each.kind, each.flip) for each in passes}.pop()
     wants = dataclasses.asdict(preprocessing.for_model(network.model))
     looked = {"kind": kind, "scales": [each.scale for each in passes], "flip": flip}
@@ -94,10 +94,10 @@ def settings_of(network: Network, passes: Sequence[Views]) -> dict:
 
 SCORES, GRAD_CAM = "scores", "grad-cam"
 HEATMAPS = (SCORES, GRAD_CAM)
-"""What a heatmap shows: posteriors at every place of the dense score map, or the Grad-CAM of the last convolution."""
+"""Kinds of heatmap: posteriors at each position of the dense score map, or Grad-CAM of the last convolution."""
 
 MAX_WHOLE_PIXELS = 2**26
-"""Most pixels of an image that is taken at its own size, to be drawn."""
+"""Maximum number of pixels of an image that is drawn at its own size."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +106,9 @@ class Heatmap:
 
     Attributes:
         image: `(height, width, 3)` uint8, rescaled to Q.
-        values: `(rows, columns)` float32, in 0–1: posteriors, or Grad-CAM in shares of its largest place.
-        centres: for rows and columns, the pixel of `image` at the centre of what the first looks at, and pixels to the next.
-        digest: SHA-256 of the image file's content.
+        values: `(rows, columns)` float32, in 0–1: posteriors, or Grad-CAM relative to its maximum.
+        centres: for rows and columns, the pixel of `image` at the center of the first window, and the stride in pixels.
+        digest: SHA-256 of the image file.
         kind: one of `HEATMAPS`.
     """
 
@@ -120,21 +120,21 @@ class Heatmap:
 
 
 def see(network: Network, path: str, scale: int, label: int, kind: str = SCORES) -> Heatmap:
-    """Returns where a net sees a class in a whole image at scale Q, looked at densely, without its mirror image.
+    """Returns a dense heatmap of a class for a whole image at scale Q, without its mirror image.
 
     Raises:
         InputError: if the image cannot be read, or is too large at this scale.
     """
     if kind == SCORES and not network.has_score_map:
         raise InputError(
-            "Expected a net that tells classes at every place of a map. Received: one whose head sees the whole map at once; "
-            "give --heatmap-of grad-cam."
+            "Expected a net with a score map. Received: one whose head takes the whole feature map at once; pass "
+            "--heatmap-of grad-cam."
         )
     image, digest = read_image(path, scale)
     if kind == GRAD_CAM:
         found, centres = network.grad_cam(image[np.newaxis], label)
         values = found[0].numpy()
-        values = values / max(values.max(), np.finfo(np.float32).tiny)  # nowhere: zeros
+        values = values / max(values.max(), np.finfo(np.float32).tiny)  # all zeros stay zeros
     else:
         values = network.score_map(image[np.newaxis])[0, ..., label].numpy()
         centres = ((network.window / 2, network.stride),) * 2
@@ -142,7 +142,7 @@ def see(network: Network, path: str, scale: int, label: int, kind: str = SCORES)
 
 
 def read_image(path: str, scale: int) -> tuple[np.ndarray, str]:
-    """Returns an image file's pixels rescaled to Q, `(height, width, 3)` uint8, RGB, and the SHA-256 of its content.
+    """Returns an image file's pixels rescaled to Q, `(height, width, 3)` uint8, RGB, and the file's SHA-256.
 
     Raises:
         InputError: if the image cannot be read, or is too large at this scale.
@@ -152,7 +152,7 @@ def read_image(path: str, scale: int) -> tuple[np.ndarray, str]:
 
 
 def read_encoded(path: str) -> bytes:
-    """Returns the content of an image file; `InputError` if it cannot be read."""
+    """Returns the bytes of an image file; `InputError` if it cannot be read."""
     try:
         return tf.io.read_file(os.fsencode(path)).numpy()
     except tf.errors.OpError as error:
@@ -160,15 +160,15 @@ def read_encoded(path: str) -> bytes:
 
 
 def rescaled(encoded: bytes, scale: int | None, *, told: str) -> np.ndarray:
-    """Returns an encoded image's pixels rescaled to Q, or as they are for `None`: `(height, width, 3)` uint8, RGB.
+    """Returns an encoded image's pixels rescaled to Q, or unscaled for `None`: `(height, width, 3)` uint8, RGB.
 
     Args:
-        encoded: an image as `data.formats` lists them.
+        encoded: an image in one of `data.formats`.
         scale: the smallest side Q.
         told: the image's path, for messages.
 
     Raises:
-        InputError: if it is damaged, or is too large at this scale.
+        InputError: if it is damaged, or too large at this scale.
     """
     most = MAX_WHOLE_PIXELS if scale is None else MAX_PIXELS
     try:
@@ -177,7 +177,7 @@ def rescaled(encoded: bytes, scale: int | None, *, told: str) -> np.ndarray:
             size = image_ops.rescaled_size(size[0], size[1], scale)
         height, width = map(int, size)
         if height * width > most:
-            at, remedy = (f" at Q={scale}", "; give a smaller --scales") if scale else ("", "")
+            at, remedy = (f" at Q={scale}", "; pass a smaller --scales") if scale else ("", "")
             raise InputError(f"{printable(told)} has {height}x{width} pixels{at}, more than {most:,}{remedy}.")
         return image_ops.decode_whole(encoded, size).numpy()
     except tf.errors.OpError as error:

@@ -1,8 +1,8 @@
-"""ReaL labels of ImageNet's validation images (Beyer et al. 2020, "Are we done with ImageNet?"): all classes that people saw there.
+"""ReaL labels of ImageNet's validation images (Beyer et al. 2020, "Are we done with ImageNet?"): all classes that annotators saw.
 
-`real.json` of github.com/google-research/reassessed-imagenet holds a list of classes for each of the 50,000 images, in the order of
-their names; classes are numbers in the order of WordNet ids. A first guess is right if it is any of an image's classes. Images
-without any, where people found no class that fits, do not count.
+`real.json` of github.com/google-research/reassessed-imagenet contains a list of classes for each of the 50,000 images, in the
+order of their names; classes are numbers in the order of WordNet ids. A first guess is correct if it is any of an image's
+classes. Images without classes, where annotators found none that fits, do not count.
 """
 
 import dataclasses
@@ -26,10 +26,10 @@ _ID = re.compile(r"n\d{8}")
 
 @dataclasses.dataclass(frozen=True)
 class RealLabels:
-    """What people saw in ImageNet's validation images.
+    """All classes that annotators saw in ImageNet's validation images.
 
     Attributes:
-        labels: `(50000, most)` int64, the classes of each image, filled up with -1.
+        labels: `(50000, most)` int64, the classes of each image, padded with -1.
         sha256: of the file.
     """
 
@@ -37,7 +37,7 @@ class RealLabels:
     sha256: str
 
     def of_images(self, names: Sequence[str]) -> np.ndarray:
-        """Returns the rows of `labels` for images by their names, such as `val/n01440764/ILSVRC2012_val_00000293.JPEG`.
+        """Returns the rows of `labels` for image names such as `val/n01440764/ILSVRC2012_val_00000293.JPEG`.
 
         Raises:
             InputError: for a name without a number from 1 to 50000.
@@ -46,17 +46,17 @@ class RealLabels:
         numbers = np.array([int(each[1]) if each else 0 for each in found], np.int64)
         if (wrong := np.flatnonzero((numbers < 1) | (numbers > IMAGES))).size:
             raise InputError(
-                f"ReaL labels go with ImageNet's validation images, whose file names tell their numbers, such as "
-                f"ILSVRC2012_val_00000001.JPEG. Received: {wrong.size} of {len(names)} that do not, such as {names[wrong[0]]}."
+                f"ReaL labels require ImageNet's validation images, whose file names have a number, as in "
+                f"ILSVRC2012_val_00000001.JPEG. Received: {wrong.size} of {len(names)} without one, such as {names[wrong[0]]}."
             )
         return self.labels[numbers - 1]
 
     def measure(self, result: Posteriors, of_images: np.ndarray) -> Posteriors:
-        """Returns a result with the ReaL labels of its images, by the numbers of its classes, and the digest of their file.
+        """Returns a result with the ReaL labels of its images, as its own class indices, and the digest of their file.
 
         Args:
             result: posteriors of the images.
-            of_images: the method of this name told them.
+            of_images: what the method `of_images` returned for the images.
 
         Raises:
             InputError: if its classes are not ImageNet's.
@@ -66,17 +66,17 @@ class RealLabels:
 
 
 def columns_of(classes: tuple[str, ...]) -> np.ndarray:
-    """Returns which of a net's classes each of ImageNet's 1,000 is, `(1000,)` int64; -2 for those that the net does not know.
+    """Returns the net's index of each of ImageNet's 1,000 classes, `(1000,)` int64; -2 for classes that the net lacks.
 
     Raises:
-        InputError: if the net's classes are not ImageNet's, or not by names that tell.
+        InputError: if the net's classes are not recognizable as ImageNet's.
     """
     if is_imagenet(classes):
         return np.arange(IMAGENET_CLASSES)
     if not all(map(_ID.fullmatch, classes)):
         raise InputError(
-            "ReaL labels are of ImageNet's 1,000 classes. Received: a net that tells others, or calls them otherwise: "
-            f"{len(classes)} from {classes[0]} to {classes[-1]}; --classes FILE says their WordNet ids."
+            "ReaL labels require a net with ImageNet's 1,000 classes. Received: one with other classes, or other names: "
+            f"{len(classes)} from {classes[0]} to {classes[-1]}; pass their WordNet ids with --classes FILE."
         )
     ids = sorted(classes) if len(classes) == IMAGENET_CLASSES else [wordnet_id for wordnet_id, _ in imagenet_classes()]
     place = {name: label for label, name in enumerate(classes)}
@@ -84,10 +84,10 @@ def columns_of(classes: tuple[str, ...]) -> np.ndarray:
 
 
 def read_real_labels(path: str | os.PathLike[str]) -> RealLabels:
-    """Returns the labels in a file such as `real.json`.
+    """Reads the labels in a file such as `real.json`.
 
     Raises:
-        InputError: if it is missing, or no list of 50,000 lists of classes.
+        InputError: if it is missing, or not a list of 50,000 lists of classes.
     """
     try:
         content = path_of(path).read_bytes()
@@ -99,7 +99,7 @@ def read_real_labels(path: str | os.PathLike[str]) -> RealLabels:
     if not isinstance(lists, list) or len(lists) != IMAGES or not all(map(_is_list_of_classes, lists)):
         told = f"{len(lists)} entries" if isinstance(lists, list) and len(lists) != IMAGES else "something else"
         raise InputError(
-            f"ReaL labels are a list of {IMAGES} lists of classes from 0 to {IMAGENET_CLASSES - 1}. Received: {path} with {told}."
+            f"Expected a list of {IMAGES} lists of classes from 0 to {IMAGENET_CLASSES - 1}. Received: {path} with {told}."
         )
     labels = np.full((IMAGES, max(map(len, lists))), -1, np.int64)
     for row, classes in zip(labels, lists, strict=True):

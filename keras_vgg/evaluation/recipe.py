@@ -1,8 +1,8 @@
-"""An evaluation's rows as data: TOML in, with the paper's figures beside them.
+"""Evaluation recipes: the rows of a table as TOML, with the paper's figures.
 
 dataset = "tfds:imagenet2012"
-flip = true                       # mirror images too; unsaid, as each net was trained
-precision = "mixed_bfloat16"      # what nets compute in; unsaid, float32
+flip = true                       # mirror images too; by default, as each net was trained
+precision = "mixed_bfloat16"      # compute precision of the nets; by default, float32
 
 [models]
 D = "runs/d-jitter"
@@ -10,9 +10,9 @@ D = "runs/d-jitter"
 [[rows]]
 models = ["D"]
 protocol = "dense"                # dense, multi-crop, center or both
-scales = [256, 384, 512]          # Q; or a table of them by model
+scales = [256, 384, 512]          # Q; or a table by model
 paper = { top1_error = 24.8, top5_error = 7.5 }
-claim = { says = "better", against = { table = "table3" } }   # what the paper says of it, see `reproduction.claims`
+claim = { says = "better", against = { table = "table3" } }   # the paper's claim, see `reproduction.claims`
 """
 
 import dataclasses
@@ -31,15 +31,15 @@ PAPER_KEYS = ("top1_error", "top5_error")
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row of a table: nets and passes whose posteriors are averaged.
+    """One row of a table: the nets and passes whose posteriors are averaged.
 
     Attributes:
         models: names of the nets.
         protocol: a key of `views.PROTOCOLS`.
         scales: Q for each net, in the order of `models`; `None` for the paper's single-scale Q of that net.
-        flip: whether mirror images are looked at too; `None` for whether that net was trained with them.
-        paper: the paper's errors in percent, `top1_error` and `top5_error`, where it has any.
-        claim: what the paper says of it beside another row; changes nothing in a test.
+        flip: whether to evaluate mirror images too; `None` to follow each net's training.
+        paper: the paper's errors in percent, `top1_error` and `top5_error`, if it reports any.
+        claim: the paper's comparison with another row; does not affect the test.
     """
 
     models: tuple[str, ...]
@@ -50,7 +50,7 @@ class Row:
     claim: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def passes_of(self, model: str, default_scale: int, default_flip: bool = True) -> tuple[Views, ...]:
-        """Returns the passes of one of the nets, whose own Q and flip are taken where the row does not say."""
+        """Returns the passes of one of the nets, with its own Q and flip where the row does not set them."""
         flip = default_flip if self.flip is None else self.flip
         return passes(self.protocol, self.scales[self.models.index(model)] or (default_scale,), flip=flip)
 
@@ -60,10 +60,10 @@ class EvaluationRecipe:
     """An evaluation.
 
     Attributes:
-        dataset: what to test on, as for `keras_vgg.fit`.
+        dataset: the dataset, as for `keras_vgg.fit`.
         models: paths by name.
         rows: the table's rows.
-        precision: what nets compute in, one of `precision.PRECISIONS`; `None` where it does not say.
+        precision: compute precision, one of `precision.PRECISIONS`; `None` if unspecified.
     """
 
     dataset: str | None
@@ -73,7 +73,7 @@ class EvaluationRecipe:
 
 
 def read_evaluation(path: str | pathlib.Path) -> EvaluationRecipe:
-    """Returns the evaluation that a TOML file describes.
+    """Reads an evaluation recipe from a TOML file.
 
     Raises:
         InputError: for a file that is missing or not TOML, unknown keys, or values of the wrong kind.
@@ -96,10 +96,10 @@ def read_evaluation(path: str | pathlib.Path) -> EvaluationRecipe:
 
 
 def read_precision(path: str | pathlib.Path, values: dict) -> str | None:
-    """Returns the precision that the values of a recipe name, if they do.
+    """Returns the precision in the values of a recipe, if any.
 
     Raises:
-        InputError: for another one.
+        InputError: for an unknown precision.
     """
     try:
         return checked(values["precision"]) if "precision" in values else None
@@ -115,7 +115,7 @@ def _row(path, number: int, row: dict, models: dict, flip: bool | None) -> Row:
         raise InputError(f"{told} has unknown keys: {', '.join(sorted(unknown))}. Known: {', '.join(sorted(_ROW_KEYS))}.")
     names = row.get("models", list(models))
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name in models for name in names):
-        raise InputError(f"{told}: `models` must be names out of {', '.join(models)}. Received: {names!r}.")
+        raise InputError(f"{told}: `models` must be a list of names among {', '.join(models)}. Received: {names!r}.")
     if row.get("protocol") not in tuple(PROTOCOLS):
         raise InputError(f"{told}: `protocol` must be one of {', '.join(PROTOCOLS)}. Received: {row.get('protocol')!r}.")
     scales, paper, claim = row.get("scales"), row.get("paper", {}), row.get("claim", {})
@@ -129,6 +129,6 @@ def _row(path, number: int, row: dict, models: dict, flip: bool | None) -> Row:
     for each in by_model:
         if each is not None and not (isinstance(each, list) and each and all(type(q) is int and q > 0 for q in each)):
             raise InputError(
-                f"{told}: `scales` must be whole numbers of pixels, or a table of such by model. Received: {scales!r}."
+                f"{told}: `scales` must be whole numbers of pixels, or a table of these by model. Received: {scales!r}."
             )
     return Row(tuple(names), row["protocol"], tuple(each and tuple(each) for each in by_model), flip, paper, claim)

@@ -1,4 +1,4 @@
-"""The table of an evaluation: its lines, for people and in files that later evaluations into the same folder go on."""
+"""The table of an evaluation: printed, and kept in files that later evaluations in the same folder extend."""
 
 import collections
 import json
@@ -16,16 +16,16 @@ from keras_vgg.support import files
 from keras_vgg.support.progress import speed
 
 _IDENTITY = ("nets sha256", "Q", "protocol", "settings", "images sha256")
-"""What tells one row from another."""
+"""What identifies a row."""
 
 _IDENTITY_BEFORE = ("net", "S", "Q", "protocol", "settings", "data", "images")
-"""What did in earlier versions, whose rows do not say of which weights and images they are: no row of today's is one of them."""
+"""What identified a row in earlier versions, which did not record weights and images: never equal to a current row."""
 
 _TABLE = "table.json"
 
 
 def table_line(result: Posteriors) -> dict:
-    """Returns the row of a result for people and files, its figures in percent, see `measures`."""
+    """Returns the table row of a result, its figures in percent; see `measures`."""
     line = {"net": result.facts.get("net", ""), "weights": short(result.facts.get("nets sha256", ""))}
     line |= {name: result.facts.get(name, "") for name in ("S", "Q", "protocol", "settings")}
     line |= measure_of(result).figures(result)
@@ -37,11 +37,11 @@ def table_line(result: Posteriors) -> dict:
 
 
 def format_table(lines: Sequence[dict], shown_of: Callable[[dict], dict]) -> str:
-    """Returns the table for people.
+    """Returns the table as text.
 
     Args:
         lines: the rows.
-        shown_of: what is shown of a row's figures, by the heading of its column: `shown` of the rows' measure.
+        shown_of: returns the figures of a row to show, by column heading: `shown` of the rows' measure.
     """
     rows = []
     for line in lines:
@@ -54,7 +54,7 @@ def format_table(lines: Sequence[dict], shown_of: Callable[[dict], dict]) -> str
 
 
 def read_tables(folder: pathlib.Path) -> list[dict]:
-    """Returns the lines that evaluations into the same folder have left.
+    """Returns the rows of earlier evaluations in the same folder.
 
     Raises:
         InputError: if their table is damaged.
@@ -63,23 +63,23 @@ def read_tables(folder: pathlib.Path) -> list[dict]:
     try:
         lines = files.read_json(path, list) if path.exists() else []
     except ValueError as error:
-        raise InputError(f"Expected the table of earlier evaluations. Received: {path} ({error}); mend or remove it.") from error
-    return [line for line in lines if {*_IDENTITY_BEFORE, "posteriors"} <= set(line)]  # of other versions there may be others
+        raise InputError(f"Expected the table of earlier evaluations. Received: {path} ({error}); fix or delete it.") from error
+    return [line for line in lines if {*_IDENTITY_BEFORE, "posteriors"} <= set(line)]  # other versions may have other columns
 
 
 def file_names(folder: pathlib.Path, lines: Sequence[dict], slugs: Sequence[str]) -> list[str]:
-    """Returns what the files of rows are called: a number and what is tested.
+    """Returns the file names of rows: a number and a description of the test.
 
-    A row that was tested into the same folder before has its name again, the others go on counting.
+    A row already tested in the folder keeps its name; the others continue the numbering.
 
     Args:
         folder: the folder.
         lines: the rows.
-        slugs: what is tested in each, for names of files.
+        slugs: descriptions of their tests, for file names.
     """
     there = read_tables(folder)
     taken = sorted({path.name for path in folder.glob("[0-9]*-*.npz")} - {line["posteriors"] for line in there})
-    there += [_line_of(folder / name) for name in taken]  # of a table that could not be written, or was removed
+    there += [_line_of(folder / name) for name in taken]  # if the table could not be written, or was deleted
     known = {key: line["posteriors"] for key, line in zip(_keys(there), there, strict=True)}
     number = max((int(found[0]) for found in map(re.compile(r"\d+(?=-)").match, known.values()) if found), default=0)
     names = []
@@ -92,17 +92,17 @@ def file_names(folder: pathlib.Path, lines: Sequence[dict], slugs: Sequence[str]
 
 
 def _line_of(path: pathlib.Path) -> dict:
-    """Returns what tells the row of a file of posteriors from others, as lines of the table have it."""
+    """Returns the columns that identify the row of a file of posteriors."""
     try:
         facts = read_facts(path)
-    except InputError:  # another's file, or a damaged one, whose number is taken all the same
+    except InputError:  # an unrelated or damaged file still occupies its number
         facts = {}
     names = {*_IDENTITY, *_IDENTITY_BEFORE}
     return {name: facts.get(name, "") for name in names} | {"posteriors": path.name}
 
 
 def _keys(lines: Sequence[dict]) -> Iterator[tuple]:
-    """Yields what tells rows apart: two of one evaluation that look alike, as of two nets of one name, are two all the same."""
+    """Yields the identity of each row; equal rows of one evaluation, e.g. two nets with one name, stay distinct."""
     times: collections.Counter[tuple] = collections.Counter()
     for line in lines:
         identity = tuple(line[name] for name in (_IDENTITY if line.get("nets sha256") else _IDENTITY_BEFORE))
@@ -111,7 +111,7 @@ def _keys(lines: Sequence[dict]) -> Iterator[tuple]:
 
 
 def write_tables(folder: pathlib.Path, lines: Sequence[dict]) -> None:
-    """Writes `table.json`, and from it `table.csv`; rows of other evaluations that are there already stay."""
+    """Writes `table.json` and `table.csv`, keeping the rows of other evaluations."""
     every = {line["posteriors"]: line for line in [*read_tables(folder), *lines]}
     files.write_text(folder / _TABLE, json.dumps([*every.values()], indent=2) + "\n")
     files.write_text(folder / "table.csv", pd.DataFrame([*every.values()]).to_csv(index=False))

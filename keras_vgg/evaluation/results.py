@@ -1,4 +1,4 @@
-"""Posteriors of a row: the mean over passes and nets, and its file."""
+"""Posteriors of a row: their mean over passes and nets, and their file."""
 
 import contextlib
 import dataclasses
@@ -15,26 +15,26 @@ from keras_vgg.support import files, paths
 
 _ROWS = 4096
 REAL_DIGEST = "ReaL labels sha256"
-"""Fact and column of the table: the file of ReaL labels by which a row was measured."""
+"""Fact and table column: the digest of the ReaL labels file used for a row."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Posteriors:
-    """What is said of a data set's images.
+    """Posteriors for the images of a dataset.
 
     Attributes:
-        values: `(N, classes)` float32 posteriors; NaN for images that could not be read.
-        labels: `(N,)` int64, right classes; or `(N, classes)` int8 where images have any number of them: 1 present, 0 absent, -1
-            not told, which does not count.
-        images: `(N,)` their names.
+        values: `(N, classes)` float32 posteriors; NaN for unreadable images.
+        labels: `(N,)` int64, true classes; or `(N, classes)` int8 for multi-label images: 1 present, 0 absent, -1 unknown, which
+            does not count.
+        images: `(N,)` names of the images.
         classes: class names in label order.
-        facts: columns of the table: net, S, Q, protocol, settings (those that are not the defaults), data, images/s and the
-            paper's figures; and the digests of `identity` by which they are known: `nets sha256` (of several between ` + `),
-            `images sha256`, `code sha256`.
+        facts: columns of the table: net, S, Q, protocol, settings (other than defaults), data, images/s and the paper's figures;
+            and the identifying digests of `identity`: `nets sha256` (several are joined by ` + `), `images sha256`,
+            `code sha256`.
         fingerprints: `(N,)` int64 of the images (`batches.Survey`), by which they are compared; `None` in files of earlier
             versions, whose images are compared by name.
-        real: `(N, most)` int64, all classes that are right by ReaL labels (`real_labels`), filled up with negative numbers; of
-            ImageNet's validation images, where they were asked for.
+        real: `(N, most)` int64, all classes that are correct by ReaL labels (`real_labels`), padded with negative numbers;
+            only for ImageNet's validation images, on request.
     """
 
     values: np.ndarray
@@ -47,7 +47,7 @@ class Posteriors:
 
     @property
     def is_read(self) -> np.ndarray:
-        """`(N,)` bool: which images could be read."""
+        """`(N,)` bool: which images were readable."""
         return np.isfinite(self.values).all(axis=1)
 
     def save(self, path: pathlib.Path) -> None:
@@ -60,10 +60,10 @@ class Posteriors:
 
     @classmethod
     def read(cls, path: str | pathlib.Path) -> "Posteriors":
-        """Reads what `save` wrote.
+        """Reads a file written by `save`.
 
         Raises:
-            InputError: for another file, or a damaged one.
+            InputError: for a file of another kind, or a damaged one.
         """
         with _opened(path) as stored:
             classes, fingerprints = tuple(map(str, stored["classes"])), stored.get("fingerprints")
@@ -73,7 +73,7 @@ class Posteriors:
 
 
 def read_facts(path: str | pathlib.Path) -> dict:
-    """Returns the facts alone of posteriors in a file; raises as `Posteriors.read`."""
+    """Returns only the facts of a file of posteriors; raises like `Posteriors.read`."""
     with _opened(path) as stored:
         return _facts(stored)
 
@@ -84,7 +84,7 @@ def _opened(path):
         with np.load(paths.path_of(path), allow_pickle=False) as stored:
             yield stored
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"Expected posteriors that keras_vgg.evaluate wrote (.npz). Received: {path} ({error}).") from error
+        raise InputError(f"Expected posteriors written by keras_vgg.evaluate (.npz). Received: {path} ({error}).") from error
     except Exception as error:
         raise InputError(f"Expected posteriors (.npz). Received: {path}, which is damaged ({error}).") from error
 
@@ -94,31 +94,31 @@ def _facts(stored) -> dict:
 
 
 def mean_over(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns the mean of posteriors, `(N, classes)` float32; a row that is NaN in one is NaN."""
+    """Returns the mean of posteriors, `(N, classes)` float32; a row that is NaN in any array is NaN."""
     mean = np.empty(arrays[0].shape, np.float32)
-    for start in range(0, len(mean), _ROWS):  # they may be files larger than memory
+    for start in range(0, len(mean), _ROWS):  # the arrays may be files larger than memory
         part = slice(start, start + _ROWS)
         mean[part] = sum(array[part].astype(np.float64) for array in arrays) / len(arrays)
     return mean
 
 
 def fuse(results: Sequence[Posteriors]) -> Posteriors:
-    """Returns the mean of several nets' posteriors of the same images (Sec. 4.4), whatever these are called.
+    """Returns the mean of several nets' posteriors for the same images (Sec. 4.4), whatever the images' names.
 
     Raises:
-        InputError: if they are not of the same images and classes.
+        InputError: for different images or classes.
     """
     first = results[0]
     for other in results[1:]:
         if not same_classes(other.classes, first.classes) or not np.array_equal(other.labels, first.labels):
-            raise InputError(f"Posteriors must be of the same images and classes. Received: {_told(first)} and {_told(other)}.")
+            raise InputError(f"Posteriors must be for the same images and classes. Received: {_told(first)} and {_told(other)}.")
         if first.fingerprints is None or other.fingerprints is None:
             if not np.array_equal(other.images, first.images):
-                raise InputError("Posteriors must be of the same images in the same order. Received: images of other names.")
+                raise InputError("Posteriors must be for the same images in the same order. Received: images of other names.")
         elif (places := np.flatnonzero(other.fingerprints != first.fingerprints)).size:
             raise InputError(
-                "Posteriors must be of the same images in the same order. Received: others in "
-                f"{places.size} places, such as {first.images[places[0]]} and {other.images[places[0]]}."
+                "Posteriors must be for the same images in the same order. Received: different images at "
+                f"{places.size} indices, such as {first.images[places[0]]} and {other.images[places[0]]}."
             )
     facts: dict[str, Any] = {
         name: " + ".join(dict.fromkeys(str(result.facts.get(name, "")) for result in results))

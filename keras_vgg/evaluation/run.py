@@ -1,4 +1,4 @@
-"""An evaluation from data set, nets and rows: every pass computed once, whatever rows share it."""
+"""Runs an evaluation of nets on a dataset; each pass is computed once, however many rows share it."""
 
 import dataclasses
 import pathlib
@@ -24,18 +24,18 @@ from keras_vgg.precision import FLOAT32, noted, told
 from keras_vgg.support import files
 
 PASSES = "passes"
-"""The folder, within that of the results, where what was computed is kept."""
+"""The subfolder of the results folder that keeps computed passes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSettings:
-    """How an evaluation is done.
+    """Settings of an evaluation.
 
     Attributes:
         average, pooling: see `network.Network`.
         batch: see `evaluator.run_pass`.
-        devices: where nets compute, a copy on each; `None` stands for wherever TensorFlow would.
-        precision: what they compute in, one of `precision.PRECISIONS`.
+        devices: devices with a copy of the net each; `None` leaves the placement to TensorFlow.
+        precision: compute precision, one of `precision.PRECISIONS`.
     """
 
     average: str = "posteriors"
@@ -45,7 +45,7 @@ class EvaluationSettings:
     precision: str = FLOAT32
 
     def told_of(self, source: NetFile) -> str:
-        """Returns what is not as by default in how a net is tested, for tables."""
+        """Returns the non-default settings of a net's test, for tables."""
         differs = {
             "scores averaged": self.average == "scores",
             f"{self.pooling} pooling": self.pooling != "floor",
@@ -56,10 +56,10 @@ class EvaluationSettings:
 
 
 def devices_for(replicas: int | None) -> tuple[str | None, ...]:
-    """Returns the devices of so many replicas: by default all GPUs, or whatever there is.
+    """Returns the devices of `replicas` replicas: by default all GPUs, or TensorFlow's default device.
 
     Raises:
-        InputError: for more replicas than there are devices of the kind.
+        InputError: for more replicas than devices of the kind.
     """
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     found = tuple(f"{kind}:{number}" for number in range(len(tf.config.list_logical_devices(kind))))
@@ -67,7 +67,7 @@ def devices_for(replicas: int | None) -> tuple[str | None, ...]:
         return found if kind == "GPU" else (None,)
     if not 1 <= replicas <= len(found):
         raise InputError(
-            f"`replicas` must be between 1 and the number of devices here. Received: {replicas} for {', '.join(found)}."
+            f"`replicas` must be between 1 and the number of available devices. Received: {replicas} for {', '.join(found)}."
         )
     return found[:replicas]
 
@@ -83,25 +83,25 @@ def evaluate(
     say: Callable[[str], None] = print,
     stream=None,
 ) -> list[Posteriors]:
-    """Tests nets on a split of a data set and returns the posteriors of each row.
+    """Tests nets on a split of a dataset and returns the posteriors of each row.
 
-    A pass that several rows need is computed once. What `folder` has already is not computed again, be it a pass or the part of
-    one that was done when an earlier evaluation was killed.
+    A pass shared by several rows is computed once. Passes already in `folder`, and the finished part of a pass whose evaluation
+    was killed, are not computed again.
 
     Args:
         dataset: the images.
         sources: the nets by name.
-        rows: what is averaged.
-        folder: where passes are kept, under `passes/`, and images listed that could not be tested, in `broken_images.csv`.
-        settings: how.
-        split: which images: `"train"`, `"validation"`, `"test"` or `"all"`; by default `default_split`.
-        say: called with lines for people.
-        stream: where progress is shown, if anywhere.
+        rows: the nets and passes to average.
+        folder: folder for passes, in `passes/`, and for the list of images that could not be tested, `broken_images.csv`.
+        settings: the settings.
+        split: `"train"`, `"validation"`, `"test"` or `"all"`; by default `default_split`.
+        say: called with lines to print.
+        stream: stream for the progress display, if any.
 
     Raises:
-        InputError: for whatever the user can mend.
+        InputError: for anything the user can fix.
     """
-    # Asked once: for ImageNet's it takes a list that may come from the network.
+    # Only once, since ImageNet's list may have to be downloaded.
     used = dict.fromkeys(name for row in rows for name in row.models)
     classes = {name: sources[name].class_names(sources[name].count_classes()) for name in used}
     wanted = _wanted_passes(sources, classes, rows)
@@ -112,10 +112,10 @@ def evaluate(
     for note in dataset.notes:
         say(note)
     if which in (ALL, TRAIN) and trained_on:
-        say(f"Warning: {', '.join(trained_on)} learnt from images that are tested here; --split val is those held out.")
+        say(f"Warning: {', '.join(trained_on)} trained on images that are tested here; pass --split val for held-out images.")
     images, unusable = look_through(tested_images, stream=stream)
     names = np.array([tested_images.name_of(index) for index in range(tested_images.size)])
-    # All of them before any pass: what is wrong with the last net is not to be told hours later.
+    # For all nets before any pass, so that errors of the last net do not surface hours later.
     labels = {name: sources[name].labels_of(dataset.classes, sources[name].count_classes(), say=say) for name in wanted}
     tested = {
         name: _test(name, sources[name], views, images, folder, settings, dataset.description, stream)
@@ -138,8 +138,8 @@ def evaluate(
 
 
 def split_of(dataset: Dataset, sources: Mapping[str, NetFile], used: Iterable[str], split: str | None = None) -> str:
-    """Returns which images `evaluate` tests: `split`, or where that is `None` `default_split` by what the nets learnt from."""
-    may_be = any(sources[name].training_digest == "" for name in used)  # of an earlier version, which does not say
+    """Returns the split that `evaluate` tests: `split`, or if `None`, `default_split` given the nets' training sets."""
+    may_be = any(sources[name].training_digest == "" for name in used)  # from an earlier version, which did not record it
     return split or default_split(dataset, may_be or bool(_trained_on(dataset, sources, used)))
 
 
@@ -148,10 +148,10 @@ def _trained_on(dataset: Dataset, sources: Mapping[str, NetFile], used: Iterable
 
 
 def default_split(dataset: Dataset, was_trained_on: bool) -> str:
-    """Returns which images are tested where nobody says.
+    """Returns the split that is tested by default.
 
-    Those of the set for validation. Without one, a net that was trained on these data is tested on those held out of them; any
-    other on the set for tests, or else on all images.
+    This is the validation set. Without one, a net trained on this dataset is tested on the images held out of it; any other on
+    the test set, or else on all images.
     """
     if VALIDATION in dataset.sets or (was_trained_on and TRAIN in dataset.sets):
         return VALIDATION
@@ -159,23 +159,23 @@ def default_split(dataset: Dataset, was_trained_on: bool) -> str:
 
 
 def _told_of(dataset: Dataset, which: str) -> str:
-    """Returns which images are tested, and of how many classes."""
+    """Returns a description of the tested images, with the number of classes."""
     held_out = which == VALIDATION and VALIDATION not in dataset.sets
-    use = {TRAIN: " for training", VALIDATION: " held out of training" if held_out else " for validation", TEST: " for tests"}
+    use = {TRAIN: " for training", VALIDATION: " held out of training" if held_out else " for validation", TEST: " for testing"}
     told = f"{dataset.split(which).size} images{use.get(which, '')}, {len(dataset.classes)} classes"
-    return told if which in (TEST, ALL) or not dataset.test else f"{told}; those for tests, {dataset.test.size}, are not tested"
+    return told if which in (TEST, ALL) or not dataset.test else f"{told}; the test set of {dataset.test.size} images is not used"
 
 
 def _wanted_passes(
     sources: Mapping[str, NetFile], classes: Mapping[str, tuple[str, ...]], rows: Sequence[Row]
 ) -> dict[str, list[Views]]:
-    """Returns the passes of each net, each once; what is wrong with a row is told before anything is computed."""
+    """Returns the distinct passes of each net; raises for invalid rows before anything is computed."""
     wanted: dict[str, list[Views]] = {}
     for row in rows:
         known = dict.fromkeys(classes[name] for name in row.models)
         if not all(same_classes(each, next(iter(known))) for each in known):
             told = " and ".join(f"{len(each)} from {each[0]} to {each[-1]}" for each in sorted(known))
-            raise InputError(f"Nets that are fused must know the same classes. Received: {', '.join(row.models)} with {told}.")
+            raise InputError(f"Fused nets must predict the same classes. Received: {', '.join(row.models)} with {told}.")
         for name in row.models:
             all_views = row.passes_of(name, sources[name].default_scale, sources[name].flip)
             for views in all_views:
@@ -186,7 +186,7 @@ def _wanted_passes(
 
 @dataclasses.dataclass(frozen=True)
 class _Tested:
-    """A net whose passes are done."""
+    """A net with its completed passes."""
 
     digest: str
     passes: dict[Views, PassStore]
@@ -194,7 +194,7 @@ class _Tested:
 
 @dataclasses.dataclass(frozen=True)
 class _Known:
-    """What is known of a net beside its passes: its classes, its label for each class of the data set, columns of the table."""
+    """A net's classes, its label for each class of the dataset, and its table columns."""
 
     classes: tuple[str, ...]
     labels: np.ndarray
@@ -204,7 +204,7 @@ class _Known:
 def _test(name, source: NetFile, all_views, images: Images, folder, settings: EvaluationSettings, data: str, stream) -> _Tested:
     options = {"pooling": settings.pooling, "average": settings.average}
     networks = [source.load(device=device, precision=settings.precision, **options) for device in settings.devices]
-    # Of what was loaded, not of the file, which `fit` may have replaced by now.
+    # Of the loaded model, since `fit` may have replaced the file by now.
     digest, num_classes, passes = digest_of_copies([network.model for network in networks], source.path), networks[0].classes, {}
     for views in all_views:
         depends_on = ["posteriors", digest, dataclasses.astuple(views), settings.average, settings.pooling]
@@ -247,7 +247,7 @@ def _posteriors(
 
 
 def _by_classes_of_net(labels: np.ndarray, net: _Known) -> np.ndarray:
-    """Returns labels, or rows of them, by the net's numbers of the classes; of classes unknown to the data nothing is told."""
+    """Maps labels, or rows of them, to the net's class indices; classes missing from the dataset become unknown."""
     if labels.ndim == 1:
         return np.append(net.labels, -1)[labels]  # -1 stays -1
     of_net = np.full((len(labels), len(net.classes)), -1, labels.dtype)

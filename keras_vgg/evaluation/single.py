@@ -1,4 +1,4 @@
-"""What a row says of single classes and single images: tables, and a sheet of the images that the net got most wrong."""
+"""Results of a row by class and by image: tables, and a sheet of the worst images."""
 
 import pathlib
 
@@ -14,13 +14,13 @@ from keras_vgg.identity import digests_of
 from keras_vgg.support import files, sheet
 
 MOST = 24
-"""Images on a sheet."""
+"""Maximum number of images on a sheet."""
 
-_SIDE, _LETTERS = 160, 24  # pixels of a thumbnail's shorter side; of a caption's line
+_SIDE, _LETTERS = 160, 24  # pixels of a thumbnail's shorter side; letters of a caption's line
 
 
 def write_tables(folder: pathlib.Path, name: str, result: Posteriors) -> None:
-    """Writes `<name>-classes.csv` and `<name>-predictions.csv`: a row for each class, and for each image, with digests."""
+    """Writes `<name>-classes.csv` and `<name>-predictions.csv`: one row per class and one per image, with digests."""
     measure, digests = measure_of(result), digests_of(result.facts)
     for what, table in (("classes", measure.of_classes(result)), ("predictions", measure.of_images(result))):
         with files.replacing(folder / f"{name}-{what}.csv") as beside:
@@ -28,17 +28,17 @@ def write_tables(folder: pathlib.Path, name: str, result: Posteriors) -> None:
 
 
 def draw_worst(folder: pathlib.Path, name: str, result: Posteriors, split: Split) -> None:
-    """Writes `<name>-worst.png`, thumbnails of the images that the net got most wrong; nothing where there are none.
+    """Writes `<name>-worst.png`, thumbnails of the worst images; nothing if there are none.
 
     Args:
-        folder: where to.
-        name: of the row's files.
+        folder: output folder.
+        name: name of the row's files.
         result: the row.
-        split: its images; one that cannot be read any more is left out.
+        split: its images; those that have become unreadable are skipped.
     """
     path = folder / f"{name}-worst.png"
     with files.telling(path):
-        path.unlink(missing_ok=True)  # of an earlier evaluation
+        path.unlink(missing_ok=True)  # from an earlier evaluation
     measure = measure_of(result)
     pictures, captions = [], []
     for place, text in measure.worst(result, MOST):
@@ -54,7 +54,7 @@ def draw_worst(folder: pathlib.Path, name: str, result: Posteriors, split: Split
 
 
 def thumbnail(split: Split, place: int, side: int) -> np.ndarray:
-    """Returns an image of a split at a shorter side of so many pixels: `(height, width, 3)` uint8, RGB.
+    """Returns an image of a split with its shorter side rescaled to `side` pixels: `(height, width, 3)` uint8, RGB.
 
     Raises:
         tf.errors.OpError: if it cannot be read.

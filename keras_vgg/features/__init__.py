@@ -1,18 +1,18 @@
-"""What a VGG net sees in an image, for other ends than telling its class: activations, Gram matrices, losses, LPIPS and DISTS.
+"""VGG features for purposes other than classification: activations, Gram matrices, losses, LPIPS and DISTS.
 
-Importing the package costs nothing, as with `keras_vgg`; the module that defines a name is imported when the name is asked for.
+The package imports lazily, like `keras_vgg`: accessing a name imports the module that defines it.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers and editors
+if TYPE_CHECKING:  # the names of `__getattr__`, for type checkers and editors
     from keras_vgg.features.distance_losses import DISTS, LPIPS, DISTSMetric, LPIPSMetric, dists, lpips
     from keras_vgg.features.distances import dists_model, lpips_model
     from keras_vgg.features.losses import PerceptualLoss, gram_matrix
     from keras_vgg.features.neighbours import PrecisionRecall, precision_recall
     from keras_vgg.features.perceptual import perceptual_model
-else:  # unseen by those, to whom it would mean that any name is there
+else:  # hidden from those, which would take any name to exist
 
     def __getattr__(name):
         if name not in _HOMES:

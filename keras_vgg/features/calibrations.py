@@ -1,4 +1,4 @@
-"""What was fitted to people's judgements: the small files that make perceptual distances of torchvision's VGG16."""
+"""Calibrations fitted to human judgments: the small files that turn torchvision's VGG16 into perceptual distances."""
 
 import os
 import pathlib
@@ -12,10 +12,10 @@ from keras_vgg.weights.kinds import tell
 from keras_vgg.weights.stored_array import StoredArray
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
-"""The activations of net D in which both distances look at images."""
+"""The activations of net D that both distances compare."""
 
 CHANNELS = (64, 128, 256, 512, 512)
-"""Of `LAYERS`, where the net has its full width."""
+"""Channels of `LAYERS` at the net's full width."""
 
 LPIPS = {
     "0.1": File(
@@ -45,14 +45,14 @@ _PIXELS = 3  # DISTS compares the images themselves, too
 
 
 def read_lpips(calibration: str | os.PathLike[str] | None, version: str) -> list[np.ndarray]:
-    """Returns the linear weights of LPIPS, of each of `LAYERS` one for each channel: `(C,)` float32.
+    """Returns the linear weights of LPIPS for each of `LAYERS`, one per channel: `(C,)` float32.
 
     Args:
-        calibration: a file with arrays named as in the authors' `vgg.pth`; `None` for that of `version`, fetched if need be.
+        calibration: a file with arrays named as in the authors' `vgg.pth`; `None` for that of `version`, downloaded if needed.
         version: a key of `LPIPS`.
 
     Raises:
-        InputError: for another version, or a file that is not there, damaged or of something else.
+        InputError: for an unknown version, or a file that is missing, damaged or of another kind.
     """
     if version not in LPIPS:
         raise InputError(f"`version` must be {' or '.join(map(repr, LPIPS))}. Received: version={version!r}.")
@@ -61,13 +61,13 @@ def read_lpips(calibration: str | os.PathLike[str] | None, version: str) -> list
 
 
 def read_dists(calibration: str | os.PathLike[str] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Returns α and β of DISTS, the weights of structure's two terms for each channel of the images and of `LAYERS`: `(1475,)`.
+    """Returns α and β of DISTS, the weights of its two terms for each channel of the images and of `LAYERS`: `(1475,)`.
 
     Args:
-        calibration: a file with arrays named as in the authors' `weights.pt`; `None` for that one, fetched if need be.
+        calibration: a file with arrays named as in the authors' `weights.pt`; `None` for that one, downloaded if needed.
 
     Raises:
-        InputError: for a file that is not there, damaged or of something else.
+        InputError: for a file that is missing, damaged or of another kind.
     """
     path, arrays = _open(calibration, DISTS)
     alpha, beta = (_values(path, arrays, name, _PIXELS + sum(CHANNELS)) for name in ("alpha", "beta"))
@@ -81,11 +81,11 @@ def _open(calibration, public: File) -> tuple[pathlib.Path, dict[str, StoredArra
 
 def _values(path: pathlib.Path, arrays: dict[str, StoredArray], name: str, size: int) -> np.ndarray:
     if name not in arrays:
-        raise InputError(f"`calibration` must hold {name!r}. Received: {path}, which holds {', '.join(list(arrays)[:5])}.")
+        raise InputError(f"`calibration` must contain {name!r}. Received: {path}, which contains {', '.join(list(arrays)[:5])}.")
     values = np.asarray(arrays[name].read(), np.float32).reshape(-1)
     if values.size != size or not np.isfinite(values).all() or (values < 0).any():
         raise InputError(
-            f"`calibration` must hold {size} numbers, zero or positive, as {name!r}. Received: {path} with an array of shape "
+            f"`calibration` must contain {size} nonnegative numbers as {name!r}. Received: {path} with an array of shape "
             f"{tuple(arrays[name].shape)}{'' if values.size != size else ', of which some are negative or not finite'}."
         )
     return values

@@ -1,14 +1,14 @@
-"""Where channels stand in Keras' image data format."""
+"""The channel axis in Keras' image data format."""
 
 import keras
 from keras import ops
 
 
 def channel_axis() -> int:
-    """Returns the axis of channels in a batch of images or maps: -1, or 1 where they come first."""
+    """Returns the channel axis of a batch of images or maps: -1, or 1 for channels first."""
     return -1 if keras.config.image_data_format() == "channels_last" else 1
 
 
 def channels_last(maps):
-    """Returns maps with their channels last: `(B, h, w, C)`, of their dtype."""
+    """Returns maps with channels last: `(B, h, w, C)`, with their dtype."""
     return maps if channel_axis() == -1 else ops.transpose(maps, (0, 2, 3, 1))

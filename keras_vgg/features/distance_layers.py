@@ -1,4 +1,4 @@
-"""The layers of perceptual distances, in float32: pooling without aliasing, and what compares two images' activations."""
+"""The layers of perceptual distances, in float32: pooling without aliasing, and comparisons of activations."""
 
 import keras
 import numpy as np
@@ -6,27 +6,27 @@ from keras import ops
 
 from keras_vgg.features.data_format import channel_axis, channels_last
 
-_TINY = 1e-10  # beside the length of activations at a place, as in LPIPS
-_POOLED = 1e-12  # beside the mean square of activations, as in DISTS
+_TINY = 1e-10  # added to the norm of activations at a position, as in LPIPS
+_POOLED = 1e-12  # added to the mean square of activations, as in DISTS
 _PIXELS = 3  # channels of the images themselves
 _STABLE = 1e-6  # C1 and C2 of DISTS, as in structural similarity
 
 
 @keras.saving.register_keras_serializable("keras_vgg")
 class HannPooling2D(keras.layers.Layer):
-    """The root of the mean square under a Hann window of three by three places, every second place (Ding et al. 2020, Sec. 3.1).
+    """The root mean square under a 3x3 Hann window with stride 2 (Ding et al. 2020, Sec. 3.1).
 
-    Unlike the largest value it does not alias. `(B, h, w, C)` to `(B, ⌈h / 2⌉, ⌈w / 2⌉, C)`, in Keras' image data format.
+    Unlike max pooling, it does not alias. `(B, h, w, C)` to `(B, ⌈h / 2⌉, ⌈w / 2⌉, C)`, in Keras' image data format.
     """
 
     def build(self, input_shape):
-        """Makes the window; called by Keras."""
+        """Creates the window; called by Keras."""
         hann = np.array([0.5, 1.0, 0.5]) / 2
         channels = input_shape[channel_axis()]
         self._window = np.tile(np.outer(hann, hann)[:, :, None, None], (1, 1, channels, 1)).astype(np.float32)
 
     def call(self, inputs):
-        """Pools."""
+        """Pools the inputs."""
         last = channel_axis() == -1
         around = [(0, 0), (1, 1), (1, 1), (0, 0)] if last else [(0, 0), (0, 0), (1, 1), (1, 1)]
         squares = ops.square(ops.cast(inputs, "float32"))  # which overflow half precision
@@ -34,16 +34,16 @@ class HannPooling2D(keras.layers.Layer):
         return ops.cast(ops.sqrt(means + _POOLED), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
-        """Half as high and wide, rounded up."""
+        """Returns the shape with half the height and width, rounded up."""
         axis = channel_axis() % 4
         return tuple(side if place in (0, axis) or side is None else -(-side // 2) for place, side in enumerate(input_shape))
 
 
 class Comparison(keras.layers.Layer):
-    """Compares two batches of images and their activations of several layers, in float32 whatever they come in.
+    """Compares two batches of images and their activations of several layers, in float32 whatever their dtype.
 
     Args:
-        channels: of each layer's activations.
+        channels: number of channels of each layer's activations.
         value_range: `(low, high)` of the images.
         **kwargs: as for any Keras layer.
     """
@@ -53,24 +53,24 @@ class Comparison(keras.layers.Layer):
         self.channels, self.value_range = tuple(channels), tuple(value_range)
 
     def compute_output_spec(self, images, others, activations, other_activations):
-        """A distance for each pair of images."""
+        """Returns the spec of one distance per pair of images."""
         return keras.KerasTensor((images.shape[0],), "float32")
 
     def get_config(self):
-        """The arguments, for saving."""
+        """Returns the arguments, for saving."""
         return super().get_config() | {"channels": self.channels, "value_range": self.value_range}
 
 
 @keras.saving.register_keras_serializable("keras_vgg")
 class UnitDistance(Comparison):
-    """LPIPS' distance: the weighted squared difference of activations of unit length, averaged over places (Zhang et al. 2018).
+    """The LPIPS distance: weighted squared differences of unit-norm activations, averaged over positions (Zhang et al. 2018).
 
-    Where an image has no activation at all, a place is compared as zeros, and nothing is passed back.
+    Positions where an image has no activation are compared as zeros, with zero gradient.
 
     Args:
         channels, value_range: as for `Comparison`.
-        spatial: whether to put out a map in the size of the images rather than its mean over places; the sum of the layers' maps,
-            each resized bilinearly.
+        spatial: whether to output a map at the size of the images, the sum of the layers' bilinearly resized maps, rather than
+            the mean over positions.
         **kwargs: as for any Keras layer.
     """
 
@@ -95,7 +95,7 @@ class UnitDistance(Comparison):
         return total
 
     def compute_output_spec(self, images, others, activations, other_activations):
-        """What `call` gives."""
+        """Returns the spec of the result of `call`."""
         if not self.spatial:
             return super().compute_output_spec(images, others, activations, other_activations)
         shape = list(images.shape)
@@ -103,13 +103,13 @@ class UnitDistance(Comparison):
         return keras.KerasTensor(shape, "float32")
 
     def get_config(self):
-        """The arguments, for saving."""
+        """Returns the arguments, for saving."""
         return super().get_config() | {"spatial": self.spatial}
 
 
 @keras.saving.register_keras_serializable("keras_vgg")
 class TextureDistance(Comparison):
-    """DISTS' distance: one minus the weighted likeness of channels in mean and in (co)variance (Ding et al. 2020, eq. 6–8).
+    """The DISTS distance: one minus the weighted similarity of channels in mean and (co)variance (Ding et al. 2020, eq. 6–8).
 
     Args:
         channels, value_range, **kwargs: as for `Comparison`.
@@ -129,8 +129,8 @@ class TextureDistance(Comparison):
             first, second = _maps(first), _maps(second)
             mean, other = _over_places(first), _over_places(second)
             first, second = first - mean[:, None, None], second - other[:, None, None]
-            # What likeness lacks of one, (2ab + C) / (a² + b² + C): as a difference of the two it would have no digits left where
-            # images are hardly unlike.
+            # One minus the similarity (2ab + C) / (a² + b² + C), in closed form: the subtraction would lose all digits for nearly
+            # equal images.
             means.append(ops.square(mean - other) / (ops.square(mean) + ops.square(other) + _STABLE))
             variances = _over_places(ops.square(first) + ops.square(second))
             structures.append(_over_places(ops.square(first - second)) / (variances + _STABLE))
@@ -139,13 +139,13 @@ class TextureDistance(Comparison):
 
 
 def _over_places(maps):
-    # Over rows and then over columns: float32 added up over all places at once loses two digits.
+    # Over rows, then over columns: a float32 sum over all positions at once loses two digits.
     return ops.mean(ops.mean(maps, axis=2), axis=1)
 
 
 def _unit(activations):
     squares = ops.sum(ops.square(activations), axis=-1, keepdims=True)
-    is_zero = squares == 0  # where the root has no gradient
+    is_zero = squares == 0  # where the square root has no gradient
     lengths = ops.sqrt(ops.where(is_zero, 1.0, squares))
     return activations * ops.where(is_zero, 0.0, 1 / (lengths + _TINY))
 

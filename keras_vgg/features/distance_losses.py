@@ -1,4 +1,4 @@
-"""Perceptual distances as Keras has them: LPIPS and DISTS as functions, as losses for `compile(loss=…)` and as metrics."""
+"""Perceptual distances for Keras: LPIPS and DISTS as functions, as losses for `compile(loss=…)` and as metrics."""
 
 import functools
 import os
@@ -13,25 +13,25 @@ from keras_vgg.errors import InputError
 from keras_vgg.features.distances import DISTANCE, TRUNK, Weights, digest_of_distance, dists_model, lpips_model
 from keras_vgg.features.perceptual import limits
 
-_ROOM = 0.1  # of the range, by which what a generator makes may overshoot
+_ROOM = 0.1  # share of the range by which generated images may overshoot
 
 
 def lpips(images_true, images_pred, *, model: keras.Model | None = None):
-    """Returns LPIPS of two batches of images: `(B, height, width, 3)` each to `(B,)` float32.
+    """Returns the LPIPS of two batches of images: `(B, height, width, 3)` each to `(B,)` float32.
 
     Args:
         images_true, images_pred: in the range of `model`.
-        model: of `lpips_model`; by default version 0.1 for images in 0–255 by the public weights, which are loaded once.
+        model: a model of `lpips_model`; by default version 0.1 for images in 0–255 with the public weights, loaded once.
     """
     return _distance(model or _usual(lpips_model), images_true, images_pred)
 
 
 def dists(images_true, images_pred, *, model: keras.Model | None = None):
-    """As `lpips`, DISTS; `model` is one of `dists_model`."""
+    """Like `lpips`, for DISTS; `model` is a model of `dists_model`."""
     return _distance(model or _usual(dists_model), images_true, images_pred)
 
 
-@functools.cache  # of public files that are known by their hashes, and so are always the same
+@functools.cache  # public files are verified by hash, so they never change
 def _usual(make) -> keras.Model:
     return make()
 
@@ -42,10 +42,10 @@ def _distance(model: keras.Model, *batches):
 
 
 def warn_of_range(batches, value_range: tuple[float, float]) -> None:
-    """Warns of images that cannot be in the range that is expected: by their values if they are there, else by their type.
+    """Warns about images that cannot be in the expected range, judging by their values if available, else by their dtype.
 
     Args:
-        batches: of images, each a tensor or what can be made one.
+        batches: batches of images, each a tensor or convertible to one.
         value_range: `(low, high)`.
     """
     for batch in batches:
@@ -54,7 +54,7 @@ def warn_of_range(batches, value_range: tuple[float, float]) -> None:
 
 def _warn_of_range(images, low: float, high: float) -> None:
     is_integer = not keras.backend.is_float_dtype(keras.backend.standardize_dtype(images.dtype))
-    found = "whole numbers"
+    found = "integers"
     if tf.executing_eagerly() and ops.size(images):
         least, most = (float(bound(ops.cast(images, "float32"))) for bound in (ops.min, ops.max))
         room, found = _ROOM * (high - low), f"values from {least:.4g} to {most:.4g}"
@@ -63,14 +63,14 @@ def _warn_of_range(images, low: float, high: float) -> None:
         is_strange = is_integer and high - low < 10
     if is_strange:
         warnings.warn(
-            f"Images were expected in {low:g} to {high:g}. Received: {found}. Distances between images in another range mean "
-            "nothing: give value_range=(low, high).",
-            stacklevel=4,  # where the distance is asked for
+            f"Images must be in {low:g} to {high:g}. Received: {found}. Distances between images in another range are "
+            "meaningless: pass value_range=(low, high).",
+            stacklevel=4,  # the caller of the distance
         )
 
 
 class _Kept:
-    """What losses and metrics share: a model, and a configuration by which it is found again."""
+    """Shared by losses and metrics: a model, and the configuration to restore it."""
 
     model: keras.Model
     _options: dict[str, Any]
@@ -87,34 +87,34 @@ class _Kept:
 
     @classmethod
     def from_config(cls, config):
-        """Makes it from what `get_config` gave.
+        """Creates an object from the result of `get_config`.
 
         Raises:
-            InputError: if its net is not to be had by that: a random one, a model in memory, or a file that is another by now.
+            InputError: if this cannot restore its net: random weights, a model in memory, or a file that has changed.
         """
         config = dict(config)
         digest = config.pop("sha256")
         made = cls(**config)
         if digest_of_distance(made.model) != digest:
             raise InputError(
-                f"A saved model tells where the weights of its {cls.__name__} are, and these are others now. Load the model "
-                "with compile=False, and compile it with the loss or metric."
+                f"The weights of the saved model's {cls.__name__} have changed or cannot be restored. Load the model with "
+                "compile=False, and compile it with the loss or metric."
             )
         return made
 
 
 class _Loss(_Kept, keras.losses.Loss):
     def __call__(self, y_true, y_pred, sample_weight=None):
-        """The loss of a batch, by Keras' reduction."""
+        """Returns the loss of a batch, with Keras' reduction."""
         warn_of_range((y_true, y_pred), self.value_range)
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true, y_pred):
-        """`(B, height, width, 3)` each to `(B,)` float32, or `(B, height, width)` where the distance is spatial."""
+        """`(B, height, width, 3)` each to `(B,)` float32, or `(B, height, width)` if the distance is spatial."""
         return self.model([y_true, y_pred])
 
     def get_config(self):
-        """The arguments, and the digest of what they led to."""
+        """Returns the arguments, and the digest of the resulting model."""
         return {"reduction": self.reduction, "name": self.name} | self._kept()
 
 
@@ -125,7 +125,7 @@ class _Metric(_Kept, keras.metrics.MeanMetricWrapper):
         return super().update_state(y_true, y_pred, sample_weight)
 
     def get_config(self):
-        """The arguments, and the digest of what they led to."""
+        """Returns the arguments, and the digest of the resulting model."""
         return {"name": self.name} | self._kept()
 
 
@@ -133,8 +133,8 @@ class _Metric(_Kept, keras.metrics.MeanMetricWrapper):
 class LPIPS(_Loss):
     """LPIPS as a loss.
 
-    It is computed in float32; under a mixed policy the generator may compute in half precision, and with `precision` so may the net
-    that judges it. A model that was compiled with it is saved with its arguments and the digest of its net.
+    The distance is computed in float32; the generator may compute in half precision under a mixed policy, and the judging net
+    with `precision`. A model compiled with this loss is saved with its arguments and the digest of its net.
 
     Args:
         weights, calibration, version, spatial, value_range, precision: as for `lpips_model`.

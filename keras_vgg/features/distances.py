@@ -1,8 +1,8 @@
-"""How unlike two images look: LPIPS and DISTS as Keras models from two batches of images to distances; differentiable.
+"""Perceptual distances: LPIPS and DISTS as differentiable Keras models from two batches of images to distances.
 
-Both look with torchvision's VGG16, by whose activations they were fitted to people's judgements; by the authors' weights, which
-Keras has as "imagenet", the same formula gives other numbers. Models are frozen, can be saved, and compute distances in float32
-whatever precision the net has.
+Both use torchvision's VGG16, whose activations were fitted to human judgments; with the VGG authors' weights, Keras' "imagenet",
+the same formula gives other numbers. Models are frozen, can be saved, and compute distances in float32 whatever the net's
+precision.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ Weights: TypeAlias = str | os.PathLike[str] | keras.Model | None
 
 TRUNK = "imagenet_torchvision"
 DISTANCE = "distance"
-"""The name of the layer that compares."""
+"""The name of the comparison layer."""
 
 _AS_IT_WAS = Preprocessing(mean=(127.5,) * 3, std=(127.5,) * 3)  # version 0.0 gave the net [-1, 1]
 
@@ -41,25 +41,26 @@ def lpips_model(
     precision: str | None = None,
     name: str = "lpips",
 ) -> keras.Model:
-    """Returns LPIPS of net D, "VGG16": the learned perceptual distance of two images (Zhang et al. 2018).
+    """Returns LPIPS with net D, "VGG16": the learned perceptual distance of two images (Zhang et al. 2018).
 
     Args:
-        weights: of the net, torchvision's: the public ones by default, a file with them, a model that has them; `None` for random
-            ones. Weights that want another preprocessing are refused.
-        calibration: a file with the linear weights, as `lpips/weights/v0.1/vgg.pth` of the package `lpips`; by default that of
-            `version`, fetched if need be.
-        version: `"0.1"`, or `"0.0"`, that of the paper's first version on arXiv, whose net was given images in [-1, 1] as they are.
-        spatial: whether to put out a map of distances, `(B, height, width)`, rather than its mean over places.
+        weights: torchvision's weights of the net: by default the public ones, or a file or model with them; `None` for random
+            ones. Weights with another preprocessing are refused.
+        calibration: a file with the linear weights, like `lpips/weights/v0.1/vgg.pth` of the package `lpips`; by default that of
+            `version`, downloaded if needed.
+        version: `"0.1"`, or `"0.0"`, of the paper's first version on arXiv, whose net takes images in [-1, 1] without
+            preprocessing.
+        spatial: whether to output a map of distances, `(B, height, width)`, rather than its mean over positions.
         value_range: `(low, high)` of the images, or the highest value alone, as for `perceptual_model`.
-        precision: what the net computes in; by default what Keras is set to.
+        precision: compute precision of the net; by default Keras' global policy.
         name: the model's name.
 
     Returns:
-        A model from two batches of images, `(B, height, width, 3)` of any size and type, to `(B,)` float32: 0 for images that
-        are the same, 0.2 to 0.8 between most photographs that are not.
+        A model from two batches of images, `(B, height, width, 3)` of any size and dtype, to `(B,)` float32: 0 for equal
+        images, 0.2 to 0.8 for most pairs of different photographs.
 
     Raises:
-        InputError: (a `ValueError`) for arguments or weights that do not fit.
+        InputError: (a `ValueError`) for invalid arguments or weights.
 
     Example:
         >>> import numpy as np
@@ -81,20 +82,21 @@ def dists_model(
     precision: str | None = None,
     name: str = "dists",
 ) -> keras.Model:
-    """Returns DISTS: how unlike two images are in structure and texture (Ding et al. 2020).
+    """Returns DISTS: the distance of two images in structure and texture (Ding et al. 2020).
 
-    Resampling a texture, which shifts every pixel, changes it little.
+    It is robust to resampling a texture, which shifts every pixel.
 
     Args:
         weights, value_range, precision, name: as for `lpips_model`.
-        calibration: a file with α and β, as `weights.pt` of the package `DISTS_pytorch`; by default that one, fetched if need be.
+        calibration: a file with α and β, like `weights.pt` of the package `DISTS_pytorch`; by default that one, downloaded if
+            needed.
 
     Returns:
-        A model from two batches of images, `(B, height, width, 3)` of any size and type, to `(B,)` float32: 0 for images that
-        are the same, at most a little above 1. The authors rescale photographs to a smaller side of 256 beforehand.
+        A model from two batches of images, `(B, height, width, 3)` of any size and dtype, to `(B,)` float32: 0 for equal
+        images, at most slightly above 1. The authors first rescale photographs to a smaller side of 256.
 
     Raises:
-        InputError: (a `ValueError`) for arguments or weights that do not fit.
+        InputError: (a `ValueError`) for invalid arguments or weights.
     """
     alpha, beta = calibrations.read_dists(calibration)
     trunk = _trunk(weights, value_range, precision, pooling="hann")
@@ -102,7 +104,7 @@ def dists_model(
 
 
 def digest_of_distance(model: keras.Model) -> str:
-    """Returns the SHA-256, in hexadecimal, of all that a model's distances depend on: net, calibration, version."""
+    """Returns the SHA-256, in hexadecimal, of everything that a model's distances depend on: net, calibration, version."""
     (trunk,) = (layer for layer in model.layers if isinstance(layer, keras.Model))
     whole = hashlib.sha256(identity.digest_of_net(trunk).encode())
     layer = model.get_layer(DISTANCE)
@@ -117,7 +119,7 @@ def _trunk(weights: Weights, value_range, precision, *, preprocessing=None, pool
     if source.preprocessing != TORCH:
         told = "does not record its input preprocessing" if source.preprocessing is None else "expects another preprocessing"
         raise InputError(
-            f"`weights` must be torchvision's of VGG16, by which distances were fitted. Received: {weights!r}, which {told}; give "
+            f"`weights` must be torchvision's VGG16, to which distances were fitted. Received: {weights!r}, which {told}; pass "
             f"{TRUNK!r} or a file with those weights (`keras_vgg.convert --preprocessing torch` records it)."
         )
     model = perceptual_model(
@@ -132,7 +134,7 @@ def _trunk(weights: Weights, value_range, precision, *, preprocessing=None, pool
     )
     for layer, size in zip(calibrations.LAYERS, calibrations.CHANNELS, strict=True):
         if (found := model.output[layer].shape[channel_axis()]) != size:
-            raise InputError(f"`weights` must be of net D in its full width, {size} channels at {layer}. Received: {found}.")
+            raise InputError(f"`weights` must be of net D at full width, {size} channels at {layer}. Received: {found}.")
     return model
 
 

@@ -1,9 +1,9 @@
-"""What the activations of a net are called. Imports no TensorFlow.
+"""Names of a net's activations. Imports no TensorFlow.
 
-Two ways are understood. Keras': what the layer of that name puts out, `block3_conv3`, `block3_pool`, and with batch norm
-`block3_bn3`, `block3_relu3`. That of Caffe and the papers: `conv3_3` is what the convolution gives before batch norm and ReLU,
-`bn3_3` is before the ReLU, `relu3_3` after it, `pool3` after the pooling. Without batch norm the layers of Keras have their
-ReLU inside, so that `block3_conv3` is `relu3_3`; with it, `block3_conv3` is `conv3_3`.
+Two naming schemes are accepted. Keras: the output of the layer with that name, `block3_conv3`, `block3_pool`, and with batch norm
+`block3_bn3`, `block3_relu3`. Caffe and the papers: `conv3_3` is the convolution before batch norm and ReLU, `bn3_3` is before the
+ReLU, `relu3_3` after it, `pool3` after pooling. Without batch norm, Keras layers include their ReLU, so `block3_conv3` is
+`relu3_3`; with it, `block3_conv3` is `conv3_3`.
 """
 
 import dataclasses
@@ -19,11 +19,11 @@ class Step:
     """One operation of a net.
 
     Attributes:
-        name: of what it puts out, the papers' way.
+        name: name of its output in the papers' scheme.
         kind: `"conv"`, `"bn"`, `"relu"`, `"lrn"` or `"pool"`.
-        layer: the Keras layer that does it; for `"conv"` and `"relu"` without batch norm it is the same one.
+        layer: the Keras layer that contains it; the same one for `"conv"` and `"relu"` without batch norm.
         block: its block, from 1.
-        is_output: whether it is what that layer puts out.
+        is_output: whether it is the output of that layer.
     """
 
     name: str
@@ -49,17 +49,17 @@ def steps(arch: str, *, batch_norm: bool = False) -> Iterator[Step]:
 
 
 def resolve(layers: Sequence[str], arch: str, *, batch_norm: bool = False) -> dict[str, str]:
-    """Returns `{name as given: name of the step}` for the activations that `layers` name.
+    """Returns `{name as given: name of the step}` for the activations in `layers`.
 
     >>> from keras_vgg.features.layer_names import resolve
     >>> resolve(["block3_conv3", "conv4_1"], "D")
     {'block3_conv3': 'relu3_3', 'conv4_1': 'conv4_1'}
 
     Raises:
-        InputError: for a name that the net does not have, telling near ones that it has; for no names, or one given twice.
+        InputError: for an unknown name, suggesting similar ones; for no names, or duplicates.
     """
     if isinstance(layers, str) or not layers:
-        raise InputError(f"`layers` must be names of layers, e.g. ('block3_conv3',). Received: layers={layers!r}.")
+        raise InputError(f"`layers` must be a sequence of layer names, e.g. ('block3_conv3',). Received: layers={layers!r}.")
     if len(set(layers)) < len(layers):
         raise InputError(f"`layers` must name each layer once. Received: layers={tuple(layers)}.")
     known: dict[str, str] = {}
@@ -69,7 +69,7 @@ def resolve(layers: Sequence[str], arch: str, *, batch_norm: bool = False) -> di
         if name not in known:
             net = f"net {arch}{' with batch norm' if batch_norm else ''} before its top"
             near = difflib.get_close_matches(str(name), known, 3, cutoff=0.7)
-            told = f"near it are {', '.join(near)}" if near else f"there are block1_conv1 … {step.layer}, relu1_1 … {step.name}"
+            told = f"similar names: {', '.join(near)}" if near else f"known: block1_conv1 … {step.layer}, relu1_1 … {step.name}"
             raise InputError(f"`layers` must be layers of {net}. Received: {name!r}; {told}.")
     return {name: known[name] for name in layers}
 

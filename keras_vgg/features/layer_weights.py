@@ -1,4 +1,4 @@
-"""Weights of a net layer by layer, from wherever they are; no layer is read before it is asked for."""
+"""Weights of a net by layer, from any source; layers are read on demand."""
 
 import dataclasses
 import os
@@ -15,7 +15,7 @@ from keras_vgg.weights import catalogue, download, loading
 from keras_vgg.weights.weight_file import open_weights
 
 DEFAULT_ARCH = "E"
-_OF_RANDOM = dataclasses.replace(preprocessing.ASSUMED, text="assumed, since random weights want nothing")
+_OF_RANDOM = dataclasses.replace(preprocessing.ASSUMED, text="assumed, since random weights need none")
 _OF_PUBLIC = dataclasses.replace(preprocessing.KNOWN, text="known of these public weights")
 
 
@@ -25,9 +25,9 @@ class LayerWeights:
 
     Attributes:
         arch, batch_norm: the net.
-        preprocessing: what they want of an image; `None` if that is not known.
-        origin: how it is known; `None` if it is not.
-        read: from a layer's name to its arrays in Keras' order; `None` for random ones, which are not there yet.
+        preprocessing: their preprocessing; `None` if unknown.
+        origin: the origin of that preprocessing; `None` if unknown.
+        read: returns a layer's arrays in Keras' order by name; `None` for random weights, which do not exist yet.
     """
 
     arch: str
@@ -43,12 +43,12 @@ def open_layers(
     """Opens weights of any kind.
 
     Args:
-        weights: as for `perceptual_model`; opened ones are given back.
-        arch: the net they must be of; `None` for that which they are of, net E where `weights` is `None` or a public name.
-        batch_norm: whether that net has batch norm; told from the weights where `arch` is.
+        weights: as for `perceptual_model`; opened weights are returned as is.
+        arch: the expected net; `None` to detect it, or for net E if `weights` is `None` or a public name.
+        batch_norm: whether that net has batch norm; detected along with `arch`.
 
     Raises:
-        InputError: for weights that are not there, damaged, or of another net.
+        InputError: for weights that are missing, damaged, or of another net.
     """
     if isinstance(weights, LayerWeights):
         return weights
@@ -56,7 +56,7 @@ def open_layers(
         return _of_model(weights, arch, batch_norm)
     net = arch or DEFAULT_ARCH
     if weights is None:
-        # Nobody can say what random weights want. They are initialised for inputs around 1, as torchvision's are.
+        # Random weights have no preprocessing of their own. They are initialized for inputs around 1, like torchvision's.
         return LayerWeights(net, batch_norm, preprocessing.TORCH, _OF_RANDOM, lambda layer: None)
     public = catalogue.names(net, batch_norm)
     if weights in public:

@@ -1,7 +1,8 @@
-"""How unlike two images are in the activations of a net: content, style and perceptual losses; differentiable.
+"""Content, style and perceptual losses between the activations of two images; differentiable.
 
-All losses are means rather than sums, over channels and places, so that they do not depend on the size of images and maps, and are
-computed in float32 whatever the activations come in: squares overflow half precision. Feature maps are in Keras' image data format.
+All losses are means rather than sums over channels and positions, so that they do not depend on the size of images and maps. They
+are computed in float32 whatever the activations' dtype: squares overflow half precision. Feature maps are in Keras' image data
+format.
 """
 
 import math
@@ -16,10 +17,10 @@ from keras_vgg.errors import InputError
 
 
 def gram_matrix(features):
-    """Returns the Gram matrix of feature maps, `G[i, j] = sum over places of F[i] * F[j] / number of places`.
+    """Returns the Gram matrix of feature maps, `G[i, j] = sum over positions of F[i] * F[j] / number of positions`.
 
     Gatys et al. 2016 (eq. 3) do not divide; their layer loss (eq. 4) is then a quarter of `style_loss`. Johnson et al. 2016 (eq. 3)
-    divide by the channels too.
+    also divide by the number of channels.
 
     Args:
         features: `(B, height, width, C)`.
@@ -30,7 +31,7 @@ def gram_matrix(features):
     Example:
         >>> import numpy as np
         >>> from keras_vgg.features import gram_matrix
-        >>> gram_matrix(np.zeros((1, 64, 64, 256), np.float32)).shape  # as of relu3_3
+        >>> gram_matrix(np.zeros((1, 64, 64, 256), np.float32)).shape  # e.g. of relu3_3
         TensorShape([1, 256, 256])
     """
     features = ops.cast(features, "float32")
@@ -39,12 +40,12 @@ def gram_matrix(features):
     shape = ops.shape(features)
     places = shape[1] * shape[2]
     rows = ops.reshape(features, (shape[0], places, shape[3]))  # (B, places, C)
-    # Divided beforehand, so that sums over many places stay in range.
+    # Divided first, so that sums over many positions stay in range.
     return ops.matmul(ops.transpose(rows, (0, 2, 1)), rows / ops.cast(places, "float32"))
 
 
 def content_loss(features_true, features_pred):
-    """Returns the mean squared difference of feature maps of one shape (Johnson et al. 2016, eq. 2): `(B, h, w, C)` to `(B,)`."""
+    """Returns the mean squared difference of two feature maps (Johnson et al. 2016, eq. 2): `(B, h, w, C)` to `(B,)`."""
     return _mean_square(ops.cast(features_true, "float32") - ops.cast(features_pred, "float32"))
 
 
@@ -57,9 +58,9 @@ def style_loss(gram_true, gram_pred):
 
 
 def total_variation(images):
-    """Returns how rough images are: the mean squared difference between neighbours, down and right, `(B, h, w, 3)` to `(B,)`.
+    """Returns the roughness of images: the mean squared difference of neighbors, down and right, `(B, h, w, 3)` to `(B,)`.
 
-    Squared as in Mahendran & Vedaldi 2015 with beta 2, which unlike absolute differences has a gradient everywhere.
+    Squared as in Mahendran & Vedaldi 2015 with beta 2; unlike absolute differences, this has a gradient everywhere.
     """
     images = ops.cast(images, "float32")
     height, width = (1, 2) if keras.config.image_data_format() == "channels_last" else (2, 3)
@@ -84,31 +85,31 @@ def _mean_square(values):
 
 @keras.saving.register_keras_serializable("keras_vgg")
 class PerceptualLoss(keras.losses.Loss):
-    """How unlike predicted images are to true ones in the eyes of a net (Johnson et al. 2016), for `compile(loss=…)`.
+    """Perceptual loss between true and predicted images (Johnson et al. 2016), for `compile(loss=…)`.
 
     `sum of content[l] * content_loss + sum of style[l] * style_loss + total_variation * total_variation(y_pred)` for each image.
 
-    Between two photographs on the authors' weights it is some 4e5 at relu2_2, 5e5 at relu3_3 and 2e4 at relu4_3, the style loss up
-    to 1e10. `normalize_by` makes that 0.6 to 1.8. Without it, under the policy mixed_float16, Keras' loss scaling skips updates
-    without a word until its scale has fallen far enough: see `optimizer.dynamic_scale`.
+    Between two photographs with the authors' weights, it is about 4e5 at relu2_2, 5e5 at relu3_3 and 2e4 at relu4_3, and the
+    style loss up to 1e10. `normalize_by` reduces this to 0.6 to 1.8. Without it, under the policy mixed_float16, Keras' loss
+    scaling silently skips updates until its scale is low enough: see `optimizer.dynamic_scale`.
 
     Args:
-        model: of `perceptual_model`, for images of the range that is trained on.
-        content: weights of the content loss by layer, of the names that `model` puts out; by default 1 for all of them, unless
-            `style` is given.
+        model: a model of `perceptual_model`, for the value range of the training images.
+        content: weights of the content loss by layer, among the outputs of `model`; by default 1 for all of them, unless `style`
+            is given.
         style: weights of the style loss by layer.
-        style_image: `(height, width, 3)` of any size, whose style is the aim for all images, as in Johnson et al.; by default each
-            true image's own.
+        style_image: `(height, width, 3)` of any size, the target style for all images, as in Johnson et al.; by default the style
+            of each true image.
         total_variation: weight of the predicted image's roughness.
-        normalize_by: `(B, height, width, 3)`, some of the images that are trained on. The content loss of each layer is divided by
-            the mean square of its activations on them, the style loss by that of their Gram matrices, or of `style_image`'s if it
-            is given: activations of zero are then 1 away on average, whatever the layer and the weights. One factor for each layer,
-            other than in Gatys et al. 2016 (Sec. 2), who scale each filter to a mean of 1: before a ReLU there is no such scale.
+        normalize_by: `(B, height, width, 3)`, some training images. The content loss of each layer is divided by the mean square
+            of its activations on them, the style loss by that of their Gram matrices, or of that of `style_image` if given: the
+            loss of zero activations is then 1 on average, whatever the layer and the weights. There is one factor per layer,
+            unlike in Gatys et al. 2016 (Sec. 2), who scale each filter to a mean of 1: before a ReLU there is no such scale.
         reduction, name: as for any Keras loss.
 
     Raises:
-        InputError: for a layer that `model` does not put out, weights that are not positive, a model of another kind, or images to
-            normalise by on which a layer is zero everywhere or not finite.
+        InputError: for a layer that is not an output of `model`, weights that are not positive, a model of another kind, or
+            `normalize_by` images on which a layer is zero everywhere or not finite.
 
     Example:
         >>> import keras
@@ -116,7 +117,7 @@ class PerceptualLoss(keras.losses.Loss):
         >>> images = keras.random.uniform((2, 32, 32, 3), seed=0)
         >>> model = perceptual_model("D", ("relu2_2",), weights=None, preprocessing="caffe", value_range=(0, 1))
         >>> loss = PerceptualLoss(model, total_variation=0.1, normalize_by=images)
-        >>> float(loss(images, images[::-1])) < 2  # of the order of 4e5 without `normalize_by` on the authors' weights
+        >>> float(loss(images, images[::-1])) < 2  # on the order of 4e5 without `normalize_by`, with the authors' weights
         True
         >>> generator = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3, padding="same")])
         >>> generator.compile("adam", loss=loss)  # y_true and y_pred: (B, height, width, 3)
@@ -136,7 +137,9 @@ class PerceptualLoss(keras.losses.Loss):
     ):
         super().__init__(name=name, reduction=reduction)
         if not isinstance(getattr(model, "output", None), dict):
-            raise InputError(f"`model` must be one of `perceptual_model`, which puts out activations by name. Received: {model!r}.")
+            raise InputError(
+                f"`model` must be a model of `perceptual_model`, which outputs activations by name. Received: {model!r}."
+            )
         if content is None:
             content = {} if style else dict.fromkeys(model.output, 1.0)
         self.model = model
@@ -146,7 +149,7 @@ class PerceptualLoss(keras.losses.Loss):
         self._style_grams = None
         if style_image is not None:
             if not self.style:
-                raise InputError("`style_image` is compared by the layers of `style`. Received: none; give style={layer: weight}.")
+                raise InputError("`style_image` requires layers in `style`. Received: none; pass style={layer: weight}.")
             activations = self.model(ops.convert_to_tensor(style_image)[None])
             self._style_grams = {layer: gram_matrix(activations[layer]) for layer in self.style}
         self._content_units, self._style_units = dict.fromkeys(self.content, 1.0), dict.fromkeys(self.style, 1.0)
@@ -155,25 +158,25 @@ class PerceptualLoss(keras.losses.Loss):
 
     def _check(self):
         if not self.content and not self.style:
-            raise InputError("Give `content` or `style` weights by layer; without them there is nothing to compare.")
+            raise InputError("Pass `content` or `style` weights by layer; without them there is nothing to compare.")
         for argument in ("content", "style"):
             if not isinstance(getattr(self, argument), dict):
-                raise InputError(f"`{argument}` must be weights by layer. Received: {getattr(self, argument)!r}.")
+                raise InputError(f"`{argument}` must be a dict of weights by layer. Received: {getattr(self, argument)!r}.")
             for layer, weight in getattr(self, argument).items():
                 if layer not in self.model.output:
                     known = ", ".join(self.model.output)
-                    raise InputError(f"`{argument}` must name layers that the model puts out, {known}. Received: {layer!r}.")
+                    raise InputError(f"`{argument}` must contain outputs of the model: {known}. Received: {layer!r}.")
                 if not (_is_number(weight) and weight > 0):
                     raise InputError(f"`{argument}` weights must be positive. Received: {layer}={weight!r}.")
         if not (_is_number(self.total_variation) and self.total_variation >= 0):
-            raise InputError(f"`total_variation` must be zero or positive. Received: {self.total_variation!r}.")
+            raise InputError(f"`total_variation` must be nonnegative. Received: {self.total_variation!r}.")
 
     def _measure_units(self, images):
         if len(np.shape(images)) != 4 or not len(images):
             raise InputError(f"`normalize_by` must be images, (B, height, width, 3). Received: shape {np.shape(images)}.")
         contents: dict[str, list] = {layer: [] for layer in self.content}
         styles: dict[str, list] = {layer: [] for layer in self.style}
-        for image in images:  # one at a time: the first layers' activations are large
+        for image in images:  # one at a time, since the first layers' activations are large
             activations = self.model(ops.convert_to_tensor(image)[None])
             for layer, squares in contents.items():
                 squares.append(_mean_square(ops.cast(activations[layer], "float32")))
@@ -202,12 +205,12 @@ class PerceptualLoss(keras.losses.Loss):
         return loss + self.total_variation * total_variation(y_pred) if self.total_variation else loss
 
     def get_config(self):
-        """Only name and reduction: a model trained with this loss does not save the net that judged it."""
+        """Returns only name and reduction: a model trained with this loss is saved without the loss's net."""
         return {"name": self.name, "reduction": self.reduction}
 
     @classmethod
     def from_config(cls, config):
-        """Raises: what the loss compares with is not in the file."""
+        """Raises, since the loss's net is not in the file."""
         raise InputError(
-            "A saved model does not hold the net of its PerceptualLoss; load it with compile=False, and compile it with the loss."
+            "A saved model lacks the net of its PerceptualLoss; load it with compile=False, and compile it with the loss."
         )

@@ -1,8 +1,8 @@
 """Improved precision and recall (Kynkäänniemi et al. 2019): do generated images look like real ones, and like all of them?
 
-Around each image of a set, its k-th nearest one of the same set marks how far images reach that are like it; together these spheres
-are where the set lies. Precision is the share of generated images that lie where the real ones are, recall the share of real images
-that lie where the generated ones are.
+A set's manifold is the union of spheres around its images, each with the distance to the k-th nearest neighbor in the set as
+radius. Precision is the share of generated images in the manifold of the real ones, recall the share of real images in the
+manifold of the generated ones.
 """
 
 from collections.abc import Callable, Iterator, Sized
@@ -16,24 +16,24 @@ NEIGHBOUR = 3
 """k of the paper."""
 
 BLOCK = 2048
-"""Rows in hand at a time, of either set: 64 MB in float64 for fc2."""
+"""Rows per block of either set: 64 MB in float64 for fc2."""
 
-_ROUNDING = 1e-12  # of squared distances, as a share of the squared lengths: closer ones count as the same
+_ROUNDING = 1e-12  # of squared distances, relative to squared lengths: smaller differences count as equal
 
 
 class Rows(Sized, Protocol):
-    """Features of images: an array, or what gives one for a slice, so that a file need not be in memory."""
+    """Features of images: an array, or an object that returns one for a slice, so that a file need not be in memory."""
 
     def __getitem__(self, part: slice, /) -> np.ndarray:
         """Returns the rows of a slice, `(n, D)`."""
 
 
 class PrecisionRecall(NamedTuple):
-    """Of generated images.
+    """Precision and recall of generated images.
 
     Attributes:
-        precision: the share of generated images that lie where the real ones are, 0 to 1.
-        recall: the share of real images that lie where the generated ones are, 0 to 1.
+        precision: the share of generated images in the manifold of the real ones, 0 to 1.
+        recall: the share of real images in the manifold of the generated ones, 0 to 1.
     """
 
     precision: float
@@ -43,18 +43,18 @@ class PrecisionRecall(NamedTuple):
 def precision_recall(
     real: Rows, generated: Rows, *, k: int = NEIGHBOUR, on_done: Callable[[int], None] = lambda pairs: None
 ) -> PrecisionRecall:
-    """Returns improved precision and recall, eq. 1 of the paper, from features such as those of `fc2` of net D.
+    """Returns improved precision and recall, eq. 1 of the paper, from features such as `fc2` of net D.
 
-    Distances are computed in float64, block by block: memory grows with the number of images, not with its square.
+    Distances are computed in float64, by blocks: memory grows with the number of images, not with its square.
 
     Args:
         real: `(N, D)` features of real images.
-        generated: `(M, D)` features of generated images, by the same net. The paper takes as many of either, 50,000.
-        k: which neighbour of the own set marks how far an image's likes reach; the image itself is none.
-        on_done: called with the number of pairs of images that were compared, of the `pairs_of` that will be at most.
+        generated: `(M, D)` features of generated images, from the same net. The paper uses 50,000 of each.
+        k: the nearest neighbor in the same set, not counting the image itself, that sets the radius.
+        on_done: called with the number of compared pairs of images, of at most `pairs_of`.
 
     Raises:
-        InputError: (a `ValueError`) if rows differ in length, are not finite, or are not more than k.
+        InputError: (a `ValueError`) if rows differ in length, are not finite, or number at most k.
 
     Example:
         >>> import numpy as np
@@ -69,23 +69,25 @@ def precision_recall(
         _check(name, rows, k)
     widths = [rows[:1].shape[1] for rows in (real, generated)]
     if widths[0] != widths[1]:
-        raise InputError(f"Features must be of the same length, by the same net. Received: {widths[0]} and {widths[1]} numbers.")
+        raise InputError(f"Features must have the same length, from the same net. Received: {widths[0]} and {widths[1]} numbers.")
     precision = _inside(generated, real, _reach(real, k, on_done), on_done)
     recall = _inside(real, generated, _reach(generated, k, on_done), on_done)
     return PrecisionRecall(float(precision.mean()), float(recall.mean()))
 
 
 def pairs_of(real: int, generated: int) -> int:
-    """Returns how many pairs of images are compared at most, of so many real and generated ones."""
+    """Returns the maximum number of pairs compared for these numbers of real and generated images."""
     return sum(count * (count + 1) // 2 for count in (real, generated)) + 2 * real * generated
 
 
 def _check(name: str, rows: Rows, k: int) -> None:
     if not 1 <= k < len(rows):
-        raise InputError(f"`k` must be at least 1 and less than the number of images. Received: k={k} for {len(rows)} {name} ones.")
+        raise InputError(
+            f"`k` must be at least 1 and less than the number of images. Received: k={k} for {len(rows)} {name} images."
+        )
     for part in map(rows.__getitem__, _blocks(len(rows))):
         if np.ndim(part) != 2 or not np.isfinite(part).all():
-            raise InputError(f"Features must be rows of finite numbers. Received: others, of the {name} images.")
+            raise InputError(f"Features must be rows of finite numbers. Received: invalid ones for the {name} images.")
 
 
 def _reach(rows: Rows, k: int, on_done: Callable[[int], None]) -> np.ndarray:
@@ -93,7 +95,7 @@ def _reach(rows: Rows, k: int, on_done: Callable[[int], None]) -> np.ndarray:
     nearest = np.full((len(rows), k), np.inf)
     for one in _blocks(len(rows)):
         points = _Points(rows[one])
-        for other in _blocks(one.stop):  # what comes behind meets this block later
+        for other in _blocks(one.stop):  # later blocks are compared with this one in their turn
             same = other == one
             squared = points.squared_distances(points if same else _Points(rows[other]))
             if same:
@@ -111,7 +113,7 @@ def _keep_nearest(nearest: np.ndarray, squared: np.ndarray) -> None:
 
 
 def _inside(rows: Rows, centres: Rows, reach: np.ndarray, on_done: Callable[[int], None]) -> np.ndarray:
-    """Returns which rows lie within the reach of any of the centres, `(N,)` bool."""
+    """Returns which rows lie within the radius of any center, `(N,)` bool."""
     inside = np.zeros(len(rows), bool)
     for one in _blocks(len(rows)):
         points = _Points(rows[one])

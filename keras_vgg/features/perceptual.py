@@ -1,4 +1,4 @@
-"""From images to the activations of a VGG net: a plain Keras model with the preprocessing inside.
+"""Models from images to the activations of a VGG net: plain Keras models with built-in preprocessing.
 
 Images and activations are in Keras' image data format.
 """
@@ -22,12 +22,12 @@ from keras_vgg.precision import checked
 from keras_vgg.preprocessing import Preprocessing
 
 DEFAULT_LAYERS = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")
-"""Those of Johnson et al. 2016 (relu1_2, relu2_2, relu3_3, relu4_3 of net D), which net E has too."""
+"""The layers of Johnson et al. 2016 (relu1_2, relu2_2, relu3_3, relu4_3 of net D), which also exist in net E."""
 
 POOLING_LAYERS = {
     "max": keras.layers.MaxPooling2D,
     "avg": keras.layers.AveragePooling2D,
-    "hann": lambda size, stride, name: HannPooling2D(name=name),  # has sizes of its own
+    "hann": lambda size, stride, name: HannPooling2D(name=name),  # has a fixed size
 }
 
 
@@ -43,33 +43,33 @@ def perceptual_model(
     precision: str | None = None,
     name: str | None = None,
 ) -> keras.Model:
-    """Returns a frozen model from RGB images to named activations of a net, whatever its weights want of an image.
+    """Returns a frozen model from RGB images to named activations of a net, with the preprocessing of its weights.
 
-    It ends with the deepest of `layers`; no other weights are read. It has a copy of the weights and, for A-LRN alone, a layer that
-    is not Keras' own, so that it can be saved, and loaded anywhere.
+    It ends at the deepest of `layers`; no further weights are read. It has its own copy of the weights and, except for A-LRN,
+    only built-in Keras layers, so that it can be saved, and loaded anywhere.
 
     Args:
-        arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`, or as they are commonly called, such as `VGG16`; `None` for the net that
-            `weights` hold, with batch norm or without.
+        arch: one of `A`, `A-LRN`, `B`, `C`, `D`, `E`, or common names such as `VGG16`; `None` for the net of `weights`, with or
+            without batch norm.
         layers: `block3_conv3` or `relu3_3` is that convolution after its ReLU, `conv3_3` before it, `pool3` the block's pooling.
-            `layer_names` tells it all.
-        weights: what `keras_vgg.applications` takes (`None` for random ones, a public name, a weight file of any kind, a run
-            folder), a Keras model with the layers of a net, or what `layer_weights.open_layers` gave.
+            See `layer_names`.
+        weights: as for `keras_vgg.applications` (`None` for random ones, a public name, a weight file of any kind, a run
+            folder), a Keras model with the layers of a net, or the result of `layer_weights.open_layers`.
         value_range: `(low, high)` of the images, e.g. `(-1, 1)`; or the highest value alone, 255 or 1.
-        pooling: `"max"`; `"avg"`, which suits the optimisation of images (Gatys et al. 2016, Sec. 2); or `"hann"`, which does not
-            alias (`HannPooling2D`, Ding et al. 2020).
-        batch_norm: whether the net has batch norm, which then works as in inference.
-        preprocessing: what the weights want, `"caffe"`, `"torch"` or a `Preprocessing`, where they do not say. Random ones are
-            given torchvision's, values around 1.
-        precision: what its layers compute in, one of `precision.PRECISIONS`, preprocessing apart; by default what Keras is set to.
+        pooling: `"max"`; `"avg"`, which suits optimizing images (Gatys et al. 2016, Sec. 2); or `"hann"`, which does not alias
+            (`HannPooling2D`, Ding et al. 2020).
+        batch_norm: whether the net has batch norm, which then runs in inference mode.
+        preprocessing: `"caffe"`, `"torch"` or a `Preprocessing`, if the weights do not record theirs. Random weights get
+            torchvision's, with values around 1.
+        precision: compute precision, one of `precision.PRECISIONS`, except for preprocessing; by default Keras' global policy.
         name: the model's name.
 
     Returns:
-        A functional model from `(B, height, width, 3)`, of any size and numeric type, to a dict of `layers`, each `(B, h, w,
-        channels)`, of what the layers compute in.
+        A functional model from `(B, height, width, 3)`, of any size and numeric dtype, to a dict of `layers`, each `(B, h, w,
+        channels)`, in the layers' compute dtype.
 
     Raises:
-        InputError: (a `ValueError`) for arguments or weights that do not fit, before anything is built.
+        InputError: (a `ValueError`) for invalid arguments or weights, before anything is built.
 
     Example:
         >>> import numpy as np
@@ -92,7 +92,7 @@ def perceptual_model(
     names = layer_names.resolve(layers, source.arch, batch_norm=source.batch_norm)
     wants = given or source.preprocessing
     if wants is None:
-        raise InputError("These weights do not say what they want of an image; give preprocessing='caffe' or 'torch'.")
+        raise InputError("These weights do not record their preprocessing; pass preprocessing='caffe' or 'torch'.")
     inputs = keras.Input((None, None, 3) if channel_axis() == -1 else (3, None, None), name="images")
     found = _activations(_preprocessed(inputs, wants, low, high), source, layers, set(names.values()), POOLING_LAYERS[pooling])
     outputs = {layer: found[step] for layer, step in names.items()}
@@ -100,16 +100,16 @@ def perceptual_model(
     model.trainable = False
     if precision is not None:
         set_precision(model, precision)
-    # Its own layers do the whole of that, which `for_model` tells.
+    # Its own layers do all preprocessing, which `for_model` accounts for.
     wanted.remember(model, wants, wanted.GIVEN if given else source.origin)
     return model
 
 
 def limits(value_range) -> tuple[float, float]:
-    """Returns `(low, high)` of a `value_range`; `InputError` for what is none."""
+    """Returns `(low, high)` of a `value_range`; `InputError` if it is invalid."""
     found = (0, value_range) if np.ndim(value_range) == 0 else tuple(value_range)
     if len(found) != 2 or not all(isinstance(each, int | float) for each in found) or not -np.inf < found[0] < found[1] < np.inf:
-        raise InputError(f"`value_range` must be (low, high), or the highest value. Received: value_range={value_range!r}.")
+        raise InputError(f"`value_range` must be (low, high) or the highest value. Received: value_range={value_range!r}.")
     return found
 
 
@@ -128,7 +128,7 @@ def _preprocessed(inputs, wants: Preprocessing, low: float, high: float):
         axis=channel_axis(),
         mean=mean.tolist(),
         variance=variance.tolist(),
-        dtype="float32",  # under a mixed policy too: a pixel has more digits than half precision
+        dtype="float32",  # under a mixed policy too, since pixels have more digits than half precision
         name="preprocessing",
     )
     outputs = normalize(inputs)
@@ -138,10 +138,12 @@ def _preprocessed(inputs, wants: Preprocessing, low: float, high: float):
 def _activations(outputs, source: LayerWeights, layers, wanted_steps: set[str], pooling) -> dict:
     net = configs.get_config(source.arch)
     steps = layer_names.up_to(layers, source.arch, batch_norm=source.batch_norm)
-    values = {step.layer: source.read(step.layer) for step in steps if step.kind in ("conv", "bn")}  # all, before any is built
+    values = {
+        step.layer: source.read(step.layer) for step in steps if step.kind in ("conv", "bn")
+    }  # read all before building any layer
     found = {}
     for step in steps:
-        # A ReLU stays inside its convolution, as in keras.applications, unless what comes before it is wanted.
+        # A ReLU stays in its convolution, as in keras.applications, unless the activation before it is requested.
         is_fused = not source.batch_norm and step.name.replace("relu", "conv") not in wanted_steps
         match step.kind:
             case "conv":

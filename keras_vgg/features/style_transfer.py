@@ -1,4 +1,4 @@
-"""A picture with the content of one image and the style of another, by optimising its pixels (Gatys et al. 2016)."""
+"""Style transfer: a picture with the content of one image and the style of another, by optimizing pixels (Gatys et al. 2016)."""
 
 import contextlib
 import dataclasses
@@ -20,18 +20,18 @@ with extras.needed("style"):
 
 _HIGHEST = 255.0
 _ADAM_STEP = 4.0  # pixel values
-_NOISE = 32.0  # standard deviation around the middle grey
-_CORRECTIONS = 20  # gradients that L-BFGS remembers
-_MOST_EVALUATIONS = 20  # of a line search, which is scipy's own limit
+_NOISE = 32.0  # standard deviation around middle gray
+_CORRECTIONS = 20  # gradients stored by L-BFGS
+_MOST_EVALUATIONS = 20  # per line search, SciPy's own limit
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """What `style_transfer` tells after every step.
+    """The progress of `style_transfer` after each step.
 
     Attributes:
-        step: how many steps are done.
-        loss: what is minimised.
+        step: number of completed steps.
+        loss: the minimized loss.
         picture: `(height, width, 3)` uint8, the picture so far.
     """
 
@@ -41,13 +41,13 @@ class Progress:
 
 
 def open_net(arch: str | None, weights, settings: Settings, **options) -> keras.Model:
-    """Returns the net that `style_transfer` looks through; arguments and errors as for `perceptual_model`."""
+    """Returns the net for `style_transfer`; arguments and errors as for `perceptual_model`."""
     options |= {"pooling": settings.pooling, "value_range": _HIGHEST, "precision": settings.precision}
     return perceptual_model(arch, settings.layers, weights=weights, **options)
 
 
 def preprocessing_text(net: keras.Model) -> str:
-    """Returns what the weights of `net`, of `open_net`, want of an image and how that is known, in the words of all commands."""
+    """Returns the preprocessing of `net`, from `open_net`, and its origin, worded as in all commands."""
     return preprocessing.statement(preprocessing.of_weights(net), preprocessing.origin_of(net))
 
 
@@ -61,29 +61,29 @@ def style_transfer(
 ) -> np.ndarray:
     """Returns a picture with the content of one image and the style of another.
 
-    What is minimised is the mean content loss over `content_layers`, plus `style_weight` times the mean style loss over
-    `style_layers`, plus `smoothness` times the total variation. Other than in the paper, each loss is divided by the mean square of
-    what is aimed at, so that 1 means as far away as nothing at all, and weights mean the same for all layers and all nets.
+    Minimizes the mean content loss over `content_layers`, plus `style_weight` times the mean style loss over `style_layers`, plus
+    `smoothness` times the total variation. Unlike in the paper, each loss is divided by the mean square of its target, so that 1
+    is the loss of all zeros, and weights are comparable across layers and nets.
 
     Args:
         content: `(height, width, 3)` uint8, RGB.
         style: `(height, width, 3)` uint8, RGB, of any size; its patterns keep their size in pixels.
-        net: of `open_net`.
-        settings: the same as `open_net` was given.
-        watch: is called after every step; it ends the work by returning `True`.
+        net: a net from `open_net`.
+        settings: the settings passed to `open_net`.
+        watch: called after each step; stops the optimization by returning `True`.
 
     Returns:
-        `(height, width, 3)` uint8, of the size of `content`. The same on the same machine for the same arguments.
+        `(height, width, 3)` uint8, of the size of `content`. Deterministic on the same machine.
 
     Raises:
-        InputError: for arrays that are no such images, or if the loss is no longer finite: `watch` has seen the picture before.
+        InputError: for invalid images, or if the loss is no longer finite; `watch` has received the picture before that.
 
     Example:
         >>> import numpy as np
         >>> from keras_vgg.features.style_transfer import Settings, open_net, style_transfer
         >>> photo, painting = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3)).astype(np.uint8)  # RGB
         >>> settings = Settings(style_weight=20, steps=2)
-        >>> net = open_net("D", None, settings)  # of random weights; with "imagenet" it paints
+        >>> net = open_net("D", None, settings)  # random weights; use "imagenet" for real pictures
         >>> style_transfer(photo, painting, net, settings).shape
         (48, 64, 3)
     """
@@ -128,7 +128,7 @@ def _objective(content, style, net: keras.Model, settings: Settings):
 
 
 def _relative(loss, aim, found):
-    # An aim of zeros, as of a black image, has no unit; the smallest number keeps it from dividing by zero.
+    # A target of zeros, e.g. of a black image, has no scale; the small constant avoids a division by zero.
     return loss(aim, found)[0] / (tf.reduce_mean(tf.square(tf.cast(aim, tf.float32))) + 1e-12)
 
 
@@ -137,22 +137,22 @@ def _as_picture(values) -> np.ndarray:
 
 
 def _finite(loss, gradient, step: int) -> float:
-    mend = "give smaller weights of the losses."
+    remedy = "pass smaller loss weights."
     if not np.isfinite(loss):
-        raise InputError(f"The loss must be finite; after {step} steps it is {float(loss)}: {mend}")
+        raise InputError(f"After {step} steps the loss is {float(loss)}; {remedy}")
     if not np.isfinite(gradient).all():
-        raise InputError(f"The loss' gradient must be finite; after {step} steps it is not: {mend}")
+        raise InputError(f"After {step} steps the gradient of the loss is not finite; {remedy}")
     return float(loss)
 
 
-class _Stop(Exception):  # noqa: N818  (no error: how to leave scipy's loop)
+class _Stop(Exception):  # noqa: N818  (not an error, but a way out of SciPy's loop)
     pass
 
 
 def _minimize_lbfgs(objective, start, steps: int, watch) -> np.ndarray:
     shape, losses, picture = start.shape, [], start
-    # Nothing depends on the loss' unit but L-BFGS-B's first step, which is the gradient itself: pixels should move by about one
-    # value then. As it comes the gradient is so small that the loss would change by less than float32 can tell.
+    # The scale of the loss only affects L-BFGS-B's first step, which is the gradient itself and should move pixels by about one
+    # value. The unscaled gradient is so small that the change of the loss would be lost in float32.
     loss, gradient = objective(tf.constant(start))
     _finite(loss, gradient, 0)
     unit = float(start.size**0.5 / tf.maximum(tf.norm(gradient), 1e-12))
@@ -170,7 +170,7 @@ def _minimize_lbfgs(objective, start, steps: int, watch) -> np.ndarray:
         if watch(Progress(step, losses[-1], _as_picture(picture))):
             raise _Stop
 
-    # Tolerances of zero: it ends after so many steps, or where no step lowers the loss by what float32 can tell.
+    # Zero tolerances: it ends after `steps`, or when no step lowers the loss measurably in float32.
     options = {"maxiter": steps, "maxfun": steps * _MOST_EVALUATIONS, "maxcor": _CORRECTIONS, "ftol": 0.0, "gtol": 0.0}
     bounds = scipy.optimize.Bounds(0.0, _HIGHEST)
     with contextlib.suppress(_Stop):
@@ -188,7 +188,7 @@ def _minimize_lbfgs(objective, start, steps: int, watch) -> np.ndarray:
 
 def _minimize_adam(objective, start, steps: int, watch) -> np.ndarray:
     picture = tf.Variable(start)
-    optimizer = keras.optimizers.Adam(_ADAM_STEP, epsilon=1e-12)  # gradients of a pixel lie far below the usual 1e-7
+    optimizer = keras.optimizers.Adam(_ADAM_STEP, epsilon=1e-12)  # pixel gradients are far below the default 1e-7
     optimizer.build([picture])
     for step in range(1, steps + 1):
         value, gradient = objective(picture.value())

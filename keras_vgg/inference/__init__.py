@@ -1,1 +1,1 @@
-"""The engine that runs nets over images: views of an image to rows (posteriors, features), in batches, kept by content."""
+"""Runs nets over images in batches: from views to rows (posteriors, features), cached by content."""

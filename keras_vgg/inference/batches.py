@@ -1,4 +1,4 @@
-"""Which images go through the net together: those of like shape, so that mixed photographs need not go one by one."""
+"""Batches of images of the same shape, so that photographs of mixed sizes need not be processed one by one."""
 
 import dataclasses
 import itertools
@@ -14,9 +14,9 @@ from keras_vgg.inference.views import CENTER, GRID, MULTI_CROP, Views
 from keras_vgg.support.progress import Progress
 
 MAX_PIXELS = 2**22
-"""Most pixels of one rescaled image, beyond which it is refused: a panorama of 30:1 at Q=384 would take gigabytes."""
+"""Maximum number of pixels of a rescaled image; larger ones are refused: a 30:1 panorama at Q=384 would take gigabytes."""
 
-CHANGED = "it was changed after it was looked through; run the same command again"
+CHANGED = "the file changed during the run; run the same command again"
 
 _ROW = 256
 _READY = 2
@@ -24,14 +24,14 @@ _READY = 2
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """What is known of a split's images before any is tested.
+    """What is known about a split's images before any is tested.
 
     Attributes:
-        sizes: `(N, 2)` int32 height and width of the originals; 0 where an image cannot be read.
-        labels: the targets of the split, `(N,)` int32 where they are labels; -1 where an image cannot be read.
-        fingerprints: `(N,)` int64 of the encoded images; 0 where one cannot be read. 63 bits of FarmHash: two of ImageNet's 1.3
-            million images come to the same one with a probability of 1e-7. It does not withstand whoever makes such images on
-            purpose, who could deceive but the folder that he may write himself.
+        sizes: `(N, 2)` int32 height and width of the originals; 0 for unreadable images.
+        labels: the targets of the split, `(N,)` int32 for labels; -1 for unreadable images.
+        fingerprints: `(N,)` int64 of the encoded images; 0 for unreadable images. 63 bits of FarmHash: the probability that any
+            two of ImageNet's 1.3 million images collide is 1e-7. It does not resist deliberate collisions, but these could only
+            affect a folder that their author can write to anyway.
     """
 
     sizes: np.ndarray
@@ -40,21 +40,21 @@ class Survey:
 
     @property
     def unread(self) -> np.ndarray:
-        """Indices of the images that cannot be read."""
+        """Indices of the unreadable images."""
         return np.flatnonzero(self.sizes[:, 0] == 0)
 
     def subset(self, indices: np.ndarray) -> "Survey":
-        """Returns what is known of the images at `indices`, as of `split.subset(indices)`."""
+        """Returns the survey of the images at `indices`, for `split.subset(indices)`."""
         return Survey(self.sizes[indices], self.labels[indices], self.fingerprints[indices])
 
 
 @tf.autograph.experimental.do_not_convert
 def survey(split: Split, *, stream=None) -> Survey:
-    """Reads sizes (of JPEGs from their headers), labels and fingerprints of all images.
+    """Reads sizes (for JPEGs from the headers), labels and fingerprints of all images.
 
     Args:
         split: the images.
-        stream: where progress is shown, if anywhere.
+        stream: stream for the progress display, if any.
     """
     shape, dtype = split.target.shape, split.target.dtype
     sizes, labels = np.zeros((split.size, 2), np.int32), np.full((split.size, *shape), -1, dtype.as_numpy_dtype)
@@ -78,32 +78,32 @@ def survey(split: Split, *, stream=None) -> Survey:
         for read, *found in rows.as_numpy_iterator():
             sizes[read], labels[read], fingerprints[read] = found
             progress.count(_ROW)
-            progress.show("looking through images")
+            progress.show("scanning images")
     return Survey(sizes, labels, fingerprints)
 
 
 def fingerprint(encoded: tf.Tensor) -> tf.Tensor:
-    """Returns what tells an encoded image from others, int64; see `Survey`."""
+    """Returns the int64 fingerprint of an encoded image; see `Survey`."""
     return tf.strings.to_hash_bucket_fast(encoded, np.iinfo(np.int64).max)
 
 
 def rescaled_sizes(sizes: np.ndarray, scale: int) -> np.ndarray:
-    """Returns sizes after rescaling isotropically to smallest side `scale`, `(N, 2)` int32; 0 where there is no image."""
+    """Returns sizes after rescaling isotropically to smallest side `scale`, `(N, 2)` int32; 0 for unreadable images."""
     sizes = sizes.astype(np.int64)
     smallest = np.maximum(sizes.min(axis=1, keepdims=True), 1)
     return ((2 * sizes * scale + smallest) // (2 * smallest)).astype(np.int32)  # as `resizing.rescaled_size`
 
 
 def group(survey: Survey, views: Views, crop: int, pixels: int, pending: np.ndarray) -> list[np.ndarray]:
-    """Returns the batches of a pass: indices of images that come to the same shape.
+    """Returns the batches of a pass: indices of images with the same rescaled shape.
 
     Args:
         survey: the images.
         views: the pass.
         crop: side of the net's input.
-        pixels: most that go through the net at a time, flips included.
-        pending: `(N,)` bool, which images are wanted. Batches are cut as if all were, so that those of an image are the same
-            ones, and its result the same bits, whatever was done before a kill.
+        pixels: maximum number of pixels per batch, flips included.
+        pending: `(N,)` bool, which images to process. Batches are formed as if all were pending, so that an image is always in
+            the same batch and its result has the same bits, whatever was done before a kill.
     """
     readable = np.flatnonzero(survey.sizes[:, 0] > 0)
     shapes = rescaled_sizes(survey.sizes[readable], views.scale)
@@ -111,7 +111,7 @@ def group(survey: Survey, views: Views, crop: int, pixels: int, pending: np.ndar
         shapes[:] = crop
 
     def at_once(height, width):
-        area = GRID * crop * crop if views.kind == MULTI_CROP else height * width  # a row of the grid goes through together
+        area = GRID * crop * crop if views.kind == MULTI_CROP else height * width  # a row of the grid is one batch
         return area * (2 if views.flip else 1)
 
     return of_like_shape(readable, shapes, at_once, pixels, pending)
@@ -120,12 +120,12 @@ def group(survey: Survey, views: Views, crop: int, pixels: int, pending: np.ndar
 def of_like_shape(
     indices: np.ndarray, shapes: np.ndarray, at_once: Callable[[int, int], int], pixels: int, pending: np.ndarray
 ) -> list[np.ndarray]:
-    """Returns batches of images that have the same shape: sorted by it and then by index, the same ones at every start.
+    """Returns batches of images of the same shape, sorted by shape and then by index: the same at every start.
 
     Args:
         indices: `(n,)` the images.
         shapes: `(n, 2)` heights and widths.
-        at_once: the pixels of an image of some height and width.
+        at_once: returns the number of pixels for a height and width.
         pixels, pending: as for `group`.
     """
     batches = []
@@ -140,9 +140,9 @@ def of_like_shape(
 
 
 def read_batches(split: Split, survey: Survey, views: Views, crop: int, batches: list[np.ndarray]) -> tf.data.Dataset:
-    """Returns a data set of `(indices, places, images)`: a batch of `group`, which of it could be read, and their pixels.
+    """Returns a dataset of `(indices, places, images)`: a batch of `group`, which of it were readable, and their pixels.
 
-    An image that is not any more what it was in the survey counts as one that cannot be read: its row would go by a wrong name.
+    An image that has changed since the survey counts as unreadable, since its row would be stored for the wrong image.
     `images` is `(b, height, width, 3)` uint8, rescaled to Q; for center views, the crops.
     """
     shapes = rescaled_sizes(survey.sizes, views.scale)
@@ -156,13 +156,13 @@ def read_batches(split: Split, survey: Survey, views: Views, crop: int, batches:
 
 
 def read_as_they_are(split: Split, survey: Survey, batches: list[np.ndarray]) -> tf.data.Dataset:
-    """As `read_batches`, of images that are alike in size, in that."""
+    """Like `read_batches`, but without rescaling, for images of the same size."""
     return _read(split, survey, survey.sizes, batches, images.decode_whole)
 
 
 @tf.autograph.experimental.do_not_convert
 def _read(split: Split, survey: Survey, shapes: np.ndarray, batches: list[np.ndarray], decode: Callable) -> tf.data.Dataset:
-    """Reads batches of images; `decode` makes pixels of an encoded image and the shape of its batch's first."""
+    """Reads batches; `decode` returns pixels from an encoded image and the shape of the first image in its batch."""
 
     def rows():
         for indices in batches:

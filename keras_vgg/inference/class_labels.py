@@ -1,4 +1,4 @@
-"""What the classes of nets are called, and which label of a net each class of a data set has."""
+"""Class names of nets, and the mapping from a dataset's classes to a net's labels."""
 
 import contextlib
 import functools
@@ -24,17 +24,16 @@ def imagenet_classes() -> tuple[tuple[str, str], ...]:
     """Returns WordNet id and name of ImageNet's 1,000 classes in label order, from Keras' cache or the network.
 
     Raises:
-        InputError: if they cannot be had.
+        InputError: if they are unavailable.
     """
     index = json.loads(download.fetch(catalogue.CLASS_INDEX, argument=None).read_text(encoding="utf-8-sig"))
     return tuple(tuple(index[str(label)]) for label in range(IMAGENET_CLASSES))
 
 
 def is_imagenet(names: tuple[str, ...]) -> bool:
-    """Whether classes are ImageNet's 1,000 in the order of public weights, by their WordNet ids or names, or as they are numbered.
+    """Whether classes are ImageNet's 1,000 in the order of public weights, by WordNet ids, by names, or as numbered classes.
 
-    Ids rise from tench to toilet tissue in that order, which can be told without the list; names are compared with it, if it can be
-    had.
+    Ids ascend from tench to toilet tissue, which needs no list to verify; names are compared with the list if it is available.
     """
     if len(names) != IMAGENET_CLASSES:
         return False
@@ -48,27 +47,27 @@ def is_imagenet(names: tuple[str, ...]) -> bool:
 
 
 def read_class_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Returns the names of a net's classes, in label order, from a file in one of the usual forms.
+    """Reads the names of a net's classes, in label order, from a file in one of the usual formats.
 
-    - Text: a name a line. Where every line begins with a WordNet id (`n01440764 tench, Tinca tinca`), the id is the name.
-    - JSON: a list of names; `{"0": "tench", …}`, or `{"0": ["n01440764", "tench"], …}` as `imagenet_class_index.json` of
-      `keras.applications` has it, of which the id is the name; or `{"tench": 0, …}` as `class_indices` of Keras' generators.
+    - Text: one name per line. If every line begins with a WordNet id (`n01440764 tench, Tinca tinca`), the id is the name.
+    - JSON: a list of names; `{"0": "tench", …}`; `{"0": ["n01440764", "tench"], …}`, the format of `imagenet_class_index.json` of
+      `keras.applications`, where the id is the name; or `{"tench": 0, …}`, like `class_indices` of Keras' generators.
 
     Raises:
-        InputError: for a file that cannot be read, or names no classes, or a label twice or not at all.
+        InputError: for a file that cannot be read, has no classes, or has duplicate or missing labels.
     """
     file = path_of(path)
     try:
         text = file.read_text(encoding="utf-8-sig")
         names = _names_of_json(json.loads(text)) if text.lstrip()[:1] in ("{", "[") else text.splitlines()
     except (OSError, ValueError) as error:
-        raise InputError(f"Expected names of classes, one a line or as JSON. Received: {path} ({error}).") from error
+        raise InputError(f"Expected class names, one per line or as JSON. Received: {path} ({error}).") from error
     if names and all(_is_id(name.split()[0] if name.strip() else "") for name in names):
         names = [name.split()[0] for name in names]
     names = [class_name(name) for name in names]
     if not names or not all(names) or len(set(names)) < len(names):
-        told = "none" if not names else "one that is blank" if not all(names) else "one twice"
-        raise InputError(f"Every class must have a name of its own. Received: {path} with {told}.")
+        told = "no names" if not names else "a blank name" if not all(names) else "a duplicate name"
+        raise InputError(f"Every class must have a unique name. Received: {path} with {told}.")
     return tuple(names)
 
 
@@ -93,7 +92,7 @@ def _are_labels(values) -> bool:
 
 
 def same_classes(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
-    """Whether two nets tell the same classes in the same order: by their names, or both ImageNet's, whatever they call them."""
+    """Whether two nets predict the same classes in the same order: by name, or because both are ImageNet's, however named."""
     return first == second or (is_imagenet(first) and is_imagenet(second))
 
 
@@ -102,11 +101,11 @@ def _is_id(name: str) -> bool:
 
 
 def class_names(known: tuple[str, ...] | None, num_classes: int) -> tuple[str, ...]:
-    """Returns what a net's classes are called: as is `known`; for ImageNet's 1,000 their names if they can be had, else numbers."""
+    """Returns a net's class names: `known` if given; for 1,000 classes, ImageNet's names if available; else numbered names."""
     if known:
         return known
     if num_classes == IMAGENET_CLASSES:
-        with contextlib.suppress(InputError):  # names are for people; without them the numbers still say which
+        with contextlib.suppress(InputError):  # names are only for display; numbers identify classes as well
             return tuple(name for _, name in imagenet_classes())
     return tuple(f"class {label}" for label in range(num_classes))
 
@@ -119,21 +118,21 @@ def labels_of(
     told: str,
     say: Callable[[str], None] = print,
 ) -> np.ndarray:
-    """Returns the net's label for each class of a data set, `(classes of the data set,)` int64: by name if names agree.
+    """Returns the net's label for each class of a dataset, `(classes of the dataset,)` int64: by name if names match.
 
-    Where the net's classes have no names, whole numbers are the labels themselves, and other names are in label order.
+    If the net has no class names, names that are whole numbers are the labels themselves, and other names are in label order.
 
     Args:
-        dataset_classes: names.
+        dataset_classes: class names of the dataset.
         known: names of the net's classes in label order; `None` if they have none.
-        num_classes: how many the net has.
-        told: what the net is called in messages.
-        say: called with a line for people where labels are not taken by name.
+        num_classes: number of the net's classes.
+        told: the net's name in messages.
+        say: called with a line to print if labels are not matched by name.
 
     Raises:
-        InputError: if the data set has classes that the net does not know.
+        InputError: if the dataset has classes that the net lacks.
     """
-    known = known and tuple(map(class_name, known))  # as data sets have them
+    known = known and tuple(map(class_name, known))  # normalized as for datasets
     are_ids = num_classes == IMAGENET_CLASSES and all(name.startswith("n") for name in dataset_classes)
     if are_ids and (known is None or is_imagenet(known)):
         known = known if known and _is_id(known[0]) else tuple(wordnet_id for wordnet_id, _ in imagenet_classes())
@@ -142,22 +141,22 @@ def labels_of(
         return np.array([place[name] for name in dataset_classes])
     numbers = _numbers(dataset_classes)
     if known is None and numbers and max(numbers) < num_classes:
-        say(f"{told} has no class names: those of the data, which are numbers, are taken as its labels")
+        say(f"{told} has no class names: the dataset's numeric class names are used as its labels")
         return np.array(numbers)
     if known is None and len(dataset_classes) == num_classes:
         order = np.argsort(numbers or dataset_classes)
         ends = f"{dataset_classes[order[0]]} is 0, {dataset_classes[order[-1]]} is {num_classes - 1}"
-        say(f"{told} has no class names: its labels are taken by position among the sorted names of the data: {ends}")
-        return np.argsort(order)  # the place of each
+        say(f"{told} has no class names: its labels are assigned to the dataset's sorted class names by position: {ends}")
+        return np.argsort(order)  # the position of each
     missing = sorted(set(dataset_classes) - set(known or ()))
     raise InputError(
-        f"{told} knows {num_classes} classes; the data set has {len(dataset_classes)}, of which it does not know "
+        f"{told} has {num_classes} classes; the dataset has {len(dataset_classes)}, of which the net lacks "
         f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}."
     )
 
 
 def _numbers(names: tuple[str, ...]) -> list[int] | None:
-    """Returns the numbers that names are, whose order as text is another one; `None` if they are none, or not each another."""
+    """Returns names as numbers, which sort differently from text; `None` if any is not a number, or numbers repeat."""
     are_numbers = all(name.isascii() and name.isdigit() for name in names)
     numbers = list(map(int, names)) if are_numbers else []
     return numbers if numbers and len(set(numbers)) == len(names) else None

@@ -1,4 +1,4 @@
-"""A digest of the code that makes rows of images, so that what is kept is not taken for what other code would make."""
+"""A digest of the code that computes rows, so that cached rows are never reused after the code has changed."""
 
 import ast
 import functools
@@ -10,21 +10,21 @@ import keras
 import tensorflow as tf
 
 _ROOTS = ("keras_vgg.inference.passes", "keras_vgg.inference.network", "keras_vgg.descriptors.network")
-"""What looks at images; whatever of the package they import counts too."""
+"""Modules that process images; whatever they import from the package counts too."""
 
 _APART = {"keras_vgg", "keras_vgg.errors", "keras_vgg.support.files", "keras_vgg.support.progress", "keras_vgg.inference.net_files",
           "keras_vgg.inference.row_cache"}  # fmt: skip
-"""What pixels and rows do not depend on: behind `source` lie weights, whose tensors have a digest of their own."""
+"""Modules that pixels and rows do not depend on: weights behind `source` have a digest of their own."""
 
 
 @functools.cache
 def digest_of_code(*more: str) -> str:
-    """Returns the SHA-256, in hexadecimal, of the modules that make pixels and rows, and of TensorFlow's and Keras' versions.
+    """Returns the SHA-256, in hexadecimal, of the modules that compute pixels and rows, and of the TensorFlow and Keras versions.
 
-    Of a module its syntax counts, not its comments, docstrings and layout. Read once in a process.
+    Only the syntax of a module counts, not comments, docstrings and layout. Computed once per process.
 
     Args:
-        *more: dotted names of further modules that rows are made by; what they import counts too.
+        *more: dotted names of further modules that compute rows; what they import counts too.
     """
     whole = hashlib.sha256(f"{tf.__version__} {keras.__version__}".encode())
     for name, tree in sorted(modules(*more).items()):
@@ -49,12 +49,12 @@ def _source_of(name: str) -> str:
     spec = importlib.util.find_spec(name)
     source = spec.loader.get_source(name) if spec and isinstance(spec.loader, importlib.abc.InspectLoader) else None
     if source is None:
-        raise ImportError(f"the source of {name} is not there, without which its digest is not known")
+        raise ImportError(f"the source of {name} is missing, so its digest cannot be computed")
     return source
 
 
 def without_docstrings(tree: ast.AST) -> ast.AST:
-    """Takes docstrings, and other texts that are statements, out of a tree, and returns it."""
+    """Removes docstrings and other string statements from a tree in place, and returns it."""
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
             body[:] = [each for each in body if not _is_text(each)]
@@ -71,7 +71,7 @@ def _imported(tree: ast.Module) -> list[str]:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            module = node.module or ""  # none in a relative import, which nothing here has
+            module = node.module or ""  # empty for relative imports, which are not used here
             names += [f"{module}.{alias.name}" for alias in node.names] + [module]
     return [name for name in names if name.startswith("keras_vgg.") and _is_module(name)]
 
@@ -79,5 +79,5 @@ def _imported(tree: ast.Module) -> list[str]:
 def _is_module(name: str) -> bool:
     parent = importlib.util.find_spec(name.rpartition(".")[0])
     if parent is None or parent.submodule_search_locations is None:
-        return False  # what a module defines, not a module of a package
+        return False  # a name defined in a module, not a module itself
     return importlib.util.find_spec(name) is not None

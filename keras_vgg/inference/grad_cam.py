@@ -1,4 +1,4 @@
-"""Grad-CAM: which places of the last convolution's feature maps speak for a class.
+"""Grad-CAM: which positions of the last convolution's feature maps support a class.
 
 Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017
 (https://arxiv.org/abs/1610.02391), Sec. 3.
@@ -13,7 +13,7 @@ _KEEP_PLACES = (keras.layers.BatchNormalization, keras.layers.ReLU, keras.layers
 
 
 def split_at_last_convolution(net: keras.Model) -> tuple[list[keras.layers.Layer], list[keras.layers.Layer]]:
-    """Returns the layers of a net up to its last convolution with its batch norm and ReLU, and those that follow, each in order.
+    """Splits a net's layers, in order, after its last convolution with its batch norm and ReLU.
 
     Args:
         net: a chain of layers.
@@ -28,17 +28,17 @@ def split_at_last_convolution(net: keras.Model) -> tuple[list[keras.layers.Layer
 def grad_cam(body: Sequence[Callable], head: Sequence[Callable], inputs, label: int):
     """Returns the Grad-CAM of a class: the ReLU of feature maps weighted by the gradients of the score (eq. 1 and 2).
 
-    The weight of a feature map is the gradient of the class's score, before any soft-max or sigmoid, averaged over places. Where
-    the head puts out a map of scores, as a fully convolutional net does, the score is their mean over places.
+    The weight of a feature map is the gradient of the class score, before any softmax or sigmoid, averaged over positions. If the
+    head outputs a score map, as in a fully convolutional net, the score is its mean over positions.
 
     Args:
         body: layers from an image to the last convolution's activation.
         head: layers from there to scores, `(B, classes)` or `(B, rows, columns, classes)`.
-        inputs: `(B, height, width, channels)`, images as the weights want them.
+        inputs: `(B, height, width, channels)`, preprocessed images.
         label: the class.
 
     Returns:
-        `(B, rows, columns)` float32, not negative, in no unit: only the shares of its places count.
+        `(B, rows, columns)` float32, nonnegative and without unit: only relative values are meaningful.
     """
     features = _through(body, inputs)
     with tf.GradientTape() as tape:
@@ -52,15 +52,15 @@ def grad_cam(body: Sequence[Callable], head: Sequence[Callable], inputs, label: 
 
 def _through(chain: Sequence[Callable], outputs):
     for layer in chain:
-        # Dropout and batch norm as in tests, whatever Keras thinks that a tape means.
+        # Dropout and batch norm in inference mode, whatever Keras infers from a tape.
         outputs = layer(outputs, training=False) if getattr(layer, "_call_has_training_arg", False) else layer(outputs)
     return outputs
 
 
 def centres(body: Sequence[keras.layers.Layer], size: int) -> tuple[float, int]:
-    """Returns where the first place of a map lies on an axis of its image, in pixels from the edge, and how far the next ones are.
+    """Returns the pixel coordinate of a map's first position along an axis of its image, and the stride to the next ones.
 
-    A place lies at the centre of what it sees, edges of images left aside.
+    A position lies at the center of its receptive field, ignoring image borders.
 
     Args:
         body: layers from the image to the map.

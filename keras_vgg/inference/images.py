@@ -1,4 +1,4 @@
-"""The images that passes go over, and the list of those that could not be used."""
+"""The images of passes, and the list of unusable ones."""
 
 import dataclasses
 import pathlib
@@ -21,10 +21,10 @@ class Images:
     """The images of an evaluation.
 
     Attributes:
-        split: where they are read.
+        split: source of the images.
         survey: their sizes and labels.
-        on_broken: called with the indices of images that cannot be read.
-        on_refused: called with the index of an image that is too large at a scale, and the reason.
+        on_broken: called with the indices of unreadable images.
+        on_refused: called with the index of an image too large at a scale, and the reason.
     """
 
     split: Split
@@ -35,12 +35,12 @@ class Images:
 
 @dataclasses.dataclass(frozen=True)
 class Unusable:
-    """Images that could not be used, entered while passes go over them.
+    """Unusable images, collected while passes run.
 
     Attributes:
         split: the images.
-        broken: those that cannot be read.
-        refused: `{index: reason}` of those that are read but of no use.
+        broken: unreadable images.
+        refused: `{index: reason}` of images that are readable but unusable.
     """
 
     split: Split
@@ -48,15 +48,15 @@ class Unusable:
     refused: dict[int, str]
 
     def rows(self) -> list[tuple[str, str]]:
-        """`(name, reason)` of each: the broken ones and then the refused ones, each in the order of the split."""
+        """`(name, reason)` of each: first the broken, then the refused images, each in the order of the split."""
         return [*self.broken.rows(), *((self.split.name_of(index), reason) for index, reason in sorted(self.refused.items()))]
 
     def write(self, folder: pathlib.Path, digests: Mapping[str, str]) -> int:
-        """Lists them in `broken_images.csv`, in place of those of an earlier run, and returns how many they are.
+        """Writes `broken_images.csv`, replacing that of an earlier run, and returns the number of images.
 
         Args:
-            folder: where the list goes.
-            digests: of nets, images and code, by the names of their columns.
+            folder: folder for the list.
+            digests: digests of nets, images and code, by column name.
         """
         (folder / LIST).unlink(missing_ok=True)
         if rows := self.rows():
@@ -67,12 +67,12 @@ class Unusable:
 
 
 def look_through(split: Split, *, known: Survey | None = None, stream=None) -> tuple[Images, Unusable]:
-    """Reads sizes and labels of all images, and returns them with the list of those that cannot be used, so far as is known.
+    """Reads sizes and labels of all images, and returns them with the list of images known to be unusable so far.
 
     Args:
         split: the images.
-        known: what was read of them before, which is not read again.
-        stream: where progress is shown, if anywhere.
+        known: an earlier survey of the images, which is not repeated.
+        stream: stream for the progress display, if any.
     """
     unusable = Unusable(split, BrokenImages(split), {})
     if known is None:
@@ -91,6 +91,6 @@ def look_through(split: Split, *, known: Survey | None = None, stream=None) -> t
 def _was_changed(split: Split, index: int, before: int) -> bool:
     try:
         encoded, _ = split.read(tf.constant(index, tf.int64))
-    except Exception:  # whatever it is, it is the answer of `BrokenImages`, which tries again
+    except Exception:  # `BrokenImages` reads the image again and reports the reason
         return False
     return int(fingerprint(encoded)) != before

@@ -1,4 +1,4 @@
-"""A net that localises made ready for testing: from uint8 images to boxes in fractions of them, on one device (Appendix A)."""
+"""A localiser prepared for testing: from uint8 images to boxes in fractions of them, on one device (Appendix A)."""
 
 import functools
 
@@ -17,23 +17,23 @@ _LABELS = tf.TensorSpec([None, None], tf.int32)
 
 
 class Localiser:
-    """Boxes of a net for views of images of like shape.
+    """Predicts boxes for views of images of the same shape.
 
-    Densely each place of the map of the last layer tells a box relative to the window of the image that it looks at.
+    In dense evaluation, each position of the last layer's map predicts a box relative to its window of the image.
 
     Args:
-        model: a localiser of `keras_vgg.fit`, whose preprocessing is known.
+        model: a localiser of `keras_vgg.fit`, with known preprocessing.
         regression: `"scr"` or `"pcr"`.
-        pooling: of odd sizes in dense views, `"floor"` or `"ceil"`.
-        device: where it computes; by default where TensorFlow would. The model's variables should be there.
+        pooling: rounding of odd sizes in dense views, `"floor"` or `"ceil"`.
+        device: compute device, which should hold the model's variables; by default TensorFlow's choice.
 
     Attributes:
         model, regression: as given.
         kernel_copies: as for `Network`.
         crop: side of the net's input.
-        smallest_input: images have at least so many pixels on their shorter side.
-        stride: pixels from one place of the map to the next.
-        classes: for how many classes it has a box of their own; 1 with single-class regression.
+        smallest_input: minimum of an image's shorter side in pixels.
+        stride: pixels between neighboring positions of the map.
+        classes: number of classes with a box of their own; 1 with single-class regression.
 
     Raises:
         InputError: if the model is not of this kind.
@@ -54,29 +54,29 @@ class Localiser:
         }
 
     def places(self, height: int, width: int) -> int:
-        """Returns how many places the map of an image of this size has."""
+        """Returns the number of positions in the map of an image of this size."""
         _, rows, columns, _ = self._net.compute_output_shape((1, height, width, 3))
         return rows * columns
 
     def boxes(self, images, labels, *, flip: bool = False, within: bool = True):
-        """Returns what every place of the map tells of where the objects of some classes are.
+        """Returns the boxes that each position of the map predicts for some classes.
 
         Args:
             images: `(B, height, width, 3)` uint8, RGB, each side at least `crop`: whole images or crops.
-            labels: `(B, k)` int, of classes by the localiser's numbers; with single-class regression they play no part.
-            flip: whether the mirror images tell boxes, too.
-            within: whether boxes end with the images, as is right for whole ones; those of a crop may leave it.
+            labels: `(B, k)` int, class indices of the localiser; ignored with single-class regression.
+            flip: whether to predict boxes from mirror images, too.
+            within: whether to clip boxes to the images, as suits whole ones; boxes of a crop may extend beyond it.
 
         Returns:
             `(B, places, k, 4)` float32, `x_min, y_min, x_max, y_max` in fractions of the images; one for all classes (`k` is 1)
-            with single-class regression. `places` are those of the map, row by row, and again of the mirror image.
+            with single-class regression. `places` are the map's positions, row by row, then those of the mirror image.
         """
         with tf.device(self._device):
             found = self._functions[flip](images, tf.cast(labels, tf.int32))
             return tf.clip_by_value(found, 0.0, 1.0) if within else found
 
     def trace_boxes(self, images, labels, flip: bool):
-        """As `boxes` of whole images, of any dtype in 0–255, to be called while a graph is made of something larger."""
+        """Like `boxes` for whole images of any dtype in 0–255, to be called while tracing a larger graph."""
         return tf.clip_by_value(self._over_flips(images, labels, flip), 0.0, 1.0)
 
     def _over_flips(self, images, labels, flip: bool):
@@ -87,7 +87,7 @@ class Localiser:
         return tf.concat([found, tf.stack([1 - x_max, y_min, 1 - x_min, y_max], axis=-1)], axis=1)
 
     def _outputs(self, images):
-        """Returns what the net puts out at every place: `(B, rows, columns, units)`."""
+        """Returns the net's outputs at each position: `(B, rows, columns, units)`."""
         with self.kernel_copies.scope():
             return self._net(self._preprocess(images), training=False)
 

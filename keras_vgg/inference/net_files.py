@@ -1,4 +1,4 @@
-"""The nets of an evaluation before they are loaded: where they lie, what they were trained on, what their classes are called."""
+"""The nets of an evaluation before loading: their files, training sets and class names."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ from keras_vgg.weights.weight_file import CLASSES
 
 DEFAULT_SCALE = 256
 VIEWS = ("scale", "flip")
-"""What a note in a `.keras` file may say of how its net is to look at images: Q, and whether at mirror images too."""
+"""What a note in a `.keras` file may record about evaluating its net: Q, and whether to use mirror images too."""
 
 _TRIES = 5
 
@@ -32,20 +32,20 @@ class NetFile:
     """A net that can be loaded.
 
     Attributes:
-        name: what it is called in tables.
+        name: its name in tables.
         path: the run folder or weight file.
         file: its weights.
         arch: the net of Table 1.
-        training_scales: smallest and largest training scale S, `None` if not known.
-        scale: Q that the file says it is for, `None` if it does not, see `descriptors.classifying_net`.
-        classes: class names in label order, `None` if not known.
-        told_by: the file that names them.
-        preprocessing: what is to be assumed where the file does not say, a key of `preprocessing.BY_NAME`.
-        smallest_input: the net's input has at least so many pixels on its shorter side, by the shape of fc1.
+        training_scales: smallest and largest training scale S, `None` if unknown.
+        scale: Q recorded in the file, `None` if there is none; see `descriptors.classifying_net`.
+        classes: class names in label order, `None` if unknown.
+        told_by: the file that contains the class names.
+        preprocessing: the preprocessing set by the user, a key of `preprocessing.BY_NAME`.
+        smallest_input: minimum of the input's shorter side in pixels, by the shape of fc1.
         include_top: whether it has its FC layers.
-        flip: whether it was trained with mirror images, and so is to look at them where nobody says; on if that is not known.
-        training_digest: `Dataset.training_digest` of what it was trained on; "" for a run that does not say, `None` for no run.
-        num_classes: how many classes it has, `None` without its top.
+        flip: whether it was trained with mirror images, and so is tested with them by default; true if unknown.
+        training_digest: `Dataset.training_digest` of its training set; "" for a run that does not record it, `None` for no run.
+        num_classes: number of classes, `None` without its top.
     """
 
     name: str
@@ -66,13 +66,17 @@ class NetFile:
 
     @property
     def preprocessing_text(self) -> str:
-        """What the weights want of an image and how that is known, in the words of all commands; `InputError` if it is not.
+        """The preprocessing and its origin, worded as in all commands; `InputError` if it is unknown.
 
-        With it, where that is so, that whole images are looked at in a way of the net's own.
+        It also says if the net's head takes a whole feature map at once.
         """
         head = self.weights.head if self.weights else None
         sees_whole = head is not None and not head.has_score_map
-        told = "\nits head sees a whole map at once: a dense view is the net itself on the whole image" if sees_whole else ""
+        told = (
+            "\nits head takes the whole feature map at once: a dense view is the net itself on the whole image"
+            if sees_whole
+            else ""
+        )
         return f"{self._preprocessing_text}{told}"
 
     @property
@@ -85,13 +89,13 @@ class NetFile:
         return preprocessing.statement(wants, origin)
 
     def _not_known(self) -> InputError:
-        return InputError(f"{self.path} does not say what its weights want of an image; give --preprocessing caffe or torch.")
+        return InputError(f"{self.path} does not record its input preprocessing; pass --preprocessing caffe or torch.")
 
     @property
     def default_scale(self) -> int:
         """Q of the paper's single-scale test (Sec. 3.2): S, or the middle of the jitter range.
 
-        Where S is not known, Q that the file says, else 256, or as much as the net takes at least.
+        If S is unknown: the Q recorded in the file, else 256, or the net's smallest input if that is larger.
         """
         if self.scale:
             return self.scale
@@ -99,37 +103,37 @@ class NetFile:
 
     @property
     def training_text(self) -> str:
-        """S for tables: `256`, `[256;512]`, or nothing."""
+        """S for tables: `256`, `[256;512]`, or empty."""
         if not self.training_scales:
             return ""
         smallest, largest = self.training_scales
         return str(smallest) if smallest == largest else f"[{smallest};{largest}]"
 
     def count_classes(self) -> int:
-        """Returns how many classes the net tells apart; `InputError` without its top."""
+        """Returns the number of classes; `InputError` without its top."""
         if self.num_classes is None:
             raise _without_top(self.path)
         return self.num_classes
 
     def load_model(self, device: str | None = None, *, precision: str = FLOAT32) -> keras.Model:
-        """Loads the model onto a device; `preprocessing.for_model` knows what its weights want of an image.
+        """Loads the model onto a device, with its preprocessing for `preprocessing.for_model`.
 
         Args:
-            device: where to; by default where TensorFlow would.
-            precision: what it computes in, one of `precision.PRECISIONS`, whatever it was trained in.
+            device: the device; by default TensorFlow's choice.
+            precision: compute precision, one of `precision.PRECISIONS`, whatever it was trained in.
 
         Raises:
-            InputError: if it cannot be loaded, what its weights want is not known, the file is replaced all the time, or for
-                another precision.
+            InputError: if it cannot be loaded, its preprocessing is unknown, the file keeps being replaced, or the precision is
+                unknown.
         """
         for _ in range(_TRIES):
             before = _stamp(self.file)
             with tf.device(device):
                 model = transfer.load_model(self.file, precision=precision)
             if _stamp(self.file) == before:
-                break  # else `fit` has just put another best net in its place: parts may be of either
+                break  # else `fit` has just replaced it by a new best net, and the weights may be mixed
         else:
-            raise InputError(f"Expected a weight file that stays as it is while it is read. Received: {self.file}, which does not.")
+            raise InputError(f"{self.file} changed each time it was read; try again once it is no longer being written.")
         if self.preprocessing:
             preprocessing.remember(model, preprocessing.BY_NAME[self.preprocessing])
         if not preprocessing.is_known(model):
@@ -142,7 +146,7 @@ class NetFile:
         """Loads the net onto a device; arguments as for `load_model` and `Network`.
 
         Raises:
-            InputError: as `load_model`, and if the net is none with a top for square inputs.
+            InputError: as `load_model`, and if the net has no top for square inputs.
         """
         self.check_classifier()
         model = self.load_model(device, precision=precision)
@@ -150,50 +154,50 @@ class NetFile:
             return Network(model, pooling=pooling, average=average, device=device)
 
     def check_classifier(self) -> None:
-        """Raises `InputError` if the net tells boxes instead of classes."""
+        """Raises `InputError` if the net is a localiser."""
         if self.regression is not None:
             raise InputError(
-                f"Expected a net that tells classes. Received: {self.path}, a localiser: python -m keras_vgg.localise tests it, "
-                "and predict and export take it as --localiser."
+                f"Expected a classifier. Received: {self.path}, a localiser; test it with python -m keras_vgg.localise, "
+                "or pass it to predict or export as --localiser."
             )
 
     @property
     def regression(self) -> str | None:
-        """What the outputs of a net that localises are, `"scr"` or `"pcr"`; `None` of a classifier."""
+        """The regression of a localiser, `"scr"` or `"pcr"`; `None` for a classifier."""
         return self.weights.regression if self.weights else None
 
     def load_localiser(self, *, device: str | None = None, pooling: str = "floor", precision: str = FLOAT32) -> Localiser:
-        """Loads a net that localises onto a device; arguments as for `load_model` and `Localiser`.
+        """Loads a localiser onto a device; arguments as for `load_model` and `Localiser`.
 
         Raises:
             InputError: as `load_model`, and if it is a classifier.
         """
         if self.regression is None:
             raise InputError(
-                f"Expected a localiser, as `keras_vgg.fit --task localisation` trains it. Received: {self.path}, a classifier."
+                f"Expected a localiser trained by `keras_vgg.fit --task localisation`. Received: {self.path}, a classifier."
             )
         model = self.load_model(device, precision=precision)
         with tf.device(device):
             return Localiser(model, self.regression, pooling=pooling, device=device)
 
     def class_names(self, num_classes: int) -> tuple[str, ...]:
-        """Returns what the net's classes are called, in label order; see the function of this name.
+        """Returns the net's class names in label order; see the function of this name.
 
         Args:
-            num_classes: how many the net has.
+            num_classes: number of the net's classes.
 
         Raises:
-            InputError: if the file beside the weights names more or fewer.
+            InputError: if the file beside the weights lists more or fewer.
         """
         if self.classes is not None and len(self.classes) != num_classes:
             raise InputError(
-                f"{self.told_by or CLASSES} must name the net's {num_classes} classes, one each. Received: {len(self.classes)}; "
-                "mend it, or take it away."
+                f"{self.told_by or CLASSES} must list the net's {num_classes} classes. Received: {len(self.classes)}; "
+                "fix or delete it."
             )
         return class_names(self.classes, num_classes)
 
     def labels_of(self, dataset_classes: tuple[str, ...], num_classes: int, *, say: Callable[[str], None] = print) -> np.ndarray:
-        """Returns the net's label for each class of a data set; see the function of this name."""
+        """Returns the net's label for each class of a dataset; see the function of this name."""
         return labels_of(dataset_classes, self.classes, num_classes, told=str(self.path), say=say)
 
 
@@ -205,13 +209,13 @@ def open_net_file(
     classes: str | None = None,
     needs_top: bool = True,
 ) -> NetFile:
-    """Finds a net and what is known of it, without loading it.
+    """Finds a net and its metadata, without loading it.
 
     Args:
         run_or_file: a run folder of `keras_vgg.fit`, or a weight file of any kind.
-        name: for tables; by default the net's letter.
-        preprocessing: `"caffe"` or `"torch"`, where the file does not say what its weights want.
-        classes: a file that says what its classes are called, see `class_labels.read_class_names`, whatever is said beside it.
+        name: name in tables; by default the net's letter.
+        preprocessing: `"caffe"` or `"torch"`, if the file does not record its preprocessing.
+        classes: a file of class names, see `class_labels.read_class_names`, which overrides the one beside the weights.
         needs_top: whether it must have its FC layers.
 
     Raises:
@@ -250,10 +254,10 @@ def open_net_file(
 
 
 def _noted_views(file: pathlib.Path) -> dict:
-    """Returns `scale` and `flip` as the note of a `.keras` file says, if it does.
+    """Returns `scale` and `flip` from the note of a `.keras` file, if recorded.
 
     Raises:
-        InputError: if they are no scale and no flip.
+        InputError: if their values are invalid.
     """
     note = preprocessing.read_note(file) if kinds.tell(file) is kinds.KERAS else None
     facts = json.loads(note) if note else None
@@ -261,13 +265,13 @@ def _noted_views(file: pathlib.Path) -> dict:
     scale, flip = found.get("scale", 1), found.get("flip", True)
     if type(scale) is not int or scale < 1 or type(flip) is not bool:
         raise InputError(
-            f"Expected a number of pixels and whether to flip in a file's note. Received: {scale!r:.50}, {flip!r:.50}."
+            f"A file's note must have a whole-number `scale` and a Boolean `flip`. Received: {scale!r:.50}, {flip!r:.50}."
         )
     return found
 
 
 def _without_top(path: pathlib.Path) -> InputError:
-    return InputError(f"Expected a net with its top, to tell classes. Received: {path}, without.")
+    return InputError(f"Expected a net with its top. Received: {path}, which has none.")
 
 
 def _stamp(path: pathlib.Path) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""A net made ready for testing: from uint8 images to posteriors, on one device."""
+"""A net prepared for testing: from uint8 images to posteriors, on one device."""
 
 import functools
 
@@ -22,29 +22,29 @@ PIXELS = tf.TensorSpec([None, None, None, 3], tf.uint8)
 
 
 class Network:
-    """Posteriors of a net for views of images of like shape.
+    """Predicts posteriors for views of images of the same shape.
 
     Args:
-        model: a VGG net with its top, whose preprocessing is known, for square inputs; its classifier ends in a soft-max, in
-            logits, or in sigmoids where an image may show several classes.
-        pooling: of odd sizes in dense views, `"floor"` or `"ceil"`.
-        average: what is averaged over the places of a dense score map: `"posteriors"`, after the soft-max, or `"scores"`, before
+        model: a VGG net with its top, with known preprocessing, for square inputs; its classifier ends in a softmax, in logits,
+            or in sigmoids for multi-label images.
+        pooling: rounding of odd sizes in dense views, `"floor"` or `"ceil"`.
+        average: what to average over the positions of a dense score map: `"posteriors"`, after the softmax, or `"scores"`, before
             it. The paper says "the class score map is spatially averaged" and leaves it open. Views are always averaged after it.
-            A net that pools globally, as with the head `pool`, has scores averaged: that is the net itself.
-        device: where it computes, e.g. `"GPU:1"`; by default where TensorFlow would. The model's variables should be there.
+            A net with global pooling, such as the head `pool`, always averages scores, as the net itself does.
+        device: compute device, e.g. `"GPU:1"`, which should hold the model's variables; by default TensorFlow's choice.
 
     Attributes:
         model: the model, whose variables are shared.
-        kernel_copies: of the kernels as they were, in the precision that the model computes in.
+        kernel_copies: copies of the kernels in the model's compute precision.
         crop: side of the net's input.
-        smallest_input: images have at least so many pixels on their shorter side.
-        classes: number of classes; two where the net ends in one sigmoid, which tells the second of them.
-        activation: what makes posteriors of scores: `"softmax"`, or `"sigmoid"` where classes are told each for itself.
-        average, pooling: as given, and `"scores"` for a net that pools globally.
-        stride: pixels from one place of the score map to the next.
-        window: side of the window that a place of the score map looks at; of a net that pools globally, `stride`.
-        pools_globally: whether its head takes the mean over places, as `pool` does, or the largest values.
-        has_score_map: whether it tells classes at every place of a map, see `heads.has_score_map`.
+        smallest_input: minimum of an image's shorter side in pixels.
+        classes: number of classes; two if the net ends in one sigmoid, which predicts the second of them.
+        activation: the function from scores to posteriors: `"softmax"`, or `"sigmoid"` for independent classes.
+        average, pooling: as given; `average` is `"scores"` for a net with global pooling.
+        stride: pixels between neighboring positions of the score map.
+        window: side of the window of a score map position; `stride` for a net with global pooling.
+        pools_globally: whether its head has global average pooling, such as `pool`, or global max pooling.
+        has_score_map: whether it predicts classes at each position of a map, see `heads.has_score_map`.
 
     Raises:
         InputError: if the model is not of this kind.
@@ -53,7 +53,7 @@ class Network:
     def __init__(self, model: keras.Model, *, pooling: str = "floor", average: str = "posteriors", device: str | None = None):
         if average not in AVERAGES:
             raise InputError(f"`average` must be one of {', '.join(AVERAGES)}. Received: average={average!r}.")
-        # The mean over places of what a classifier makes of each is what it makes of their mean: of scores, not of posteriors.
+        # The mean over positions of a classifier's outputs equals its output for their mean: for scores, not for posteriors.
         self.pools_globally = any(isinstance(layer, GLOBAL_POOLINGS) for layer in model.layers)
         self.has_score_map = has_score_map(model.layers)
         height, width = (each or (self.pools_globally and TRAINING_SIZE) or None for each in model.input_shape[1:3])
@@ -64,12 +64,12 @@ class Network:
         self.window = self.stride if self.pools_globally else self.crop
         self.average, self.pooling, self._device = SCORES if self.pools_globally else average, pooling, device
         self._preprocess, self.kernel_copies = preprocessing.for_model(model), KernelCopies(model)
-        # Both without the classifier's own activation; what makes posteriors of scores is ours.
+        # Both without the classifier's own activation, which is applied here instead.
         self._dense = score_net(model, pooling=pooling, share_weights=True)
         self.activation, self._is_of_logits = _ending(model)
         self._posteriors_of = _ACTIVATIONS[self.activation]
         self._tells_two = model.output_shape[-1] == 1
-        # A crop is seen as in training, whatever becomes of odd sizes on a map.
+        # Crops are processed as in training, however dense views round odd sizes.
         self._crop_net = self._dense if pooling == "floor" else score_net(model, share_weights=True)
         self._see = {DENSE: self._see_whole, MULTI_CROP: self._see_grid, CENTER: self._see_as_it_is}
         # Signatures without sizes: one graph for images of every shape.
@@ -87,7 +87,7 @@ class Network:
         Args:
             images: `(B, height, width, 3)` uint8, RGB, of smallest side Q; for `"center"`, the crops themselves.
             kind: as for `views.Views`.
-            flip: whether the mirror images count too; they go through the net in the same batch.
+            flip: whether to include the mirror images, which are processed in the same batch.
 
         Returns:
             `(B, classes)` float32.
@@ -96,23 +96,23 @@ class Network:
             return self._functions[kind, flip](images)
 
     def see(self, images, views: Views, which=None):
-        """As `posteriors`, for `passes.run_pass`."""
+        """Like `posteriors`, for `passes.run_pass`."""
         return self.posteriors(images, views.kind, flip=views.flip)
 
     def score_map(self, images):
-        """Returns posteriors at every place of a dense net: `(B, height, width, 3)` uint8 to `(B, rows, columns, classes)`."""
+        """Returns posteriors at each position of a dense net: `(B, height, width, 3)` uint8 to `(B, rows, columns, classes)`."""
         with tf.device(self._device):
             return self._score_map(images)
 
     def grad_cam(self, images, label: int):
-        """Returns the Grad-CAM of a class on the last convolution, for whole images looked at densely; see `grad_cam.grad_cam`.
+        """Returns the dense Grad-CAM of a class on the last convolution, for whole images; see `grad_cam.grad_cam`.
 
         Args:
             images: `(B, height, width, 3)` uint8, RGB, each side at least `crop`.
             label: the class.
 
         Returns:
-            `(B, rows, columns)` float32, and for rows and columns the pixel of the first's centre and the pixels to the next.
+            `(B, rows, columns)` float32, and for rows and columns the pixel of the first center and the stride in pixels.
         """
         body, head = split_at_last_convolution(self._dense)
         with tf.device(self._device):
@@ -120,7 +120,7 @@ class Network:
         return values, tuple(centres(body, side) for side in images.shape[1:3])
 
     def own_posteriors(self, crops):
-        """Returns what the model itself says of crops, through its own layers to their end: `(B, classes)` float32."""
+        """Returns the model's own posteriors for crops, through all of its layers: `(B, classes)` float32."""
         outputs = tf.cast(self.model(self._preprocess(crops), training=False), tf.float32)
         if self._tells_two:
             second = tf.nn.sigmoid(outputs) if self._is_of_logits else outputs
@@ -128,17 +128,17 @@ class Network:
         return self._posteriors_of(outputs) if self._is_of_logits else outputs
 
     def trace_posteriors(self, images, kind: str, flip: bool):
-        """As `posteriors`, for images of any dtype in 0–255, to be called while a graph is made of something larger."""
+        """Like `posteriors`, for images of any dtype in 0–255, to be called while tracing a larger graph."""
         return over_flips(self._see[kind], images, flip)
 
     def trace_features(self, images, kind: str, flip: bool, layer: str):
-        """Returns what a layer puts out, averaged over all places, and over the mirror image if `flip` (Appendix B).
+        """Returns a layer's output averaged over all positions, and over the mirror image if `flip` (Appendix B).
 
-        To be called while a graph is made of something larger.
+        To be called while tracing a larger graph.
 
         Args:
             images, kind, flip: as for `trace_posteriors`; `kind` is `"dense"` or `"center"`.
-            layer: its name, e.g. `"fc2"` or `"block5_pool"`.
+            layer: the layer's name, e.g. `"fc2"` or `"block5_pool"`.
 
         Returns:
             `(B, channels of the layer)` float32.
@@ -148,11 +148,11 @@ class Network:
             return over_flips(functools.partial(mean_over_places, net, self._preprocess), images, flip)
 
     def channels_of(self, layer: str) -> int:
-        """Returns how many channels a layer puts out: the length of its features."""
+        """Returns the number of a layer's output channels: the length of its features."""
         return self._dense.get_layer(layer).output.shape[-1]
 
     def trace_score_map(self, images):
-        """As `score_map`, for images of any dtype in 0–255, to be called while a graph is made of something larger."""
+        """Like `score_map`, for images of any dtype in 0–255, to be called while tracing a larger graph."""
         return self._posteriors_of(self._logits(images, self._dense))
 
     def _logits(self, images, net):
@@ -173,7 +173,7 @@ class Network:
         shape = tf.shape(images)
         tops, lefts = (grid_offsets(shape[axis], self.crop) for axis in (1, 2))
 
-        def row(top):  # a row of the grid at a time, which bounds memory
+        def row(top):  # one row of the grid at a time, to bound memory
             crops = [images[:, top : top + self.crop, lefts[i] : lefts[i] + self.crop] for i in range(GRID)]
             posteriors = self._see_as_it_is(tf.concat(crops, axis=0))  # (GRID * B, classes)
             return tf.reduce_mean(tf.reshape(posteriors, [GRID, shape[0], self.classes]), axis=0)
@@ -183,7 +183,7 @@ class Network:
 
 
 def score_net(model: keras.Model, *, pooling: str = "floor", share_weights: bool = False) -> keras.Model:
-    """Returns the fully convolutional net from prepared images to scores, before what makes posteriors of them.
+    """Returns the fully convolutional net from preprocessed images to scores, before the final activation.
 
     `(B, height, width, 3)` to `(B, rows, columns, classes)`; arguments as for `to_fully_convolutional`.
     """
@@ -195,7 +195,7 @@ def score_net(model: keras.Model, *, pooling: str = "floor", share_weights: bool
 
 @keras.saving.register_keras_serializable("keras_vgg")
 class TwoScores(keras.layers.Layer):
-    """The scores of two classes, of which a sigmoid of one score tells the second: their soft-max is that sigmoid."""
+    """Two class scores from one, so that their softmax is the sigmoid of the one score, for the second class."""
 
     def call(self, inputs):
         """`(…, 1)` to `(…, 2)`."""
@@ -203,10 +203,10 @@ class TwoScores(keras.layers.Layer):
 
 
 def _ending(model: keras.Model) -> tuple[str, bool]:
-    """Returns what makes posteriors of the scores that a net ends in, and whether it leaves that to us.
+    """Returns the activation from a net's scores to posteriors, and whether the net ends in logits, before it.
 
     Raises:
-        InputError: if it ends in something else.
+        InputError: for any other final activation.
     """
     classifier = max(place for place, layer in enumerate(model.layers) if isinstance(layer, keras.layers.Dense))
     found = []
@@ -218,17 +218,17 @@ def _ending(model: keras.Model) -> tuple[str, bool]:
             found.append("sigmoid")
         elif activation not in (None, keras.activations.linear):
             raise InputError(
-                "Expected a net that ends in a soft-max, in sigmoids or in logits. Received: "
+                "Expected a net that ends in a softmax, in sigmoids or in logits. Received: "
                 f"{model.name!r}, whose layer {layer.name!r} ends in {getattr(activation, '__name__', activation)}; "
-                "give a net built with `classifier_activation` 'softmax', 'sigmoid' or None."
+                "pass a net built with `classifier_activation` 'softmax', 'sigmoid' or None."
             )
     if model.output_shape[-1] > 1:
         return (found[0], False) if found else ("softmax", True)
     if "softmax" in found:
-        raise InputError(f"Expected more than one output before a soft-max. Received: {model.name!r} with one, which is always 1.")
+        raise InputError(f"Expected more than one output before a softmax. Received: {model.name!r} with one, which is always 1.")
     return "softmax", not found  # of two scores, see `TwoScores`
 
 
 def grid_offsets(size, crop: int):
-    """Returns where the crops of a regular grid begin, `(GRID,)` int32: the first at 0, the last touching the end (Sec. 3.2)."""
+    """Returns the offsets of a regular grid of crops, `(GRID,)` int32: the first at 0, the last touching the end (Sec. 3.2)."""
     return tf.cast(tf.round(tf.linspace(0.0, tf.cast(size - crop, tf.float32), GRID)), tf.int32)

@@ -21,19 +21,19 @@ from keras_vgg.support import half_precision
 from keras_vgg.support.progress import Progress
 
 BATCH = 32
-"""Images of the net's own size whose pixels go through the net at a time, by default."""
+"""Default batch size at the network's resolution."""
 
 
 _MEGA = 1e6
 
 
 class RowNetwork(Protocol):
-    """What `run_pass` wants of a net, such as `network.Network`.
+    """The interface that `run_pass` requires of a net, such as `network.Network`.
 
     Attributes:
         model: the net itself.
-        crop: side of its input, which batches are measured by.
-        smallest_input: images have at least so many pixels on their shorter side.
+        crop: side of its input, the unit of batch sizes.
+        smallest_input: minimum of an image's shorter side in pixels.
     """
 
     model: keras.Model
@@ -43,19 +43,19 @@ class RowNetwork(Protocol):
     def see(self, images, views: Views, which: np.ndarray | None = None):
         """Returns a row for each image: `(B, height, width, 3)` uint8 to `(B, width of a row)` float32.
 
-        `which` are their places in the split, `(B,)` int64, for nets that are asked something else of each image.
+        `which` are their indices in the split, `(B,)` int64, for nets whose query differs between images.
         """
 
 
 @dataclasses.dataclass(frozen=True)
 class Pass:
-    """A pass that is to be computed.
+    """A pass to compute.
 
     Attributes:
-        name: for people, e.g. `net D`.
-        networks: the net, once for each device.
-        views: what is looked at.
-        store: where rows go, and which images have theirs.
+        name: display name, e.g. `net D`.
+        networks: the net, once per device.
+        views: the views.
+        store: stores the rows, and which images have one.
     """
 
     name: str
@@ -65,13 +65,13 @@ class Pass:
 
 
 def run_passes(passes: Sequence[Pass], images: Images, *, batch: int, stream=None) -> None:
-    """Computes what passes lack, one after another, and shows how far all of them are.
+    """Computes the missing rows of passes, one pass after another, and shows the overall progress.
 
     Args:
         passes: the passes.
         images: the images.
         batch: see `run_pass`.
-        stream: where progress is shown, if anywhere.
+        stream: stream for the progress display, if any.
 
     Raises:
         InputError: for a scale smaller than a net's input, before anything is computed.
@@ -89,12 +89,12 @@ def run_passes(passes: Sequence[Pass], images: Images, *, batch: int, stream=Non
                 progress.show(told)
 
             if pixels and np.any(~each.store.pending):
-                progress.say(f"{told}: {np.sum(~each.store.pending)} images are done already")
+                progress.say(f"{told}: {np.sum(~each.store.pending)} images already done")
             run_pass(each.networks, images, each.views, each.store, batch=batch, on_done=done)
 
 
 def _advise(passes: Sequence[Pass], mega_pixels: Sequence[float]) -> None:
-    """Tells of another precision that would be faster here."""
+    """Advises a precision that would be faster here."""
     work: dict[str, float] = {}
     for each, pixels in zip(passes, mega_pixels, strict=True):
         model = each.networks[0].model
@@ -111,7 +111,7 @@ def check_scale(views: Views, crop: int) -> None:
 
 
 def pixels_of_pass(images: Images, views: Views, crop: int, pending: np.ndarray) -> int:
-    """Pixels that go through the net for the images that are pending: what the time of a pass goes with."""
+    """Returns the number of pixels that the net processes for pending images, to which a pass's time is proportional."""
     sizes = batches.rescaled_sizes(images.survey.sizes[pending & (images.survey.sizes[:, 0] > 0)], views.scale)
     if views.kind != DENSE:
         return len(sizes) * views.pixels(0, 0, crop)
@@ -127,15 +127,15 @@ def run_pass(
     batch: int = BATCH,
     on_done: Callable[[int], None] = lambda pixels: None,
 ) -> None:
-    """Computes the rows (posteriors, features) that `store` does not have yet; every image counts once, however they are grouped.
+    """Computes the rows (posteriors, features) missing from `store`, one per image, however images are batched.
 
     Args:
-        networks: the net, once for each device; they work side by side on different batches.
+        networks: the net, once per device; they process different batches in parallel.
         images: the images.
-        views: what is looked at.
-        store: where rows go.
-        batch: images of the net's own size whose pixels go through at a time.
-        on_done: called with the pixels that were seen, after each batch.
+        views: the views.
+        store: stores the rows.
+        batch: batch size at the network's resolution.
+        on_done: called with the number of processed pixels after each batch.
     """
     crop = networks[0].crop
     check_scale(views, networks[0].smallest_input)
@@ -164,7 +164,7 @@ def run_pass(
 
 
 def side_by_side(networks: Sequence[Any], elements: Iterator[Any], work: Callable[[Any, Any, float], None]) -> None:
-    """Calls `work` with a net, an element and the time when the net began to wait for it, until none is left; nets side by side."""
+    """Calls `work` with a net, an element and the time when the net began to wait for it, for all elements, nets in parallel."""
     reading, stop = threading.Lock(), threading.Event()
 
     def work_through(network):
@@ -184,12 +184,12 @@ def side_by_side(networks: Sequence[Any], elements: Iterator[Any], work: Callabl
             for finished in concurrent.futures.as_completed([pool.submit(work_through, network) for network in networks]):
                 finished.result()
         finally:
-            stop.set()  # what ends one, an error or Ctrl-C, ends the others after their batch
+            stop.set()  # an error or Ctrl-C in one ends the others after their batch
 
 
 def _refuse_large(images: Images, views: Views, store: RowCache) -> None:
     if views.kind == CENTER:
-        return  # nothing but the crop is decoded
+        return  # only the crop is decoded
     sizes = batches.rescaled_sizes(images.survey.sizes, views.scale).astype(np.int64)
     for index in np.flatnonzero(store.pending & (np.prod(sizes, axis=1) > MAX_PIXELS)):
         height, width = sizes[index]

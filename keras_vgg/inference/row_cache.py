@@ -1,4 +1,4 @@
-"""Rows of one pass, kept on the disk as they come, so that killed work goes on where it stopped."""
+"""Rows of one pass, written to disk as they are computed, so that killed work can resume."""
 
 import functools
 import hashlib
@@ -23,32 +23,32 @@ _SECONDS = "seconds"
 
 
 def seconds_in(folder: pathlib.Path) -> float:
-    """Returns the time that all passes kept in a folder took to compute."""
+    """Returns the total compute time of all passes in a folder."""
     return sum(float(np.load(path)[0]) for path in folder.glob(f"*.{_SECONDS}.npy"))
 
 
 class RowCache:
-    """A row of floats for each image of a split, from one pass of a net over them.
+    """One row of floats per image of a split, from one pass of a net.
 
-    Rows are written straight into mapped files: what a killed process had written is there. Rows of images that an earlier pass of
-    the kind saw among others, in the same folder, are taken over; as batches were others, they are the same but for float rounding.
+    Rows are written directly to memory-mapped files and survive a killed process. Rows of images that an earlier pass of the same
+    kind in the folder computed among others are reused; since batches differed, they are equal up to float rounding.
 
     Args:
-        folder: where passes are kept.
-        depends_on: the net's digest and what is done with it, as JSON can write it: everything that a row depends on but its image
-            and the code, whose digest goes with it (`code.digest_of_code`).
-        fingerprints: `(count,)` int64, those of the images (`batches.Survey`).
+        folder: folder of the passes.
+        depends_on: the net's digest and its settings, JSON-serializable: everything that a row depends on except its image and
+            the code, whose digest is added (`code.digest_of_code`).
+        fingerprints: `(count,)` int64, of the images (`batches.Survey`).
         width: length of a row.
-        facts: about the pass, for people; the code's digest is added.
+        facts: information about the pass for users; the code's digest is added.
 
     Attributes:
-        key: names the pass.
+        key: identifier of the pass.
         facts: as given.
         state: `(count,)` uint8: `PENDING`, `DONE` or `BROKEN`.
     """
 
     name = "rows"
-    """What the rows are called in names of files."""
+    """Name of the rows in file names."""
 
     state: np.ndarray
     _seconds: np.ndarray
@@ -61,7 +61,7 @@ class RowCache:
         files.make_folder(folder)
         images = folder / f"{self.key}{_IMAGES}"
         known = _load(images)
-        if known is None or not np.array_equal(known, fingerprints):  # also where an earlier start did not get so far
+        if known is None or not np.array_equal(known, fingerprints):  # also if an earlier start did not get this far
             _save(images, fingerprints)
         paths, count = self._paths(folder, self.key), len(fingerprints)
         if is_new := not _is_whole(paths, count, width):
@@ -74,7 +74,7 @@ class RowCache:
         self._map(paths)
         if is_new:
             self._take_over(folder, kind, fingerprints)
-        self.state[self.state == BROKEN] = PENDING  # to be told again, and perhaps another time they can be read
+        self.state[self.state == BROKEN] = PENDING  # so that they are tried and reported again
 
     @classmethod
     def _paths(cls, folder: pathlib.Path, key: str) -> list[pathlib.Path]:
@@ -103,7 +103,7 @@ class RowCache:
 
     @classmethod
     def in_memory(cls, count: int, width: int):
-        """Returns a store that keeps nothing on the disk."""
+        """Returns a store that keeps nothing on disk."""
         store, rows = cls.__new__(cls), np.full((count, width), np.nan, np.float32)
         store.facts = {}
         store._map_rows, store.state, store._seconds = (lambda: rows), np.full(count, PENDING, np.uint8), np.zeros(1)
@@ -113,7 +113,7 @@ class RowCache:
     def rows(self) -> np.ndarray:
         """`(count, width)` float32; NaN for images not done or broken.
 
-        Mapped anew at each call: a mapping that lives on counts all that was ever touched of it as the process' memory.
+        Mapped anew at each call, since every page touched in a long-lived mapping counts as the process's memory.
         """
         return self._map_rows()
 
@@ -124,22 +124,22 @@ class RowCache:
 
     @property
     def seconds(self) -> float:
-        """Time that the results took to compute, over all processes that worked on them."""
+        """Compute time of the results in seconds, over all processes that worked on them."""
         return float(self._seconds[0])
 
     def put(self, indices: np.ndarray, rows: np.ndarray, seconds: float) -> None:
-        """Enters the rows of some images."""
+        """Stores the rows of some images."""
         self.rows[indices] = rows
-        self.state[indices] = DONE  # only now, so that a kill in between leaves them pending
+        self.state[indices] = DONE  # last, so that a kill in between leaves them pending
         self._seconds[0] += seconds
 
     def put_broken(self, indices: np.ndarray) -> None:
-        """Enters images that cannot be read."""
+        """Marks images as broken."""
         self.state[indices] = BROKEN
 
 
 class PassStore(RowCache):
-    """Posteriors of all images of a split in one pass: a `RowCache` as long as there are classes."""
+    """Posteriors of all images of a split in one pass: a `RowCache` with one column per class."""
 
     name = "posteriors"
 
@@ -149,26 +149,26 @@ class PassStore(RowCache):
         return self.rows
 
     def put(self, indices: np.ndarray, rows: np.ndarray, seconds: float) -> None:
-        """As for rows of any kind.
+        """Stores the posteriors of some images.
 
         Raises:
-            InputError: if the net gave an image something else than posteriors.
+            InputError: if posteriors are not finite.
         """
         if not np.isfinite(rows).all():
             raise InputError(
-                f"Expected a net whose posteriors are finite. Received: {self.facts.get('net', 'one')}, which gives NaN for images "
-                "that can be read; its weights are spoilt, or it overflows in half precision."
+                f"Expected a net with finite posteriors. Received: {self.facts.get('net', 'one')}, which predicts NaN for "
+                "readable images; its weights are corrupt, or it overflows in half precision."
             )
         super().put(indices, rows, seconds)
 
 
 def rows_at_once(shape: tuple[int, ...], type_=np.float32) -> int:
-    """Returns how many rows of a shape to take in hand at a time, so that memory does not grow with their number."""
+    """Returns how many rows of a shape to process at a time, so that memory does not grow with their number."""
     return max(1, _BYTES // max(1, math.prod(shape) * np.dtype(type_).itemsize))
 
 
 def write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """Begins an `.npy` file of an array whose rows are written after it."""
+    """Writes the header of an `.npy` file whose rows follow."""
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
 
@@ -178,7 +178,7 @@ def _digest(content: bytes) -> str:
 
 
 def _is_whole(paths: Sequence[pathlib.Path], count: int, width: int) -> bool:
-    """Whether all files of a pass are there and what they should be; what is damaged is not worth more than what is missing."""
+    """Whether all files of a pass exist and are valid; damaged files count as missing."""
     wanted = [((count, width), np.float32), ((count,), np.uint8), ((1,), np.float64)]
     found = [_load(path) for path in paths]
     return all(each is not None and (each.shape, each.dtype) == want for each, want in zip(found, wanted, strict=True))
@@ -193,13 +193,13 @@ def _map_for_writing(path: pathlib.Path) -> np.ndarray:
 
 def _refused(path: pathlib.Path, error: OSError) -> InputError:
     return InputError(
-        f"Could not write {path}: {error.strerror or error}. What is done is kept; make room or mend the folder's rights and run "
-        "the same command again."
+        f"Could not write {path}: {error.strerror or error}. Finished work is kept; free disk space or fix the folder's "
+        "permissions and run the same command again."
     )
 
 
 def _load(path: pathlib.Path) -> np.ndarray | None:
-    """Returns an array mapped from a file, `None` if the file is missing or damaged."""
+    """Returns an array mapped from a file; `None` if the file is missing or damaged."""
     try:
         return np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):
@@ -209,13 +209,13 @@ def _load(path: pathlib.Path) -> np.ndarray | None:
 def _save(path: pathlib.Path, array: np.ndarray) -> None:
     with files.replacing(path) as beside, open(beside, "wb") as file:
         write_header(file, array.shape, array.dtype)
-        file.write(array.data)  # NumPy's own writing into files does not say why the system refuses
+        file.write(array.data)  # NumPy's own writing to files hides the system's error
 
 
 def _write_full(path: pathlib.Path, shape: tuple[int, ...], type_, value) -> None:
-    """Writes an array of one value, whatever its size, in little memory.
+    """Writes a constant array of any size in little memory.
 
-    Written and not left as a hole of the file: a disk that is too small is told now, while a mapped hole would end the process.
+    Written in full rather than as a sparse file: a full disk raises an error now, while a mapped hole would crash the process.
     """
     part = np.full((min(shape[0], rows_at_once(shape[1:], type_)), *shape[1:]), value, type_)
     with open(path, "wb") as file:

@@ -1,4 +1,4 @@
-"""What the graphs of a net are made of: a part of the net, the mean over places, the mean over mirror images."""
+"""Building blocks of a net's graphs: parts of the net, means over positions, means over mirror images."""
 
 from collections.abc import Callable
 
@@ -7,12 +7,12 @@ import tensorflow as tf
 
 
 def over_flips(see: Callable, images, flip: bool):
-    """Returns `see(images)`, or its mean with that of the mirror images, which go through the net in the same batch.
+    """Returns `see(images)`, or its mean with that of the mirror images, processed in the same batch.
 
     Args:
-        see: from `(B, height, width, 3)` to `(B, …)`.
+        see: function from `(B, height, width, 3)` to `(B, …)`.
         images: `(B, height, width, 3)`.
-        flip: whether mirror images count too.
+        flip: whether to include mirror images.
     """
     if not flip:
         return see(images)
@@ -21,13 +21,13 @@ def over_flips(see: Callable, images, flip: bool):
 
 
 def up_to_layer(net: keras.Model, layer: str) -> keras.Model:
-    """Returns the model from images of any size to what `layer` puts out; the layers are those of `net`, and so their variables.
+    """Returns the model from images of any size to the output of `layer`, sharing the layers of `net` and their variables.
 
     Args:
-        net: a chain of layers that take maps of any size.
+        net: a chain of layers for maps of any size.
         layer: the name of one of them.
     """
-    # Made anew, since `layer.output` of a layer that several nets share is that of the first of them.
+    # Rebuilt, since `layer.output` of a layer shared by several nets belongs to the first of them.
     inputs = outputs = keras.Input((None, None, net.input_shape[-1]), dtype=net.inputs[0].dtype, name="images")
     for each in net.layers:
         if not isinstance(each, keras.layers.InputLayer):
@@ -38,11 +38,11 @@ def up_to_layer(net: keras.Model, layer: str) -> keras.Model:
 
 
 def mean_over_places(net: keras.Model, preprocess: Callable, images):
-    """Returns what a net puts out, averaged over all places of its map: `(B, height, width, 3)` to `(B, channels)` float32.
+    """Returns a net's output averaged over all positions of its map: `(B, height, width, 3)` to `(B, channels)` float32.
 
     Args:
         net: a fully convolutional net.
-        preprocess: makes of images in 0–255 what its weights want.
-        images: of any dtype, RGB.
+        preprocess: its preprocessing of images in 0–255.
+        images: RGB images of any dtype.
     """
     return tf.reduce_mean(tf.cast(net(preprocess(images), training=False), tf.float32), axis=[1, 2])

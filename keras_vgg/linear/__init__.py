@@ -1,1 +1,1 @@
-"""Testing descriptors by linear classifiers, as Table 11 does: splits, SVMs, mean class recall, average precision."""
+"""Testing descriptors with linear classifiers, as in Table 11: splits, SVMs, mean class recall, average precision."""

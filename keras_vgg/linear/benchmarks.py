@@ -1,4 +1,4 @@
-"""What is tested, as data: a data set with its protocol, and the rows of a table."""
+"""Benchmarks as data: a dataset with its protocol, and the rows of a table."""
 
 import dataclasses
 
@@ -11,20 +11,20 @@ TEST_SETS = ("test", "val")
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """A data set and how nets are tested on it.
+    """A dataset and how nets are tested on it.
 
     Attributes:
         dataset: as for `keras_vgg.fit`; for `multi-label`, `voc:PATH` or `tfds:voc/YEAR`.
         protocol: `random`: training and validation images pooled, then `splits` random splits; `fixed`: training on the training
             split, testing on the validation split; `multi-label`: the sets of VOC.
-        train_images: of each class in a random split.
-        test_images: most of each class in a random split.
+        train_images: number per class in a random split.
+        test_images: maximum number per class in a random split.
         splits: number of random splits.
-        leave_out: classes that are not to take part, such as Caltech-101's `BACKGROUND_Google`, by name in either case. The
-            paper's 102 and 257 classes are with Caltech's background classes, so that by default all take part.
-        test_set: of `multi-label`: `test` (trained on train and val, C chosen on val), or `val` where test images have no public
-            annotations (trained on train alone, C chosen on a fifth of it).
-        descriptor: what an image becomes.
+        leave_out: classes to leave out, such as Caltech-101's `BACKGROUND_Google`, by case-insensitive name. The paper's 102 and
+            257 classes include Caltech's background classes, so that by default all are used.
+        test_set: for `multi-label`: `test` (trained on train and val, C chosen on val), or `val` if test images have no public
+            annotations (trained on train only, C chosen on a fifth of it).
+        descriptor: how an image becomes a descriptor.
 
     Raises:
         InputError: for values out of range.
@@ -53,8 +53,8 @@ class Row:
     """A row of a table.
 
     Attributes:
-        data: the benchmark's name.
-        models: names of the nets whose descriptors are stacked; none for descriptors from a file.
+        data: name of the benchmark.
+        models: names of the nets whose descriptors are stacked; empty for descriptors from a file.
         paper: by measure, the paper's figure in percent and its deviation or `None`.
     """
 

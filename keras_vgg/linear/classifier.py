@@ -1,10 +1,10 @@
-"""The linear classifier that SVMs are, and how sure it may be of what it says.
+"""SVMs as a linear classifier with calibrated probabilities.
 
-Scores of SVMs are distances from their planes, no probabilities. What a net puts out are probabilities. Of images of one class each
-they are the soft-max of the scores times one number, the inverse of a temperature (Guo et al. 2017, "On Calibration of Modern
-Neural Networks"), which leaves every decision as it was; a line for each class, as in scikit-learn's `CalibratedClassifierCV`,
-would not, and temperatures it has from version 1.8 on alone. Of images of any number of classes they are the sigmoid of a rising
-line of each class's scores (Platt 1999), which leaves the order of images as it was, and so average precision.
+Scores of SVMs are distances from their planes, but a net outputs probabilities. For images of one class each these are the
+softmax of the scores times one factor, an inverse temperature (Guo et al. 2017, "On Calibration of Modern Neural Networks"),
+which changes no decision; a line for each class, as in scikit-learn's `CalibratedClassifierCV`, would, and it supports
+temperatures only from version 1.8 on. For images of any number of classes they are the sigmoid of an increasing line of each
+class's scores (Platt 1999), which preserves the order of images, and so average precision.
 """
 
 import dataclasses
@@ -13,18 +13,18 @@ import numpy as np
 
 from keras_vgg.support import extras
 
-_BOUNDS = (-5.0, 10.0)  # of the logarithm of a factor; scores of SVMs on features of length one are around one
+_BOUNDS = (-5.0, 10.0)  # of the logarithm of a factor; scores of SVMs on L2-normalized features are around one
 
 
 @dataclasses.dataclass(frozen=True)
 class LinearClassifier:
-    """Probabilities of classes: an activation of what is linear in an image's features.
+    """Class probabilities: an activation of a linear function of an image's features.
 
     Attributes:
         kernel: `(D, classes)` float64.
         bias: `(classes,)` float64.
-        activation: `"softmax"` of images of one class each, `"sigmoid"` of others.
-        told: for people, what the probabilities are of the SVMs' scores.
+        activation: `"softmax"` for images of one class each, else `"sigmoid"`.
+        told: readable description of how the probabilities follow from the SVMs' scores.
     """
 
     kernel: np.ndarray
@@ -37,13 +37,13 @@ def of_one_label(weights: np.ndarray, scores: np.ndarray, labels: np.ndarray) ->
     """Returns the classifier of images of one class each.
 
     Args:
-        weights: `(D + 1, classes)` of the SVMs, the last of the constant 1.
-        scores: `(n, classes)` of images held out.
-        labels: `(n,)` int, theirs.
+        weights: `(D + 1, classes)` of the SVMs, the last row that of the constant 1.
+        scores: `(n, classes)` of held-out images.
+        labels: `(n,)` int, of the same images.
     """
     sharp = sharpness(scores, labels)
     return LinearClassifier(
-        sharp * weights[:-1], sharp * weights[-1], "softmax", f"the soft-max of {sharp:.3g} times the SVMs' scores"
+        sharp * weights[:-1], sharp * weights[-1], "softmax", f"the softmax of {sharp:.3g} times the SVMs' scores"
     )
 
 
@@ -52,18 +52,18 @@ def of_many_labels(weights: np.ndarray, lines: np.ndarray) -> LinearClassifier:
 
     Args:
         weights: as for `of_one_label`.
-        lines: `(classes, 2)`, slope and offset of each class, of `line`.
+        lines: `(classes, 2)`, slope and offset of each class, from `line`.
     """
     slopes, offsets = lines.T
-    told = "the sigmoids of a line for each class of the SVMs' scores"
+    told = "the sigmoids of a linear function of the SVMs' scores for each class"
     return LinearClassifier(slopes * weights[:-1], slopes * weights[-1] + offsets, "sigmoid", told)
 
 
 def sharpness(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Returns the number by which scores are multiplied so that their soft-max is most likely, given images held out.
+    """Returns the factor on scores that maximizes the likelihood of their softmax on held-out images.
 
-    A class of which n images were held out, out of K classes, is told with a probability of at most (n + 1) / (n + K), as Platt has
-    it for two: else images that are all told rightly would make it infinite.
+    A class with n held-out images, out of K classes, has a target probability of (n + 1) / (n + K), as in Platt for two classes:
+    otherwise the factor would be infinite if all images are classified correctly.
 
     Args:
         scores: `(n, classes)` of images that the SVMs have not seen.
@@ -72,7 +72,7 @@ def sharpness(scores: np.ndarray, labels: np.ndarray) -> float:
     Example:
         >>> import numpy as np
         >>> from keras_vgg.linear.classifier import sharpness
-        >>> scores = np.array([[1.0, -1.0]] * 9 + [[-1.0, 1.0]])  # one of ten is told wrongly
+        >>> scores = np.array([[1.0, -1.0]] * 9 + [[-1.0, 1.0]])  # one of ten is wrong
         >>> round(sharpness(scores, np.zeros(10, int)), 2)  # 9 of 11/12 and one of 1/12 are 5/6: 2 s = log(5)
         0.8
     """
@@ -92,9 +92,9 @@ def sharpness(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def line(scores: np.ndarray, shown: np.ndarray) -> tuple[float, float]:
-    """Returns slope and offset by which the sigmoid of a class's scores is most likely, given images held out (Platt 1999).
+    """Returns slope and offset that maximize the likelihood of the sigmoid of a class's scores on held-out images (Platt 1999).
 
-    The slope is positive, whatever the images are: images stay in their order.
+    The slope is always positive, which preserves the order of images.
 
     Args:
         scores: `(n,)` of images that the SVM has not seen.

@@ -1,4 +1,4 @@
-"""Training on some images and testing on others: what came of one split."""
+"""Training and testing on one split."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ class Outcome:
 
     Attributes:
         measures: in percent, by name out of `MEASURES`.
-        by_class: the same for each class, `(classes,)` float64: of `mean_class_recall` the recalls, of `mean_ap_…` the average
-            precisions; NaN for classes without test images.
+        by_class: the same for each class, `(classes,)` float64: the recalls for `mean_class_recall`, the average precisions for
+            `mean_ap_…`; NaN for classes without test images.
         cost: C.
-        train_images, test_images: numbers of them.
-        gap: the largest duality gap of the SVMs that were tested, as a share of their objective; solved ones have at most
-            `squared_hinge.GAP`.
-        classifier: the SVMs that were tested, where they were to be kept.
+        train_images, test_images: numbers of images.
+        gap: the largest duality gap of the tested SVMs, as a share of their objective; at most `squared_hinge.GAP` if they
+            converged.
+        classifier: the tested SVMs, if requested.
     """
 
     measures: dict[str, float]
@@ -51,25 +51,25 @@ def one_label(
     number: int = 1,
     keep: bool = False,
 ) -> Outcome:
-    """Tells the class of images that have one.
+    """Trains and tests SVMs on images with one class each.
 
-    C is what gives the best mean class recall on a fifth of each class' training images, held out; then all are trained on.
+    C is chosen for the best mean class recall on a held-out fifth of each class's training images; then all are trained on.
 
     Args:
         values: `(N, D)` float, features.
         labels: `(N,)` int.
         train, test: indices.
         classes: class names in label order.
-        costs: among which C is chosen.
-        seed, number: of the split, for which images are held out.
-        keep: whether the classifier is wanted, which takes images held out too: those tell how sure it may be.
+        costs: candidate values of C.
+        seed, number: of the split, for the choice of held-out images.
+        keep: whether to return the classifier, which needs held-out images too, to calibrate its probabilities.
 
     Raises:
-        InputError: for an empty class, a single one, or one too small to hold out any.
+        InputError: for an empty class, a single class, or a class too small to hold out an image.
     """
     splits.check_classes(labels[train], classes, " for training")
     if not len(test):
-        raise InputError("There must be images to test on. Received: none that can be used.")
+        raise InputError("The test set contains no usable images.")
 
     def decisions(fit, on):
         features = svm.compact(values[fit], values[on])
@@ -107,22 +107,22 @@ def many_labels(
     costs: Sequence[float] = svm.COSTS,
     keep: bool = False,
 ) -> Outcome:
-    """Ranks images by whether they show a class, for each class by itself.
+    """Trains and tests an SVM for each class that ranks images by whether they show the class.
 
-    An SVM is trained for each class on all training images but those where it is difficult. One C serves all classes: the one with
-    the best mean average precision (area) on images held out; classes that lack examples there have no say.
+    Each SVM is trained on all training images except those where the class is difficult. All classes share one C, chosen for the
+    best mean average precision (area) on held-out images; classes without examples there are ignored.
 
     Args:
         values: `(N, D)` float, features.
         labels: `(N, classes)` int: 1 present, 0 absent, -1 difficult.
         train, test: indices.
         classes: class names in label order.
-        choosing: indices to train on and to test on for choosing C.
-        costs: among which C is chosen.
-        keep: whether the classifier is wanted, as for `one_label`.
+        choosing: indices of the training and test images for the choice of C.
+        costs: candidate values of C.
+        keep: whether to return the classifier, as for `one_label`.
 
     Raises:
-        InputError: if a class has no image that shows it, or none that does not, for training; or none to test on.
+        InputError: if a class has no positive or no negative training image, or no positive test image.
     """
     check_many(labels, train, test, classes)
 
@@ -131,7 +131,7 @@ def many_labels(
         return lambda label, cost: _decide(features, labels[fit, label], cost)
 
     cost = costs[0]
-    lines = np.tile([1.0, 0.0], (len(classes), 1))  # of classes that lack examples held out
+    lines = np.tile([1.0, 0.0], (len(classes), 1))  # for classes without held-out examples
     if len(costs) > 1 or keep:
         fit, on = choosing
         able = classes_to_choose_by(labels, fit, on)
@@ -163,16 +163,18 @@ def many_labels(
 def check_many(labels: np.ndarray, train: np.ndarray, test: np.ndarray, classes: Sequence[str]) -> None:
     """Raises `InputError` as `many_labels` does."""
     if not len(train) or not len(test):
-        raise InputError(f"There must be images to train and to test on. Received: {len(train)} and {len(test)} that can be used.")
-    for purpose, part, wanted in (("show it for training", train, 1), ("do not show it for training", train, 0),
-                                  ("show it for testing", test, 1)):  # fmt: skip
+        raise InputError(
+            f"Expected usable training and test images. Received: {len(train)} for training and {len(test)} for testing."
+        )
+    for purpose, part, wanted in (("positive training", train, 1), ("negative training", train, 0),
+                                  ("positive test", test, 1)):  # fmt: skip
         if short := [name for label, name in enumerate(classes) if not (labels[part, label] == wanted).any()]:
             told = ", ".join(short[:3]) + (", …" if len(short) > 3 else "")
-            raise InputError(f"Each class must have images that {purpose}. Received: none for {told}.")
+            raise InputError(f"No {purpose} images for class {told}.")
 
 
 def classes_to_choose_by(labels: np.ndarray, fit: np.ndarray, on: np.ndarray) -> list[int]:
-    """Returns the classes by which C can be chosen by training on images `fit` and testing on images `on`.
+    """Returns the classes on which C can be chosen by training on images `fit` and testing on images `on`.
 
     Raises:
         InputError: if there is none.
@@ -180,7 +182,7 @@ def classes_to_choose_by(labels: np.ndarray, fit: np.ndarray, on: np.ndarray) ->
     shown = (labels[on] == average_precision.PRESENT).any(axis=0)
     if able := [label for label in np.flatnonzero(shown).tolist() if _has_both(labels[fit, label])]:
         return able
-    raise InputError("C is chosen on images held out, which must show some class. Received: none; give --costs with one value.")
+    raise InputError("C cannot be chosen: the held-out images show no class. Pass --costs with a single value.")
 
 
 def _has_both(labels: np.ndarray) -> bool:

@@ -1,4 +1,4 @@
-"""What is tested and what it shows: of data sets, whose descriptors are yet to be computed, or from files of descriptors."""
+"""Images and labels to test on: from datasets, whose descriptors are computed later, or from descriptor files."""
 
 import dataclasses
 import pathlib
@@ -20,17 +20,17 @@ from keras_vgg.linear.joining import join
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Images and what they show.
+    """Images and their labels.
 
     Attributes:
-        labels: `(N,)` int64; of a `multi-label` benchmark `(N, classes)` int8, 1, 0 or -1 (difficult).
-        parts: `(N,)` str, the split or set that each is of.
-        usable: `(N,)` bool; images that cannot be read, or that a net made nothing of, are not.
+        labels: `(N,)` int64; for a `multi-label` benchmark `(N, classes)` int8, 1, 0 or -1 (difficult).
+        parts: `(N,)` str, the split or set of each image.
+        usable: `(N,)` bool; false for images that cannot be read or have no finite features.
         classes: class names in label order.
-        description: one line for people.
-        split: where the images are read; `None` of descriptors from files.
-        survey: what was read of them; `None` of descriptors from files.
-        notes: lines for people on how the data set was read.
+        description: readable description, one line.
+        split: where to read the images; `None` for descriptors from files.
+        survey: what was read of the images; `None` for descriptors from files.
+        notes: readable lines on how the dataset was read.
     """
 
     labels: np.ndarray
@@ -43,19 +43,19 @@ class Data:
     notes: tuple[str, ...] = ()
 
     def indices(self, *parts: str) -> np.ndarray:
-        """Returns the usable images of some parts."""
+        """Returns the indices of the usable images in some parts."""
         return np.flatnonzero(self.usable & np.isin(self.parts, parts))
 
 
 def open_data(benchmark: Benchmark, *, stream=None) -> Data:
-    """Opens a benchmark's images and finds out what they show.
+    """Opens a benchmark's images and reads their labels.
 
     Args:
         benchmark: the benchmark.
         stream: where progress is shown, if anywhere.
 
     Raises:
-        InputError: if there is no such data set, or it has no class that is to be left out.
+        InputError: if there is no such dataset, or a class to leave out is not in it.
     """
     if benchmark.protocol == "multi-label":
         found = voc.open_multi_label(benchmark.dataset, ("train", "val") if benchmark.test_set == "val" else voc.SETS)
@@ -66,7 +66,7 @@ def open_data(benchmark: Benchmark, *, stream=None) -> Data:
     opened = of_dataset(open_dataset(benchmark.dataset))
     surveyed = survey(opened.split, stream=stream)
     labels = surveyed.labels.astype(np.int64)
-    assert opened.parts is not None  # of a data set
+    assert opened.parts is not None  # of a dataset
     data = Data(labels, opened.parts, labels >= 0, opened.classes, opened.description, opened.split, surveyed)
     return dataclasses.replace(_without(data, benchmark.leave_out)[0], notes=opened.notes)
 
@@ -77,20 +77,20 @@ def open_files(
     """Reads descriptors that `keras_vgg.extract` wrote.
 
     Returns:
-        What they show, the descriptors `(N, D)` float32, the images' names `(N,)` str, their fingerprints
-        `(N,)` int64 (`None` if a file of an earlier version has none), and what the files tell of themselves, all
-        of it joined by `joining.join`.
+        The images and labels, the descriptors `(N, D)` float32, the images' names `(N,)` str, their fingerprints
+        `(N,)` int64 (`None` if a file of an earlier version has none), and the facts of the files, all
+        joined by `joining.join`.
 
     Raises:
-        InputError: if a file is none of these, they do not fit each other or the benchmark.
+        InputError: if a file is not a descriptor file, or files do not fit each other or the benchmark.
     """
     if benchmark.protocol == "multi-label":
-        raise InputError("`--features` have one label an image, which does not do for the protocol multi-label; give --model.")
+        raise InputError("The protocol multi-label needs several labels per image, but `--features` have one. Pass --model.")
     read = [DescriptorFile.read(path) for path in paths]
     told = ", ".join(pathlib.Path(path).name for path in paths)
     for path, each in zip(paths, read, strict=True):
         if benchmark.protocol == "fixed" and each.split is None:
-            raise InputError(f"The protocol fixed needs to know which images are for training. Received: {path}, without `split`.")
+            raise InputError(f"The protocol fixed needs the split of each image. Received: {path}, without `split`.")
     whole = join(read, told)
     data = Data(whole.labels, whole.parts, whole.labels >= 0, whole.classes, told)
     data, kept = _without(data, benchmark.leave_out)
@@ -99,46 +99,46 @@ def open_files(
 
 
 def with_descriptors(data: Data, values: np.ndarray, names: np.ndarray, problems: Mapping[str, str]) -> Data:
-    """Returns `data` without the images whose descriptors are NaN, which is how `extract` leaves those it could not use.
+    """Returns `data` with the images marked unusable whose descriptors are NaN, as `extract` writes them for broken images.
 
     Args:
         data: the images.
         values: `(N, D)` float32.
         names: `(N,)` str.
-        problems: what is known of why images cannot be used, by name.
+        problems: known reasons why images cannot be used, by name.
 
     Raises:
-        InputError: for descriptors that are NaN or infinite in part, or if none is left.
+        InputError: if descriptors are partly NaN or infinite, or none is left.
     """
     numbers = np.array([np.isfinite(row).sum() for row in values], np.int64)  # row by row: they may be a mapped file of gigabytes
     odd = [index for index in np.flatnonzero(numbers < values.shape[1]) if not np.isnan(values[index]).all()]
     if odd:
         raise InputError(
-            f"Features must be finite, or NaN throughout where an image cannot be used. Received: NaN or infinite in part for "
+            f"Features of an image must be all finite or all NaN. Received: partly NaN or infinite features for "
             f"{len(odd)} images, such as {names[odd[0]]}."
         )
     usable = data.usable & (numbers > 0)
     if not usable.any():
         reason = statistics.mode(problems.values()) if problems else ""
         told = f", such as {next(name for name in problems if problems[name] == reason)}: {reason}" if reason else ""
-        raise InputError(f"{data.description} must have images that can be used. Received: none out of {len(values)}{told}.")
+        raise InputError(f"{data.description}: none of the {len(values)} images could be used{told}.")
     return dataclasses.replace(data, usable=usable)
 
 
 def _classes_kept(classes: Sequence[str], leave_out: Sequence[str]) -> list[int]:
     lowered = [name.lower() for name in classes]
     if missing := [name for name in leave_out if name.lower() not in lowered]:
-        raise InputError(f"`leave_out` must name classes of the data set. Received: {', '.join(missing)}.")
+        raise InputError(f"`leave_out` must name classes of the dataset. Received: {', '.join(missing)}.")
     without = {name.lower() for name in leave_out}
     return [label for label, name in enumerate(lowered) if name not in without]
 
 
 def _without(data: Data, leave_out: Sequence[str]) -> tuple[Data, np.ndarray]:
-    """Returns the data without some classes, and which images are left."""
+    """Returns the data without some classes, and the indices of the remaining images."""
     kept = _classes_kept(data.classes, leave_out)
     renumbered = np.full(len(data.classes) + 1, -1)
-    renumbered[kept] = np.arange(len(kept))  # the last stays -1: what -1 stands for
-    # Images that cannot be read have no label and might be of any class; they stay, to be counted.
+    renumbered[kept] = np.arange(len(kept))  # the last stays -1, so that index -1 maps to -1
+    # Unreadable images have no label and might be of any class; they stay, to be counted.
     left = np.flatnonzero((data.labels < 0) | (renumbered[data.labels] >= 0))
     split, surveyed = data.split and data.split.subset(left), data.survey and data.survey.subset(left)
     classes = tuple(data.classes[label] for label in kept)

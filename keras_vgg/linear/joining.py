@@ -1,4 +1,4 @@
-"""Several files of descriptors as one."""
+"""Joining of several descriptor files."""
 
 import dataclasses
 import itertools
@@ -12,25 +12,25 @@ from keras_vgg.errors import InputError
 
 
 def join(read: Sequence[DescriptorFile], told: str) -> DescriptorFile:
-    """Returns files of descriptors as one, with a row for each image of their data sets.
+    """Returns several descriptor files as one, with a row for each image of their datasets.
 
-    Files made in the same way are of several sets of images, one after another. Made in other ways they are of the same images,
-    whose descriptors are stacked as those of several nets are. Images that a file leaves out are there as rows of NaN, so that the
-    same ones come to the same random splits.
+    Files made in the same way contain different images and are concatenated. Files made in different ways contain the same
+    images, and their descriptors are stacked like those of several nets. Images that a file leaves out become rows of NaN, so
+    that random splits remain the same.
 
     Args:
-        read: at least one.
-        told: what they are called in messages.
+        read: at least one file.
+        told: names of the files in messages.
 
     Raises:
-        InputError: if they do not fit each other.
+        InputError: if the files do not fit each other.
     """
     return _stacked(read, told) if len({_made(each) for each in read}) > 1 else _one_after_another(read, told)
 
 
 def _made(content: DescriptorFile) -> str:
-    """How descriptors came about: those made alike can be compared."""
-    flip = {"flip": content.facts.get("flip")}  # of all nets, where a file does not say it of each
+    """Returns how descriptors were computed, as text for comparison."""
+    flip = {"flip": content.facts.get("flip")}  # for all nets, if a file does not record it for each
     nets = [flip | {name: value for name, value in net.items() if name != "path"} for net in content.facts.get("nets", [])]
     told = [content.facts.get(name) for name in ("layer", "flip", "combine", "normalize")]
     return json.dumps([nets, *told, content.facts.get("pooling", "floor"), content.facts.get("dense", True)])
@@ -38,9 +38,11 @@ def _made(content: DescriptorFile) -> str:
 
 def _one_after_another(read: Sequence[DescriptorFile], told: str) -> DescriptorFile:
     if len({(each.classes, each.features.shape[1]) for each in read}) > 1:
-        raise InputError(f"Files of descriptors must agree in classes and length. Received: {told}.")
+        raise InputError(f"Descriptor files must have the same classes and descriptor length. Received: {told}.")
     if any(_are_same_images(one, other) for one, other in itertools.combinations(read, 2)):
-        raise InputError(f"Files of descriptors made in the same way must be of different images. Received: {told} with the same.")
+        raise InputError(
+            f"Descriptor files made in the same way must contain different images. Received: {told} with the same images."
+        )
     filled = [_filled(each) for each in read]
 
     def whole(name: str) -> np.ndarray:
@@ -60,9 +62,9 @@ def _one_after_another(read: Sequence[DescriptorFile], told: str) -> DescriptorF
 
 
 def _are_same_images(one: DescriptorFile, other: DescriptorFile) -> bool:
-    """Whether most of the images of one file are in another, by content; by name, as in files of earlier versions, whether any is.
+    """Whether most images of one file are in the other, by content; in files of earlier versions, whether any is, by name.
 
-    A few photographs that a data set has twice, under two names, are no mistake of whoever gives the files.
+    A few duplicates under other names may occur in a dataset and are not an error of the user.
     """
     if one.fingerprints is None or other.fingerprints is None:
         return bool(set(one.images) & set(other.images))
@@ -73,19 +75,19 @@ def _are_same_images(one: DescriptorFile, other: DescriptorFile) -> bool:
 def _stacked(read: Sequence[DescriptorFile], told: str) -> DescriptorFile:
     filled = [_filled(each) for each in read]
     fingerprints = [each.fingerprints for each in filled if each.fingerprints is not None]
-    told_by = fingerprints if len(fingerprints) == len(filled) else [each.images for each in filled]  # whatever these are called
+    told_by = fingerprints if len(fingerprints) == len(filled) else [each.images for each in filled]  # names are the fallback
     same = {
         (each.classes, each.labels.tobytes(), tuple(images.tolist()), tuple(each.parts))
         for each, images in zip(filled, told_by, strict=True)
     }
     if len(same) > 1:
         raise InputError(
-            f"Files of descriptors that were made in different ways are stacked, for which they must be of the same images. "
-            f"Received: {told}, which are not."
+            f"Descriptor files made in different ways are stacked and must contain the same images. "
+            f"Received: {told} with different images."
         )
     features = np.concatenate([each.features for each in filled], axis=1)
     if all(each.facts.get("normalize") for each in filled):
-        features /= np.float32(len(filled) ** 0.5)  # each is of length one, and so is the whole
+        features /= np.float32(len(filled) ** 0.5)  # each has length one, and so does the whole
     features[np.any([np.isnan(each.features).all(axis=1) for each in filled], axis=0)] = np.nan
     nets = [net for each in filled for net in each.facts.get("nets", [])]
     facts = filled[0].facts | {"nets": nets, "problems": _problems(filled)}
@@ -97,7 +99,7 @@ def _problems(read: Sequence[DescriptorFile]) -> dict[str, str]:
 
 
 def _filled(content: DescriptorFile) -> DescriptorFile:
-    """Returns the file with a row for each image of the data set: NaN, no label and no name for those that were left out."""
+    """Returns the file with a row for each image of the dataset: skipped ones have NaN, no label and no name."""
     count = content.facts.get("data images", 0)
     count = max(count if isinstance(count, int) else 0, content.places.max(initial=-1) + 1)
 

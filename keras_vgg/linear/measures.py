@@ -1,13 +1,13 @@
-"""How well images are told apart: recall of each class, its mean, accuracy."""
+"""Classification measures: recall of each class, its mean, accuracy."""
 
 import numpy as np
 
 
 def class_recalls(labels: np.ndarray, guesses: np.ndarray, num_classes: int) -> np.ndarray:
-    """Returns the share of each class' images that are taken for it, `(num_classes,)` float64; NaN for classes without images.
+    """Returns the recall of each class, `(num_classes,)` float64; NaN for classes without images.
 
     The mean over classes with images is scikit-learn's `balanced_accuracy_score`, and `recall_score(average="macro")` if all
-    have some.
+    classes have images.
 
     Args:
         labels, guesses: `(n,)` int.
@@ -24,5 +24,5 @@ def mean_class_recall(labels: np.ndarray, guesses: np.ndarray, num_classes: int)
 
 
 def accuracy(labels: np.ndarray, guesses: np.ndarray) -> float:
-    """Returns the share of images taken for what they are."""
+    """Returns the share of correctly classified images."""
     return float(np.mean(labels == guesses))

@@ -1,4 +1,4 @@
-"""The protocols of Table 11 on descriptors that are there: which images are for what, and what came of it."""
+"""The protocols of Table 11 on given descriptors: splits and their outcomes."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,12 @@ from keras_vgg.linear.data import Data
 
 
 def check(data: Data, benchmark: Benchmark, costs: Sequence[float] = svm.COSTS, seed: int = 0, *, keep: bool = False) -> None:
-    """Finds out whether the images suffice; before they are described, so that nobody waits for a net in vain.
+    """Checks that there are enough images, before any descriptor is computed.
 
     Arguments are those of `run`.
 
     Raises:
-        InputError: for a single class, an empty one, or fewer images than a split, or the choice of C, needs.
+        InputError: for a single class, an empty class, or too few images for a split or for the choice of C.
     """
     if benchmark.protocol == "random":
         splits.check_counts(_labels(data), data.classes, benchmark.train_images)
@@ -28,7 +28,7 @@ def check(data: Data, benchmark: Benchmark, costs: Sequence[float] = svm.COSTS, 
         labels = data.labels[train]
         splits.check_classes(labels, data.classes, " for training")
         if not len(test):
-            raise InputError("There must be images to test on. Received: none that can be used.")
+            raise InputError("The test set contains no usable images.")
     else:
         check_many(data.labels, data.indices(*_training_sets(benchmark)), data.indices(benchmark.test_set), data.classes)
         if len(costs) > 1 or keep:
@@ -47,15 +47,15 @@ def run(
     seed: int = 0,
     keep: bool = False,
 ) -> list[Outcome]:
-    """Returns what came of each split: of `random` as many as it has, else one.
+    """Returns the outcome of each split: of all splits for `random`, else of one.
 
     Args:
-        data: what the images show.
+        data: the images and labels.
         values: `(N, D)` float, descriptors.
         benchmark: the protocol.
-        costs: among which C is chosen.
-        seed: of all that is drawn.
-        keep: whether outcomes are to have their classifiers.
+        costs: candidate values of C.
+        seed: random seed.
+        keep: whether outcomes contain their classifiers.
 
     Raises:
         InputError: as `check`.
@@ -87,9 +87,9 @@ def _labels(data: Data) -> np.ndarray:
 
 
 def _own_split(data: Data) -> tuple[np.ndarray, np.ndarray]:
-    """Images to train on and to test on of a `fixed` benchmark: on the test split, or that for validation if there is no other.
+    """Training and test images of a `fixed` benchmark: the test split is tested, or else the validation split.
 
-    As with VOC, what is not for tests is for training: C is chosen on images held out of it.
+    As with VOC, all other images are for training: C is chosen on images held out from them.
     """
     if TEST in data.parts:
         return data.indices(TRAIN, VALIDATION), data.indices(TEST)
@@ -97,7 +97,7 @@ def _own_split(data: Data) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _choosing(data: Data, benchmark: Benchmark, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images to train on and to test on for choosing C, of a `multi-label` benchmark."""
+    """Training and test images for the choice of C in a `multi-label` benchmark."""
     if benchmark.test_set == "test":
         return data.indices("train"), data.indices("val")
     train = data.indices("train")

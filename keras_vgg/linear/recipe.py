@@ -6,15 +6,15 @@ D = "runs/d-jitter"
 [data.caltech101]
 dataset = "tfds:caltech101"
 protocol = "random"               # random, fixed or multi-label
-train_images = 30                 # of each class; at most test_images of the rest are tested
+train_images = 30                 # per class; at most test_images of the rest are tested
 scales = [256, 384, 512]          # Q
 combine = "stack"                 # or "average"
-precision = "mixed_bfloat16"      # what nets compute in; unsaid, float32
+precision = "mixed_bfloat16"      # compute precision; default float32
 
 [[rows]]
 data = "caltech101"
 models = ["D"]
-paper = { mean_class_recall = [91.8, 1.0] }   # percent; with its deviation over splits, or a number alone
+paper = { mean_class_recall = [91.8, 1.0] }   # percent, with its deviation over splits or without
 """
 
 import dataclasses
@@ -48,18 +48,18 @@ class TransferRecipe:
 
 
 def read_transfer(path: str | pathlib.Path) -> TransferRecipe:
-    """Returns what a TOML file describes.
+    """Reads a table recipe.
 
     Raises:
-        InputError: for a file that is missing or not TOML, unknown keys, or values of the wrong kind.
+        InputError: if the file is missing or not TOML, or for unknown keys or values of the wrong type.
     """
     values, told = files.read_recipe_file(path), f"Recipe {path}"
     _check_keys(told, values, _KEYS)
     models, data, rows = values.get("models"), values.get("data"), values.get("rows")
     if not isinstance(models, dict) or not models or not all(isinstance(model, str) for model in models.values()):
-        raise InputError(f"{told}: `models` must be a table of run folders or weight files by name.")
+        raise InputError(f"{told}: `models` must be a table that maps names to run folders or weight files.")
     if not isinstance(data, dict) or not data:
-        raise InputError(f"{told}: `data` must be tables by name, [data.NAME].")
+        raise InputError(f"{told}: `data` must contain tables [data.NAME].")
     if not isinstance(rows, list) or not rows:
         raise InputError(f"{told}: `rows` must be a list of tables, [[rows]].")
     models = {name: paths.expanded(model) for name, model in models.items()}
@@ -79,7 +79,7 @@ def _check_keys(told: str, table, known) -> None:
 def _benchmark(told: str, table: dict) -> Benchmark:
     of_task = {field.name: field.type for field in dataclasses.fields(Benchmark) if field.name != "descriptor"}
     of_descriptor = {field.name: field.type for field in dataclasses.fields(DescriptorProtocol)}
-    kinds: dict[str, Any] = of_task | of_descriptor | {"flip": bool}  # `None`, unsaid, has no word in TOML
+    kinds: dict[str, Any] = of_task | of_descriptor | {"flip": bool}  # TOML has no `None`, the default
     _check_keys(told, table, kinds)
     if missing := {"dataset", "protocol"} - set(table):
         raise InputError(f"{told} must have {' and '.join(sorted(missing))}.")
@@ -104,7 +104,7 @@ def _row(told: str, row: dict, models: dict, benchmarks: dict) -> Row:
     _check_keys(told, row, _ROW_KEYS)
     names, data, paper = row.get("models", list(models)), row.get("data"), row.get("paper", {})
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name in models for name in names):
-        raise InputError(f"{told}: `models` must be names out of {', '.join(models)}. Received: {names!r}.")
+        raise InputError(f"{told}: `models` must be a list of names among {', '.join(models)}. Received: {names!r}.")
     if not isinstance(data, str) or data not in benchmarks:
         raise InputError(f"{told}: `data` must be one of {', '.join(benchmarks)}. Received: {data!r}.")
     figures = {}
@@ -113,7 +113,7 @@ def _row(told: str, row: dict, models: dict, benchmarks: dict) -> Row:
         is_pair = len(pair) == 2 and type(pair[0]) in (int, float) and type(pair[1]) in (int, float, type(None))
         if measure not in MEASURES or not is_pair:
             raise InputError(
-                f"{told}: `paper` must be a table of {', '.join(MEASURES)}: percent, or [percent, deviation]. Received: {paper!r}."
+                f"{told}: `paper` must map {', '.join(MEASURES)} to a percentage or [percentage, deviation]. Received: {paper!r}."
             )
         figures[measure] = tuple(pair)
     return Row(data, tuple(names), figures)

@@ -1,4 +1,4 @@
-"""What a transfer evaluation leaves for people: the table with the paper's figures, and each class' own."""
+"""Reports of a transfer evaluation: the table with the paper's figures, and the figures of each class."""
 
 import json
 import math
@@ -21,25 +21,25 @@ TITLES = {
 }
 
 _NAMED = ("net", "weights", "data", "layer", "Q", "combined", "descriptor", "protocol", "seed", "train images", "measure")
-"""What stands beside each class' figures, for people."""
+"""Columns beside the figures of each class, for readers."""
 
 _BEFORE = tuple(name for name in _NAMED if name != "weights")
-"""What told one measurement from another in earlier versions, which knew neither weights nor images."""
+"""Columns that identified a measurement in earlier versions, which recorded neither weights nor images."""
 
 _IDENTITY = ("nets sha256", "images sha256", *(name for name in _BEFORE if name not in ("net", "data")))
-"""What does now; what nets and data are called does not matter."""
+"""Columns that identify a measurement; names of nets and data do not matter."""
 
 
 def lines_of(outcomes: Sequence[Outcome], facts: dict, paper: dict, classes: Sequence[str]) -> list[dict]:
     """Returns a line for each measure.
 
-    `value` is the mean over splits and `deviation` the sample standard deviation (n - 1), `None` of a single split. The paper does
-    not say which deviation is its own. `by class` has each class' own value, where the measure is a mean over classes, `None` for
-    classes that were not tested.
+    `value` is the mean over splits and `deviation` the sample standard deviation (n - 1), `None` for a single split. The paper
+    does not specify its deviation. `by class` contains the value of each class, if the measure is a mean over classes; `None` for
+    those that were not tested.
 
     Args:
         outcomes: of each split.
-        facts: what was tested, at the front of each line.
+        facts: what was tested, the first columns of each line.
         paper: by measure, the paper's figure and deviation.
         classes: class names in label order.
     """
@@ -74,7 +74,7 @@ def _by_class(outcomes: Sequence[Outcome], measure: str, classes: Sequence[str])
 
 
 def format_table(lines: Sequence[dict]) -> str:
-    """Returns the table for people, in percent."""
+    """Returns the table as text, in percent."""
     rows = []
     for line in lines:
         row = {
@@ -82,7 +82,7 @@ def format_table(lines: Sequence[dict]) -> str:
             for name in ("net", "weights", "data", "protocol", "Q", "combined", "descriptor", "C", "measure")
         }
         if ", " not in line["Q"]:
-            row["combined"] = ""  # says nothing of a single scale
+            row["combined"] = ""  # meaningless for a single scale
         row["ours"] = _shown(line["value"], line["deviation"])
         row["paper"] = _shown(line["paper"], line["paper deviation"])
         rows.append(row)
@@ -91,7 +91,7 @@ def format_table(lines: Sequence[dict]) -> str:
 
 
 def write(folder: pathlib.Path, lines: Sequence[dict]) -> None:
-    """Writes `table.json`, and from it `table.csv` and `classes.csv`; other measurements that are there already stay, in front."""
+    """Writes `table.json`, and from it `table.csv` and `classes.csv`; other measurements in it are kept, in front."""
     new = {_identity(line) for line in lines}
     every = [line for line in _read(folder / "table.json") if _identity(line) not in new] + list(lines)
     files.write_text(folder / "table.json", json.dumps(every, indent=2) + "\n")
@@ -114,8 +114,8 @@ def _read(path: pathlib.Path) -> list[dict]:
     try:
         lines = files.read_json(path, list) if path.exists() else []
     except ValueError as error:
-        raise InputError(f"Expected the table of earlier measurements. Received: {path} ({error}); mend or remove it.") from error
-    return [line for line in lines if {*_BEFORE, "by class"} <= set(line)]  # of other versions there may be others
+        raise InputError(f"Expected the table of earlier measurements. Received: {path} ({error}); fix or delete it.") from error
+    return [line for line in lines if {*_BEFORE, "by class"} <= set(line)]  # other versions may write other columns
 
 
 def _shown(value: float | None, deviation: float | None) -> str:

@@ -23,13 +23,13 @@ from keras_vgg.support import extras, files
 
 @dataclasses.dataclass(frozen=True)
 class TransferSettings:
-    """How it is done.
+    """Settings of a transfer evaluation.
 
     Attributes:
-        costs: among which C is chosen.
-        seed: of random splits and of what is held out.
+        costs: candidate values of C.
+        seed: random seed of splits and held-out images.
         batch, devices: see `extraction.extract`.
-        save: where the classifier of the only row is kept, as a whole net: a `.keras` file.
+        save: `.keras` file for the classifier of the only row, as a whole net.
     """
 
     costs: tuple[float, ...] = svm.COSTS
@@ -51,25 +51,25 @@ def evaluate(
 ) -> list[dict]:
     """Tests nets and returns the table's lines.
 
-    Features that `folder` has already are not computed again, be it for another row or in another process.
+    Features that `folder` contains already are not computed again, for other rows or in other processes.
 
     Args:
         benchmarks: by name.
-        sources: nets by name, of `open_feature_source`.
+        sources: nets by name, from `open_feature_source`.
         rows: which net on which benchmark.
-        folder: takes `table.csv`, `table.json`, `classes.csv`, `left_out.csv`, and `features/`.
-        settings: how.
-        say: called with lines for people.
+        folder: for `table.csv`, `table.json`, `classes.csv`, `left_out.csv`, and `features/`.
+        settings: further settings.
+        say: called with lines to print.
         stream: where progress is shown, if anywhere.
 
     Raises:
-        InputError: for whatever the user can mend: what is wrong with a net or with the data, before any net is at work.
+        InputError: for user errors: an unsuitable net or dataset, before any net runs.
     """
     extras.require("transfer")
     if settings.save:
         _check_save(benchmarks, sources, rows, settings.save)
     for name, descriptor in dict.fromkeys((name, benchmarks[row.data].descriptor) for row in rows for name in row.models):
-        load_networks(sources[name], descriptor)  # let go at once: only for mistakes, before data of hours are looked through
+        load_networks(sources[name], descriptor)  # not kept: only to find errors before hours of reading data
     opened = {}
     for name in dict.fromkeys(row.data for row in rows):
         data = opened[name] = open_data(benchmarks[name], stream=stream)
@@ -80,7 +80,7 @@ def evaluate(
         data, nets, descriptor = opened[row.data], [sources[name] for name in row.models], benchmarks[row.data].descriptor
         say(f"net {' & '.join(row.models)} on {row.data}")
         assert data.split is not None  # of `open_data`
-        # What `extract` would say of images that cannot be used is said below, of all data in one list.
+        # What `extract` would print about unusable images is printed below, for all data in one list.
         options = {"batch": settings.batch, "devices": settings.devices, "say": lambda line: None, "stream": stream}
         found = extract(data.split, nets, descriptor, folder / "features", known=data.survey, **options)
         images = digest_of_images(found.fingerprints, data.labels)
@@ -103,11 +103,11 @@ def evaluate_files(
     *,
     say: Callable[[str], None] = print,
 ) -> list[dict]:
-    """`evaluate` for descriptors that `keras_vgg.extract` wrote, one benchmark's."""
+    """Does the same as `evaluate` for one benchmark with descriptors that `keras_vgg.extract` wrote."""
     extras.require("transfer")
     data, values, names, fingerprints, facts = open_files(paths, benchmark)
     if fingerprints is None:
-        say("descriptors of an earlier version do not say of which images they are: they are compared by name")
+        say("descriptors of an earlier version do not record image fingerprints; images are compared by name")
     say(f"data: {data.description}, {len(values)} images, {len(data.classes)} classes")
     net = " & ".join(net["net"] for net in facts.get("nets", []))
     images = "" if fingerprints is None else digest_of_images(fingerprints, data.labels)
@@ -118,7 +118,7 @@ def evaluate_files(
 
 @dataclasses.dataclass(frozen=True)
 class _Described:
-    """Images with their descriptors, what is wrong with some, what a table tells of them, how they are done with, and kept."""
+    """Images with their descriptors, problems, first table columns, and how to discard descriptors and save a classifier."""
 
     data: Data
     values: np.ndarray
@@ -130,14 +130,13 @@ class _Described:
 
 
 def _check_save(benchmarks, sources, rows: Sequence[Row], path: pathlib.Path) -> None:
-    """Raises `InputError` where no net can be made of the classifier: before anything is computed."""
+    """Raises `InputError` if the classifier cannot be saved as a net, before anything is computed."""
     if len(rows) != 1 or len(rows[0].models) != 1:
-        raise InputError(f"`--save` keeps the classifier of one net. Received: {len(sources)}; give one --model.")
+        raise InputError(f"`--save` needs exactly one net. Received: {len(sources)}; pass one --model.")
     benchmark = benchmarks[rows[0].data]
     if benchmark.protocol == "random" and benchmark.splits != 1:
         raise InputError(
-            f"`--save` keeps one classifier. Received: {benchmark.splits} random splits, with one each; give --splits 1, or "
-            "--protocol fixed."
+            f"`--save` needs exactly one split. Received: {benchmark.splits} random splits; pass --splits 1 or --protocol fixed."
         )
     classifying_net.check(sources[rows[0].models[0]], benchmark.descriptor, path)
 
@@ -154,7 +153,7 @@ def _save(found: Outcome, path: pathlib.Path, source: NetFile, digest: str, benc
         activation=found.classifier.activation,
         digest=digest,
     )
-    say(f"kept as a net: {path}; it puts out {found.classifier.told}")
+    say(f"saved net: {path}; it outputs {found.classifier.told}")
     if benchmark.protocol != "random":
         split = "test" if TEST in data.parts else "val"
         told = f"--model {path} --dataset {benchmark.dataset} --split {split} --protocol {views.kind}"
@@ -162,7 +161,7 @@ def _save(found: Outcome, path: pathlib.Path, source: NetFile, digest: str, benc
 
 
 def _told(net: str, data: str, facts: dict, images: str = "") -> dict[str, str]:
-    """Returns a table's first columns from what is known of descriptors (`facts_of`); of a file that may be nothing."""
+    """Returns a table's first columns from the facts of descriptors (`facts_of`), which may be empty for a file."""
     nets = facts.get("nets", [])
     scales = ", ".join(map(str, dict.fromkeys(scale for each in nets for scale in each["scales"])))
     digests = " + ".join(each.get("sha256", "") for each in nets)
@@ -193,24 +192,24 @@ def _evaluate(benchmarks, rows, describe, folder, settings: TransferSettings, sa
         benchmark, found = benchmarks[row.data], describe(row)
         data = with_descriptors(found.data, found.values, found.names, found.problems)
         lost = np.flatnonzero(~data.usable)
-        # A file of descriptors tells the names of images that it has no rows of among its problems alone.
+        # A descriptor file names images without rows only among its problems.
         reasons = {name: "no descriptor" for name in found.names[lost] if name} | found.problems
         for name, reason in reasons.items():
             told = left_out.setdefault((row.data, name, reason), digests_of(found.told) | {"nets sha256": {}})
             told["nets sha256"] |= dict.fromkeys(found.told["nets sha256"].split(" + "))
         _write_left_out(folder / "left_out.csv", left_out)
         if lost.size:
-            say(f"{lost.size} images of {row.data} cannot be used and are left out: {folder / 'left_out.csv'}")
+            say(f"{lost.size} images of {row.data} could not be used and were skipped: {folder / 'left_out.csv'}")
         keep = settings.save is not None
         outcomes = protocols.run(data, found.values, benchmark, costs=settings.costs, seed=settings.seed, keep=keep)
         found.discard()
         if (gap := max(outcome.gap for outcome in outcomes)) > squared_hinge.GAP:
             say(
-                f"Warning: SVMs on {row.data} are not solved: their duality gap is up to {gap:.1e} of the objective, where "
-                f"{squared_hinge.GAP:.0e} counts as solved. Normalise the descriptors, or give smaller --costs."
+                f"Warning: SVMs on {row.data} did not converge: their duality gap is up to {gap:.1e} of the objective, where "
+                f"{squared_hinge.GAP:.0e} counts as converged. Normalize the descriptors, or pass smaller --costs."
             )
         if untested := sum(np.isnan(each).sum() for each in outcomes[0].by_class.values()):
-            say(f"{untested} classes of {row.data} have no images for testing and do not count in means over classes")
+            say(f"{untested} classes of {row.data} have no test images and do not count in means over classes")
         facts = found.told | {
             "protocol": benchmark.protocol,
             "classes": len(data.classes),
@@ -218,14 +217,14 @@ def _evaluate(benchmarks, rows, describe, folder, settings: TransferSettings, sa
             "seed": settings.seed,
         }
         lines += report.lines_of(outcomes, facts, row.paper, data.classes)
-        report.write(folder, lines)  # after each row: a table may take days
+        report.write(folder, lines)  # after each row, since a table may take days
         if keep:
             found.save(outcomes[0])
     return lines
 
 
 def _write_left_out(path: pathlib.Path, left_out: Mapping[tuple[str, str, str], dict]) -> None:
-    """Lists data, image and reason, with the digests of all nets that it holds for, and of images and code."""
+    """Writes data, image and reason, with the digests of all nets concerned, of images and of code."""
     with files.telling(path):
         path.unlink(missing_ok=True)  # of an earlier evaluation
     if left_out:

@@ -1,7 +1,7 @@
-"""The SVM of squared hinge loss, solved to a stated duality gap by Newton steps on the images that count.
+"""The SVM with squared hinge loss, solved to a given duality gap by Newton steps on the active images.
 
-The objective is `|w|^2 / 2 + C * sum of max(0, 1 - y * (x . w))^2`, piecewise quadratic: on each piece its least is one linear
-system away. Its dual bounds it from below, so that the distance to the optimum is known without knowing the optimum.
+The objective is `|w|^2 / 2 + C * sum of max(0, 1 - y * (x . w))^2`, piecewise quadratic: the minimum of each piece is the
+solution of a linear system. Its dual bounds it from below, so that the distance to the optimum is known without the optimum.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ with extras.needed("transfer"):
     from scipy.linalg import solve
 
 GAP = 1e-6
-"""Of the objective, up to which an SVM counts as solved."""
+"""Largest duality gap, as a share of the objective, at which an SVM counts as converged."""
 
 _STEPS = 100
 
@@ -25,10 +25,10 @@ def relative_gap(train: np.ndarray, signs: np.ndarray, cost: float, weights: np.
         signs: `(n,)`: 1 or -1.
         cost: C.
         weights: `(d,)`.
-        alphas: `(n,)`, not negative, of the dual; by default those that belong to the weights at the optimum.
+        alphas: `(n,)`, non-negative dual variables; by default those that correspond to the weights at the optimum.
     """
     slack = np.maximum(0, 1 - signs * (train @ weights))
-    alphas = 2 * cost * slack if alphas is None else alphas  # any of them bound the objective
+    alphas = 2 * cost * slack if alphas is None else alphas  # any alphas bound the objective
     primal = weights @ weights / 2 + cost * slack @ slack
     combined = train.T @ (alphas * signs)
     dual = alphas.sum() - combined @ combined / 2 - alphas @ alphas / (4 * cost)
@@ -36,7 +36,7 @@ def relative_gap(train: np.ndarray, signs: np.ndarray, cost: float, weights: np.
 
 
 def finish(train: np.ndarray, signs: np.ndarray, cost: float, weights: np.ndarray) -> tuple[np.ndarray, float]:
-    """Returns the weights brought to a gap of at most `GAP`, if float64 can, and the gap that is left; arguments as above."""
+    """Refines weights to a gap of at most `GAP`, if float64 allows; returns them and the remaining gap. Arguments as above."""
     best = weights, relative_gap(train, signs, cost, weights)
     active = signs * (train @ weights) < 1
     for _ in range(_STEPS):
@@ -48,13 +48,13 @@ def finish(train: np.ndarray, signs: np.ndarray, cost: float, weights: np.ndarra
         gap = relative_gap(train, signs, cost, weights, np.maximum(everywhere, 0))
         if gap < best[1]:
             best = weights, gap
-        # By the sign of alpha, not by the margin: margins are one to the last digits where all images can be told apart.
+        # By the sign of alpha, not by the margin: margins are one to the last digits if all images are separable.
         active = np.where(active, everywhere > 0, signs * (train @ weights) < 1)
     return best
 
 
 def _least(rows: np.ndarray, signs: np.ndarray, cost: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and alphas that are best if just these images count, by the smaller of two equal systems."""
+    """Returns the optimal weights and alphas if only these images are active, by the smaller of two equivalent systems."""
     if len(rows) <= rows.shape[1]:
         system = rows @ rows.T
         system.flat[:: len(rows) + 1] += 1 / (2 * cost)

@@ -1,1 +1,1 @@
-"""A server for trying: the REST and gRPC routes of TensorFlow Serving over SavedModels, on one machine. Not for production."""
+"""A local test server: the REST and gRPC routes of TensorFlow Serving over SavedModels. Not for production."""

@@ -27,16 +27,16 @@ _NOUNS = {"classify": "classification", "regress": "regression"}
 
 
 def make_server(versions: Versions, *, max_bytes: int) -> grpc.Server:
-    """Returns a server that answers about a model, not started and without a port.
+    """Returns a gRPC server for a model, not started and without a port.
 
     Args:
         versions: the model.
-        max_bytes: size of the largest request; a larger one is refused with RESOURCE_EXHAUSTED.
+        max_bytes: size of the largest request; larger ones are refused with RESOURCE_EXHAUSTED.
     """
     options = (
         ("grpc.max_receive_message_length", max_bytes),
         ("grpc.max_send_message_length", -1),
-        ("grpc.so_reuseport", 0),  # a port that is taken is an error
+        ("grpc.so_reuseport", 0),  # a port in use is an error
     )
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(_THREADS), options=options)
     services = _Services(versions)
@@ -96,7 +96,7 @@ def _told(context: grpc.ServicerContext) -> Iterator[None]:
 def _tensor(name: str, proto) -> tf.Tensor:
     try:
         return tf.constant(tf.make_ndarray(proto))
-    except (TypeError, ValueError) as error:  # as of fewer bytes than its shape has
+    except (TypeError, ValueError) as error:  # for instance fewer bytes than its shape requires
         raise invalid(f"tensor parsing error: {name}: {error}") from error
 
 
@@ -107,16 +107,16 @@ def _spec(versions: Versions, servable: Servable, signature: str = "") -> model_
 def metadata_of(
     versions: Versions, spec: model_pb2.ModelSpec
 ) -> tuple[model_pb2.ModelSpec, get_model_metadata_pb2.SignatureDefMap]:
-    """Returns which version answers a request, and its signatures; `StatusError` if it is not served."""
+    """Returns the version that answers a request, and its signatures; `StatusError` if it is not served."""
     servable = versions.find(spec)
     return _spec(versions, servable), get_model_metadata_pb2.SignatureDefMap(signature_def=servable.definitions)
 
 
 def not_answered(servable: Servable, method: str, signature: str) -> StatusError:
-    """Returns why a request to classify or regress, which take `tf.Example`s, is not answered."""
+    """Returns the error for a request to classify or regress, which take `tf.Example`s and are not supported."""
     if signature not in servable.definitions:
         return invalid(f'Serving signature name: "{signature}" not found in signature def')
     wanted, there = f"tensorflow/serving/{method}", servable.definitions[signature].method_name
     if there != wanted:
         return invalid(f"Expected {_NOUNS[method]} signature method_name to be {wanted}. Was: {there}")
-    return StatusError(Code.UNIMPLEMENTED, f"keras_vgg.serve does not {method}; ask it to predict, or TensorFlow Serving")
+    return StatusError(Code.UNIMPLEMENTED, f"keras_vgg.serve does not support {method}; use predict, or TensorFlow Serving")

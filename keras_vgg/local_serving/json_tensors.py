@@ -1,4 +1,4 @@
-"""Requests and answers of the REST routes: tensors in JSON, by rows (`instances`) or by columns (`inputs`)."""
+"""Requests and responses of the REST routes: tensors in JSON, in row format (`instances`) or column format (`inputs`)."""
 
 import base64
 import binascii
@@ -16,7 +16,7 @@ _MOST_SHOWN = 80  # characters of a value in a message
 
 
 def parsed(body: bytes) -> dict[str, Any]:
-    """Returns the JSON object that is the body of a request; `StatusError` if it is none."""
+    """Returns the JSON object in a request body; `StatusError` if there is none."""
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -27,7 +27,7 @@ def parsed(body: bytes) -> dict[str, Any]:
 
 
 def signature_of(request: Mapping[str, Any]) -> str:
-    """Returns the name of the signature that a request is for; `StatusError` if that is no name."""
+    """Returns the signature name of a request; `StatusError` if it is not a string."""
     name = request.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid("'signature_name' key must be a string value.")
@@ -35,17 +35,17 @@ def signature_of(request: Mapping[str, Any]) -> str:
 
 
 class Request:
-    """A request to predict.
+    """A Predict request.
 
     Args:
         request: its JSON object.
 
     Attributes:
         signature: the name of the signature.
-        in_rows: whether inputs come, and outputs go, by rows.
+        in_rows: whether inputs and outputs are in row format.
 
     Raises:
-        StatusError: if it is no such object.
+        StatusError: if it is not a valid request.
     """
 
     def __init__(self, request: Mapping[str, Any]):
@@ -58,10 +58,10 @@ class Request:
         self._values = request["instances" if self.in_rows else "inputs"]
 
     def inputs(self, infos: Mapping[str, Any]) -> dict[str, tf.Tensor]:
-        """Returns the inputs of a signature, of which `infos` (`{name: TensorInfo}`) says which they are.
+        """Returns the inputs of a signature, as described by `infos` (`{name: TensorInfo}`).
 
         Raises:
-            StatusError: if they are other ones, or of another type.
+            StatusError: if their names or types differ.
         """
         if not infos:
             raise invalid(f"Failed to get input map for signature: {self.signature}")
@@ -69,10 +69,10 @@ class Request:
         return {name: _tensor(value, tf.as_dtype(infos[name].dtype)) for name, value in columns.items()}
 
     def answer(self, outputs: Mapping[str, np.ndarray]) -> str:
-        """Returns the JSON of an answer, in rows or columns as was asked; NaN becomes the bare word, as there.
+        """Returns the JSON of a response, in the format of the request; NaN becomes a bare `NaN`, as in TensorFlow Serving.
 
         Raises:
-            StatusError: if outputs cannot be had in rows, having none or not equally many.
+            StatusError: if row format is impossible, because outputs have no rows or different numbers of rows.
         """
         if self.in_rows:
             _check_rows(outputs)
@@ -148,7 +148,7 @@ def _tensor(value: Any, dtype: tf.DType) -> tf.Tensor:
         if array.size and dtype.is_integer and not (dtype.min <= array.min() and array.max() <= dtype.max):
             raise TypeError(f"is out of range for: {dtype.name}")
         return tf.constant(array.astype(dtype.as_numpy_dtype))
-    except (TypeError, ValueError, OverflowError) as error:  # of NumPy: rows of unequal length
+    except (TypeError, ValueError, OverflowError) as error:  # NumPy raises this for rows of unequal length
         raise invalid(f"JSON Value: {_shown(value)} not formatted correctly: {error}") from error
 
 
@@ -171,7 +171,7 @@ def _shown(value: Any) -> str:
 
 
 def _plain(name: str, array: np.ndarray) -> Any:
-    """What stands for an output in JSON; only bytes whose name says so are encoded."""
+    """Returns the JSON value of an output; only bytes whose name ends in `_bytes` are encoded."""
     if array.dtype != object:
         return array.tolist()
     as_bytes = name.endswith("_bytes")

@@ -1,4 +1,4 @@
-"""Whether ports can be had, found out before a net is loaded. Imports no TensorFlow."""
+"""Checks that ports are free before a net is loaded. Imports no TensorFlow."""
 
 import socket
 
@@ -6,15 +6,15 @@ from keras_vgg.errors import InputError
 
 
 def check_port(host: str, port: int, *, flag: str) -> None:
-    """Sees to it that a port can be had, so that nobody waits for a net to be loaded before hearing that it cannot.
+    """Checks that a port is free, so that users do not wait for a net to load before they learn that it is not.
 
     Raises:
-        InputError: if not; it names `flag`.
+        InputError: if it is not free; the message names `flag`.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of a server that has just ended
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # allows the port of a server that has just stopped
             tried.bind(address)
             tried.listen(1)
     except (OSError, UnicodeError) as error:
@@ -22,8 +22,8 @@ def check_port(host: str, port: int, *, flag: str) -> None:
 
 
 def refused(host: str, port: int, flag: str, error: Exception | str) -> InputError:
-    """Returns what to raise where a port could not be had."""
+    """Returns the error for a port that cannot be bound."""
     reason = getattr(error, "strerror", None) or str(error)
     if isinstance(error, socket.gaierror | UnicodeError) or "assign" in reason:
         return InputError(f"`--host` must be an address of this machine, such as 127.0.0.1. Received: {host} ({reason}).")
-    return InputError(f"Port {port} of {host} cannot be had ({reason}); end what has it, or give another as {flag}.")
+    return InputError(f"Port {port} of {host} is not available ({reason}); stop the program that uses it, or pass another {flag}.")

@@ -27,19 +27,19 @@ _PATH = re.compile(
     r"(?P<what>/metadata|:predict|:classify|:regress|)"
 )
 _LARGEST = 2**63 - 1  # versions are int64
-_PIECE = 2**20  # bytes read at a time of what is thrown away
+_PIECE = 2**20  # chunk size in bytes for discarding a body
 
 
 class RestServer(http.server.ThreadingHTTPServer):
-    """Answers over HTTP, each connection in a thread of its own.
+    """A REST server that handles each connection in its own thread.
 
     Args:
         address: host and port; 0 lets the system choose the port.
         versions: the model.
-        max_bytes: size of the largest request; a larger one is refused with 413.
+        max_bytes: size of the largest request; larger ones are refused with 413.
 
     Raises:
-        OSError: if the address cannot be had.
+        OSError: if the address cannot be bound.
     """
 
     request_queue_size = 64
@@ -52,7 +52,7 @@ class RestServer(http.server.ThreadingHTTPServer):
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
-        """Stands around the answer to a request, for which `close` waits."""
+        """Wraps the handling of a request, for which `close` waits."""
         with self._changed:
             self._under_way += 1
         try:
@@ -63,21 +63,21 @@ class RestServer(http.server.ThreadingHTTPServer):
                 self._changed.notify_all()
 
     def close(self, patience: float) -> None:
-        """Ends `serve_forever`, and gives what is under way so many seconds to be answered."""
+        """Ends `serve_forever`, and allows requests in progress `patience` seconds to be answered."""
         self.is_closing = True
         self.shutdown()
-        self.socket.close()  # not `server_close`, which would wait for connections that clients keep
+        self.socket.close()  # not `server_close`, which would wait for connections that clients keep open
         with self._changed:
             self._changed.wait_for(lambda: not self._under_way, patience)
 
     def handle_error(self, request, client_address) -> None:
-        """Says nothing of a client that went away; a bug is a traceback as ever."""
+        """Ignores clients that disconnect; bugs still print a traceback."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # connections are used again
+    protocol_version = "HTTP/1.1"  # reuses connections
     timeout = 30
     server: RestServer
 
@@ -87,12 +87,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()):
-            self.close_connection = True  # nobody knows where its body ends
-            self._send(411, _error(f"A request must tell its Content-Length. Received: {length or 'none'}"))
+            self.close_connection = True  # the end of its body is unknown
+            self._send(411, _error(f"A request must have a Content-Length. Received: {length or 'none'}"))
             return
         size = int(length)
         if size > self.server.max_bytes:
-            while size > 0 and (piece := self.rfile.read(min(size, _PIECE))):  # or the client would see a reset and not the answer
+            while size > 0 and (piece := self.rfile.read(min(size, _PIECE))):  # otherwise the client sees a reset, not the response
                 size -= len(piece)
             self._send(413, _error(f"request of {length} bytes is larger than {self.server.max_bytes}"))
         else:
@@ -104,7 +104,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             try:
                 if self.server.is_closing:
                     self.close_connection = True
-                    raise StatusError(Code.UNAVAILABLE, "The server is ending")
+                    raise StatusError(Code.UNAVAILABLE, "The server is shutting down")
                 if not (path := _PATH.fullmatch(unquote(self.path.partition("?")[0]))):
                     raise self._malformed()
                 if not path["name"]:
@@ -149,7 +149,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Tells in JSON, too, what the standard library refuses, such as other methods."""
+        """Sends the errors of the standard library as JSON too, such as for unsupported methods."""
         self.close_connection = True
         self._send(code, _error(message or http.HTTPStatus(code).phrase))
 

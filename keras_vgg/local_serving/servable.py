@@ -1,4 +1,4 @@
-"""One version of a model, loaded: its signatures, run as TensorFlow Serving runs them."""
+"""A loaded version of a model: runs its signatures as TensorFlow Serving does."""
 
 import contextlib
 import pathlib
@@ -17,42 +17,43 @@ with extras.needed("serve"):
     from tensorflow_serving.apis import prediction_log_pb2
 
 DEFAULT = "serving_default"
-"""The signature that is meant where a request names none."""
+"""The signature for requests that name none."""
 
 _WARM_UP = pathlib.PurePath("assets.extra", "tf_serving_warmup_requests")
-_BEFORE = "<stack traces unavailable>\n"  # what Python's side of TensorFlow puts before an operation's own message ends so
-_TAG = "serve"  # of the graph that TensorFlow Serving takes of a SavedModel
+_BEFORE = "<stack traces unavailable>\n"  # TensorFlow's Python layer puts this before an operation's own message
+_TAG = "serve"  # of the graph in a SavedModel that TensorFlow Serving uses
 
-_REMEDY = "nets are exported for it by python -m keras_vgg.export, Keras' models by model.export(folder)"
+_REMEDY = "export nets with python -m keras_vgg.export, other Keras models with model.export(folder)"
 
 
 class Servable:
-    """A SavedModel whose signatures can be called; threads may do so together.
+    """A SavedModel whose signatures can be called. Thread-safe.
 
     Args:
         path: its folder.
         version: its number.
-        turns: bounds how many requests are worked on at a time, and so the memory that they take; others wait.
+        turns: bounds the number of concurrent requests, and so their memory; others wait.
 
     Attributes:
         version: its number.
-        definitions: what its signatures take and give, by their names.
+        definitions: inputs and outputs of its signatures, by name.
 
     Raises:
-        ValueError: if it has no graph for serving, or that has no signature. TensorFlow raises whatever else is wrong with it.
+        ValueError: if it has no graph for serving, or that graph has no signature. TensorFlow raises on anything else wrong with
+            it.
     """
 
     def __init__(self, path: pathlib.Path, version: int, *, turns: contextlib.AbstractContextManager):
         self.version, self._turns = version, turns
         self.definitions: dict[str, meta_graph_pb2.SignatureDef] = dict(_graph(path).signature_def)
         if not self.names:
-            raise ValueError(f"it has no signatures, so that nothing can be asked of it; {_REMEDY}")
+            raise ValueError(f"it has no signatures and cannot be queried; {_REMEDY}")
         self._model = tf.saved_model.load(str(path), tags=[_TAG])
         self._warm_up(path / _WARM_UP)
 
     @property
     def names(self) -> list[str]:
-        """The names of its signatures, in order, but for those of TensorFlow's own."""
+        """The sorted names of its signatures, without TensorFlow's own."""
         return sorted(name for name in self.definitions if not name.startswith("__"))
 
     def _warm_up(self, path: pathlib.Path) -> None:
@@ -66,11 +67,11 @@ class Servable:
 
         Args:
             signature: its name.
-            inputs: all of its inputs by their names.
-            output_filter: the outputs that are wanted; all, if none is named.
+            inputs: all of its inputs by name.
+            output_filter: the outputs to return; all, if empty.
 
         Raises:
-            StatusError: if there is no such signature, input or output, or the net does not take these inputs.
+            StatusError: if there is no such signature, input or output, or the net does not accept these inputs.
         """
         if signature not in self.definitions or signature not in self._model.signatures:
             raise StatusError(Code.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found.')
@@ -93,7 +94,7 @@ class Servable:
             except tf.errors.OpError as error:
                 told = error.message.rpartition(_BEFORE)[2]
                 raise StatusError(CODES.get(error.error_code, Code.UNKNOWN), told) from error
-            except (TypeError, ValueError) as error:  # what TensorFlow's Python side refuses
+            except (TypeError, ValueError) as error:  # raised by TensorFlow's Python layer
                 raise invalid(str(error)) from error
             return {name: outputs[name].numpy() for name in output_filter or given}
 
@@ -104,11 +105,11 @@ def _graph(path: pathlib.Path) -> meta_graph_pb2.MetaGraphDef:
         if set(graph.meta_info_def.tags) == {_TAG}:
             return graph
     there = "; ".join(joined(graph.meta_info_def.tags) or "no tag" for graph in graphs) or "it has no graphs"
-    raise ValueError(f"it has no graph with the tag {_TAG!r} alone, which is the one that is served ({there}); {_REMEDY}")
+    raise ValueError(f"it has no graph with only the tag {_TAG!r}, which is required for serving ({there}); {_REMEDY}")
 
 
 def _check(name: str, tensor: tf.Tensor, info: meta_graph_pb2.TensorInfo) -> None:
-    """Refuses what a signature does not take: some operations end the whole process at a tensor of another rank."""
+    """Refuses inputs that a signature does not take: some operations crash the process on a tensor of another rank."""
     wanted = tf.TensorSpec(tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype))
     if not wanted.is_compatible_with(tensor):
         told = f"{tensor.dtype.name} of shape {tensor.shape}"
@@ -116,5 +117,5 @@ def _check(name: str, tensor: tf.Tensor, info: meta_graph_pb2.TensorInfo) -> Non
 
 
 def joined(names: Iterable[str]) -> str:
-    """Returns names in order, as messages of TensorFlow Serving list them."""
+    """Returns names sorted and joined as in messages of TensorFlow Serving."""
     return ",".join(sorted(names))

@@ -1,4 +1,4 @@
-"""Both ways to a model at once, as TensorFlow Serving has them, and the end of them in order."""
+"""Serves a model over gRPC and REST at once, as TensorFlow Serving does, and shuts down in order."""
 
 import contextlib
 import dataclasses
@@ -11,14 +11,14 @@ from keras_vgg.local_serving.rest import RestServer
 from keras_vgg.local_serving.versions import Versions
 
 MAX_BYTES = 2**31 - 1
-"""Size of the largest request: a message of gRPC's holds no more."""
+"""Size of the largest request: the limit of a gRPC message."""
 
-_PATIENCE = 10.0  # seconds that requests under way have to be answered when it ends
+_PATIENCE = 10.0  # seconds for requests in progress at shutdown
 
 
 @dataclasses.dataclass(frozen=True)
 class Addresses:
-    """Where a model can be asked, as `--url` of `keras_vgg.client` takes it; `None` for a way that is not open.
+    """Addresses of a served model, in the form that `--url` of `keras_vgg.client` takes; `None` if disabled.
 
     Attributes:
         grpc: such as `127.0.0.1:8500`.
@@ -40,19 +40,19 @@ def serving(
     max_bytes: int = MAX_BYTES,
     patience: float = _PATIENCE,
 ) -> Iterator[Addresses]:
-    """Answers in threads of this process, until the block ends; requests under way are then still answered.
+    """Serves from threads of this process until the block ends; requests then in progress are still answered.
 
     Args:
         versions: the model.
-        host: address at which to listen; whoever reaches it may ask.
-        port: for gRPC; 0 lets the system choose, `None` opens none.
+        host: address to listen on; anyone who can reach it can send requests.
+        port: for gRPC; 0 lets the system choose, `None` disables gRPC.
         rest_port: for REST, likewise.
-        poll_seconds: how often to look for new versions; `None` for never.
+        poll_seconds: interval between checks for new versions; `None` disables them.
         max_bytes: size of the largest request.
-        patience: seconds that requests under way have at the end.
+        patience: seconds for requests in progress at the end.
 
     Raises:
-        InputError: if a port or the host cannot be had.
+        InputError: if a port or the host is not available.
 
     Example:
         `with serving(Versions("models/vgg", "vgg")) as addresses: print(addresses.rest)`
@@ -79,7 +79,7 @@ def _start_grpc(versions, host, port, max_bytes, patience, ending: contextlib.Ex
     try:
         port = server.add_insecure_port(f"{_bracketed(host)}:{port}")
     except RuntimeError as error:
-        raise refused(host, port, "--port", "it is taken, or not allowed") from error
+        raise refused(host, port, "--port", "it is in use or not permitted") from error
     ending.callback(lambda: server.stop(patience).wait(2 * patience + 1))
     server.start()
     return f"{_bracketed(host)}:{port}"

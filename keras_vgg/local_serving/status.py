@@ -1,4 +1,4 @@
-"""Errors as TensorFlow Serving tells them: a code of gRPC's, and the status of HTTP that it becomes over REST."""
+"""Errors as TensorFlow Serving reports them: a gRPC code, and the HTTP status that it maps to over REST."""
 
 import grpc
 
@@ -22,15 +22,15 @@ HTTP_STATUS = {
 """By code; 500 for all others."""
 
 CODES = {code.value[0]: code for code in Code}
-"""By number, as TensorFlow's errors have it."""
+"""By number, as in TensorFlow's errors."""
 
 
 class StatusError(Exception):
     """A request that cannot be answered.
 
     Attributes:
-        code: why, in gRPC's terms.
-        message: why, for people.
+        code: reason, as a gRPC code.
+        message: reason, for people.
     """
 
     def __init__(self, code: grpc.StatusCode, message: str):
@@ -44,5 +44,5 @@ class StatusError(Exception):
 
 
 def invalid(message: str) -> StatusError:
-    """Returns the error of a request that is at fault itself."""
+    """Returns the error for an invalid request."""
     return StatusError(Code.INVALID_ARGUMENT, message)

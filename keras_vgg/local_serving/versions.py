@@ -1,7 +1,7 @@
-"""The versions of a model in a folder: which of them are served, and that new ones are taken up while the server runs.
+"""The versions of a model in a folder: which are served, and loading new ones while the server runs.
 
-Served are the newest one, as by TensorFlow Serving's default policy, and those that labels lead to. A newer one is loaded and
-warmed up beside the old one, which answers until then.
+Serves the newest version, as TensorFlow Serving does by default, and those that have labels. A newer version is loaded and warmed
+up while the old one continues to answer.
 """
 
 import os
@@ -20,16 +20,16 @@ with extras.needed("serve"):
 
 
 class Versions:
-    """A model that is served; threads may ask it together, but only one may `poll`.
+    """A served model; queries are thread-safe, but only one thread may call `poll`.
 
     Args:
         folder: a folder of numbered versions, or one SavedModel.
         name: the model's name.
-        labels: versions by the labels by which they can be asked.
-        say: is told in a line what is taken up, let go, or cannot be loaded.
+        labels: versions by label.
+        say: called with a line when a version is loaded, unloaded, or cannot be loaded.
 
     Raises:
-        InputError: if there is no version, the newest cannot be loaded, or a label's version is not there.
+        InputError: if there is no version, the newest cannot be loaded, or a label's version does not exist.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class Versions:
         self._failed: dict[int, tuple] = {}
         found = versions_in(self._folder)
         if not found:
-            raise InputError(f"Expected a folder of numbered versions, or a SavedModel. Received: {folder}, with none.")
+            raise InputError(f"Expected a folder of numbered versions, or a SavedModel. Received: {folder}, which has no versions.")
         for label, version in self._labels.items():
             if version not in found:
                 raise InputError(
-                    f"A label must lead to a version in {folder}, {', '.join(map(str, found))}. Received: {label}={version}."
+                    f"A label must refer to a version in {folder}: {', '.join(map(str, found))}. Received: {label}={version}."
                 )
         for version in sorted(self._wanted(found)):
             if not self._load(version, found[version]):
@@ -60,24 +60,24 @@ class Versions:
 
     @property
     def newest(self) -> Servable:
-        """The version that answers who asks for none."""
+        """The version that answers requests without a version."""
         servables = self._servables
         return servables[max(servables)]
 
     @property
     def numbers(self) -> list[int]:
-        """The versions that are served, in order."""
+        """The served versions, sorted."""
         return sorted(self._servables)
 
     def poll(self) -> None:
-        """Looks at the folder: takes up what is new, and lets go what is no longer to be served once that is done.
+        """Checks the folder: loads new versions, then unloads those that are no longer to be served.
 
-        A version that cannot be loaded, as while it is being copied, is tried again once its files have changed. Where the folder
-        has no version any more, what is served stays.
+        A version that cannot be loaded, for instance while it is being copied, is retried once its files change. If the folder
+        has no versions anymore, the loaded ones stay.
         """
         try:
             found = versions_in(self._folder)
-        except OSError:  # a disk that is away; it may come back
+        except OSError:  # an unavailable disk may come back
             return
         wanted = self._wanted(found)
         for version in sorted(wanted - set(self._servables)):
@@ -100,7 +100,7 @@ class Versions:
         return {max(found), *(version for version in self._labels.values() if version in found)} if found else set()
 
     def _kept(self, wanted: set[int]) -> set[int]:
-        """Returns the served versions that stay: all, as long as the newest that is wanted does not answer in their place."""
+        """Returns the loaded versions to keep: all, until the newest wanted version is ready to replace them."""
         there = set(self._servables)
         return wanted & there if wanted and max(wanted) in there else there
 
@@ -111,7 +111,7 @@ class Versions:
         self._set_state(version, get_model_status_pb2.ModelVersionStatus.LOADING)
         try:
             servable = self._open(version, path)
-        except Exception as error:  # TensorFlow raises whatever a damaged or unfinished SavedModel leads to
+        except Exception as error:  # a damaged or unfinished SavedModel may raise anything in TensorFlow
             told = " ".join(str(error).split()) or type(error).__name__
             self._set_state(version, get_model_status_pb2.ModelVersionStatus.END, Code.UNKNOWN, told.rstrip("."))
             return False
@@ -123,10 +123,10 @@ class Versions:
         told = get_model_status_pb2.ModelVersionStatus(
             version=version, state=state, status={"error_code": code.value[0], "error_message": message}
         )
-        self._states = self._states | {version: told}  # whole at any time for who reads it meanwhile
+        self._states = self._states | {version: told}  # replaced as a whole, for threads that read it
 
     def find(self, spec: model_pb2.ModelSpec) -> Servable:
-        """Returns the version that a request means.
+        """Returns the version that a request refers to.
 
         Raises:
             StatusError: if it is not served.
@@ -144,7 +144,7 @@ class Versions:
         return servables[max(servables) if asked is None else asked]
 
     def status(self, spec: model_pb2.ModelSpec) -> get_model_status_pb2.GetModelStatusResponse:
-        """Returns the versions that there are or were, and their states, newest first.
+        """Returns all current and former versions with their states, newest first.
 
         Raises:
             StatusError: if there is no such model or version.
@@ -162,12 +162,12 @@ class Versions:
 
 
 def _stamp(folder: pathlib.Path) -> tuple:
-    """Returns what changes whenever a file in a folder does."""
+    """Returns a value that changes whenever a file in a folder does."""
     stamps = []
     for path in sorted(folder.rglob("*")):
         try:
             status = path.stat()
-        except FileNotFoundError:  # which a copying program has just renamed
+        except FileNotFoundError:  # just renamed by a copying program
             continue
         stamps.append((str(path), status.st_size, status.st_mtime_ns))
     return tuple(stamps)

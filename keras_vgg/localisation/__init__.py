@@ -1,14 +1,14 @@
-"""Localisation as in the paper's Appendix A: boxes, how near they are and what counts as found. `Locator` finds them in one image.
+"""Localization as in the paper's Appendix A: boxes, their overlap and scoring. `Locator` finds boxes in one image.
 
-Importing the package costs nothing, as with `keras_vgg`; the module that defines a name is imported when the name is asked for.
+The package imports lazily, like `keras_vgg`: accessing a name imports the module that defines it.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers and editors
+if TYPE_CHECKING:  # the names of `__getattr__`, for type checkers and editors
     from keras_vgg.localisation.single import Locator
-else:  # unseen by those, to whom it would mean that any name is there
+else:  # hidden from those, which would take any name to exist
 
     def __getattr__(name):
         if name not in __all__:

@@ -1,46 +1,46 @@
 """Boxes as edges: float arrays `(..., 4)` of `x_min, y_min, x_max, y_max` in pixels, so that widths are `x_max - x_min`.
 
-Files count pixels instead: a box of theirs goes from the pixel `xmin` to the pixel `xmax`, both in it, counted from an origin of
-0 or 1. The whole image, of 640 pixels in a row, is from 1 to 640 there and from 0 to 640 here. The IoU of edges is that which the
-devkits of ILSVRC and VOC compute of pixels, with their `xmax - xmin + 1`; exactly, where coordinates are whole numbers.
+Files count pixels instead: their boxes range from pixel `xmin` to pixel `xmax`, both inclusive, with an origin of 0 or 1. A whole
+image of width 640 is 1 to 640 there and 0 to 640 here. The IoU of edges equals that of pixels in the devkits of ILSVRC and VOC,
+with their `xmax - xmin + 1`: exactly, for whole-number coordinates.
 """
 
 import numpy as np
 
 
 def from_inclusive(boxes: np.ndarray, origin: int = 0) -> np.ndarray:
-    """Returns the edges, `(..., 4)` float64, of boxes by their first and last pixels.
+    """Converts boxes from first and last pixels to edges, `(..., 4)` float64.
 
-    `[1, 1, 640, 480]` from the origin 1 is `[0, 0, 640, 480]`.
+    `[1, 1, 640, 480]` with origin 1 becomes `[0, 0, 640, 480]`.
 
     Args:
-        boxes: `(..., 4)` numbers of pixels, fractions allowed.
-        origin: number of the first pixel of a row or column.
+        boxes: `(..., 4)` pixel coordinates, possibly fractional.
+        origin: coordinate of the first pixel of a row or column.
     """
     return np.asarray(boxes, np.float64) - np.array([origin, origin, origin - 1, origin - 1])
 
 
 def to_inclusive(boxes: np.ndarray, origin: int = 0) -> np.ndarray:
-    """Returns first and last pixels, `(..., 4)` float64, of boxes by their edges; the reverse of `from_inclusive`."""
+    """Converts boxes from edges to first and last pixels, `(..., 4)` float64; the inverse of `from_inclusive`."""
     return np.asarray(boxes, np.float64) + np.array([origin, origin, origin - 1, origin - 1])
 
 
 def clipped(boxes: np.ndarray, size: np.ndarray | tuple[float, float]) -> np.ndarray:
-    """Returns what of boxes lies in their images, `(..., 4)` float64; a box beside its image becomes one without area on the rim.
+    """Clips boxes to their images, `(..., 4)` float64; a box outside its image becomes one of zero area at the border.
 
     Args:
         boxes: `(..., 4)` edges.
-        size: `(width, height)` of the image; or `(..., 2)`, of the image of each.
+        size: `(width, height)` of the image; or `(..., 2)`, one per box.
     """
     size = np.asarray(size, np.float64)
     return np.clip(np.asarray(boxes, np.float64), 0, np.concatenate([size, size], axis=-1))
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Returns the IoU, area of the intersection over area of the union, in 0–1, float64 of the shape that `a` and `b` broadcast to.
+    """Returns the IoU (area of the intersection over area of the union) in 0–1, float64 in the broadcast shape of `a` and `b`.
 
-    It is 0 where boxes only touch, where either has no area (reversed ones among them) and where a coordinate is NaN.
-    `overlap([0, 0, 4, 2], [2, 0, 6, 2])` is 1/3. All with all: `overlap(a[:, None], b[None])`.
+    It is 0 where boxes only touch, where either has no area (including reversed boxes) and where a coordinate is NaN.
+    `overlap([0, 0, 4, 2], [2, 0, 6, 2])` is 1/3. All pairs: `overlap(a[:, None], b[None])`.
 
     Args:
         a: `(..., 4)` edges.
@@ -51,10 +51,10 @@ def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def shared_and_union(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the areas of intersection and union, of which `overlap` is the quotient: rounding is not to decide what is one half.
+    """Returns the areas of intersection and union, whose quotient is `overlap`, for exact comparisons with one half.
 
-    `2 * shared >= union` is exact for whole numbers below 2**25. Where boxes share nothing, or a coordinate is NaN, the
-    intersection is 0 and the union is not to be used.
+    `2 * shared >= union` is exact for whole numbers below 2**25. Where boxes are disjoint, or a coordinate is NaN, the
+    intersection is 0 and the union is meaningless.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])

@@ -1,4 +1,4 @@
-"""The boxes that localisers tell of the images of a test, kept on the disk as they come."""
+"""Boxes predicted by localisers for the images of a test, written to disk as they are computed."""
 
 import dataclasses
 import hashlib
@@ -22,19 +22,19 @@ from keras_vgg.resizing import window
 
 
 class BoxStore(RowCache):
-    """Boxes of all images of a split in one pass: rows as long as for the image with most places, behind an image's own NaN."""
+    """Boxes of all images of a split in one pass: rows sized for the image with the most positions, padded with NaN."""
 
     name = "boxes"
 
 
 class Asked:
-    """A localiser that is asked for other classes of each image, for `passes.run_pass`.
+    """A localiser with different classes for each image, for `passes.run_pass`.
 
     Args:
         localiser: the net.
         survey: the images.
-        labels: `(N, k)` classes by the localiser's numbers.
-        places: most places of an image, mirror images included.
+        labels: `(N, k)` class indices of the localiser.
+        places: maximum number of positions of an image, mirror images included.
     """
 
     def __init__(self, localiser: Localiser, survey: Survey, labels: np.ndarray, places: int):
@@ -43,14 +43,14 @@ class Asked:
         self._width = places * labels.shape[1] * len(BOX)
 
     def see(self, images, views: Views, which: np.ndarray | None = None) -> np.ndarray:
-        """Returns the boxes of images, edges in fractions of the whole ones, `(B, width)` float32."""
-        assert which is not None  # `run_pass` says them
+        """Returns the boxes of images, edges in fractions of the whole images, `(B, width)` float32."""
+        assert which is not None  # `run_pass` passes them
         of_crops = views.kind == CENTER
         boxes = self._localiser.boxes(images, self._labels[which], flip=views.flip, within=not of_crops).numpy()
         if not np.isfinite(boxes).all():
             raise InputError(
-                "Expected a localiser whose boxes are finite. Received: one that tells NaN of images that can be read; its weights "
-                "are spoilt, or it overflows in half precision."
+                "Expected a localiser with finite boxes. Received: one that predicts NaN for readable images; its weights "
+                "are corrupt, or it overflows in half precision."
             )
         if of_crops:
             boxes = self._in_whole(boxes, views.scale, which)
@@ -73,7 +73,7 @@ class Candidates:
 
     Attributes:
         store: its rows.
-        columns: for how many classes an image has boxes.
+        columns: number of classes with boxes per image.
     """
 
     store: BoxStore
@@ -96,16 +96,16 @@ def find_candidates(
     precision: str,
     stream=None,
 ) -> tuple[dict[tuple[str, Views, bytes], Candidates], dict[str, str]]:
-    """Computes the boxes of localisers, each pass once; what `folder` has already is not computed again.
+    """Computes the boxes of localisers, each pass once; passes already in `folder` are not computed again.
 
     Args:
-        asked: of each localiser its name and file, its passes, and `(N, k)` labels of which boxes are wanted by its numbers.
+        asked: for each localiser its name, file and passes, and `(N, k)` labels to predict boxes for, as its class indices.
         images: the images.
-        folder: where passes are kept.
+        folder: folder of the passes.
         pooling, devices: see `Localiser`.
-        precision: what localisers compute in.
+        precision: compute precision of the localisers.
         batch: see `passes.run_pass`.
-        stream: where progress is shown, if anywhere.
+        stream: stream for the progress display, if any.
 
     Returns:
         Boxes by name, pass and the labels' bytes; and the localisers' digests by name.
@@ -122,7 +122,7 @@ def find_candidates(
         localisers = loaded[name]
         wanted = labels[:, :1] * 0 if localisers[0].regression == SCR else labels
         for views in all_views:
-            if (key := (name, views, labels.tobytes())) in found:  # of another row
+            if (key := (name, views, labels.tobytes())) in found:  # shared with another row
                 continue
             places = _most_places(localisers[0], images.survey, views)
             depends_on = ["boxes", digests[name], dataclasses.astuple(views), pooling, localisers[0].regression]
@@ -139,7 +139,7 @@ def find_candidates(
 
 
 def _most_places(localiser: Localiser, survey: Survey, views: Views) -> int:
-    """Returns how many boxes the image of most places has for a class."""
+    """Returns the maximum number of boxes per image and class."""
     times = 2 if views.flip else 1
     if views.kind == CENTER:
         return times

@@ -1,4 +1,4 @@
-"""Which classes a classifier takes the images of a test for: from posteriors to the most probable classes of each image."""
+"""A classifier's guesses for the images of a test: from posteriors to the most probable classes of each image."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ class ClassGuesses:
     """The most probable classes of images.
 
     Attributes:
-        labels: `(N, k)` int64 by the numbers of `classes`, the most probable first; -1 where an image could not be read.
+        labels: `(N, k)` int64 indices into `classes`, the most probable first; -1 for unreadable images.
         scores: `(N, k)` float64, their posteriors.
         classes: class names in label order.
-        name: whose posteriors they are, for people.
-        digest: of the nets that gave them.
+        name: display name of the classifiers.
+        digest: digest of the classifiers.
     """
 
     labels: np.ndarray
@@ -32,7 +32,7 @@ class ClassGuesses:
 
 
 def known_classes(labels: np.ndarray, classes: tuple[str, ...]) -> ClassGuesses:
-    """Returns the guesses of whoever knows the class of each image: `(N,)` labels by the numbers of `classes`."""
+    """Returns the true class of each image as its only guess, from `(N,)` labels, indices into `classes`."""
     labels = labels[:, np.newaxis].astype(np.int64)
     return ClassGuesses(labels, np.ones(labels.shape), classes, "known", "")
 
@@ -40,31 +40,29 @@ def known_classes(labels: np.ndarray, classes: tuple[str, ...]) -> ClassGuesses:
 def class_guesses(posteriors: Sequence[Posteriors], survey: Survey, most: int) -> ClassGuesses:
     """Returns the guesses of classifiers whose posteriors are averaged (Sec. 4.4).
 
-    Images are found by their fingerprints, whatever order they were tested in.
+    Images are matched by fingerprint, in any order.
 
     Args:
-        posteriors: of `keras_vgg.evaluate`, of one class an image.
+        posteriors: posteriors of `keras_vgg.evaluate`, for one class per image.
         survey: the images.
-        most: how many classes an image.
+        most: number of classes per image.
 
     Raises:
-        InputError: if posteriors are of other images, or do not say of which.
+        InputError: if posteriors are for other images, or do not identify theirs.
     """
     fused = fuse(posteriors) if len(posteriors) > 1 else posteriors[0]
     name = fused.facts.get("net", "")
     if fused.fingerprints is None or fused.labels.ndim != 1:
         raise InputError(
-            f"Posteriors of {name} must be of one class an image and say of which images they are. Received: those of an earlier "
-            "version or of another task; run keras_vgg.evaluate again."
+            f"Posteriors of {name} must be for one class per image and identify their images. Received: those of an earlier "
+            "version or another task; run keras_vgg.evaluate again."
         )
     order = np.argsort(fused.fingerprints, kind="stable")
     sorted_fingerprints = fused.fingerprints[order]
     place = np.minimum(np.searchsorted(sorted_fingerprints, survey.fingerprints), len(order) - 1)
     is_read = survey.sizes[:, 0] > 0
     if missing := int(((sorted_fingerprints[place] != survey.fingerprints) & is_read).sum()):
-        raise InputError(
-            f"Posteriors of {name} must be of the images that are tested. Received: none of {missing} of {len(place)}."
-        )
+        raise InputError(f"Posteriors of {name} must cover the tested images. Received: none for {missing} of {len(place)}.")
     rows, most = order[place], min(most, fused.values.shape[1])
     labels, scores = np.full((len(rows), most), -1, np.int64), np.zeros((len(rows), most))
     for start in range(0, len(rows), _ROWS):

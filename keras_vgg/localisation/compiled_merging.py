@@ -1,7 +1,7 @@
-"""The steps of merging, compiled by Numba: a merged box is compared with all others, thousands of times an image.
+"""The steps of merging, compiled by Numba: a merged box is compared with all others, thousands of times per image.
 
-Boxes stand by coordinates, `(4, n)`, so that loops over them are done several at a time by the processor. No operation is
-contracted or taken in another order, so that the bits are those of the same formulas in Python or NumPy.
+Boxes are stored by coordinate, `(4, n)`, so that loops over them are vectorized. Operations are neither contracted nor reordered,
+so that results are bit-identical to the same formulas in Python or NumPy.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from keras_vgg.support import extras
 with extras.needed("boxes"):
     import numba
 
-_GONE_PART = 0.25  # of the places; from so many empty ones on, boxes move together, since each step looks at all places
+_GONE_PART = 0.25  # share of empty places from which boxes are compacted, since each step visits all places
 
 
 def _compiled(function: Callable) -> Callable:
     try:
         return numba.njit(cache=True, error_model="numpy")(function)
-    except RuntimeError:  # neither the package's folder nor the user's can be written to: compiled anew in each process
+    except RuntimeError:  # neither the package's nor the user's cache folder is writable: compiled in each process
         return numba.njit(error_model="numpy")(function)
 
 
@@ -36,29 +36,30 @@ def _match_score(a_left, a_top, a_right, a_bottom, b_left, b_top, b_right, b_bot
 
 
 match_scores = numba.vectorize(_match_score)
-"""Match scores of boxes by their edges, eight arrays that are broadcast."""
+"""Match scores of boxes from their edges, eight arrays that broadcast."""
 
 _match_score = _compiled(_match_score)
 
 
 @_compiled
 def merge_in_place(box, weight, count, threshold):
-    """Merges as `merging.merge` says; what is left stands in the first places, in the order in which it stood.
+    """Merges boxes as specified by `merging.merge`; the remaining ones move to the first places, in their original order.
 
-    Each box keeps its least score with a later one, and which that is, its mate. A step changes only what concerns the two boxes
-    that it merges; a box whose mate was one of them keeps its old score as a bound, and looks for a mate when it comes to it.
+    Each box keeps its lowest score with a later box, and that box, its mate. A step updates only entries that involve the two
+    merged boxes; a box whose mate was one of them keeps its old score as a bound, and searches for a new mate when its turn
+    comes.
 
     Args:
         box: `(4, n)` float64, edges in order.
         weight: `(n,)` float64.
         count: `(n,)` int64.
-        threshold: the largest score of boxes that are merged.
+        threshold: the maximum score of boxes to merge.
 
     Returns:
-        How many are left.
+        The number of remaining boxes.
     """
     places = left = len(weight)
-    gone = np.zeros(places)  # infinite where a box has been merged into an earlier one: added to scores
+    gone = np.zeros(places)  # added to scores: infinite for boxes merged into an earlier one
     scores = np.empty(places)
     least, mate = np.full(places, np.inf), np.full(places, -1)
     for place in range(places):
@@ -84,7 +85,7 @@ def merge_in_place(box, weight, count, threshold):
 
 @_compiled
 def _score_with(box, gone, scores, place, start, end):
-    """Scores of a box with those in the places from `start` up to `end`."""
+    """Computes the scores of a box with those at places `start` up to `end`."""
     left, top, right, bottom = box[0, place], box[1, place], box[2, place], box[3, place]
     for other in range(start, end):
         score = _match_score(left, top, right, bottom, box[0, other], box[1, other], box[2, other], box[3, other])
@@ -102,7 +103,7 @@ def _first_least(values, start, end):
 
 @_compiled
 def _find_mate(box, gone, least, mate, scores, place, places):
-    """Looks among the later boxes."""
+    """Searches the later boxes."""
     least[place], mate[place] = np.inf, -1
     if place + 1 < places:
         _score_with(box, gone, scores, place, place + 1, places)
@@ -113,7 +114,7 @@ def _find_mate(box, gone, least, mate, scores, place, places):
 
 @_compiled
 def _unite(box, weight, count, first, second):
-    """Puts the weighted mean of two boxes into the first's place; edges that are equal stay what they are."""
+    """Stores the weighted mean of two boxes in the first one's place; equal edges stay unchanged."""
     both = weight[first] + weight[second]
     part = weight[second] / both if both > 0 else 0.5
     for edge in range(4):
@@ -124,7 +125,7 @@ def _unite(box, weight, count, first, second):
 
 @_compiled
 def _forget(mate, first, second):
-    """Of boxes whose mate has changed or gone it is not known any more."""
+    """Clears mates that have changed or gone."""
     for place in range(second):
         if mate[place] == first or mate[place] == second:
             mate[place] = -1
@@ -132,7 +133,7 @@ def _forget(mate, first, second):
 
 @_compiled
 def _offer(box, gone, least, mate, scores, first):
-    """Makes a new box the mate of the earlier ones that are not nearer to another."""
+    """Makes a new box the mate of earlier ones that are not closer to another."""
     _score_with(box, gone, scores, first, 0, first)
     for place in range(first):
         if scores[place] < least[place] or (scores[place] == least[place] and mate[place] > first):
@@ -141,7 +142,7 @@ def _offer(box, gone, least, mate, scores, first):
 
 @_compiled
 def _move_together(box, weight, count, gone, least, mate, places):
-    """Closes the empty places; returns how many are taken."""
+    """Removes empty places; returns the number of remaining boxes."""
     new_place = np.empty(places, np.int64)
     taken = 0
     for place in range(places):

@@ -1,4 +1,4 @@
-"""A photograph with the boxes of guesses drawn on it, pixel for pixel."""
+"""Photographs with the boxes of guesses drawn on them, pixel for pixel."""
 
 import pathlib
 import textwrap
@@ -11,24 +11,24 @@ from keras_vgg.localisation.single import Located
 from keras_vgg.support import picture
 
 _DPI = 100
-_LEAST, _NARROWEST = 480, 360  # dots: the mean side of a small photograph, once enlarged; the least width of a picture
-_FONT = 0.022  # size of labels by the photograph's mean side
+_LEAST, _NARROWEST = 480, 360  # dots: mean side of an enlarged small photograph; minimum width of the plot
+_FONT = 0.022  # size of labels relative to the photograph's mean side
 _SMALLEST, _LARGEST = 11, 64  # of a font, dots
 _BEST, _OTHERS = "#ff3c3c", "#ffc83c"
-_LETTER = 0.62  # the mean width of a letter by the font's size
+_LETTER = 0.62  # mean width of a letter relative to the font size
 
 
 def draw(path: pathlib.Path, pixels: np.ndarray, guesses: Sequence[Located], *, title: str, facts: Mapping[str, Any]) -> None:
-    """Writes a photograph with boxes, each with its label and score, as a PNG: the first thick and red, the others thin and yellow.
+    """Writes a PNG of a photograph with boxes, labels and scores: the first box thick and red, the others thin and yellow.
 
-    No pixel of a photograph is lost; a small one is enlarged by a whole factor. A title stands above.
+    All pixels of the photograph are kept; a small one is enlarged by an integer factor.
 
     Args:
-        path: where to.
+        path: output file.
         pixels: `(height, width, 3)` uint8, RGB, the photograph at its own size.
-        guesses: what is drawn, the best first.
-        title: stands above.
-        facts: what the file says of itself, see `picture.write_png`; the guesses are added.
+        guesses: the guesses to draw, the best first.
+        title: text above the photograph.
+        facts: metadata of the file, see `picture.write_png`; the guesses are added.
     """
     height, width = pixels.shape[:2]
     zoom = max(1, round(_LEAST / np.sqrt(height * width)))
@@ -40,7 +40,7 @@ def draw(path: pathlib.Path, pixels: np.ndarray, guesses: Sequence[Located], *, 
     size = (across / _DPI, (height + above) / _DPI)
     told = [guess._asdict() | {"box": [round(edge, 2) for edge in guess.box]} for guess in guesses]
     with picture.drawing(path, size, dpi=_DPI, facts={**facts, "boxes": told}) as figure:
-        figure.set_layout_engine("none")  # everything is where it is, in dots
+        figure.set_layout_engine("none")  # everything has a fixed position, in dots
         figure.set_dpi(_DPI)
         figure.add_artist(_pixel_for_pixel(pixels.repeat(zoom, axis=0).repeat(zoom, axis=1)))
         axes = figure.add_axes((0, 0, width / across, height / (height + above)))
@@ -63,7 +63,7 @@ def draw(path: pathlib.Path, pixels: np.ndarray, guesses: Sequence[Located], *, 
 
 
 def _pixel_for_pixel(pixels: np.ndarray):
-    """Returns what draws pixels as they are, at the lower left: matplotlib's own images are resampled, which takes gigabytes."""
+    """Returns an artist that draws pixels unscaled at the lower left: matplotlib resamples its own images, using gigabytes."""
     from matplotlib.artist import Artist
 
     class Photograph(Artist):
@@ -83,7 +83,7 @@ def _outline(axes, box: np.ndarray, place: int, font: float) -> None:
     from matplotlib.patches import Rectangle
 
     thickness = font * (0.24 if place == 0 else 0.1)
-    inside = thickness / 2  # so that lines at the photograph's rim are whole
+    inside = thickness / 2  # so that lines at the photograph's border are not cut
     left, top, right, bottom = np.add(box, (inside, inside, -inside, -inside))
     axes.add_patch(
         Rectangle(
@@ -94,7 +94,7 @@ def _outline(axes, box: np.ndarray, place: int, font: float) -> None:
 
 
 def _label(axes, guess: Located, box: np.ndarray, place: int, font: float, taken: list) -> None:
-    """Writes a label above its box, or within it where there is no room, not over `taken` ones, and within the picture."""
+    """Draws a label above its box, or inside if there is no space, avoiding `taken` areas, and within the photograph."""
     width, height = axes.get_xlim()[1], axes.get_ylim()[0]
     size, margin = font * (1 if place == 0 else 0.85), 0.25 * font
     score = f"{100 * guess.score:.0f}%"
@@ -104,7 +104,7 @@ def _label(axes, guess: Located, box: np.ndarray, place: int, font: float, taken
     extent = text.get_window_extent(axes.figure.canvas.get_renderer())
     across, down = extent.width + 2 * margin, extent.height + 2 * margin
     left = min(max(box[0], 0), max(width - across, 0))
-    tops = [box[1] - down, box[1], box[3] - down, box[3]]  # above, within at the top and at the bottom, beneath
+    tops = [box[1] - down, box[1], box[3] - down, box[3]]  # above, inside at the top, inside at the bottom, below
     tops = [min(max(top, 0), height - down) for top in tops] + list(np.arange(0, max(height - down, 0) + 1, down))
     free = [top for top in tops if not any(_meet((left, top, left + across, top + down), each) for each in taken)]
     top = (free or tops)[0]

@@ -1,4 +1,4 @@
-"""A localiser made ready to be asked where the objects of a classifier's classes are: its scales, its classes, its merging."""
+"""A localiser prepared for a classifier's classes: with scales, class mapping and merging."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ from keras_vgg.regression import PCR
 
 @dataclasses.dataclass(frozen=True)
 class Finder:
-    """A localiser, and how it is asked.
+    """A localiser and its settings.
 
     Attributes:
         localiser: the net.
-        source: where it came from.
-        digest: of the net, `identity.digest_of_net`.
-        own_labels: `(classes,)` int64, its own number of each class that it is asked for; zeros where it has one box for all.
-        scales: smallest sides Q at which it looks at whole images.
-        flip: whether mirror images tell boxes, too.
+        source: its file.
+        digest: digest of the net, `identity.digest_of_net`.
+        own_labels: `(classes,)` int64, its own index of each requested class; zeros if it has one box for all.
+        scales: smallest sides Q of the whole images.
+        flip: whether to predict boxes from mirror images, too.
         pooling: see `Localiser`.
         merging: how boxes become guesses.
     """
@@ -44,7 +44,7 @@ class Finder:
 
     @property
     def settings(self) -> dict:
-        """How it looks at images, as JSON can write it."""
+        """The JSON-serializable settings."""
         return {
             "regression": self.localiser.regression,
             "scales": list(self.scales),
@@ -54,11 +54,11 @@ class Finder:
         } | noted(precision_of(self.localiser.model))
 
     def boxes(self, images: Sequence[np.ndarray], labels: np.ndarray) -> list[np.ndarray]:
-        """Returns what it tells of an image at each of its scales, `(places, k, 4)` float32 each, edges in fractions of the image.
+        """Returns the boxes of an image at each scale, `(places, k, 4)` float32 each, edges in fractions of the image.
 
         Args:
             images: the image at each of `scales`, `(height, width, 3)` uint8.
-            labels: `(k,)` classes by the numbers of whoever asks.
+            labels: `(k,)` class indices of the caller.
 
         Raises:
             InputError: if boxes are not finite.
@@ -67,8 +67,8 @@ class Finder:
         found = [self.localiser.boxes(image[np.newaxis], own, flip=self.flip).numpy()[0] for image in images]
         if not all(np.isfinite(each).all() for each in found):
             raise InputError(
-                f"Expected a localiser whose boxes are finite. Received: {self.source.path}, which tells NaN; its weights are "
-                "spoilt, or it overflows in half precision."
+                f"Expected a localiser with finite boxes. Received: {self.source.path}, which predicts NaN; its weights are "
+                "corrupt, or it overflows in half precision."
             )
         return found
 
@@ -87,21 +87,21 @@ def open_finder(
 
     Args:
         run_or_file: a run folder of `keras_vgg.fit --task localisation`, or a weight file.
-        classes: names of the classes that it will be asked for; `None` for its own.
+        classes: names of the classes to predict boxes for; `None` for its own.
         scales: smallest sides Q; by default S, or the middle of the jitter range.
-        flip: whether mirror images tell boxes, too.
-        pooling: of odd sizes, `"floor"` or `"ceil"`.
-        merge_threshold: see `Merging`, whose default it has.
-        precision: what it computes in, one of `precision.PRECISIONS`.
+        flip: whether to predict boxes from mirror images, too.
+        pooling: rounding of odd sizes, `"floor"` or `"ceil"`.
+        merge_threshold: see `Merging`; by default as there.
+        precision: compute precision, one of `precision.PRECISIONS`.
 
     Raises:
-        InputError: if it is a classifier, cannot be loaded, or has no boxes of these classes, or a scale is smaller than its input.
+        InputError: if it is a classifier, cannot be loaded, lacks boxes for these classes, or a scale is smaller than its input.
     """
     merging = Merging() if merge_threshold is None else Merging(merge_threshold)
     source = open_net_file(run_or_file)
     if source.regression is None:
         raise InputError(
-            "`--localiser` must be a localiser, as `keras_vgg.fit --task localisation` trains it. "
+            "`--localiser` must be a localiser trained by `keras_vgg.fit --task localisation`. "
             f"Received: {source.path}, a classifier."
         )
     scales = tuple(dict.fromkeys(scales or (source.default_scale,)))
@@ -124,6 +124,6 @@ def _own_labels(source: NetFile, classes: tuple[str, ...] | None) -> np.ndarray:
     except InputError as error:
         missing = sorted(set(classes) - set(own))
         raise InputError(
-            f"A localiser with a box for each class must know all classes of the classifier. Received: {source.path} with {count} "
+            f"A localiser with one box per class must have all classes of the classifier. Received: {source.path} with {count} "
             f"classes, without {', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}."
         ) from error

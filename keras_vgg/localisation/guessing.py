@@ -1,4 +1,4 @@
-"""From the boxes that localisers tell of an image to its guesses: merging, then rating by class scores (Appendix A)."""
+"""From the boxes that localisers predict to guesses: merging, then rating by class scores (Appendix A)."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ class Merging:
     """How boxes become guesses.
 
     Attributes:
-        threshold: of the match score, in [0, 2): pairs of boxes that match worse are not merged, see `merging.merge`. The default
-            was the best of 0.3, 0.5, 0.7, 0.9 and 1.1 on images held out of the training set of Tiny ImageNet (recipes/README.md).
-        classes: of how many classes, the most probable ones, boxes are looked at; at least 1. The default is how many guesses
-            count, and 10 were no better on the same images.
+        threshold: maximum match score of merged boxes, in [0, 2), see `merging.merge`. The default was the best of 0.3, 0.5, 0.7,
+            0.9 and 1.1 on images held out of the training set of Tiny ImageNet (recipes/README.md).
+        classes: number of most probable classes whose boxes are used; at least 1. The default is the number of guesses that
+            count; 10 were no better on the same images.
     """
 
     threshold: float = 0.5
@@ -26,7 +26,7 @@ class Merging:
 
     def __post_init__(self):
         if type(self.threshold) not in (int, float) or not 0 <= self.threshold < 2:
-            raise InputError(f"The threshold of merging must be in [0, 2). Received: {self.threshold!r}.")
+            raise InputError(f"The merge threshold must be in [0, 2). Received: {self.threshold!r}.")
         if type(self.classes) is not int or self.classes < 1:
             raise InputError(f"The number of classes whose boxes are merged must be at least 1. Received: {self.classes!r}.")
 
@@ -51,17 +51,17 @@ def guess(
 ) -> Guesses:
     """Returns the guesses of an image.
 
-    For each class the boxes of all sources are united and merged. A merged box is rated by the score of its class times the share
-    of the boxes that it was made of; so the box on which most places agree is the first of its class. Equal ratings are in the
-    order of classes, and of `merge`.
+    For each class, the boxes of all sources are combined and merged. The rating of a merged box is its class score times its
+    share of the original boxes, so the box on which most positions agree ranks first in its class. Equal ratings keep the order
+    of classes, and of `merge`.
 
     Args:
-        boxes: of each source (a localiser at a scale) `(places, k, 4)`, edges in fractions of the image; or `(places, 1, 4)`, the
-            same for all classes.
+        boxes: for each source (a localiser at a scale) `(places, k, 4)`, edges in fractions of the image; or `(places, 1, 4)`,
+            the same for all classes.
         labels: `(k,)` classes, the most probable first.
         scores: `(k,)` their scores.
-        merging: how.
-        most: most guesses.
+        merging: the settings of merging.
+        most: maximum number of guesses.
     """
     found: list[tuple[float, int, np.ndarray]] = []
     merged_of: dict[tuple[int, ...], list[tuple[float, np.ndarray]]] = {}

@@ -1,7 +1,7 @@
-"""Merging and rating as parts of a TensorFlow graph: what `merging.merge` and `guessing.guess` compute, for nets that are served.
+"""Merging and rating in a TensorFlow graph, equivalent to `merging.merge` and `guessing.guess`, for served nets.
 
-Steps are those of `compiled_merging.merge_in_place`: each box keeps its least score with a later one, and only what a step
-changes is computed again. In float64 and by the same operations, so that the result differs from NumPy's by rounding at most.
+Steps are those of `compiled_merging.merge_in_place`: each box keeps its lowest score with a later one, and only entries affected
+by a step are recomputed. In float64 and with the same operations, so that results differ from NumPy's by rounding at most.
 """
 
 import functools
@@ -12,21 +12,22 @@ import tensorflow as tf
 from keras_vgg.localisation.guessing import Merging
 from keras_vgg.localisation.scoring import MOST_GUESSES
 
-_ROWS = 64  # boxes compared at a time with all others, which bounds memory
+_ROWS = 64  # boxes compared with all others at a time, to bound memory
 
 
 def trace_guess(boxes: Sequence[tf.Tensor], labels, scores, merging: Merging, most: int = MOST_GUESSES):
-    """Returns what `guessing.guess` does, filled up to `most` guesses, to be called while a graph is made of something larger.
+    """Returns the guesses of `guessing.guess`, padded to `most`, to be called while tracing a larger graph.
 
     Args:
-        boxes: of each source `(places, k, 4)`, or `(places, 1, 4)`, edges in fractions of the image; the first number is free.
-        labels: `(k,)` int32 classes, the most probable first; k is fixed.
+        boxes: for each source `(places, k, 4)`, or `(places, 1, 4)`, edges in fractions of the image; the first dimension may
+            vary.
+        labels: `(k,)` int32 classes, the most probable first; k is static.
         scores: `(k,)` their scores.
-        merging: how; of `merging.classes` classes at the most.
-        most: most guesses.
+        merging: the settings of merging, for at most `merging.classes` classes.
+        most: maximum number of guesses.
 
     Returns:
-        Labels `(most,)` int32, ratings `(most,)` float32 and boxes `(most, 4)` float32, the best first; -1 and 0 behind the last.
+        Labels `(most,)` int32, ratings `(most,)` float32 and boxes `(most, 4)` float32, the best first; padded with -1 and 0.
     """
     looked_at = min(labels.shape[0], merging.classes)
     merge = tf.function(
@@ -47,14 +48,14 @@ def trace_guess(boxes: Sequence[tf.Tensor], labels, scores, merging: Merging, mo
     ratings, chosen, edges = (tf.concat(each, axis=0) for each in zip(*found, strict=True))
     ratings = tf.concat([ratings, tf.fill([most], -_infinite())], axis=0)
     chosen, edges = tf.pad(chosen, [[0, most]], constant_values=-1), tf.pad(edges, [[0, most], [0, 0]])
-    ratings, order = tf.math.top_k(ratings, most)  # of equal ones that which stands first
+    ratings, order = tf.math.top_k(ratings, most)  # stable: of equal values, the first comes first
     chosen = tf.gather(chosen, order)
     ratings = tf.where(chosen < 0, tf.zeros([], tf.float64), ratings)
     return chosen, tf.cast(ratings, tf.float32), tf.cast(tf.gather(edges, order), tf.float32)
 
 
 def trace_merge(boxes, threshold: float):
-    """Returns what `merging.merge` does of boxes of equal weight: merged boxes `(m, 4)` and how many each was, `(m,)`, float64.
+    """Merges boxes of equal weight like `merging.merge`: merged boxes `(m, 4)` and their numbers of boxes `(m,)`, float64.
 
     Args:
         boxes: `(n, 4)` float64 edges, n at least 1.
@@ -62,7 +63,7 @@ def trace_merge(boxes, threshold: float):
     """
     boxes = tf.concat([tf.minimum(boxes[:, :2], boxes[:, 2:]), tf.maximum(boxes[:, :2], boxes[:, 2:])], axis=1)
     boxes = tf.where(boxes == 0, tf.zeros_like(boxes), boxes)  # -0 equals 0
-    unique = tf.raw_ops.UniqueWithCountsV2(x=boxes, axis=[0])  # in the order of their first places
+    unique = tf.raw_ops.UniqueWithCountsV2(x=boxes, axis=[0])  # in the order of first occurrence
     boxes, weights = tf.ensure_shape(unique.y, [None, 4]), tf.cast(unique.count, tf.float64)
     count = tf.shape(boxes)[0]
     index = tf.range(count)
@@ -80,7 +81,7 @@ def trace_merge(boxes, threshold: float):
 
     def step(boxes, weights, gone, least, mate):
         _, first = _least(least)
-        merges = mate[first] >= 0  # else its mate is not known any more: it is looked for, and nothing else is done
+        merges = mate[first] >= 0  # else its mate is unknown: this step only searches for it
         second = tf.maximum(mate[first], 0)
         weight = weights[first] + weights[second]
         mean = boxes[first] + (boxes[second] - boxes[first]) * (weights[second] / weight)
@@ -105,7 +106,7 @@ def trace_merge(boxes, threshold: float):
     boxes, weights, gone, *_ = tf.while_loop(is_alike, step, start, shape_invariants=shapes, parallel_iterations=1)
     kept = tf.logical_not(gone)
     boxes, weights = tf.boolean_mask(boxes, kept), tf.boolean_mask(weights, kept)
-    weights, order = tf.math.top_k(weights, tf.shape(weights)[0])  # of equal ones that which stands first
+    weights, order = tf.math.top_k(weights, tf.shape(weights)[0])  # stable: of equal values, the first comes first
     return tf.gather(boxes, order), weights
 
 
@@ -114,7 +115,7 @@ def _infinite():
 
 
 def _least(values):
-    """Returns the least of the last axis and the first place that has it."""
+    """Returns the minimum along the last axis and the index of its first occurrence."""
     least = tf.reduce_min(values, axis=-1)
     places = tf.range(tf.shape(values)[-1])
     return least, tf.reduce_min(tf.where(values == least[..., tf.newaxis], places, tf.int32.max), axis=-1)

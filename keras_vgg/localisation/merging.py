@@ -1,4 +1,4 @@
-"""Greedy merging of an image's boxes (Sermanet et al. 2014, OverFeat): again and again the two that are most alike become one."""
+"""Greedy merging of an image's boxes (Sermanet et al. 2014, OverFeat): repeatedly merges the two most similar ones."""
 
 import dataclasses
 import math
@@ -10,12 +10,12 @@ from keras_vgg.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Merged:
-    """Merged boxes, that of the largest weight first; of equal weights that first which holds the box given first.
+    """Merged boxes in descending order of weight; of equal weights, the one that contains the earliest input box comes first.
 
     Attributes:
-        boxes: `(m, 4)` float64, weighted means of the boxes of which they were made.
-        weights: `(m,)` float64, the sums of their weights.
-        counts: `(m,)` int64, how many they were.
+        boxes: `(m, 4)` float64, weighted means of their original boxes.
+        weights: `(m,)` float64, sums of the original weights.
+        counts: `(m,)` int64, numbers of original boxes.
     """
 
     boxes: np.ndarray
@@ -24,11 +24,11 @@ class Merged:
 
 
 def match_score(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Returns how little two boxes are alike, 0 to 2, float64 of the shape that `a` and `b` broadcast to.
+    """Returns the dissimilarity of boxes, 0 to 2, float64 in the broadcast shape of `a` and `b`.
 
-    It is `1 - IoU + (distance of the centres)² / (diagonal of the smallest box around both)²`: the distance-IoU loss of Zheng et
-    al. 2020, which has the two terms that OverFeat names, the centres' distance and the overlap, without units. Equal boxes with
-    an area have 0, boxes that do not overlap at least 1, and a box without area has at least 1 with any.
+    It is `1 - IoU + (distance of the centers)² / (diagonal of the smallest enclosing box)²`: the distance-IoU loss of Zheng et
+    al. 2020, which combines OverFeat's two terms, distance of centers and overlap, without units. Equal boxes with an area score
+    0, disjoint boxes at least 1, and a box without area at least 1 with any box.
 
     Args:
         a: `(..., 4)` edges, not reversed.
@@ -40,20 +40,19 @@ def match_score(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def merge(boxes: np.ndarray, weights: np.ndarray | None = None, *, threshold: float) -> Merged:
-    """Merges boxes that are alike.
+    """Merges similar boxes.
 
-    Equal boxes become one at first. Then the pair of the least `match_score` becomes one box, their weighted mean, in the place of
-    that of the two which stood first, as long as this score is not above `threshold`, as in OverFeat. Of pairs with the
-    same score it is the one whose first box stands first, and of these the one whose second does.
+    Equal boxes are merged first. Then, as in OverFeat, the pair with the lowest `match_score` is replaced by its weighted mean,
+    in the place of the earlier box, as long as the score is not above `threshold`. Ties go to the pair whose first box comes
+    first, then to the one whose second box does.
 
     Args:
-        boxes: `(n, 4)` edges; corners of reversed ones are put in order.
-        weights: `(n,)` not negative, such as the scores of their class; unsaid, 1 each. Of two without weight the mean is the plain
-            one.
-        threshold: the largest match score of boxes to be merged; below 0, not even nearly equal ones are.
+        boxes: `(n, 4)` edges; corners of reversed boxes are reordered.
+        weights: `(n,)` nonnegative, such as class scores; by default 1 each. Two boxes without weight have a plain mean.
+        threshold: maximum match score of boxes to merge; below 0, only equal boxes are merged.
 
     Raises:
-        InputError: if the shapes do not go together, or numbers are not finite or weights negative.
+        InputError: for incompatible shapes, numbers that are not finite, or negative weights.
     """
     from keras_vgg.localisation.compiled_merging import merge_in_place
 
@@ -66,15 +65,15 @@ def merge(boxes: np.ndarray, weights: np.ndarray | None = None, *, threshold: fl
 
 
 def _checked(boxes, weights, threshold) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes by coordinates, `(4, n)`, in order, and their weights."""
+    """Returns validated boxes by coordinate, `(4, n)`, with ordered corners, and their weights."""
     boxes = np.asarray(boxes, np.float64)
     weights = np.ones(len(boxes)) if weights is None else np.asarray(weights, np.float64)
     if boxes.shape != (len(boxes), 4) or weights.shape != (len(boxes),):
         raise InputError(f"Expected boxes (n, 4) and weights (n,). Received: {boxes.shape} and {weights.shape}.")
     for name, wrong in (("boxes", ~np.isfinite(boxes).all(axis=1)), ("weights", ~(np.isfinite(weights) & (weights >= 0)))):
         if wrong.any():
-            rule = "finite" if name == "boxes" else "finite and not negative"
-            raise InputError(f"`{name}` to be merged must be {rule}. Received: {wrong.sum()} of {len(wrong)} that are not.")
+            rule = "finite" if name == "boxes" else "finite and nonnegative"
+            raise InputError(f"`{name}` to merge must be {rule}. Received: {wrong.sum()} invalid of {len(wrong)}.")
     if not math.isfinite(threshold):
         raise InputError(f"`threshold` must be a finite number. Received: {threshold}.")
     corners = boxes.T.reshape(2, 2, len(boxes))
@@ -82,8 +81,8 @@ def _checked(boxes, weights, threshold) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _without_equal(box: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes that are not equal, in the order of their first places, the sums of their weights, and how many they were."""
-    order = np.lexsort(box[::-1])  # stable, so that of equal ones the first stays the first
+    """Returns the distinct boxes in order of first occurrence, the sums of their weights, and their counts."""
+    order = np.lexsort(box[::-1])  # stable, so that equal boxes keep their order
     ordered = box[:, order]
     is_new = np.ones(len(order), bool)
     is_new[1:] = (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)

@@ -1,7 +1,7 @@
-"""A test of localisers as data: TOML in, with the paper's figures beside them.
+"""Recipes for tests of localisers: the rows of a table as TOML, with the paper's figures.
 
 dataset = "ilsvrc:imagenet"
-precision = "mixed_bfloat16"      # what nets compute in; unsaid, float32
+precision = "mixed_bfloat16"      # compute precision of the nets; by default, float32
 
 [localisers]
 PCR = "runs/d-384-pcr"
@@ -12,8 +12,8 @@ D = "runs/d-jitter"
 [[rows]]
 localisers = ["PCR"]
 protocol = "dense"                # dense or center
-scales = [352, 384]               # Q; or a table of them by localiser
-classes = ["D"]                   # whose posteriors tell classes; left out, the class is known
+scales = [352, 384]               # Q; or a table by localiser
+classes = ["D"]                   # classifiers; without them, the class is known
 merging = { threshold = 0.5, classes = 5 }
 paper = { top5_error = 27.5 }
 """
@@ -33,16 +33,16 @@ _ROW_KEYS = {"localisers", "protocol", "scales", "flip", "classes", "merging", "
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row of a table: localisers whose boxes are united, and where classes come from.
+    """One row of a table: localisers whose boxes are combined, and the source of classes.
 
     Attributes:
-        localisers: names.
+        localisers: names of the localisers.
         protocol: a kind of `views.Views`, `"dense"` or `"center"`.
         scales: Q for each localiser, in their order; `None` for its own.
-        flip: whether mirror images tell boxes, too.
-        classes: names of the classifiers whose posteriors are averaged; with none the class is known.
+        flip: whether to predict boxes from mirror images, too.
+        classes: names of the classifiers whose posteriors are averaged; if empty, the class is known.
         merging: how boxes become guesses.
-        paper: the paper's errors in percent, `top1_error` and `top5_error`, where it has any.
+        paper: the paper's errors in percent, `top1_error` and `top5_error`, if it reports any.
     """
 
     localisers: tuple[str, ...]
@@ -59,11 +59,11 @@ class LocalisationRecipe:
     """A test of localisers.
 
     Attributes:
-        dataset: what to test on, see `data.boxes.datasets.open_boxes`.
-        localisers, classifiers: paths by name; of a classifier also a file of posteriors (`.npz`).
-        classifier_scales: Q at which classifiers look, densely; `None` for their own.
+        dataset: the dataset, see `data.boxes.datasets.open_boxes`.
+        localisers, classifiers: paths by name; for a classifier also a file of posteriors (`.npz`).
+        classifier_scales: Q of the classifiers, evaluated densely; `None` for their own.
         rows: the table's rows.
-        precision: what nets compute in, one of `precision.PRECISIONS`; `None` where it does not say.
+        precision: compute precision, one of `precision.PRECISIONS`; `None` if unspecified.
     """
 
     dataset: str | None
@@ -75,7 +75,7 @@ class LocalisationRecipe:
 
 
 def read_localisation(path: str | pathlib.Path) -> LocalisationRecipe:
-    """Returns the test that a TOML file describes.
+    """Reads a test recipe from a TOML file.
 
     Raises:
         InputError: for a file that is missing or not TOML, unknown keys, or values of the wrong kind.
@@ -106,16 +106,16 @@ def _row(told: str, row: dict, nets: dict[str, dict]) -> Row:
     localisers, classes = row.get("localisers", list(nets["localisers"])), row.get("classes", [])
     for key, names, known in (("localisers", localisers, nets["localisers"]), ("classes", classes, nets["classifiers"])):
         if not isinstance(names, list) or not all(isinstance(name, str) and name in known for name in names):
-            raise InputError(f"{told}: `{key}` must be names out of {', '.join(known) or 'none'}. Received: {names!r}.")
+            raise InputError(f"{told}: `{key}` must be a list of names among {', '.join(known) or 'none'}. Received: {names!r}.")
     if not localisers:
-        raise InputError(f"{told}: `localisers` must name one. Received: none.")
+        raise InputError(f"{told}: `localisers` must list at least one. Received: none.")
     if row.get("protocol") not in OF_LOCALISERS:
         raise InputError(f"{told}: `protocol` must be one of {', '.join(OF_LOCALISERS)}. Received: {row.get('protocol')!r}.")
     scales, flip, paper = row.get("scales"), row.get("flip", False), row.get("paper", {})
     by_name = [scales.get(name) for name in localisers] if isinstance(scales, dict) else [scales] * len(localisers)
     if not all(map(_are_scales, by_name)) or (isinstance(scales, dict) and not set(scales) <= set(localisers)):
         raise InputError(
-            f"{told}: `scales` must be whole numbers of pixels, or a table of such by localiser. Received: {scales!r}."
+            f"{told}: `scales` must be whole numbers of pixels, or a table of these by localiser. Received: {scales!r}."
         )
     if type(flip) is not bool:
         raise InputError(f"{told}: `flip` must be true or false. Received: {flip!r}.")

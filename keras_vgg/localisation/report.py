@@ -1,4 +1,4 @@
-"""What a test of localisers leaves for people: lines of the table, tables of images and classes, a sheet of boxes."""
+"""Reports of a test of localisers: table rows, tables of images and classes, a sheet of boxes."""
 
 import pathlib
 
@@ -20,13 +20,13 @@ ON_SHEET = 12
 """Photographs on a sheet."""
 
 _SIDE = 240  # pixels of a photograph's shorter side
-_LETTERS = 32  # of a line under it
+_LETTERS = 32  # per line of its caption
 
 
 def table_line(result: Localised) -> dict:
-    """Returns the row of a result for people and files, errors in percent with the ends of their 95% intervals.
+    """Returns the table row of a result, errors in percent with their 95% confidence intervals.
 
-    Where the class is known there is one guess; `class wrong` and `box wrong` are the two parts of the top-5 error.
+    If the class is known, there is one guess; `class wrong` and `box wrong` are the two parts of the top-5 error.
     """
     line = {"net": result.facts["net"], "weights": short(result.facts["nets sha256"])}
     line |= {name: result.facts[name] for name in ("S", "Q", "protocol", "settings")}
@@ -49,7 +49,7 @@ def _figures(score: LocalisationScore, *, known: bool) -> dict:
 
 
 def shown(line: dict) -> dict:
-    """Returns a row's errors with their intervals, the parts of the top-5 error, and the paper's errors."""
+    """Returns a row's errors with confidence intervals, the parts of the top-5 error, and the paper's errors."""
     found = {}
     for k in (1, 5):
         has = f"top-{k} error" in line
@@ -62,14 +62,14 @@ def shown(line: dict) -> dict:
 
 
 def best_overlaps(result: Localised) -> np.ndarray:
-    """Returns the largest IoU of each image's first guess with a true box, `(N,)` float64, whatever its class; 0 for none."""
+    """Returns the largest IoU of each image's first guess with any true box, `(N,)` float64, whatever its class; 0 for none."""
     return overlap(result.boxes[:, :1], result.truth.boxes).max(axis=1, initial=0.0)
 
 
 def write_tables(folder: pathlib.Path, name: str, result: Localised) -> None:
-    """Writes `<name>-images.csv` and `<name>-classes.csv`: a row for each image, and for each class, with digests.
+    """Writes `<name>-images.csv` and `<name>-classes.csv`: one row per image and one per class, with digests.
 
-    Boxes are edges in pixels, of the size that the annotation tells.
+    Boxes are edges in pixels, at the annotation's image size.
     """
     score, classes = result.score, np.array([*result.classes, ""])
     right = score.right_top1 if result.facts["class known"] else score.right_top5
@@ -96,7 +96,7 @@ def write_tables(folder: pathlib.Path, name: str, result: Localised) -> None:
 
 
 def draw_boxes(folder: pathlib.Path, name: str, result: Localised, split: Split) -> None:
-    """Writes `<name>-boxes.png`: photographs, evenly out of the test, with their true boxes (green) and their first guess (red)."""
+    """Writes `<name>-boxes.png`: evenly sampled photographs with true boxes (green) and first guess (red)."""
     path = folder / f"{name}-boxes.png"
     with files.telling(path):
         path.unlink(missing_ok=True)
@@ -105,7 +105,7 @@ def draw_boxes(folder: pathlib.Path, name: str, result: Localised, split: Split)
     for place in readable[np.linspace(0, len(readable) - 1, min(ON_SHEET, len(readable))).round().astype(int)]:
         try:
             pixels = thumbnail(split, int(place), _SIDE)
-        except tf.errors.OpError:  # it has been removed meanwhile
+        except tf.errors.OpError:  # the file has been deleted in the meantime
             continue
         frame = result.truth.frames[place]
         found = clipped(result.boxes[place, :1] / frame, (1, 1))
@@ -116,11 +116,11 @@ def draw_boxes(folder: pathlib.Path, name: str, result: Localised, split: Split)
     if not pictures:
         return
     facts = {key: result.facts[key] for key in ("net", "S", "Q", "protocol", "settings", "data")} | digests_of(result.facts)
-    title = f"{_title(result.facts)}: true boxes green, found ones red"
+    title = f"{_title(result.facts)}: true boxes green, predicted boxes red"
     sheet.draw(path, pictures, captions, title=title, facts=facts, columns=4, side=2.2)
 
 
 def _title(facts: dict) -> str:
-    """What found the boxes; guesses that look at no image have no Q, and those that learnt nothing no digest."""
+    """Returns a title with the net; trivial guesses have no Q, and those without training no digest."""
     digest = f" ({short(facts['nets sha256'])})" if facts["nets sha256"] else ""
     return ", ".join([facts["net"] + digest, facts["protocol"], *([f"Q = {facts['Q']}"] if facts["Q"] else [])])

@@ -1,4 +1,4 @@
-"""The guesses of a row: what is right of them, and their file."""
+"""The guesses of a row: their scores, and their file."""
 
 import dataclasses
 import pathlib
@@ -13,17 +13,17 @@ from keras_vgg.support import files
 
 @dataclasses.dataclass(frozen=True)
 class Localised:
-    """What is said of where the objects of a data set's images are.
+    """Guessed boxes for the images of a dataset.
 
     Attributes:
         labels: `(N, 5)` int64, classes of the guesses, the best first; -1 for none.
         boxes: `(N, 5, 4)` float64, their edges in the units of `truth`; NaN for none.
         ratings: `(N, 5)` float64, see `guessing.guess`; NaN for none.
-        truth: what is true, its labels by the numbers of `classes`.
-        images: `(N,)` their names.
+        truth: the ground truth, its labels as indices into `classes`.
+        images: `(N,)` names of the images.
         classes: class names in label order.
-        facts: columns of the table, and digests, as of `evaluation.results.Posteriors`; `class known` says so.
-        blacklist: `(N,)` bool, images that do not count.
+        facts: columns of the table, and digests, as in `evaluation.results.Posteriors`; also `class known`.
+        blacklist: `(N,)` bool, images to ignore.
         above: whether the IoU must be above one half.
     """
 
@@ -39,7 +39,7 @@ class Localised:
 
     @property
     def score(self) -> LocalisationScore:
-        """What is right. An image that cannot be read has no true box, and counts as an error."""
+        """The score. An unreadable image has no true box, and counts as an error."""
         nowhere = np.zeros((1, 4))
         true = np.where((self.truth.labels < 0)[:, None, None], nowhere, self.truth.boxes)
         return score(self.labels, self.boxes, self.truth.labels, true, self.blacklist, above=self.above)

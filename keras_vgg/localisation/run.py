@@ -1,4 +1,4 @@
-"""A test of localisers from data set, nets and rows: every pass computed once, whatever rows share it."""
+"""Runs a test of localisers on a dataset; each pass is computed once, however many rows share it."""
 
 import dataclasses
 import pathlib
@@ -31,15 +31,15 @@ from keras_vgg.support.progress import Progress
 
 @dataclasses.dataclass(frozen=True)
 class LocalisationSettings:
-    """How localisers are tested.
+    """Settings of a test of localisers.
 
     Attributes:
         pooling: see `Localiser`.
         batch: see `passes.run_pass`.
-        devices: where nets compute, a copy on each; `None` stands for wherever TensorFlow would.
-        blacklist: a file of images that do not count, see `blacklist`.
-        above: whether a box must overlap by more than one half, as the paper writes, instead of not less.
-        precision: what localisers compute in, one of `precision.PRECISIONS`.
+        devices: devices with a copy of the nets each; `None` leaves the placement to TensorFlow.
+        blacklist: a file of images to ignore, see `blacklist`.
+        above: whether the IoU must be above one half, as the paper states, instead of at least one half.
+        precision: compute precision, one of `precision.PRECISIONS`.
     """
 
     pooling: str = "floor"
@@ -51,11 +51,11 @@ class LocalisationSettings:
 
     @property
     def scoring(self) -> str:
-        """How guesses are counted, for tables, where it is not the usual."""
+        """Non-default scoring, for tables."""
         return ", ".join([*(["IoU above 0.5"] if self.above else []), *(["blacklist"] if self.blacklist else [])])
 
     def told_of(self, row: Row) -> str:
-        """Returns how a row is done, for tables."""
+        """Returns the settings of a row, for tables."""
         is_single = row.protocol == CENTER and len(row.localisers) == 1 and not row.flip
         differs = {
             f"merged up to {row.merging.threshold:g}": not is_single,
@@ -69,7 +69,7 @@ class LocalisationSettings:
 
 @dataclasses.dataclass(frozen=True)
 class _Tested:
-    """The images: what they show, its classes, and the names of those that count."""
+    """The tested images: ground truth, classes, names, and which to ignore."""
 
     truth: Truth
     classes: tuple[str, ...]
@@ -92,23 +92,23 @@ def localise(
 ) -> list[Localised]:
     """Tests localisers on the images of a split and returns the guesses of each row.
 
-    A pass that several rows need is computed once. What `folder` has already is not computed again, be it a pass or the part of one
-    that was done when an earlier test was killed.
+    A pass shared by several rows is computed once. Passes already in `folder`, and the finished part of a pass whose test was
+    killed, are not computed again.
 
     Args:
         split: the images, with boxes as targets.
         classes: names of their classes.
         sources: the localisers by name.
-        posteriors: of classifiers, by name.
-        rows: what is united and merged.
-        folder: where passes are kept, under `passes/`, and images listed that could not be tested, in `broken_images.csv`.
-        settings: how.
-        data: what the images are called in tables.
-        say: called with lines for people.
-        stream: where progress is shown, if anywhere.
+        posteriors: posteriors of classifiers, by name.
+        rows: the localisers and classifiers to combine.
+        folder: folder for passes, in `passes/`, and for the list of images that could not be tested, `broken_images.csv`.
+        settings: the settings.
+        data: description of the images in tables.
+        say: called with lines to print.
+        stream: stream for the progress display, if any.
 
     Raises:
-        InputError: for whatever the user can mend.
+        InputError: for anything the user can fix.
     """
     views_of = {id(row): _views_of(row, sources) for row in rows}
     images, unusable = look_through(split, stream=stream)
@@ -116,7 +116,7 @@ def localise(
     blacklist = np.zeros(split.size, bool)
     if settings.blacklist:
         blacklist = read_blacklist(settings.blacklist).of_images([*names])
-        say(f"{blacklist.sum()} of {split.size} images are on the blacklist {settings.blacklist} and do not count")
+        say(f"{blacklist.sum()} of {split.size} images are on the blacklist {settings.blacklist} and are ignored")
     tested = _Tested(truth_of(images.survey), classes, names, blacklist)
     told = {id(row): _classes_of(row, tested.truth, classes, posteriors, images) for row in rows}
     labels = {(id(row), name): _labels_for(sources[name], told[id(row)], say) for row in rows for name in row.localisers}
@@ -162,11 +162,11 @@ def _classes_of(
 
 
 def _labels_for(source: NetFile, told: ClassGuesses, say: Callable[[str], None]) -> np.ndarray:
-    """Returns the guessed classes by the numbers of a localiser, `(N, k)`; zeros where it has one box for all."""
+    """Returns the guessed classes as indices of a localiser, `(N, k)`; zeros if it has one box for all."""
     if source.regression != PCR:
         return np.zeros((len(told.labels), 1), np.int64)
     own = labels_of(told.classes, source.classes, source.count_classes(), told=str(source.path), say=say)
-    return np.append(own, 0)[told.labels]  # of an image without guesses, whatever
+    return np.append(own, 0)[told.labels]  # any value for images without guesses
 
 
 def _facts(row, sources, views_of, told: ClassGuesses, digests, settings: LocalisationSettings) -> dict:
@@ -217,10 +217,10 @@ def _result(
 
 
 def check_localisers(sources: Mapping[str, NetFile]) -> None:
-    """Raises `InputError` if a net tells classes instead of boxes."""
+    """Raises `InputError` if a net is a classifier."""
     for source in sources.values():
         if source.regression is None:
             raise InputError(
-                "`--model` must be a localiser, as `keras_vgg.fit --task localisation` trains it. "
-                f"Received: {source.path}, a classifier; give it as --classifier."
+                "`--model` must be a localiser trained by `keras_vgg.fit --task localisation`. "
+                f"Received: {source.path}, a classifier; pass it as --classifier."
             )

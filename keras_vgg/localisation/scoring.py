@@ -1,8 +1,8 @@
-"""ILSVRC's localisation error, as `eval_clsloc.m` of its devkit computes it, and what of it is the class's and what the box's.
+"""ILSVRC's localization error as in its devkit's `eval_clsloc.m`, split into errors of class and of box.
 
-An image has up to five guesses, each a class and a box, the best first. It is right if one of them has the image's class and
-overlaps any true box of that class by an IoU that is not below 0.5. The paper says "above 50%" instead, which `above` asks for; the
-two differ by boxes that overlap by exactly one half. Guesses beyond the fifth are ignored, and so are images on the blacklist.
+An image has up to five guesses, each a class and a box, the best first. It is correct if one of them has the image's class and an
+IoU of at least 0.5 with any true box of that class. The paper says "above 50%" instead, which `above` selects; the two differ for
+an IoU of exactly one half. Guesses beyond the fifth are ignored, and so are images on the blacklist.
 """
 
 import dataclasses
@@ -17,15 +17,15 @@ MOST_GUESSES = 5
 
 @dataclasses.dataclass(frozen=True)
 class LocalisationScore:
-    """What is right of each image, `(N,)` bool each, and shares of the images that count, in 0–1; NaN where none counts.
+    """Per-image correctness, `(N,)` bool each, and shares of the counted images in 0–1; NaN if none counts.
 
-    For both numbers of guesses `class_wrong` and `box_wrong` add up to the error.
+    For top 1 and top 5 alike, `class_wrong` and `box_wrong` add up to the error.
 
     Attributes:
         right_top1: the first guess has the image's class and a good box.
         right_top5: one of the first five guesses has both.
         class_right_top1: the first guess has the image's class, whatever its box.
-        class_right_top5: one of the first five guesses has it.
+        class_right_top5: one of the first five guesses has the image's class.
         counted: images that count: not on the blacklist, and with a true box.
     """
 
@@ -42,27 +42,27 @@ class LocalisationScore:
 
     @property
     def top5_error(self) -> float:
-        """Share of images of whose first five guesses none is right: the measure of the challenge."""
+        """Share of images without a correct guess among the first five: the challenge's metric."""
         return self._share(~self.right_top5)
 
     @property
     def top1_class_wrong(self) -> float:
-        """Share of images whose first guess has another class."""
+        """Share of images whose first guess has a wrong class."""
         return self._share(~self.class_right_top1)
 
     @property
     def top5_class_wrong(self) -> float:
-        """Share of images of whose first five guesses none has the class."""
+        """Share of images without the correct class among the first five guesses."""
         return self._share(~self.class_right_top5)
 
     @property
     def top1_box_wrong(self) -> float:
-        """Share of images whose first guess has the class, but no good box."""
+        """Share of images whose first guess has the correct class, but no good box."""
         return self._share(self.class_right_top1 & ~self.right_top1)
 
     @property
     def top5_box_wrong(self) -> float:
-        """Share of images of whose first five guesses some have the class, but none of these a good box."""
+        """Share of images with the correct class among the first five guesses, but without a good box for it."""
         return self._share(self.class_right_top5 & ~self.right_top5)
 
     def _share(self, images: np.ndarray) -> float:
@@ -78,21 +78,21 @@ def score(
     *,
     above: bool = False,
 ) -> LocalisationScore:
-    """Compares guesses with what is true.
+    """Scores guesses against the ground truth.
 
-    Where the class is known (Table 8), it is the only guess: `score(true_labels[:, None], …).top1_error`.
+    If the class is known (Table 8), it is the only guess: `score(true_labels[:, None], …).top1_error`.
 
     Args:
         labels: `(N, G)` classes of the guesses, the best first; negative for no guess.
-        boxes: `(N, G, 4)` their boxes as edges; a guess with NaN, as of an image that could not be read, is no guess.
+        boxes: `(N, G, 4)` their boxes as edges; NaN, as for an unreadable image, means no guess.
         true_labels: `(N,)` the images' classes.
-        true_boxes: `(N, K, 4)` edges of the true boxes of these classes, filled up with NaN. An image with NaN alone has no true
-            box and does not count; with boxes without area alone it counts, and no guess is right, as in the devkit.
-        blacklist: `(N,)` bool, images that do not count.
-        above: whether the IoU must be above one half, as the paper writes, instead of not below.
+        true_boxes: `(N, K, 4)` edges of the true boxes of these classes, padded with NaN. An image with only NaN has no true box
+            and does not count; with only boxes of zero area, it counts and no guess is correct, as in the devkit.
+        blacklist: `(N,)` bool, images to ignore.
+        above: whether the IoU must be above one half, as the paper states, instead of at least one half.
 
     Raises:
-        InputError: if the shapes do not go together.
+        InputError: for incompatible shapes.
     """
     labels, true_labels = np.asarray(labels), np.asarray(true_labels)
     boxes, true_boxes = np.asarray(boxes, np.float64), np.asarray(true_boxes, np.float64)
@@ -101,7 +101,7 @@ def score(
     labels, boxes = labels[:, :MOST_GUESSES], boxes[:, :MOST_GUESSES]
     has_class = (labels == true_labels[:, None]) & (labels >= 0) & ~np.isnan(boxes).any(axis=-1)
     good = np.zeros_like(has_class)
-    image, guess = np.nonzero(has_class)  # few, so that only their overlaps are computed
+    image, guess = np.nonzero(has_class)  # few, so only their overlaps are computed
     shared, union = edges.shared_and_union(boxes[image, guess][:, None], true_boxes[image])
     enough = 2 * shared > union if above else 2 * shared >= union
     good[image, guess] = (enough & (shared > 0)).any(axis=-1)
@@ -127,9 +127,9 @@ def _check(labels, boxes, true_labels, true_boxes, blacklist) -> None:
     for name, (array, fits, shape) in wanted.items():
         if not fits:
             raise InputError(
-                f"`{name}` must be of the shape {shape}, with `true_labels` of {images} and `labels` of {labels.shape}. "
+                f"`{name}` must have shape {shape}, with `true_labels` of {images} and `labels` of {labels.shape}. "
                 f"Received: {array.shape}."
             )
     for name, array in (("labels", labels), ("true_labels", true_labels)):
         if array.dtype.kind not in "iu":
-            raise InputError(f"`{name}` must be whole numbers. Received: an array of {array.dtype}.")
+            raise InputError(f"`{name}` must be integers. Received: an array of {array.dtype}.")

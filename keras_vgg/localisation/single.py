@@ -1,4 +1,4 @@
-"""Where in one image the objects of its most probable classes are: from a photograph to boxes in its pixels (Appendix A)."""
+"""Locates the objects of the most probable classes in one image: from a photograph to boxes in pixels (Appendix A)."""
 
 import os
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ from keras_vgg.support import extras
 
 
 class Located(NamedTuple):
-    """A guess of what is where.
+    """A guess of a class and its box.
 
     Attributes:
-        label: name of the class; "" where a localiser with one box for all was asked alone.
-        score: the class's score times the share of the localiser's boxes that agree on this one, in 0–1; see `guessing.guess`.
+        label: name of the class; "" for a localiser with one box for all, without a classifier.
+        score: the class score times the share of the localiser's boxes merged into this one, in 0–1; see `guessing.guess`.
         box: edges `x_min, y_min, x_max, y_max` in pixels of the image, within it.
     """
 
@@ -37,12 +37,12 @@ class Located(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What was found in an image.
+    """The guesses for an image.
 
     Attributes:
         guesses: the best first.
         size: width and height of the image in pixels.
-        digest: SHA-256 of its content.
+        digest: SHA-256 of the file.
     """
 
     guesses: list[Located]
@@ -51,24 +51,24 @@ class Seen(NamedTuple):
 
 
 class Locator:
-    """A classifier that says what an image shows, and a localiser that says where.
+    """A classifier that predicts the classes of an image, and a localiser that predicts their boxes.
 
-    Both look at whole images, as in the paper's test (Table 9): by default each at its own scale, the classifier with mirror images
-    if it was trained with such, the localiser without.
+    Both evaluate whole images, as in the paper's test (Table 9): by default each at its own scale, the classifier with mirror
+    images if it was trained with them, the localiser without.
 
     Args:
         classifier: a run folder of `keras_vgg.fit`, or a weight file.
-        localiser: the same, of a net trained with `--task localisation`; with per-class regression it must know all classes of the
-            classifier.
-        scales: smallest sides Q at which the classifier looks, whose posteriors are averaged.
-        localiser_scales: those at which the localiser looks, whose boxes are united.
-        flip: whether both look at mirror images, too.
-        merge_threshold: match score up to which boxes are merged; by default that of `guessing.Merging`.
-        pooling: of odd sizes, `"floor"` or `"ceil"`.
-        precision: what both compute in, one of `precision.PRECISIONS`.
+        localiser: the same for a net trained with `--task localisation`; with per-class regression, it must have all classes of
+            the classifier.
+        scales: smallest sides Q for the classifier, whose posteriors are averaged.
+        localiser_scales: smallest sides Q for the localiser, whose boxes are combined.
+        flip: whether both use mirror images, too.
+        merge_threshold: maximum match score of merged boxes; by default that of `guessing.Merging`.
+        pooling: rounding of odd sizes, `"floor"` or `"ceil"`.
+        precision: compute precision of both, one of `precision.PRECISIONS`.
 
     Raises:
-        InputError: if there are no such nets, or they do not go together.
+        InputError: if a net is missing, or the two are incompatible.
 
     Example:
         >>> from keras_vgg.localisation import Locator
@@ -107,16 +107,16 @@ class Locator:
         )
 
     def locate(self, image: str | os.PathLike[str] | np.ndarray, *, most: int = MOST_GUESSES) -> list[Located]:
-        """Returns at most `most` guesses of what is where in an image, the best first.
+        """Returns at most `most` guesses of classes and boxes in an image, the best first.
 
-        How a camera was held (EXIF) is not looked at, as it was not in training.
+        EXIF orientation is ignored, as in training.
 
         Args:
             image: an image file, or pixels `(height, width, 3)` uint8, RGB.
             most: at least 1.
 
         Raises:
-            InputError: if it is no image that can be read, or is too large at a scale.
+            InputError: if it is not a readable image, or too large at a scale.
         """
         told = "pixels" if isinstance(image, np.ndarray) else os.fspath(image)
         encoded = _encoded(image) if isinstance(image, np.ndarray) else read_encoded(told)
@@ -135,19 +135,19 @@ def see(
     most: int = MOST_GUESSES,
     told: str,
 ) -> Seen:
-    """Returns where in an image the objects of its most probable classes are.
+    """Returns the boxes of an image's most probable classes.
 
     Args:
         finder: the localiser.
         encoded: the image.
-        posteriors: `(classes,)` of the image.
-        classes: names of them.
-        label: the one class to look for; by default the most probable ones.
-        most: most guesses.
+        posteriors: `(classes,)` posteriors of the image.
+        classes: class names.
+        label: the only class to locate; by default the most probable ones.
+        most: maximum number of guesses.
         told: the image's path, for messages.
 
     Raises:
-        InputError: if it is no image that can be read, or is too large at a scale.
+        InputError: if it is not a readable image, or too large at a scale.
     """
     labels = best_first(posteriors, finder.merging.classes) if label is None else np.array([label])
     views = [rescaled(encoded, scale, told=told) for scale in finder.scales]

@@ -1,4 +1,4 @@
-"""Guesses that look at no image, against which a localiser is measured: the whole image, and means of the boxes for training."""
+"""Baseline guesses that ignore the image: the whole image, and mean boxes of the training set."""
 
 import dataclasses
 
@@ -14,16 +14,16 @@ from keras_vgg.localisation.truth import digest_of_boxed, truth_of
 def trivial_guesses(
     result: Localised, train: Split, classes: tuple[str, ...], *, scoring: str = "", stream=None
 ) -> list[Localised]:
-    """Returns one row each for the whole image, the mean box of all training images, and the mean box of those of its class.
+    """Returns one row each for the whole image, the mean box of all training images, and that of the class's training images.
 
-    The class is known. Means are of edges in fractions of their images, over all boxes of images that can be read.
+    The class is known. Means are of edges in fractions of their images, over all boxes of readable images.
 
     Args:
-        result: any row of the test, of which images and truth are taken.
-        train: the images for training, with boxes as targets.
+        result: any row of the test, for its images and ground truth.
+        train: the training set, with boxes as targets.
         classes: names of their classes.
-        scoring: how guesses are counted, for tables.
-        stream: where progress is shown, if anywhere.
+        scoring: description of the scoring, for tables.
+        stream: stream for the progress display, if any.
 
     Raises:
         InputError: if no training image has a box.
@@ -33,7 +33,7 @@ def trivial_guesses(
     fractions = truth.boxes / truth.frames[:, np.newaxis]
     is_box = np.isfinite(fractions).all(axis=-1)
     if not is_box.any():
-        raise InputError("A mean box needs training images with boxes. Received: none that can be read.")
+        raise InputError("A mean box requires training images with boxes. Received: no readable ones.")
     whole = np.array([0.0, 0.0, 1.0, 1.0])
     mean = fractions[is_box].mean(axis=0)
     of_class = {
@@ -41,7 +41,7 @@ def trivial_guesses(
         for number, name in enumerate(classes)
         if (shows := is_box & (truth.labels == number)[:, np.newaxis]).any()
     }
-    by_label = np.array([*(of_class.get(name, mean) for name in result.classes), mean])  # the last of unreadable images, label -1
+    by_label = np.array([*(of_class.get(name, mean) for name in result.classes), mean])  # last: unreadable images, label -1
     digest = digest_of_boxed(images.survey)
     count = len(result.truth.labels)
     guesses = {

@@ -1,4 +1,4 @@
-"""What is true of the images of a test: their classes and boxes, in the units in which their data set tells them."""
+"""The ground truth of a test: classes and boxes of images, in the units of their dataset."""
 
 import dataclasses
 
@@ -11,13 +11,13 @@ from keras_vgg.inference.batches import Survey
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """What is true of images.
+    """The ground truth of images.
 
     Attributes:
-        labels: `(N,)` int64, classes by the data set's numbers; -1 of images that cannot be read.
-        boxes: `(N, most, 4)` float64, edges; NaN behind an image's last. They may leave the image.
-        sizes: `(N, 2)` float64, width and height of the images in the same units: those of the annotation, which need not be the
-            file's.
+        labels: `(N,)` int64, class indices of the dataset; -1 for unreadable images.
+        boxes: `(N, most, 4)` float64, edges, padded with NaN. They may extend beyond the image.
+        sizes: `(N, 2)` float64, width and height of the images in the same units: those of the annotation, which may differ from
+            the file's.
     """
 
     labels: np.ndarray
@@ -26,7 +26,7 @@ class Truth:
 
     @property
     def frames(self) -> np.ndarray:
-        """`(N, 4)` float64: what edges in fractions of the images are to be multiplied by."""
+        """`(N, 4)` float64: factors from edges in fractions of the images to their units."""
         return np.tile(self.sizes, 2)
 
 
@@ -36,7 +36,7 @@ def digest_of_boxed(survey: Survey) -> str:
 
 
 def truth_of(survey: Survey) -> Truth:
-    """Returns what the targets of a survey say; of an image that cannot be read there is no box, and its guesses are wrong."""
+    """Returns the ground truth in a survey's targets; an unreadable image has no box, so its guesses are wrong."""
     targets = survey.labels.astype(np.float64)
     is_read = survey.sizes[:, 0] > 0
     counts = np.where(is_read, targets[:, HEADER, COUNT_AT], 0)

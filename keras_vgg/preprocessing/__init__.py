@@ -1,4 +1,4 @@
-"""What a set of weights wants of an image, told of models and files, and as a layer from plain images on."""
+"""Preprocessing that weights need: recorded for models and in files, and as a layer for plain images."""
 
 from keras_vgg.preprocessing.transform import ImageTransform
 from keras_vgg.preprocessing.wants import (

@@ -1,4 +1,4 @@
-"""From plain images of any size to what a net wants, as a Keras layer: resized, cropped, preprocessed."""
+"""A Keras layer that prepares plain images of any size for a net: resized, cropped, preprocessed."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,27 +15,27 @@ from keras_vgg.preprocessing.wants import Preprocessing, for_model
 
 @keras.saving.register_keras_serializable("keras_vgg")
 class ImageTransform(keras.layers.Layer):
-    """Rescales images to smallest side Q, cuts the centre crop and preprocesses it, as `evaluate --protocol center` does.
+    """Rescales images to smallest side Q, takes the center crop and preprocesses it, like `evaluate --protocol center`.
 
-    The pixels are those that `keras_vgg` itself makes of the same ones, bit for bit. (It reduces JPEGs of twice the size wanted, or
-    more, while it decodes them, of which a layer cannot know.) It goes before a net in a `keras.Sequential`, is saved with it, and
-    works in `Dataset.map`. Images of one batch have one size.
+    The pixels are bit for bit those that `keras_vgg` itself computes from the same input. (While decoding, it also reduces JPEGs
+    of at least twice the target size, which a layer cannot do.) The layer precedes a net in a `keras.Sequential`, is saved with
+    it, and works in `Dataset.map`. Images in a batch have the same size.
 
     Args:
         size: Q, the smallest side in pixels, at least `crop`.
         crop: side of the square crop.
-        preprocessing: what the weights want, or the same as a dict of `mean`, `std` and `bgr`; `None` leaves RGB in 0–255.
-        name, dtype, trainable: as of any layer; there is nothing to train.
+        preprocessing: preprocessing of the net's weights, also as a dict of `mean`, `std` and `bgr`; `None` keeps RGB in 0–255.
+        name, dtype, trainable: as for any layer; there is nothing to train.
 
     Raises:
-        InputError: for sizes out of range, or a preprocessing that is none.
+        InputError: for sizes out of range, or an invalid preprocessing.
 
     Example:
         >>> import keras
         >>> import numpy as np
         >>> from keras_vgg import models, preprocessing
         >>> net = models.build_vgg("A", input_shape=(64, 64, 3), classes=10, width=1 / 16)
-        >>> preprocessing.remember(net, preprocessing.TORCH)  # which a loaded net says itself
+        >>> preprocessing.remember(net, preprocessing.TORCH)  # known for a loaded net
         >>> transform = preprocessing.ImageTransform.for_model(net)
         >>> transform.size, transform.crop
         (73, 64)
@@ -56,7 +56,7 @@ class ImageTransform(keras.layers.Layer):
     ):
         super().__init__(name=name, dtype=dtype, trainable=trainable, autocast=False)  # half precision would round pixels
         if not 1 <= crop <= size:
-            raise InputError(f"`size` and `crop` must be 1 <= crop <= size. Received: size={size}, crop={crop}.")
+            raise InputError(f"`size` and `crop` must satisfy 1 <= crop <= size. Received: size={size}, crop={crop}.")
         if isinstance(preprocessing, Mapping):
             try:
                 preprocessing = Preprocessing(**preprocessing)
@@ -66,7 +66,7 @@ class ImageTransform(keras.layers.Layer):
                 ) from error
         if not isinstance(preprocessing, Preprocessing | None):
             raise InputError(
-                "`preprocessing` must be such as `keras_vgg.preprocessing.for_model(model)`. "
+                "`preprocessing` must be a Preprocessing, such as `keras_vgg.preprocessing.for_model(model)`. "
                 f"Received: preprocessing={preprocessing!r:.100}."
             )
         self.size, self.crop, self.preprocessing = size, crop, preprocessing
@@ -74,29 +74,29 @@ class ImageTransform(keras.layers.Layer):
 
     @classmethod
     def for_model(cls, model: keras.Model, *, size: int | None = None, name: str | None = None) -> "ImageTransform":
-        """Returns the layer that makes of images what `model` is to be given.
+        """Returns the layer that prepares images for `model`.
 
         Args:
-            model: a net whose preprocessing is known, see `preprocessing.for_model`.
-            size: Q; by default 8/7 of the net's input, 256 for one of 224.
-            name: of the layer.
+            model: a net with known preprocessing, see `preprocessing.for_model`.
+            size: Q; by default 8/7 of the net's input size, e.g. 256 for 224.
+            name: name of the layer.
 
         Raises:
-            InputError: if the preprocessing is not known, or the net's input is no square.
+            InputError: if the preprocessing is unknown, or the net's input is not square.
         """
         crop, width = model.input_shape[1:3]
         if crop != width:
             raise InputError(f"Expected a net for square images, channels last. Received: {model.name!r} for {model.input_shape}.")
-        crop = crop or TRAINING_SIZE  # where any size will do
+        crop = crop or TRAINING_SIZE  # for nets that take any size
         return cls(size or round(crop * 8 / 7), crop, for_model(model), name=name)
 
     def call(self, images):
-        """`(B, height, width, 3)` or `(height, width, 3)`, RGB in 0–255 of any dtype, to `(…, crop, crop, 3)` floats."""
+        """Maps `(B, height, width, 3)` or `(height, width, 3)`, RGB in 0–255 of any dtype, to `(…, crop, crop, 3)` floats."""
         images = tf.convert_to_tensor(images)
         if images.shape.rank not in (3, 4) or images.shape[-1] != 3:
             raise InputError(
                 "Expected images (B, height, width, 3) or (height, width, 3). Received: "
-                f"{images.shape}; tf.ensure_shape tells a shape that is not known."
+                f"{images.shape}; set an unknown shape with tf.ensure_shape."
             )
         batch = images if images.shape.rank == 4 else images[tf.newaxis]
         height, width = tf.unstack(tf.shape(batch)[1:3])
@@ -106,10 +106,10 @@ class ImageTransform(keras.layers.Layer):
         return tf.cast(outputs if images.shape.rank == 4 else outputs[0], self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
-        """Crops of the same number of images."""
+        """Returns the shape of the crops."""
         return (*input_shape[:-3], self.crop, self.crop, 3)
 
     def get_config(self):
-        """The sizes and the preprocessing, for saving."""
+        """Returns sizes and preprocessing, for saving."""
         wants = dataclasses.asdict(self.preprocessing) if self.preprocessing else None
         return super().get_config() | {"size": self.size, "crop": self.crop, "preprocessing": wants}

@@ -1,7 +1,7 @@
-"""What a set of weights wants of an image: colour order, mean and deviation.
+"""Preprocessing that weights need: color order, mean and standard deviation.
 
-Images come as RGB in 0–255. The one place that knows "caffe" from "torch" input. Preprocessing goes with weights: files
-carry it along (`attach`, `read_attached`), and for a model in memory `for_model` tells it.
+Images are RGB in 0–255. Only this module distinguishes "caffe" from "torch" inputs. Preprocessing belongs to weights: files
+record it (`attach`, `read_attached`), and for a model in memory `for_model` returns it.
 """
 
 import dataclasses
@@ -19,17 +19,17 @@ import tensorflow as tf
 from keras_vgg.errors import InputError
 from keras_vgg.input_layers import affine_before
 
-_MEMBER = "keras_vgg.json"  # in a .keras file, which is a zip archive; Keras leaves members alone that it does not know
+_MEMBER = "keras_vgg.json"  # in a .keras file, a zip archive in which Keras ignores unknown members
 
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """`(image - mean) / std` per channel, after turning RGB to BGR if so wanted.
+    """`(image - mean) / std` per channel, then RGB to BGR if requested.
 
     Attributes:
         mean: subtracted from the channels, RGB, in the unit of the image (0–255).
-        std: the channels are divided by it, RGB, in the unit of the image.
-        bgr: whether the channels are turned to blue, green, red (the authors' Caffe weights).
+        std: divisor of the channels, RGB, in the unit of the image.
+        bgr: whether channels are reordered to blue, green, red (the authors' Caffe weights).
     """
 
     mean: tuple[float, float, float]
@@ -37,12 +37,12 @@ class Preprocessing:
     bgr: bool = False
 
     def __post_init__(self):
-        # Whole numbers are the same numbers, and so the same digest of a net.
+        # As floats, so that integers give the same digest of a net.
         object.__setattr__(self, "mean", _three(self.mean))
         object.__setattr__(self, "std", _three(self.std))
 
     def __call__(self, images):
-        """`(…, 3)` RGB in 0–255 of any dtype to float32 of the same shape; never changes its argument."""
+        """Maps `(…, 3)` RGB in 0–255 of any dtype to float32 of the same shape; never changes its argument."""
         images = (tf.cast(images, tf.float32) - tf.constant(self.mean, tf.float32)) / tf.constant(self.std, tf.float32)
         return images[..., ::-1] if self.bgr else images
 
@@ -60,12 +60,12 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Preprocessing":
-        """Returns what `to_json` was told to keep; `InputError` for anything else."""
+        """Returns the preprocessing saved by `to_json`; raises `InputError` for anything else."""
         try:
             values = json.loads(text)
             return cls(tuple(values["mean"]), tuple(values["std"]), bool(values["bgr"]))
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"Expected mean, std and bgr of a preprocessing as JSON. Received: {text!r}.") from error
+            raise InputError(f"Expected a preprocessing as JSON with mean, std and bgr. Received: {text!r}.") from error
 
 
 def _three(values: Iterable) -> tuple[float, float, float]:
@@ -76,21 +76,21 @@ def _three(values: Iterable) -> tuple[float, float, float]:
 CAFFE = Preprocessing(mean=(123.68, 116.779, 103.939), bgr=True)
 TORCH = Preprocessing(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 CAFFE_RGB = Preprocessing(mean=(255 * 0.48235, 255 * 0.45882, 255 * 0.40784))
-"""Of torchvision's `VGG16_Weights.IMAGENET1K_FEATURES`, the authors' turned to RGB: their deviation is 1/255, of images in 0–1."""
+"""Of torchvision's `VGG16_Weights.IMAGENET1K_FEATURES`, the authors' weights for RGB: their std is 1/255, for images in 0–1."""
 TF = Preprocessing(mean=(127.5,) * 3, std=(127.5,) * 3)
 UNIT = Preprocessing(mean=(0,) * 3, std=(255,) * 3)
 NONE = Preprocessing(mean=(0,) * 3)
 BY_NAME = {"caffe": CAFFE, "torch": TORCH, "caffe_rgb": CAFFE_RGB, "tf": TF, "unit": UNIT, "none": NONE}
-"""`caffe`, `torch` and `tf` are Keras' modes; `unit` is RGB in 0–1, as by `Rescaling(1 / 255)`; `none` RGB in 0–255."""
+"""`caffe`, `torch` and `tf` are Keras' modes; `unit` is RGB in 0–1, as from `Rescaling(1 / 255)`; `none` is RGB in 0–255."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """How it is known what weights want of an image.
+    """How the preprocessing of weights is known.
 
     Attributes:
-        name: in the notes of files.
-        text: for people.
+        name: its key in files.
+        text: its display text.
     """
 
     name: str
@@ -100,43 +100,43 @@ class Origin:
         return self.text
 
 
-GIVEN = Origin("said", "as was said")
-KNOWN = Origin("known", "known from the file")
-RECOGNISED = Origin("recognised", "recognised by its first layer")
-ASSUMED = Origin("assumed", "assumed, as is the custom of its kind of file")
-OWN_LAYERS = Origin("own", "as the model's own layers do it")
+GIVEN = Origin("said", "as specified")
+KNOWN = Origin("known", "recorded in the file")
+RECOGNISED = Origin("recognised", "recognized by its first layer")
+ASSUMED = Origin("assumed", "assumed, as usual for its kind of file")
+OWN_LAYERS = Origin("own", "from the model's own layers")
 
 _NOTED = {
-    "said": "as was said when the file was written",
-    "recognised": "recognised by its first layer when the file was written",
-    "own": "as the layers did of the model that the file was made of",
-    "assumed": "assumed when the file was written, as is the custom of the kind it was made of",
+    "said": "as specified when the file was written",
+    "recognised": "recognized by its first layer when the file was written",
+    "own": "from the layers of the model that the file was made from",
+    "assumed": "assumed when the file was written, as usual for the kind of its source",
 }
 
 
 def noted_origin(name: object) -> Origin:
-    """Returns the origin that a file's note names; `KNOWN` for `None`, `InputError` for anything else."""
+    """Returns the origin recorded in a file; `KNOWN` for `None`; raises `InputError` for an unknown one."""
     if name is not None and name not in _NOTED:
-        raise InputError(f"Expected one of {', '.join(_NOTED)} as the origin in a file's note. Received: {name!r:.100}.")
+        raise InputError(f"`origin` in a file's record must be one of {', '.join(_NOTED)}. Received: {name!r:.100}.")
     return KNOWN if name is None else Origin(name, _NOTED[name])
 
 
 def statement(wants: Preprocessing, origin: Origin) -> str:
-    """Returns what weights want of an image and how that is known, in the words of all commands."""
+    """Returns the line with which all commands state a preprocessing and how it is known."""
     return f"preprocessing: {wants}, {origin}"
 
 
-# It belongs to the weights that see the image: kept by the first convolution, it holds for every model that shares this layer.
+# Keyed by the first convolution, whose weights see the image, so that it holds for every model that shares this layer.
 _BY_LAYER: weakref.WeakKeyDictionary[keras.layers.Layer, tuple[Preprocessing, Origin]] = weakref.WeakKeyDictionary()
 
 
 def remember(model: keras.Model, preprocessing: Preprocessing | None, origin: Origin | None = None) -> None:
-    """Notes what the weights of `model` want, for `for_model`; `None` if that is not known.
+    """Records the preprocessing of a model's weights, for `for_model`.
 
     Args:
         model: the model.
-        preprocessing: it.
-        origin: how that is known, for whoever saves the model; unsaid, by whoever says it here.
+        preprocessing: the preprocessing; `None` if it is unknown.
+        origin: how it is known, for saving the model; by default as specified by the caller.
 
     Raises:
         InputError: if `model` has no convolution.
@@ -148,16 +148,16 @@ def remember(model: keras.Model, preprocessing: Preprocessing | None, origin: Or
 
 
 def for_model(model: keras.Model) -> Preprocessing:
-    """Returns what `model` is to be given of an image, so that its weights get what they want.
+    """Returns the preprocessing of images for `model`, so that its weights get the inputs they need.
 
-    Where its own layers do a part of that, or all (`Rescaling`, `Normalization`, a change of the colours' order), it is the rest;
-    where nothing is known of the weights, as of a model that Keras itself has loaded, nothing is added to them.
+    If the model's own layers do a part of it, or all (`Rescaling`, `Normalization`, a change of color order), it is the rest; if
+    the weights' preprocessing is unknown, as for a model loaded by Keras itself, it adds nothing to those layers.
 
     It is known for models of `keras_vgg.applications` with weights, for loaded ones (`transfer.load_model`), and for models
     made of their layers, such as `keras.Model(vgg.input, vgg.get_layer("block5_pool").output)`.
 
     Raises:
-        InputError: if it is not known, as for random weights, or what its own layers do is something else.
+        InputError: if it is unknown, as for random weights, or if the model's own layers do anything else.
 
     Example:
         >>> import numpy as np
@@ -172,25 +172,25 @@ def for_model(model: keras.Model) -> Preprocessing:
         TensorShape([1, 1000])
     """
     own = affine_before(model, _first_convolution(model))
-    if own is not None and not is_known(model):  # whoever put those layers there knew what the weights want
+    if own is not None and not is_known(model):  # those layers were added to fit the weights
         return NONE
     known = of_weights(model)
     if own is None:
         return known
     turned, scale, offset = own
-    order = slice(None, None, -1 if known.bgr else 1)  # of what the convolution gets; then as RGB
+    order = slice(None, None, -1 if known.bgr else 1)  # of the convolution's input, then as RGB
     mean, std = np.array(known.mean) + np.array(known.std) * offset[order], np.array(known.std) * scale[order]
     return _of_trying(mean, std, known.bgr != turned)
 
 
 def of_affine(turned: bool, scale: np.ndarray, offset: np.ndarray) -> Preprocessing:
-    """Returns what `input_layers.affine_before` has found, as a preprocessing."""
-    order = slice(None, None, -1 if turned else 1)  # of the channels as they come out; then as RGB
+    """Returns the result of `input_layers.affine_before` as a preprocessing."""
+    order = slice(None, None, -1 if turned else 1)  # of the output channels, then as RGB
     return _of_trying((-offset / scale)[order], (1 / scale)[order], turned)
 
 
 def _of_trying(mean: np.ndarray, std: np.ndarray, bgr: bool) -> Preprocessing:
-    """Returns the preprocessing whose numbers were found by trying in float32, where a scale of 1 is one of 1 ± 1e-7."""
+    """Returns the preprocessing from values found by trial in float32, where a scale of 1 may come out as 1 ± 1e-7."""
     for known in BY_NAME.values():
         if known.bgr == bgr and np.allclose(mean, known.mean, rtol=0, atol=2e-3) and np.allclose(std, known.std, rtol=1e-5):
             return known
@@ -199,16 +199,16 @@ def _of_trying(mean: np.ndarray, std: np.ndarray, bgr: bool) -> Preprocessing:
 
 
 def of_weights(model: keras.Model) -> Preprocessing:
-    """Returns what the first convolution of `model` wants to get of an image, whatever layers come before it.
+    """Returns the preprocessing that the first convolution of `model` needs, whatever layers precede it.
 
     Raises:
-        InputError: if it is not known.
+        InputError: if it is unknown.
     """
     return _known(model)[0]
 
 
 def origin_of(model: keras.Model) -> Origin:
-    """Returns how it is known what the weights of `model` want; raises as `of_weights`."""
+    """Returns how the preprocessing of the weights of `model` is known; raises like `of_weights`."""
     return _known(model)[1]
 
 
@@ -216,14 +216,14 @@ def _known(model) -> tuple[Preprocessing, Origin]:
     known = _BY_LAYER.get(_first_convolution(model))
     if known is None:
         raise InputError(
-            f"What the weights of model {model.name!r} want of an image is not known: they are random or came without it. "
-            "Say it by keras_vgg.preprocessing.remember(model, CAFFE), TORCH, or a Preprocessing of your own."
+            f"The preprocessing of model {model.name!r} is unknown: its weights are random or came without it. "
+            "Set it with keras_vgg.preprocessing.remember(model, CAFFE), TORCH, or a Preprocessing of your own."
         )
     return known
 
 
 def is_known(model: keras.Model) -> bool:
-    """Whether `for_model` knows the answer."""
+    """Returns whether the preprocessing of a model's weights is known."""
     return _first_convolution(model) in _BY_LAYER
 
 
@@ -243,37 +243,37 @@ def _convolutions(model) -> Iterator[keras.layers.Layer]:
 
 
 def attach(path: str | pathlib.Path, preprocessing: Preprocessing, facts: Mapping[str, Any] | None = None) -> None:
-    """Writes `preprocessing` into the `.keras` file at `path`, so that the file says what its weights want, and further facts."""
+    """Records `preprocessing` and further facts in the `.keras` file at `path`."""
     attach_note(path, json.dumps(json.loads(preprocessing.to_json()) | dict(facts or {})))
 
 
 def attach_note(path: str | pathlib.Path, note: str) -> None:
-    """Writes what `weights.kinds.note` says of a net into the `.keras` file at `path`."""
-    # By its name, zipfile would make a new archive of a file that cannot be opened, and empty it.
+    """Writes the text of `weights.kinds.note` into the `.keras` file at `path`."""
+    # Given the name, zipfile would replace a file that it cannot open with a new, empty archive.
     with open(path, "r+b") as file, zipfile.ZipFile(file, "a") as archive:
         archive.writestr(_MEMBER, note)
 
 
 def read_attached(path: str | pathlib.Path) -> Preprocessing | None:
-    """Returns what `attach` wrote into the `.keras` file at `path`; `None` if it has nothing of the kind.
+    """Returns the preprocessing that `attach` recorded in the `.keras` file at `path`; `None` if there is none.
 
     Raises:
-        InputError: if it cannot be read.
+        InputError: if the file cannot be read.
     """
     note = read_note(path)
     return Preprocessing.from_json(note) if note and b'"mean"' in note else None
 
 
 def attached_origin(path: str | pathlib.Path) -> Origin:
-    """Returns how that is known which `read_attached` returns."""
+    """Returns how the preprocessing that `read_attached` returns is known."""
     note = read_note(path)
     return noted_origin(json.loads(note).get("origin") if note else None)
 
 
 def read_note(path: str | pathlib.Path) -> bytes | None:
-    """Returns what `attach_note` wrote, as `read_attached`."""
+    """Returns the text that `attach_note` wrote; raises like `read_attached`."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.read(_MEMBER) if _MEMBER in archive.namelist() else None
-    except Exception as error:  # zipfile raises whatever damage makes it run into
-        raise InputError(f"{path} is damaged: what it says of preprocessing cannot be read ({error}).") from error
+    except Exception as error:  # zipfile raises many kinds of exceptions on damage
+        raise InputError(f"{path} is damaged: its record of preprocessing cannot be read ({error}).") from error

@@ -1,1 +1,1 @@
-"""Asking a model that TensorFlow Serving serves, over gRPC or REST."""
+"""Client for models served by TensorFlow Serving, over gRPC or REST."""

@@ -1,4 +1,4 @@
-"""What a served model says of an image, or why it says nothing."""
+"""Predictions of a served model for images, or the reasons why there are none."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ OUTPUTS = {
     "features": ("features", "error"),
     "localise": ("scores", "class_ids", "class_names", "boxes", "image_size", "error"),
 }
-"""The signatures that can be asked, with the outputs that are looked at."""
+"""The supported signatures, with the outputs that are read."""
 
 NET = "net_sha256"
-"""The output that says which net answers, in each row; models that earlier versions exported have none."""
+"""The output with the digest of the net, in each row; models exported by earlier versions have none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +25,8 @@ class TopClass:
 
     Attributes:
         name: may be empty.
-        label: its number, from 0.
-        score: its posterior, as the server gives it.
+        label: class number, from 0.
+        score: its posterior, as returned by the server.
     """
 
     name: str
@@ -36,12 +36,12 @@ class TopClass:
 
 @dataclasses.dataclass(frozen=True)
 class Located:
-    """A guess of what is where in an image.
+    """A guess of the class and position of an object in an image.
 
     Attributes:
-        name: of the class, may be empty.
-        label: its number, from 0.
-        score: as the server gives it.
+        name: of the class; may be empty.
+        label: class number, from 0.
+        score: as returned by the server.
         box: edges `x_min, y_min, x_max, y_max` in pixels of the image.
     """
 
@@ -53,18 +53,18 @@ class Located:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What became of an image.
+    """The result for an image.
 
     Attributes:
-        path: where it lies.
-        error: why there is no answer, in one line; empty if there is one.
+        path: path of the image.
+        error: why there is no result, in one line; empty if there is one.
         top: the most probable classes, best first, of the signature `classify`.
         features: `(D,)` float32, of the signature `features`.
-        located: guesses of what is where, best first, of the signature `localise`.
+        located: guesses, best first, of the signature `localise`.
         size: width and height of the image in pixels, of the signature `localise`.
-        seconds: what the request took that brought the answer, NaN if none did.
-        net_sha256: digest of the net that answered; empty if it did not say.
-        image_sha256: SHA-256 of the image that was asked about; empty if it could not be read.
+        seconds: duration of the successful request, NaN if there was none.
+        net_sha256: digest of the net; empty if the response has none.
+        image_sha256: SHA-256 of the image that was sent; empty if it could not be read.
     """
 
     path: str
@@ -81,27 +81,27 @@ class Answer:
 def read_answers(
     signature: str, paths: Sequence[str], outputs: Mapping[str, Rows], seconds: float, served: Signatures
 ) -> list[Answer]:
-    """Returns the answers about the images of one request, whose outputs have a row for each.
+    """Returns the results for the images of one request, whose outputs have a row for each.
 
     Raises:
-        RefusedError: if there are more or fewer rows, or values in a row than `served` tells, or they are none of `keras_vgg`'s.
+        RefusedError: if the number of rows or of values in a row differs from `served`, or the format is not that of `keras_vgg`.
     """
     for name, rows in outputs.items():
         count = len(rows) if hasattr(rows, "__len__") else "no"
         if count != len(paths):
-            raise RefusedError(f"the server answered with {count} rows of {name!r} for {len(paths)} images")
+            raise RefusedError(f"the server returned {count} rows of {name!r} for {len(paths)} images")
     answers = []
     for row, path in enumerate(paths):
         try:
             for name, width in served.outputs.get(signature, {}).items():
                 if width is not None and name in outputs and len(outputs[name][row]) != width:
                     raise RefusedError(
-                        f"the server answered with {len(outputs[name][row])} values of {name!r} for an image, "
-                        f"where version {served.version} was seen to give {width}"
+                        f"the server returned {len(outputs[name][row])} values of {name!r} for an image, "
+                        f"but version {served.version} announced {width}"
                     )
             error, found = _read_row(signature, outputs, row)
         except (TypeError, ValueError) as fault:
-            raise RefusedError(f"the answer is of another form than keras_vgg's: {one_line(str(fault), 80)}") from fault
+            raise RefusedError(f"the response is not in keras_vgg's format: {one_line(str(fault), 80)}") from fault
         net = one_line(outputs[NET][row]) if NET in outputs else ""
         answers.append(Answer(path, error, seconds=seconds, net_sha256=net, **found))
     return answers
@@ -131,7 +131,7 @@ def _located(outputs: Mapping[str, Rows], row: int, size: tuple[int, int]) -> tu
     names, labels, scores, boxes = (outputs[name][row] for name in ("class_names", "class_ids", "scores", "boxes"))
     found = []
     for name, label, score, box in zip(names, labels, scores, boxes, strict=True):
-        if int(label) >= 0:  # else it is behind the last guess
+        if int(label) >= 0:  # -1 follows the last guess
             edges = tuple(float(edge) * side for edge, side in zip(box, size * 2, strict=True))
             found.append(Located(str(name), int(label), float(score), edges))
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Features of any number of images, gathered on the disk and written as one file."""
+"""Features of any number of images, buffered on disk and written as one file."""
 
 import contextlib
 import tempfile
@@ -11,11 +11,11 @@ from keras_vgg.support import files, paths
 
 
 class FeaturesFile:
-    """Gathers features beside the file that they will become, so that memory does not grow with their number.
+    """Buffers features in a temporary file next to the target, so that memory use does not grow with their number.
 
     Args:
         path: an `.npz` file.
-        model: name at the server of the model whose features they are.
+        model: name on the server of the model that computes the features.
         version: its version.
     """
 
@@ -30,17 +30,17 @@ class FeaturesFile:
         self._width = 0
 
     def add(self, answer: Answer) -> None:
-        """Adds the features of an image, `(D,)` float32, and by which net and of which image they are.
+        """Adds the features of an image, `(D,)` float32, with the digests of the net and the image.
 
         Raises:
             InputError: if the disk is full.
-            ValueError: if there are none, or D is another than that of the images before.
+            ValueError: if there are no features, or D differs from that of earlier images.
         """
         if answer.features is None:
-            raise ValueError(f"`answer` must have features. Received: one without, of {answer.path}.")
+            raise ValueError(f"`answer` must have features. Received: none for {answer.path}.")
         width = len(answer.features)
         if self._paths and width != self._width:
-            raise ValueError(f"`features` must be as long as those before, {self._width}. Received: {width}, of {answer.path}.")
+            raise ValueError(f"`features` must have length {self._width}, as before. Received: {width} for {answer.path}.")
         self._paths.append(answer.path)
         self._images.append(answer.image_sha256)
         self._net, self._width = answer.net_sha256, width
@@ -48,13 +48,13 @@ class FeaturesFile:
             self._rows.write(answer.features.tobytes())
 
     def write(self) -> tuple[int, int]:
-        """Writes `paths`, `(N,)` texts, and `features`, `(N, D)` float32, in the order in which they came; returns N and D.
+        """Writes `paths`, `(N,)` strings, and `features`, `(N, D)` float32, in the order they were added; returns N and D.
 
-        `model` and `version`, of which they are, stand beside them, and `net_sha256`, the net's digest (empty if the server does
-        not tell it), and `images_sha256`, `(N,)` texts, SHA-256 of the image files. Where there are none, no file is written.
+        The file also contains `model` and `version`, `net_sha256`, the net's digest (empty if the server does not return it), and
+        `images_sha256`, `(N,)` strings, SHA-256 of the image files. If there are no features, no file is written.
 
         Raises:
-            InputError: if the file system refuses.
+            InputError: if writing fails.
         """
         shape = (len(self._paths), self._width)
         if self._paths:
@@ -79,4 +79,4 @@ class FeaturesFile:
         try:
             yield
         except OSError as error:
-            raise InputError(f"Could not write {self._path}: {error.strerror}; make room.") from error
+            raise InputError(f"Could not write {self._path}: {error.strerror}; free disk space.") from error

@@ -1,4 +1,4 @@
-"""Asks TensorFlow Serving over gRPC. Imports TensorFlow, whose messages it sends."""
+"""Queries TensorFlow Serving over gRPC. Imports TensorFlow, for its messages."""
 
 import dataclasses
 import os
@@ -22,10 +22,10 @@ with extras.needed("serve"):
         prediction_service_pb2_grpc,
     )
 
-# gRPC's core writes lines of its own to the error stream, such as of a socket closed meanwhile; what fails is raised all the same.
+# gRPC's core logs to standard error, for instance that a socket was closed; failures are raised anyway.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-# A server that shuts down cancels what it has begun.
+# A server that shuts down cancels requests in progress.
 _AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 _INDIVISIBLE = {
     grpc.StatusCode.NOT_FOUND,
@@ -37,20 +37,20 @@ _INDIVISIBLE = {
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    # How soon a restarted server is found; gRPC would come to look only every two minutes.
+    # Finds a restarted server soon; by default gRPC would try only every two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
 )
 
 
 class GrpcTransport:
-    """A `Transport` by the gRPC services of TensorFlow Serving.
+    """A `Transport` over the gRPC services of TensorFlow Serving.
 
     Args:
         target: `HOST:PORT`.
-        model: which model is asked.
+        model: the model to query.
         timeout: seconds for a request.
-        secure: whether to speak TLS, trusting the usual authorities.
+        secure: whether to use TLS, trusting the usual authorities.
     """
 
     def __init__(self, target: str, model: Model, *, timeout: float, secure: bool = False):
@@ -92,11 +92,11 @@ class GrpcTransport:
         answer = self._ask(self._prediction.Predict, request)
         asked, answered = self._model.version, answer.model_spec.version.value
         if asked is not None and answered != asked:  # as some proxies may do; TensorFlow Serving does not
-            raise RefusedError(f"version {answered} answered where version {asked} was asked")
+            raise RefusedError(f"version {answered} answered a request for version {asked}")
         return {name: _values(answer.outputs[name]) for name in outputs}
 
     def close(self) -> None:
-        """Closes the channel; requests under way end at once."""
+        """Closes the channel; requests in progress end at once."""
         self._channel.close()
 
     def _spec(self, signature: str = "") -> model_pb2.ModelSpec:
@@ -113,12 +113,12 @@ class GrpcTransport:
         except grpc.RpcError as error:
             code, told = error.code(), one_line(error.details() or "").rpartition("last error: ")[2]
             if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise SlowError(f"no answer within {self._timeout:g} s") from error
+                raise SlowError(f"no response within {self._timeout:g} s") from error
             if code in _AWAY:
                 raise AwayError(f"{code.name}: {told}") from error
             missing = code is grpc.StatusCode.NOT_FOUND
             raise RefusedError(f"{code.name}: {told}", divisible=code not in _INDIVISIBLE, missing=missing) from error
-        except ValueError as error:  # gRPC's way to say that `close` was called meanwhile
+        except ValueError as error:  # raised by gRPC if `close` was called meanwhile
             raise AwayError(one_line(str(error))) from error
 
 

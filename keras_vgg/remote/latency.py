@@ -1,4 +1,4 @@
-"""How long requests took: counted while they run, told at the end."""
+"""Latencies of requests, counted while they run and reported at the end."""
 
 import array
 import dataclasses
@@ -14,15 +14,15 @@ PERCENTILES = (50, 95, 99)
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What a session did.
+    """Statistics of a session.
 
     Attributes:
-        requests: how many the server answered, refusals among them.
-        images: how many came to an end, answered or failed.
-        failed: those without an answer.
-        retries: how many requests were sent again.
+        requests: number of requests that the server answered, including refusals.
+        images: number of images completed, answered or failed.
+        failed: number of images without a result.
+        retries: number of requests sent again.
         percentiles: `{50: milliseconds}` of the requests that the server answered, NaN if there was none.
-        images_per_second: answered images by the time that passed.
+        images_per_second: answered images divided by elapsed time.
     """
 
     requests: int
@@ -38,21 +38,21 @@ class Report:
         )
         return (
             f"{self.requests} requests, {self.images} images, {self.failed} failed, {self.retries} retries; "
-            f"{latencies} a request; {speed(self.images_per_second)} images/s"
+            f"{latencies} per request; {speed(self.images_per_second)} images/s"
         )
 
 
 class Tally:
-    """Counts for a report; threads may use it together."""
+    """Counts for a report; thread-safe."""
 
     def __init__(self):
         self._lock = threading.Lock()
-        self._seconds = array.array("d")  # 8 bytes a request, so that a million of them are no burden
+        self._seconds = array.array("d")  # 8 bytes per request: little even for a million
         self._images = self._failed = self._retries = 0
         self._started = time.monotonic()
 
     def start(self) -> None:
-        """Lets the time begin now, where it is later than the tally was made."""
+        """Restarts the clock."""
         self._started = time.monotonic()
 
     def answered(self, seconds: float) -> None:
@@ -61,7 +61,7 @@ class Tally:
             self._seconds.append(seconds)
 
     def retried(self) -> None:
-        """Counts a request that is sent again."""
+        """Counts a retry."""
         with self._lock:
             self._retries += 1
 
@@ -72,7 +72,7 @@ class Tally:
             self._failed += failed
 
     def report(self) -> Report:
-        """Returns what was counted up to now."""
+        """Returns the counts so far."""
         with self._lock:
             return Report(
                 len(self._seconds),
@@ -85,7 +85,7 @@ class Tally:
 
 
 def percentiles(seconds: "array.array[float]") -> dict[int, float]:
-    """Returns `{percent: milliseconds}` of spans, with linear interpolation between neighbours.
+    """Returns `{percent: milliseconds}` of durations, with linear interpolation between neighbors.
 
     Example: `percentiles(array.array("d", [0.1, 0.2]))[50]` is 150.
     """

@@ -1,4 +1,4 @@
-"""The one version of a model that is asked, whatever the server takes up meanwhile, and whether it is still there."""
+"""A single version of a model, whatever the server loads meanwhile, and whether it is still available."""
 
 import threading
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from keras_vgg.remote.answers import NET, OUTPUTS
 from keras_vgg.remote.protocol import AwayError, RefusedError, Rows, Signatures, Transport
 
-_COMING = {"START", "LOADING"}  # states of a version that will be there
+_COMING = {"START", "LOADING"}  # states of a version that will become available
 
 
 class GoneError(RefusedError):
-    """What was asked is there no more, and will not come back.
+    """The requested version or net is no longer available, and will not come back.
 
     Attributes:
-        told: what people should be told, as a sentence.
+        told: message for people, as a sentence.
     """
 
     def __init__(self, reason: str, told: str):
@@ -22,10 +22,10 @@ class GoneError(RefusedError):
 
 
 class PinnedModel:
-    """A signature of one version of a model, which is one net. Threads may use it together.
+    """A signature of one version of a model, which is one net. Thread-safe.
 
     Args:
-        transport: the way to the model.
+        transport: the connection to the model.
         signature: one of `answers.OUTPUTS`.
 
     Attributes:
@@ -39,27 +39,27 @@ class PinnedModel:
 
     @property
     def served(self) -> Signatures:
-        """The version, as it was looked at; there is one from `pin` on."""
+        """The pinned version, as announced by the server; available after `pin`."""
         if self._served is None:
-            raise RuntimeError("no version was pinned yet")
+            raise RuntimeError("no version is pinned yet")
         return self._served
 
     def pin(self, served: Signatures | None = None) -> None:
-        """Asks only this version from now on; by default the one that the server gives now, unless there is one already.
+        """Queries only this version from now on; by default the server's current one, unless one is already pinned.
 
         Raises:
-            AwayError, RefusedError: if the server is to be asked for its version, and does not tell one.
+            AwayError, RefusedError: if the server has to be asked for its version and does not return one.
         """
         if served is not None or self._served is None:
             self._served = served or self._transport.signatures()
             self._transport.pin(self._served.version)
 
     def predict(self, images: Sequence[bytes]) -> dict[str, Rows]:
-        """Returns the outputs that are looked at, a row for each of the encoded images.
+        """Returns the outputs that are read, a row for each of the encoded images.
 
         Raises:
-            AwayError, RefusedError: as a `Transport`.
-            GoneError: if another net answered under the number of the version.
+            AwayError, RefusedError: as for `Transport`.
+            GoneError: if another net answered under this version number.
         """
         named = self.served.outputs.get(self.signature, {})
         outputs = self._transport.predict(self.signature, images, OUTPUTS[self.signature] + ((NET,) if NET in named else ()))
@@ -73,16 +73,16 @@ class PinnedModel:
             self._transport.states()
         except AwayError:
             return False
-        except RefusedError:  # an answer, too
+        except RefusedError:  # this is an answer too
             return True
         return True
 
     def check(self) -> None:
-        """Looks again for the version, once the server has said that it is missing.
+        """Checks the version again after the server reported it missing.
 
         Raises:
-            AwayError: if the server is away or about to have it.
-            GoneError: if the server has let go of it.
+            AwayError: if the server is unavailable or still loading the version.
+            GoneError: if the server has unloaded it.
         """
         try:
             states = self._transport.states()
@@ -94,17 +94,17 @@ class PinnedModel:
             raise AwayError(f"version {version} is {state}")
         if state != "AVAILABLE":
             others = ", ".join(str(each) for each, state in sorted(states.items()) if state == "AVAILABLE") or "none"
-            raise self._gone(f"the server no longer serves version {version}", f" (it has: {others})")
+            raise self._gone(f"the server no longer serves version {version}", f" (available: {others})")
 
     def _check_net(self, digests: set[str]) -> None:
         with self._lock:
             self._net = self._net or next(iter(digests), "")
         if digests - {self._net}:
-            raise self._gone(f"the server has another net as version {self.served.version} now")
+            raise self._gone(f"the server now has another net as version {self.served.version}")
 
     def _gone(self, reason: str, more: str = "") -> GoneError:
-        one = f"All answers are of version {self.served.version}" if more else "All answers are of the net that was there first"
-        told = f"{reason[0].upper()}{reason[1:]}{more}. {one}; ask again about images without one."
+        one = f"All results are from version {self.served.version}" if more else "All results are from the original net"
+        told = f"{reason[0].upper()}{reason[1:]}{more}. {one}; send images without a result again."
         return GoneError(reason, told)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What every way of asking a server has in common: its methods, and the ways in which a request can fail."""
+"""What all transports have in common: their methods, and the ways in which a request can fail."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -11,19 +11,19 @@ Rows = Sequence[Any] | np.ndarray
 
 
 class AwayError(Exception):
-    """The server did not answer, or was too busy; the same request may be answered later."""
+    """The server did not answer or was too busy; the same request may succeed later."""
 
 
 class SlowError(AwayError):
-    """The time was up before the answer came: the server may be away, or a smaller request may be answered in time."""
+    """The request timed out: the server may be unavailable, or a smaller request may succeed."""
 
 
 class RefusedError(Exception):
-    """The server answered that it cannot do what was asked; asking again is of no use.
+    """The server answered that it cannot process the request; retrying is pointless.
 
     Attributes:
-        divisible: whether a part of the same request may be answered, as when it is too large or one image is at fault.
-        missing: whether the server said that it has no such model or version.
+        divisible: whether parts of the request may succeed, as when it is too large or one image is at fault.
+        missing: whether the server has no such model or version.
     """
 
     def __init__(self, reason: str, *, divisible: bool = False, missing: bool = False):
@@ -33,12 +33,12 @@ class RefusedError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """Which model at a server is asked.
+    """A model on a server.
 
     Attributes:
-        name: its name there.
-        version: the number of the version; the server's newest one for `None`.
-        label: the label of the version, such as `canary`, in place of a number.
+        name: its name on the server.
+        version: version number; `None` for the server's newest.
+        label: version label, such as `canary`, in place of a number.
     """
 
     name: str = "vgg"
@@ -48,11 +48,11 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class Signatures:
-    """What the version of a model that answers can be asked.
+    """The signatures of a version of a model.
 
     Attributes:
         version: its number.
-        outputs: `{signature: {output: its values for an image}}`; `None` where that is not one fixed number.
+        outputs: `{signature: {output: values per image}}`; `None` where that is not one fixed number.
     """
 
     version: int
@@ -60,7 +60,7 @@ class Signatures:
 
 
 class Transport(Protocol):
-    """A way to one model at one server. Threads may use it together.
+    """A connection to one model on one server. Thread-safe.
 
     Every method but `close` raises `AwayError` or `RefusedError`, whose text is one line.
     """
@@ -69,25 +69,25 @@ class Transport(Protocol):
         """Returns `{version: state}` of the model, such as `{2: "AVAILABLE"}`."""
 
     def signatures(self) -> Signatures:
-        """Returns what the model can be asked."""
+        """Returns the signatures of the model."""
 
     def pin(self, version: int) -> None:
-        """Asks only this version from now on, whatever the server takes up and wherever a label moves."""
+        """Queries only this version from now on, whatever the server loads and wherever a label moves."""
 
     def predict(self, signature: str, images: Sequence[bytes], outputs: Sequence[str]) -> dict[str, Rows]:
-        """Returns the named outputs, a row for each of the encoded images; texts are `str`, numbers may be NaN."""
+        """Returns the named outputs, a row for each of the encoded images; text is `str`, numbers may be NaN."""
 
     def close(self) -> None:
-        """Ends what is under way, as far as the protocol lets."""
+        """Aborts requests in progress, as far as the protocol allows."""
 
 
 def width_of(sizes: Sequence[int]) -> int | None:
-    """Returns how many values an output of this shape, -1 where unknown, has for an image: D of `(B, D)`, else `None`."""
+    """Returns the number of values per image of an output of this shape (-1 where unknown): D of `(B, D)`, otherwise `None`."""
     return sizes[1] if len(sizes) == 2 and sizes[1] >= 0 else None
 
 
 def one_line(text: str, most: int = 300) -> str:
-    """Returns `text` without line breaks and what cannot be printed, cut to `most` characters."""
+    """Returns `text` without line breaks and unprintable characters, cut to `most` characters."""
     text = "".join(each if each.isprintable() else " " for each in text)
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,19 +1,18 @@
-"""How many images a request may hold for a server that has only so much time to answer it."""
+"""Adapts the number of images per request to what a server answers within the timeout."""
 
 import threading
 
-_FIRST_RUN, _LONGEST_RUN = 8, 1024  # answers in time before twice as many images are tried
+_FIRST_RUN, _LONGEST_RUN = 8, 1024  # timely answers before the size is doubled
 
 
 class RequestSize:
-    """The size of requests that a server answers in time: halved when one takes too long, doubled after a run of answers.
+    """The request size that a server answers in time: halved when a request times out, doubled after a run of answers.
 
-    Every doubling that proves too much makes the next one wait twice as long, so that a server that is slow for good sees few
-    of them, while one image that takes long does not make the requests about all others small for ever. Threads may use it
-    together.
+    After every doubling that proves too much, the next one waits twice as long: a permanently slow server sees few of them, while
+    a single slow image does not keep all later requests small. Thread-safe.
 
     Args:
-        largest: images in a request, which is never exceeded.
+        largest: maximum number of images per request.
     """
 
     def __init__(self, largest: int):
@@ -23,18 +22,18 @@ class RequestSize:
 
     @property
     def now(self) -> int:
-        """How many images a request may hold now."""
+        """The current maximum number of images per request."""
         return self._now
 
     def in_time(self, images: int) -> None:
-        """Heeds that a request about so many images was answered."""
+        """Records that a request with this many images was answered in time."""
         with self._lock:
             self._run += images >= self._now  # smaller ones prove nothing
             if self._now < self._largest and self._run >= self._wanted:
                 self._now, self._run = min(2 * self._now, self._largest), 0
 
     def too_slow(self, images: int) -> None:
-        """Heeds that a request about so many images took too long; several of them at once halve once."""
+        """Records that a request with this many images timed out; several at once halve the size once."""
         with self._lock:
             self._run = 0
             if images <= self._now and self._now > 1:

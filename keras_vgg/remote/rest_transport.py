@@ -1,4 +1,4 @@
-"""Asks TensorFlow Serving over REST. Imports no TensorFlow, so that a command that uses it starts at once."""
+"""Queries TensorFlow Serving over REST. Does not import TensorFlow, so that commands that use it start at once."""
 
 import base64
 import json
@@ -12,22 +12,22 @@ from keras_vgg.support import extras
 with extras.needed("serve"):
     import requests
 
-# Of TensorFlow Serving: INVALID_ARGUMENT, a request too large, RESOURCE_EXHAUSTED, a failing operation.
+# TensorFlow Serving's INVALID_ARGUMENT, request too large, RESOURCE_EXHAUSTED, failed operation.
 _DIVISIBLE = {400, 413, 429, 500}
-# 499 is CANCELLED, what a server that shuts down has begun; a 429 without TensorFlow Serving's words is of one in between.
+# 499 is CANCELLED, for requests to a server that shuts down; a 429 without TensorFlow Serving's JSON comes from a proxy.
 _AWAY = {429, 499, 502, 503}
-_SLOW = {504}  # DEADLINE_EXCEEDED, or a server in between that waited for no longer
+_SLOW = {504}  # DEADLINE_EXCEEDED, or the timeout of a proxy
 _MISSING = {404}
 
 
 class RestTransport:
-    """A `Transport` by the RESTful API of TensorFlow Serving, in its column format.
+    """A `Transport` over the RESTful API of TensorFlow Serving, in its column format.
 
     Args:
-        url: `http://HOST:PORT` or `https://HOST:PORT`; a path before the API's own may follow.
-        model: which model is asked.
-        timeout: seconds to wait for a connection and then for the answer.
-        concurrency: how many threads will use it at once.
+        url: `http://HOST:PORT` or `https://HOST:PORT`; may include a path that precedes the API's own.
+        model: the model to query.
+        timeout: seconds to wait for a connection and then for the response.
+        concurrency: number of threads that share the transport.
     """
 
     def __init__(self, url: str, model: Model, *, timeout: float, concurrency: int):
@@ -70,19 +70,19 @@ class RestTransport:
         return {name: _member(answer, name) for name in outputs}
 
     def close(self) -> None:
-        """Closes the connections that rest; one that waits for an answer is left to its time-out."""
+        """Closes idle connections; a pending request runs into its timeout."""
         self._http.close()
 
     def _ask(self, method: str, url: str, body: str | None = None) -> Any:
         try:
-            # A redirected POST would become a GET: better to be told of the redirection.
+            # A redirected POST would become a GET: report the redirection instead.
             response = self._http.request(
                 method, url, data=body, timeout=self._timeout, headers={"Content-Type": "application/json"}, allow_redirects=False
             )
         except requests.ConnectTimeout as error:
             raise AwayError(f"no connection within {self._timeout:g} s") from error
         except requests.Timeout as error:
-            raise SlowError(f"no answer within {self._timeout:g} s") from error
+            raise SlowError(f"no response within {self._timeout:g} s") from error
         except requests.exceptions.SSLError as error:
             raise RefusedError(_reason(error)) from error
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
@@ -99,9 +99,9 @@ class RestTransport:
                 raise AwayError(told)
             raise RefusedError(told, divisible=divisible, missing=response.status_code in _MISSING)
         try:
-            return json.loads(response.content)  # takes the bare NaN of TensorFlow Serving
+            return json.loads(response.content)  # accepts the bare NaN of TensorFlow Serving
         except ValueError as error:
-            raise RefusedError(f"the answer is not JSON: {one_line(response.text, 80)!r}") from error
+            raise RefusedError(f"the response is not JSON: {one_line(response.text, 80)!r}") from error
 
 
 def _width(info: Any) -> int | None:
@@ -111,13 +111,13 @@ def _width(info: Any) -> int | None:
 def _member(answer: Any, *names: str) -> Any:
     for name in names:
         if not isinstance(answer, dict) or name not in answer:
-            raise RefusedError(f"the answer is not TensorFlow Serving's: no {name!r} in {one_line(json.dumps(answer), 80)}")
+            raise RefusedError(f"the response is not TensorFlow Serving's: no {name!r} in {one_line(json.dumps(answer), 80)}")
         answer = answer[name]
     return answer
 
 
 def _told(response: requests.Response) -> str:
-    """Returns what the body of an error says; a server in between may send anything but TensorFlow Serving's JSON."""
+    """Returns the message in an error body, if it is TensorFlow Serving's JSON; a proxy may send anything else."""
     try:
         return str(json.loads(response.content)["error"])
     except (ValueError, KeyError, TypeError):
@@ -125,7 +125,7 @@ def _told(response: requests.Response) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Returns the first cause: what `requests` says of it is a riddle of three nested exceptions."""
+    """Returns the root cause: the message of `requests` nests three exceptions."""
     while cause := error.__cause__ or error.__context__:
         error = cause
     return one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)

@@ -1,4 +1,4 @@
-"""One request, sent until the server answers it, is too slow for it, or was away for too long."""
+"""Sends one request until the server answers it, times out, or stays unavailable for too long."""
 
 import threading
 import time
@@ -14,55 +14,55 @@ with extras.needed("serve"):
     import tenacity
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0  # seconds
-_SLOW_TRIES = 3  # times that a single image is sent to a server that is there, but does not answer in time
-_SLOW_IMAGES = 3  # images without an answer in time, and no answer in between, after which the server is given up
+_SLOW_TRIES = 3  # attempts for a single image if the server is available but does not answer in time
+_SLOW_IMAGES = 3  # images in a row that time out before the session gives up
 
 
 class Sender:
-    """Sends requests until each came to an end; threads may use it together.
+    """Sends requests until each is answered or fails; thread-safe.
 
     Args:
-        model: what is asked.
+        model: the model to query.
         tally: counts answers and retries.
-        size: learns which requests are answered in time.
-        retry_for: seconds to go on with a request to a server that is away.
-        say: is told in a line when the server is away.
+        size: learns which request sizes are answered in time.
+        retry_for: seconds to retry a request while the server is unavailable.
+        say: called with a line when the server is unavailable.
 
     Attributes:
-        gone: why nothing is sent any more; "" while it is.
+        gone: why nothing is sent anymore; "" while sending.
     """
 
     def __init__(self, model: PinnedModel, *, tally: Tally, size: RequestSize, retry_for: float, say: Callable[[str], None]):
         self.gone = ""
         self._model, self._tally, self._size, self._retry_for, self._say = model, tally, size, retry_for, say
         self._slow_images = 0  # since the last answer
-        self._told = False  # whether it was said that the server is away
-        self._stop = threading.Event()  # no request is sent again
+        self._told = False  # whether the user knows that the server is unavailable
+        self._stop = threading.Event()  # set when no request is to be sent again
         self._lock = threading.Lock()
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is sent any more."""
+        """Whether sending has stopped."""
         return self._stop.is_set()
 
     def close(self) -> None:
-        """Lets nothing be sent any more, and nothing again."""
+        """Stops sending and retrying."""
         self._stop.set()
 
     def send(self, images: Sequence[bytes]) -> tuple[dict[str, Rows], float]:
-        """Returns the outputs for encoded images, and the seconds that the request took which brought them.
+        """Returns the outputs for encoded images, and the seconds that the successful request took.
 
         Raises:
-            SlowError: if the server is there, but does not answer so many images in time.
-            AwayError: if it was away for `retry_for` seconds.
-            RefusedError: if it answers that it cannot do it.
+            SlowError: if the server is available but does not answer this many images in time.
+            AwayError: if it was unavailable for `retry_for` seconds.
+            RefusedError: if it refuses the request.
         """
         retrying = tenacity.Retrying(
-            # Several images that take too long are not sent together again.
+            # A request with several images that timed out is split rather than retried.
             retry=tenacity.retry_if_exception(
                 lambda error: isinstance(error, AwayError) and not (isinstance(error, SlowError) and len(images) > 1)
             ),
-            # Full jitter: the clients of a server that comes back do not all come at the same time.
+            # Full jitter, so that clients do not all return at the same time when a server comes back.
             wait=tenacity.wait_random_exponential(_FIRST_WAIT, _LONGEST_WAIT),
             stop=tenacity.stop_any(
                 tenacity.stop_after_delay(self._retry_for), tenacity.stop_when_event_set(self._stop), _SlowTooOften()
@@ -77,15 +77,15 @@ class Sender:
             if self._give_up(str(gone)):
                 self._say(gone.told)
             raise
-        except SlowError as slow:  # by a server that is there
+        except SlowError as slow:  # the server is available
             self._size.too_slow(len(images))
             if len(images) == 1:
                 self._count_slow_image(slow)
             raise
         except AwayError as away:
-            # A server that is there, but does not manage this request, may manage others.
+            # A server that cannot handle this request may handle others.
             if not self._stop.is_set() and not self._model.is_there():
-                self._give_up(f"the server is away: {away}")
+                self._give_up(f"the server is unavailable: {away}")
             raise
 
     def _send(self, images: Sequence[bytes]) -> tuple[dict[str, Rows], float]:
@@ -120,7 +120,7 @@ class Sender:
             self._give_up(f"the server is too slow even for single images: {slow}")
 
     def _give_up(self, reason: str) -> bool:
-        """Lets nothing be sent any more; returns whether this is the first reason for it."""
+        """Stops sending; returns whether this is the first reason to stop."""
         with self._lock:
             if self._stop.is_set():
                 return False
@@ -134,8 +134,8 @@ class Sender:
             told, self._told = self._told, True
         if not told:
             error = _error_of(state)
-            what = "slow" if isinstance(error, SlowError) else "away"
-            self._say(f"The server is {what} ({error}); trying again for {self._retry_for:g} s.")
+            what = "slow" if isinstance(error, SlowError) else "unavailable"
+            self._say(f"The server is {what} ({error}); retrying for {self._retry_for:g} s.")
 
 
 class _SlowTooOften(tenacity.stop.stop_base):

@@ -1,8 +1,8 @@
-"""Asks about any number of images: in batches, several at once, again where the server was away, and with bounded memory.
+"""Queries a model about any number of images: in concurrent batches, with retries and bounded memory.
 
-Each image comes to exactly one end, an answer or an error. A request that the server refuses, or does not answer in time, is cut
-in halves, down to single images, so that an image at fault does not take others with it. All answers are of one version of the
-model and of one net, whatever the server takes up meanwhile; if it lets that go, the session ends.
+Each image ends in exactly one result or error. A request that the server refuses or does not answer in time is halved, down to
+single images, so that one bad image does not affect others. All results are from one version of the model and one net, whatever
+the server loads meanwhile; if the server unloads that version, the session ends.
 """
 
 import collections
@@ -21,7 +21,7 @@ from keras_vgg.remote.protocol import AwayError, RefusedError, Signatures, SlowE
 from keras_vgg.remote.request_size import RequestSize
 from keras_vgg.remote.sending import Sender
 
-_AHEAD = 2  # batches under way or waiting to be given out, for each request at once
+_AHEAD = 2  # batches in progress or waiting to be yielded, per concurrent request
 
 
 def read_image(path: str) -> bytes:
@@ -39,16 +39,16 @@ def read_image(path: str) -> bytes:
 
 
 class Session:
-    """Asks a served model about images.
+    """Queries a served model about images.
 
     Args:
-        transport: the way to the model; it is closed with the session.
+        transport: the connection to the model; closed with the session.
         signature: one of `answers.OUTPUTS`.
-        batch: images in a request, at most.
-        concurrency: requests at once.
-        retry_for: seconds to go on with a request to a server that is away.
-        read: gives the encoded image for a path; its `OSError` and `ValueError` are the image's error.
-        say: is told in a line when the server is away.
+        batch: maximum number of images per request.
+        concurrency: number of concurrent requests.
+        retry_for: seconds to retry a request while the server is unavailable.
+        read: returns the encoded image for a path; its `OSError` and `ValueError` become the image's error.
+        say: called with a line when the server is unavailable.
 
     Example:
         `with Session(connect("127.0.0.1:8500", Model("vgg"), timeout=60, concurrency=4)) as session:` and then
@@ -79,25 +79,24 @@ class Session:
         self._model.close()
 
     def pin(self, served: Signatures) -> None:
-        """Asks only the version that was looked at, and holds its answers against what was seen then."""
+        """Queries only this version, and checks its responses against it."""
         self._model.pin(served)
 
     def ask(self, paths: Iterable[str]) -> Iterator[Answer]:
-        """Yields what became of each image, in the order of `paths`, as soon as it is known.
+        """Yields the result for each image, in the order of `paths`, as soon as it is known.
 
-        At most `2 * concurrency` batches of `paths` are ahead of what was yielded, and `concurrency` batches of images in
-        memory. Once the server was away for `retry_for` seconds, it is given up and what is left of `paths` fails; so it does
-        once the server has let go of the version asked, which is the one of `pin` or what the server gives at the start, or has
-        another net under its number.
+        At most `2 * concurrency` batches of `paths` are read ahead, and at most `concurrency` batches of images are in memory.
+        The remaining `paths` fail once the server was unavailable for `retry_for` seconds, has unloaded the version (that of
+        `pin`, or the server's at the start), or has another net under its number.
 
         Raises:
-            AwayError: if there is no version yet, and the server does not tell one.
-            RefusedError: if there is no version yet, and the server has none.
+            AwayError: if no version is pinned yet, and the server does not return one.
+            RefusedError: if no version is pinned yet, and the server has none.
         """
         self._model.pin()
         tasks: queue.SimpleQueue = queue.SimpleQueue()
         for _ in range(self._concurrency):
-            # Daemons, which an interrupted command need not wait for; those of `concurrent.futures` it would.
+            # Daemon threads, so that an interrupted command does not wait for them, as it would with `concurrent.futures`.
             threading.Thread(target=self._work, args=(tasks,), daemon=True).start()
         ahead: collections.deque[Future] = collections.deque()
         remaining = iter(paths)
@@ -123,15 +122,15 @@ class Session:
             paths, future = task
             try:
                 future.set_result(self._answers(paths))
-            except BaseException as error:  # raised again where the answers are waited for
+            except BaseException as error:  # raised again where the results are awaited
                 future.set_exception(error)
 
     def _answers(self, paths: Sequence[str]) -> list[Answer]:
-        """Returns the answers about a batch, in its order."""
+        """Returns the results for a batch, in its order."""
         if self._sender.is_over:
             return self._unsent(paths)
         images, answers = {}, {}
-        for place, path in enumerate(paths):  # by place, as a path may come twice
+        for place, path in enumerate(paths):  # by position, as a path may occur twice
             try:
                 images[place] = self._read(path)
             except (OSError, ValueError) as error:
@@ -157,7 +156,7 @@ class Session:
                 if len(paths) == 1:
                     return [Answer(paths[0], str(slow))]
             except AwayError as away:
-                return [Answer(path, f"the server is away: {away}") for path in paths]
+                return [Answer(path, f"the server is unavailable: {away}") for path in paths]
             except RefusedError as refusal:
                 if len(paths) == 1 or not refusal.divisible:
                     return [Answer(path, self._sender.gone or str(refusal)) for path in paths]

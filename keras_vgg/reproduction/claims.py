@@ -1,8 +1,8 @@
-"""What the paper says of a row of its tables, compared with another row. Data of the table recipes (`recipes/table3.toml`):
+"""The paper's claims about rows of its tables, compared with other rows. Stored in the table recipes (`recipes/table3.toml`):
 
 claim = { says = "better", against = { table = "table3", models = ["C/256"], protocol = "dense" } }
 
-What `against` leaves out is as in the row itself; without `says` the rows are compared, and no verdict is given.
+Fields omitted in `against` are those of the row itself; without `says` the rows are compared without a verdict.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ _AGAINST_KEYS = {"table", "models", "protocol"}
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Place:
-    """A row, wherever it stands: no table has two of the same nets and protocol."""
+    """The position of a row; no table has two rows with the same nets and protocol."""
 
     table: str
     models: tuple[str, ...]
@@ -33,10 +33,10 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """What a row's error is said to be beside that of another one.
+    """The paper's claim about a row's error relative to that of another row.
 
     Attributes:
-        says: one of `SAYINGS`; `None` where the paper has figures alone.
+        says: one of `SAYINGS`; `None` where the paper gives only figures.
         against: the other row.
     """
 
@@ -45,15 +45,15 @@ class Claim:
 
 
 def place_of(table: str, row: Row) -> Place:
-    """Returns where a row stands."""
+    """Returns the position of a row."""
     return Place(table, row.models, row.protocol)
 
 
 def claim_of(table: str, row: Row) -> Claim | None:
-    """Returns what is said of a row; `None` of one that others are compared with.
+    """Returns the claim about a row; `None` for a reference row without one.
 
     Raises:
-        InputError: for keys that are unknown or values of the wrong kind.
+        InputError: for unknown keys or values of the wrong type.
     """
     if not row.claim:
         return None
@@ -66,7 +66,7 @@ def claim_of(table: str, row: Row) -> Claim | None:
     models = against.get("models", list(row.models))
     names = [against.get("table", table), against.get("protocol", row.protocol), *(models if isinstance(models, list) else [None])]
     if not all(isinstance(name, str) for name in names):
-        raise InputError(f"{told}: `against` must be texts, its `models` a list of them. Received: {against!r}.")
+        raise InputError(f"{told}: `against` must contain strings, its `models` a list of strings. Received: {against!r}.")
     other = Place(names[0], tuple(names[2:]), names[1])
     if other == place_of(table, row):
         raise InputError(f"{told}: `against` must name another row. Received: {against!r}, which is the row itself.")

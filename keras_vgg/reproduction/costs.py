@@ -1,4 +1,4 @@
-"""What each node of a study costs, by arithmetic: images, multiply-adds, disk and memory. Imports no TensorFlow."""
+"""Computes the cost of each node of a study: images, multiply-adds, disk and memory. Imports no TensorFlow."""
 
 import dataclasses
 
@@ -8,23 +8,23 @@ from keras_vgg.recipe import Recipe
 from keras_vgg.reproduction.study import Study, Training
 
 TRAINING_PASSES = 3
-"""As much as to compute outputs takes each of the gradients of activations and of weights."""
+"""Cost of a training step in forward passes: the gradients of activations and of weights take one each."""
 
-_CROPS = 25  # a scale (Sec. 3.2)
+_CROPS = 25  # per scale (Sec. 3.2)
 _FLOAT = 4  # bytes
-_KEPT = 2  # of every layer its output and its gradient
-_MEMORY_BATCH = 32  # images of a micro-batch
+_KEPT = 2  # output and gradient of every layer
+_MEMORY_BATCH = 32  # images per micro-batch
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What is known of a study's images.
+    """Facts about a study's images.
 
     Attributes:
         train, validation, test: images for each use.
         classes: number of classes.
-        image_bytes: mean size of an image file; 0 where it is not known.
-        aspect: mean of longer by shorter side.
+        image_bytes: mean size of an image file; 0 if unknown.
+        aspect: mean ratio of the longer to the shorter side.
     """
 
     train: int
@@ -37,16 +37,16 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a node takes, with one seed.
+    """The cost of a node with one seed.
 
     Attributes:
         name: of the training.
-        kind: `"train"`, `"test"` or `"start"`, a training of the initialisation study.
+        kind: `"train"`, `"test"` or `"start"`, a training of the initialization study.
         arch: the net.
-        images: images that are looked at, at the most: a plateau may end a training before.
-        multiply_adds: multiply-accumulate operations in all, in units of a forward pass.
-        disk: bytes that stay.
-        memory: bytes of weights, optimizer and a micro-batch of 32 images while it trains.
+        images: maximum number of images processed; a plateau may end a training earlier.
+        multiply_adds: total multiply-accumulate operations, in units of a forward pass.
+        disk: bytes that are kept.
+        memory: bytes of weights, optimizer and a micro-batch of 32 images during training.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Cost:
 
 
 def costs_of(study: Study, data: Data) -> list[Cost]:
-    """Returns what every node with one seed takes: trainings, then tests, then those of the initialisation study."""
+    """Returns the cost of every node with one seed: trainings, then tests, then those of the initialization study."""
     trainings = [_of_training(training, "train", data) for training in study.trainings.values()]
     tests = [_of_test(study, training, data) for training in study.trainings.values()]
     return trainings + tests + [_of_training(training, "start", data) for training in study.starts.values()]
@@ -104,7 +104,7 @@ def _kinds(protocol: str) -> tuple[str, ...]:
 
 
 def _of_pass(recipe: Recipe, data: Data, kind: str, scale: int) -> float:
-    """Multiply-adds of one look at an image."""
+    """Returns the multiply-adds of one view of an image."""
     if kind != "dense":
         return recipe.multiply_adds(data.classes) * (_CROPS if kind == "multi-crop" else 1)
     sides = scale, round(scale * data.aspect)

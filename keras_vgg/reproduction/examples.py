@@ -1,4 +1,4 @@
-"""Pictures of single images for the report: those that every net gets wrong, and where the best net looks."""
+"""Example images for the report: those that every net gets wrong, and heat maps of the best net."""
 
 import base64
 import dataclasses
@@ -25,15 +25,15 @@ _SIDE = 128  # pixels of a picture's shorter side
 
 @dataclasses.dataclass
 class Hardest:
-    """Which images all nets get wrong, gathered row by row, so that the posteriors of one row are in memory at a time.
+    """Finds the images that all nets get wrong, row by row, so that only the posteriors of one row are in memory at a time.
 
     Attributes:
         labels: `(images,)` right classes.
         wrong: `(images,)` bool: whether every net was wrong so far.
-        readable: `(images,)` bool: whether every net could look at it.
+        readable: `(images,)` bool: whether every net could read it.
         right: `(images,)` sums of the posteriors of the right class.
-        guesses: `(images, classes)` how many nets guessed what.
-        nets: how many there are, of every row and seed.
+        guesses: `(images, classes)` number of nets that predicted each class.
+        nets: number of nets, of every row and seed.
     """
 
     labels: np.ndarray
@@ -45,7 +45,7 @@ class Hardest:
 
     @classmethod
     def among(cls, posteriors: Posteriors) -> "Hardest":
-        """Returns a beginning without any net, for the images of `posteriors`."""
+        """Returns an instance without any net, for the images of `posteriors`."""
         count, classes = posteriors.values.shape
         everything = np.ones(count, bool)
         return cls(posteriors.labels, everything, everything.copy(), np.zeros(count), np.zeros((count, classes), np.int32))
@@ -62,14 +62,14 @@ class Hardest:
             self.nets += 1
 
     def pictures(self, split: Split) -> list[dict]:
-        """Returns of each class the image whose right class the nets think least of.
+        """Returns for each class the image with the lowest posteriors of the right class.
 
         Args:
             split: the images.
 
         Returns:
-            At most `HARDEST`, the least likely first, each with `place`, `picture` (PNG, base64), `right`, `guess` (what most nets
-            say) and `share` of them.
+            At most `HARDEST`, the least likely first, each with `place`, `picture` (PNG, base64), `right`, `guess` (the
+            prediction of most nets) and their `share`.
         """
         found: dict[int, dict] = {}
         candidates = np.flatnonzero(self.wrong & self.readable)
@@ -82,16 +82,16 @@ class Hardest:
 
 
 def seen(study: Study, work: WorkFolder, training: str, found: Measured, dataset: Dataset) -> list[dict]:
-    """Returns where a net looks: Grad-CAM of the right class, of images of different classes that it is surest of.
+    """Returns heat maps of a net: Grad-CAM of the right class, for its most confident images of different classes.
 
     Args:
-        study, work: where the net lies, that of the first seed.
+        study, work: contain the net, that of the first seed.
         training: its name.
         found: a row of that net alone.
-        dataset: holds the images.
+        dataset: contains the images.
 
     Returns:
-        At most `SEEN`, each with `picture` (PNG, base64: the image, and beside it the same under the map), `right`, `posterior`.
+        At most `SEEN`, each with `picture` (PNG, base64: the image, and next to it the same under the map), `right`, `posterior`.
     """
     network = open_net_file(str(work.run(training, 0))).load()
     posteriors, split = found.posteriors[0], dataset.split(study.split)

@@ -1,4 +1,4 @@
-"""The report's charts, as SVG that a page holds within itself: text has the page's own colour, so that it may be light or dark."""
+"""Charts of the report, as SVG embedded in the page: text has the page's color, so that light and dark pages work."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ import numpy as np
 from keras_vgg.reproduction.statistics import FAILS, HOLDS, OPEN
 from keras_vgg.support import extras
 
-_INK = "#0a0b0c"  # stands for the page's colour
+_INK = "#0a0b0c"  # placeholder for the page's color
 COLORS = {HOLDS: "#2e9e5b", FAILS: "#d1495b", OPEN: "#8a8f98"}
 _NETS = {"A": "#4477aa", "A-LRN": "#66ccee", "B": "#228833", "C": "#b8a600", "D": "#ee6677", "E": "#aa3377"}
 _STARTS = ("#4477aa", "#ee6677", "#228833", "#b8a600", "#aa3377", "#66ccee")
@@ -21,7 +21,7 @@ _INCH_A_ROW = 0.3
 
 @contextlib.contextmanager
 def _svg(width: float, height: float, **grid) -> Iterator:
-    """Gives `(figure, axes, result)`; afterwards `result` holds the SVG's text."""
+    """Yields `(figure, axes, result)`; afterwards `result` contains the SVG text."""
     with extras.needed("paper"):
         import matplotlib
         from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -41,13 +41,13 @@ def _svg(width: float, height: float, **grid) -> Iterator:
 
 
 def _for_page(svg: str) -> str:
-    """Returns an SVG as a part of a page: text in the page's colour, as high as its width asks for."""
+    """Returns an SVG for embedding in a page: text in the page's color, height following from width."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL).replace(_INK, "currentColor")
     return re.sub(r' height="[^"]*pt"', "", svg, count=1)
 
 
 def differences(claims: Sequence[Mapping]) -> str:
-    """Draws each claim's difference in points with its interval, coloured by its verdict, and the paper's as a cross.
+    """Draws each claim's difference in points with its interval, colored by verdict, and the paper's as a cross.
 
     Args:
         claims: each with `label`, `difference`, `interval`, `paper_difference` and `verdict`, shares and points as in a table.
@@ -70,7 +70,7 @@ def differences(claims: Sequence[Mapping]) -> str:
 
 
 def trainings(found: Sequence[Mapping]) -> str:
-    """Draws the validation error of all nets over their epochs, a panel for each scale S, every seed as a line."""
+    """Draws the validation error of all nets by epoch, with a panel per scale S and a line per seed."""
     scales = [*dict.fromkeys(each["S"] for each in found)]
     with _svg(3.2 * len(scales) + 0.6, 3.2, nrows=1, ncols=len(scales), sharey=True, squeeze=False) as (figure, axes, result):
         for panel, scale in zip(axes[0], scales, strict=True):
@@ -85,7 +85,7 @@ def trainings(found: Sequence[Mapping]) -> str:
 
 
 def starts(found: Sequence[Mapping], chance_loss: float) -> str:
-    """Draws the training loss of each net from each start, a panel for each net, every seed as a line."""
+    """Draws the training loss of each net from each start, with a panel per net and a line per seed."""
     nets = [*dict.fromkeys(each["net"] for each in found)]
     color_of = dict(zip(dict.fromkeys(each["start"] for each in found), itertools.cycle(_STARTS), strict=False))
     with _svg(2.4 * len(nets) + 0.6, 3.0, nrows=1, ncols=len(nets), sharey=True, squeeze=False) as (figure, axes, result):
@@ -103,7 +103,7 @@ def starts(found: Sequence[Mapping], chance_loss: float) -> str:
 
 
 def _lines(panel, curves: Sequence[Mapping], name: str, factor: float, *, color: str, label: str) -> None:
-    """Draws a thin line for each seed and a strong one for their mean, as far as all of them go."""
+    """Draws a thin line for each seed and a bold one for their mean, up to the shortest run."""
     from matplotlib.ticker import MaxNLocator
 
     of_seeds = [factor * np.asarray(curve[name]) for curve in curves if curve[name]]
@@ -127,7 +127,7 @@ def _legend(figure, panels) -> None:
 
 
 def confusion(counts: np.ndarray, classes: Sequence[str]) -> str:
-    """Draws which class is taken for which, in percent of the right class's images.
+    """Draws a confusion matrix, in percent of the right class's images.
 
     Args:
         counts: `(classes, classes)`, right class by first guess.

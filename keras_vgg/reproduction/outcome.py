@@ -1,4 +1,4 @@
-"""What came out of a study, from the files that its nodes left: the figures of the report, as one value that JSON can write."""
+"""Collects the results of a study from the files of its nodes: the figures of the report, as one value for JSON."""
 
 import statistics
 
@@ -15,21 +15,21 @@ from keras_vgg.reproduction.work_folder import WorkFolder
 from keras_vgg.support import files
 
 LEARNT, STUCK, DIVERGED = "learnt", "stuck", "diverged"
-_STUCK = 0.02  # an error within this share of chance has learnt nothing
+_STUCK = 0.02  # an error within this share of chance counts as nothing learned
 
 
 def gather(study: Study, work: WorkFolder) -> dict:
-    """Returns the outcome of a study whose nodes are done: `tables` with verdicts, `trainings`, `starts`, `data` and `took`.
+    """Returns the results of a finished study: `tables` with verdicts, `trainings`, `starts`, `data` and `took`.
 
     Raises:
         InputError: if a node's file is missing or damaged.
     """
     data = work.data_facts()
     if not work.is_of(study):
-        raise InputError(f"{work.path} was prepared for other data than the study's; run the workflow again.")
+        raise InputError(f"{work.path} was prepared for another dataset than the study's; run the workflow again.")
     tables = {name: _read(work.table(name))["rows"] for name in study.tables}
     for row in (row for rows in tables.values() for row in rows if row["claim"]):
-        row["claim"]["verdict"] = None  # where the paper says nothing
+        row["claim"]["verdict"] = None  # where the paper makes no claim
     claims = claims_of(tables)
     for claim, verdict in zip(claims, verdicts([(each["p"], each["p_contrary"]) for each in claims]), strict=True):
         claim["verdict"] = verdict
@@ -51,7 +51,7 @@ def gather(study: Study, work: WorkFolder) -> dict:
 
 
 def claims_of(tables: dict[str, list[dict]]) -> list[dict]:
-    """Returns what the paper says of rows, of those of which it says something."""
+    """Returns the paper's claims about rows, where it makes one."""
     return [row["claim"] for rows in tables.values() for row in rows if row["claim"] and row["claim"]["says"]]
 
 
@@ -60,7 +60,7 @@ def _read(path) -> dict:
         return files.read_json(path, dict)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"The study must be done. Received: {path} is missing or damaged ({error}); run the workflow again."
+            f"The study must be complete. Received: {path}, missing or damaged ({error}); run the workflow again."
         ) from error
 
 
@@ -100,13 +100,13 @@ def _described(training: Training) -> dict:
 
 
 def _runs(study: Study, work: WorkFolder, training: Training) -> tuple[list[dict], list[dict]]:
-    """Returns the summaries of a training's runs, and of each by epoch its loss and its errors on the validation images."""
+    """Returns the summaries of a training's runs, and for each its loss and its errors on the validation set by epoch."""
     summaries, curves = [], []
     for seed in study.seeds_of(training.name):
         folder = work.run(training.name, seed)
         summaries.append(_read(folder / "summary.json"))
         log = folder / "log.csv"
-        table = pd.read_csv(log) if log.exists() else pd.DataFrame()  # of one that diverged in its first epoch there is none
+        table = pd.read_csv(log) if log.exists() else pd.DataFrame()  # missing if it diverged in its first epoch
         wanted = ("loss", "val_loss", "val_top1_error")
         curves.append({name: table[name].round(6).tolist() if name in table else [] for name in wanted})
     return summaries, curves
@@ -125,5 +125,5 @@ def _took(study: Study, work: WorkFolder, trainings: list[dict], starts: list[di
 
 
 def mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
-    """Returns the mean over seeds and their standard deviation, `None` of a single one."""
+    """Returns the mean over seeds and their standard deviation, `None` for a single seed."""
     return float(np.mean(values)), statistics.stdev(values) if len(values) > 1 else None

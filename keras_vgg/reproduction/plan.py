@@ -1,4 +1,4 @@
-"""A plan before the bill: hours, disk and memory of each node, by what this machine was found to do or by published speeds.
+"""Plans a study: hours, disk and memory of each node, from this machine's measured speed or from published speeds.
 
 Imports no TensorFlow.
 """
@@ -17,20 +17,20 @@ from keras_vgg.reproduction.work_folder import WorkFolder
 from keras_vgg.support import files, own_recipes, paths
 from keras_vgg.support.progress import duration, speed
 
-_REFERENCE = "D"  # the net of published speeds, at its 224x224
+_REFERENCE = "D"  # the net of the published speeds, at 224x224
 _CLASSES = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Speed:
-    """How fast a machine trains.
+    """Training speed of a machine.
 
     Attributes:
-        machine: its name, and how many of its GPUs.
-        source: where that is known from.
-        multiply_adds: a second and net, in units of a forward pass; under `""` of nets that are not named.
-        devices: GPUs that work together, or 1.
-        start: seconds from the beginning of a run, imports apart, to its first update.
+        machine: its name, and the number of its GPUs.
+        source: source of the figures.
+        multiply_adds: per second and net, in units of a forward pass; `""` stands for all other nets.
+        devices: number of GPUs that work together, or 1.
+        start: seconds from the beginning of a run, without imports, to its first update.
     """
 
     machine: str
@@ -40,19 +40,19 @@ class Speed:
     start: float = 0.0
 
     def seconds(self, cost: Cost) -> float:
-        """Returns how long a node takes."""
+        """Returns the duration of a node."""
         return self.start + cost.multiply_adds / self.multiply_adds.get(cost.arch, self.multiply_adds[""])
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a study takes.
+    """The cost of a study.
 
     Attributes:
         study: the study.
         data: its images.
         costs: of each node with one seed.
-        speeds: of machines, the first that by which nodes are told singly.
+        speeds: of machines; the first is used for the times of single nodes.
     """
 
     study: Study
@@ -65,11 +65,11 @@ class Plan:
         return sum(self.times(cost) * speed.seconds(cost) for cost in self.costs if cost.kind in kinds) / 3600
 
     def times(self, cost: Cost) -> int:
-        """Returns how often a node is done."""
+        """Returns the number of times a node runs."""
         return len(self.study.seeds_of(cost.name))
 
     def images_per_second(self, speed: Speed) -> float:
-        """Returns what the input pipeline must deliver so that the fastest of the nets never waits."""
+        """Returns the speed that the input pipeline needs so that the fastest net never waits."""
         rates = []
         for training in self.study.trainings.values():
             of_net = speed.multiply_adds.get(training.recipe.net, speed.multiply_adds[""])
@@ -81,39 +81,39 @@ def make_plan(study: Study, work: WorkFolder, probed: dict | None = None) -> Pla
     """Returns the plan of a study.
 
     Args:
-        study: what is to be done.
-        work: where; what `prepare` and earlier probes found there is taken.
-        probed: what `probe` found, if it was asked for.
+        study: the study.
+        work: its work folder; uses the results of `prepare` and earlier probes found there.
+        probed: results of `probe`, if it was run.
 
     Raises:
-        InputError: if it is not known how many images there are, or what an earlier probe left is damaged.
+        InputError: if the number of images is unknown, or the file of an earlier probe is damaged.
     """
     data, probe = data_of(study, work), work.path / "probe.json"
     if probed is None and probe.exists():
         probed = _still_valid(study, files.read_json(probe, dict))
     are_whole = all(training.recipe.width == 1 for training in study.trainings.values())
-    speeds = _published() if are_whole else []  # of narrow nets they tell nothing
+    speeds = _published() if are_whole else []  # they do not apply to narrow nets
     if probed:
         speeds = [_of_probe(study, data, probed), *speeds]
     return Plan(study, data, costs_of(study, data), speeds)
 
 
 def _still_valid(study: Study, probed: dict) -> dict | None:
-    """Returns what an earlier probe found, if it was of the nets as the study has them now, in the same precision."""
+    """Returns the results of an earlier probe, if it was of the same nets in the same precision."""
     now = {training.recipe.net: training.recipe for training in study.trainings.values()}
     return probed if probed.get("nets") == {net: told_of(recipe) for net, recipe in now.items()} else None
 
 
 def told_of(recipe: Recipe) -> dict:
-    """Returns what the speed of a net's training depends on, as JSON can write it."""
+    """Returns the settings that determine the speed of a net's training, as values for JSON."""
     return {name: getattr(recipe, name) for name in ("arch", "batch_norm", "width", "crop", "batch_size", "precision", "jit")}
 
 
 def data_of(study: Study, work: WorkFolder) -> Data:
-    """Returns the images of a study: those that `prepare` found or, before that, those that it says it is meant for.
+    """Returns the images of a study: those that `prepare` found or, before it has run, those of `sizes`.
 
     Raises:
-        InputError: if neither is there.
+        InputError: if neither is available.
     """
     if work.prepared.exists() and work.is_of(study):
         facts = work.data_facts()
@@ -123,8 +123,8 @@ def data_of(study: Study, work: WorkFolder) -> Data:
         )
     if missing := {"train", "validation", "test", "classes"} - {*study.sizes}:
         raise InputError(
-            f"The images of {study.name} must be known before it can be planned. Received: no {', '.join(sorted(missing))}; "
-            "run keras_vgg.reproduce prepare first, or give its `sizes`."
+            f"The images of {study.name} must be known to plan it. Received: no {', '.join(sorted(missing))}; "
+            "run keras_vgg.reproduce prepare first, or set its `sizes`."
         )
     return Data(**study.sizes)
 
@@ -153,7 +153,7 @@ def _published() -> list[Speed]:
 
 
 def told(plan: Plan) -> str:
-    """Returns a plan for people: its nodes, and what they come to on each machine."""
+    """Returns a plan as text: its nodes, and their total on each machine."""
     study = plan.study
     runs = sum(map(plan.times, plan.costs))
     lines = [
@@ -164,7 +164,7 @@ def told(plan: Plan) -> str:
         "",
         *_times(plan),
         "",
-        f"disk in all: {sum(plan.times(cost) * cost.disk for cost in plan.costs) / 1e9:.1f} GB",
+        f"total disk space: {sum(plan.times(cost) * cost.disk for cost in plan.costs) / 1e9:.1f} GB",
     ]
     return "\n".join(lines)
 
@@ -172,13 +172,13 @@ def told(plan: Plan) -> str:
 def _times(plan: Plan) -> list[str]:
     if not plan.speeds:
         costs = _nodes(plan, None).to_string(index=False)
-        return ["each node; how long it takes, --probe measures:", costs]
+        return ["each node; pass --probe to measure times:", costs]
     first = plan.speeds[0]
     return [
         f"each node, on {first.machine} ({first.source}):",
         _nodes(plan, first).to_string(index=False),
         "",
-        "all of it, at the most, since a plateau may end a training before its last epoch:",
+        "total, an upper bound, since a plateau may end a training early:",
         _totals(plan).to_string(index=False),
     ]
 

@@ -1,4 +1,4 @@
-"""The first node of a study: looks through its data, holds out images for tests, and writes the recipes of all other nodes."""
+"""The first node of a study: checks its data, holds out images for testing, and writes the recipes for all other nodes."""
 
 import os
 from typing import IO, Any
@@ -21,19 +21,19 @@ from keras_vgg.reproduction.work_folder import WorkFolder, write_json
 from keras_vgg.support import files
 
 _SAMPLED = 1000
-_HELD_OUT_DRAW = 3  # the epoch whose order is drawn for it: epochs 0 to 2 of seed 0 are others' draws
+_HELD_OUT_DRAW = 3  # epoch whose shuffling order is used; epochs 0 to 2 of seed 0 are used elsewhere
 
 
 def prepare(study: Study, work: WorkFolder, *, stream: IO[str] | None = None) -> dict:
-    """Writes everything that the study's trainings and tests read, and returns the facts of the data.
+    """Writes the files that the study's trainings and tests read, and returns facts about the data.
 
     Args:
-        study: what to do.
-        work: where to.
-        stream: where progress is shown, if anywhere.
+        study: the study.
+        work: its work folder.
+        stream: where to show progress, if anywhere.
 
     Raises:
-        InputError: for data that cannot be opened, that have no images to test on, or files that cannot be written.
+        InputError: for data that cannot be opened or have no images to test on, or files that cannot be written.
     """
     files.make_folder(work.path / "recipes")
     dataset = open_dataset(study.dataset)
@@ -52,15 +52,15 @@ def prepare(study: Study, work: WorkFolder, *, stream: IO[str] | None = None) ->
 
 
 def hold_out(study: Study, dataset: Dataset) -> pd.DataFrame:
-    """Returns a listing of the images with their labels and sets, a share of each class's training images being for tests.
+    """Returns a listing of the images with their labels and splits, with a share of each class's training images held out.
 
-    The same images at every call, whatever the seeds of trainings. Where the data have a set for tests it stays as it is.
+    Every call returns the same images, whatever the seeds of trainings. An existing test set is left unchanged.
 
     Raises:
-        InputError: if the images are no files.
+        InputError: if the images are not files.
     """
     if study.dataset.partition(":")[0] not in ("folder", "csv"):
-        raise InputError(f"`held_out` is for images in files, folder:PATH or csv:FILE. Received: {study.dataset}; set it to 0.")
+        raise InputError(f"`held_out` requires images in files, folder:PATH or csv:FILE. Received: {study.dataset}; set it to 0.")
     rows = []
     for name, split in dataset.sets.items():
         labels, uses = split.labels(), np.full(split.size, name, object)
@@ -73,46 +73,48 @@ def hold_out(study: Study, dataset: Dataset) -> pd.DataFrame:
 
 def _drawn(indices: np.ndarray, share: float) -> np.ndarray:
     order = randomness.epoch_order(len(indices), seed=0, epoch=_HELD_OUT_DRAW)
-    return indices[order[: min(round(share * len(indices)), len(indices) - 1)]]  # one at least teaches what the class is
+    return indices[
+        order[: min(round(share * len(indices)), len(indices) - 1)]
+    ]  # at least one image of the class remains for training
 
 
 def _absolute(path: str) -> str:
-    return os.path.abspath(path)  # links stay links: what they point to may move
+    return os.path.abspath(path)  # does not resolve links, whose targets may move
 
 
 def _look_through(dataset: Dataset, study: Study, stream: IO[str] | None) -> dict:
     facts: dict[str, Any] = {"images": {}, "images sha256": {}, "broken": {}}
     if study.split not in dataset.splits:
-        raise InputError(f"The study tests on images of the set {study.split}. Received: {dataset.description}, which has none.")
+        raise InputError(f"The study tests on the split {study.split}. Received: {dataset.description}, which does not have it.")
     for name in dict.fromkeys((TRAIN, VALIDATION, study.split)):
         images, unusable = look_through(dataset.split(name), stream=stream)
         facts["images"][name] = images.split.size
         facts["images sha256"][name] = digest_of_images(images.survey.fingerprints, images.survey.labels)
         facts["broken"][name] = [f"{image}: {reason}" for image, reason in unusable.rows()]
-    sizes = images.survey.sizes[images.survey.sizes[:, 0] > 0]  # of the last, which is tested
+    sizes = images.survey.sizes[images.survey.sizes[:, 0] > 0]  # of the last split, which is tested
     return facts | {"aspect": float(np.mean(sizes.max(1) / sizes.min(1))), "image_bytes": _mean_bytes(dataset.train)}
 
 
 def _mean_bytes(split: Split) -> float:
-    """Returns the mean size of an image's file, of some of them."""
+    """Returns the mean size of an image file, from a sample."""
     some = np.linspace(0, split.size - 1, min(split.size, _SAMPLED)).astype(np.int64)
     found = tf.data.Dataset.from_tensor_slices(some).map(lambda index: tf.strings.length(split.read(index)[0])).ignore_errors()
     return float(np.mean([*found.as_numpy_iterator()]))
 
 
 def training_recipe(study: Study, training: Training, work: WorkFolder) -> str:
-    """Returns a training as a recipe file, with data; its start and its seed are flags of the command."""
+    """Returns the recipe file of a training, including its data; its start and seed are flags of the command."""
     values = {"dataset": work.dataset_of(study)} | {key: _plain(value) for key, value in training.fields.items()}
-    begins = f", begun from {training.starts_from}" if training.starts_from else ""
-    return f"# {training.name}{begins}, as keras_vgg.reproduce wrote it for the study {study.name}.\n{tomli_w.dumps(values)}"
+    begins = f", initialized from {training.starts_from}" if training.starts_from else ""
+    return f"# {training.name}{begins}, written by keras_vgg.reproduce for the study {study.name}.\n{tomli_w.dumps(values)}"
 
 
 def evaluation_recipe(study: Study, training: Training, work: WorkFolder) -> str:
-    """Returns what a net is tested with as an evaluation recipe."""
+    """Returns the evaluation recipe for the tests of a net."""
     rows: list[dict] = []
     flips = {row.flip for row in study.tests_of(training.name)}
     if len(flips) > 1:
-        raise InputError(f"{training.name} must be tested with mirror images in all tables, or in none. Received: both.")
+        raise InputError(f"{training.name} must be tested with mirror images in all tables or in none. Received: both.")
     flip = {} if None in flips else {"flip": flips.pop()}
     for row in study.tests_of(training.name):
         scales = {"scales": [*row.scales[0]]} if row.scales[0] else {}
@@ -123,7 +125,7 @@ def evaluation_recipe(study: Study, training: Training, work: WorkFolder) -> str
         **flip,
         "models": {training.name: str(work.run(training.name, 0))},
     }
-    head = f"# Tests of {training.name}, as keras_vgg.reproduce wrote them for the study {study.name}.\n"
+    head = f"# Tests of {training.name}, written by keras_vgg.reproduce for the study {study.name}.\n"
     return head + tomli_w.dumps(values | {"rows": rows})
 
 

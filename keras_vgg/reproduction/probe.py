@@ -1,4 +1,4 @@
-"""What this machine does: each net of a study trained for a few updates, as `keras_vgg.fit` trains it, and timed."""
+"""Measures this machine's speed: trains each net of a study for a few updates, as `keras_vgg.fit` does."""
 
 import contextlib
 import io
@@ -23,11 +23,11 @@ from keras_vgg.support.progress import speed
 from keras_vgg.training.fitting import fit
 
 _UPDATES, _WARM_UP = 6, 2
-_EMBEDDED = "digits"  # enlarged to the study's crops; what reading ImageNet's photographs takes is told apart
+_EMBEDDED = "digits"  # enlarged to the study's crops; the cost of reading ImageNet's photographs is reported separately
 
 
 class _Clock(keras.callbacks.Callback):
-    """Seconds from the beginning of a run, imports apart, to its first update, and to those behind it."""
+    """Records the seconds from the beginning of a run, without imports, to the end of each update."""
 
     def __init__(self):
         super().__init__()
@@ -42,13 +42,13 @@ def probe(study: Study, work: WorkFolder, *, stream: IO[str] | None = None) -> d
     """Returns how fast each net of a study trains here, and writes it to `probe.json`.
 
     Args:
-        study: what is to be done.
-        work: where to; once it is prepared its images are taken, before that the embedded digits.
-        stream: where each net is told of.
+        study: the study.
+        work: its work folder; its images are used once it is prepared, before that the embedded digits.
+        stream: where to print a line for each net.
 
     Returns:
-        `machine`, the digest of the code, `images` (which data), and by net `images_per_second`, `first_update` (seconds) and what
-        they depend on, `nets`.
+        `machine`, the digest of the code, `images` (the dataset), and by net `images_per_second`, `first_update` (seconds) and
+        the settings they depend on, `nets`.
     """
     dataset = work.dataset_of(study) if work.prepared.exists() else _EMBEDDED
     found: dict = {"machine": machine(), "code sha256": digest_of_code(), "images": dataset, "images_per_second": {}}
@@ -76,7 +76,7 @@ def _time(training: Training, dataset: str) -> tuple[float, float]:
 
 
 def machine() -> str:
-    """Returns what this machine is, for people."""
+    """Returns a description of this machine."""
     if gpus := tf.config.list_physical_devices("GPU"):
         names = [tf.config.experimental.get_device_details(each).get("device_name", "GPU") for each in gpus]
         return f"{len(names)} x {names[0]}"

@@ -1,6 +1,6 @@
-"""The report of a study: one page that holds everything within itself, the same in Markdown with its charts beside it, and data.
+"""The report of a study: a self-contained HTML page, the same in Markdown with separate charts, and the data.
 
-`report.html`; `report.md` with `report/*.svg`; `report.json`, all figures as data, from which both are made.
+Writes `report.html`; `report.md` with `report/*.svg`; and `report.json`, the data of both.
 """
 
 import base64
@@ -33,10 +33,10 @@ _CONFUSED = 10  # pairs of classes that the report lists
 
 
 def write_report(study: Study, work: WorkFolder, *, stream: IO[str] | None = None) -> str:
-    """Writes the report of a study whose nodes are done, and returns its verdicts for people.
+    """Writes the report of a finished study, and returns its verdicts as text.
 
     Raises:
-        InputError: if a node's file is missing or damaged, or nothing can be written.
+        InputError: if a node's file is missing or damaged, or the report cannot be written.
     """
     looked = _look(study, work)
     outcome = gather(study, work) | looked.facts | {"machine": machine()}
@@ -64,7 +64,7 @@ def write_report(study: Study, work: WorkFolder, *, stream: IO[str] | None = Non
 
 
 def render(template: str, values: dict[str, Any]) -> str:
-    """Returns a template of this package, filled in."""
+    """Returns a rendered template of this package."""
     with extras.needed("paper"):
         import jinja2
 
@@ -84,7 +84,7 @@ def render(template: str, values: dict[str, Any]) -> str:
 
 
 def spread(values: list[float]) -> str:
-    """Returns a mean over seeds and its deviation for people, `41.3 ± 0.8`."""
+    """Returns a mean over seeds and its deviation as text, `41.3 ± 0.8`."""
     mean, deviation = mean_and_deviation(values)
     return f"{mean:.1f}" if deviation is None else f"{mean:.1f} ± {deviation:.1f}"
 
@@ -95,7 +95,7 @@ def points(share: float) -> str:
 
 
 def signed(number: float) -> str:
-    """Returns a number with its sign and one digit behind the point."""
+    """Returns a number with its sign and one decimal."""
     rounded = f"{abs(number):.1f}"
     return rounded if rounded == "0.0" else f"{'+' if number > 0 else _MINUS}{rounded}"
 
@@ -109,13 +109,13 @@ def _error(share: float | None) -> str:
 
 
 def label_of(row: dict) -> str:
-    """Returns what a row is called: its nets, or how many there are."""
+    """Returns the label of a row: its nets, or their number."""
     models = row["models"]
     return " + ".join(models) if len(models) <= 2 else f"{len(models)} nets"
 
 
 def other_label(row: dict) -> str:
-    """Returns the row that another is compared with in few words: what of it differs."""
+    """Returns a short label of the row that another is compared with: only what differs."""
     other = row["claim"]["against"]
     if list(other["models"]) != list(row["models"]):
         return label_of(other)
@@ -123,13 +123,13 @@ def other_label(row: dict) -> str:
 
 
 def said(row: dict) -> str:
-    """Returns what the paper says of a row, as "better than B/256"."""
+    """Returns the paper's claim about a row, as "better than B/256"."""
     says, other = row["claim"]["says"], other_label(row)
-    return {None: f"(beside {other})", ALIKE: f"like {other}"}.get(says, f"{says} than {other}")
+    return {None: f"(next to {other})", ALIKE: f"like {other}"}.get(says, f"{says} than {other}")
 
 
 def verdicts_told(outcome: dict) -> str:
-    """Returns how many of the paper's claims hold."""
+    """Returns the numbers of the paper's claims by verdict, as text."""
     found = [claim["verdict"] for claim in claims_of(outcome["tables"])]
     counts = ", ".join(f"{found.count(verdict)} {verdict}" for verdict in (HOLDS, FAILS, OPEN))
     return f"of {len(found)} claims: {counts}"
@@ -139,9 +139,7 @@ def _charts(outcome: dict) -> dict[str, str]:
     charts = {}
     for name, rows in outcome["tables"].items():
         compared = [
-            row["claim"] | {"label": f"{label_of(row)}, {row['protocol']} against {other_label(row)}"}
-            for row in rows
-            if row["claim"]
+            row["claim"] | {"label": f"{label_of(row)}, {row['protocol']} vs. {other_label(row)}"} for row in rows if row["claim"]
         ]
         if compared:
             charts[f"differences-{name}"] = figures.differences(compared)
@@ -153,10 +151,10 @@ def _charts(outcome: dict) -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True)
 class _Looked:
-    """What single images tell, beside figures.
+    """Results on single images, in addition to figures.
 
     Attributes:
-        facts: for the outcome.
+        facts: facts for the report.
         charts: SVG by name.
         pictures: groups of pictures by name, see `examples`.
     """
@@ -202,5 +200,5 @@ def _look(study: Study, work: WorkFolder) -> _Looked:
 
 
 def _alone(svg: str) -> str:
-    """Returns a chart as a file of its own: on white, since a page's colour does not reach it."""
+    """Returns a chart as a separate file: on white, since it does not inherit a page's color."""
     return svg.replace("currentColor", "#1a1a1a").replace("<svg ", '<svg style="background:#ffffff" ', 1)

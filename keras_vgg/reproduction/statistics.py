@@ -1,11 +1,11 @@
-"""Which differences between two rows of a table stand: over seeds and images at once, and over all claims together.
+"""Tests the differences between rows of a table, over seeds and images at once, and over all claims together.
 
-Both rows are tested on the same images, and their nets come in pairs of one seed. Would the difference be there with other seeds
-and other images? Both are a sample, so that the difference is a mean over a table of seeds by images whose rows and columns are
-random, as readers and cases are in radiology (Dorfman, Berbaum & Metz 1992). An interval over seeds alone would be too narrow by
-what the images of the test set happen to be, one over images alone by what the seeds do. The two parts of the variance have their
-own degrees of freedom, few and many, so that the half-widths of their intervals are added as squares (Howe 1974): in simulations
-with three to five seeds such intervals hold the truth 94 to 97% of the time, those by Hillis' (2007) degrees of freedom 91 to 95%.
+Both rows are tested on the same images, and their nets are paired by seed. Would the difference persist with other seeds and
+other images? Both are samples, so the difference is a mean over a table of seeds by images whose rows and columns are random, as
+readers and cases are in radiology (Dorfman, Berbaum & Metz 1992). An interval over seeds alone would ignore the sampling of test
+images, one over images alone that of seeds. The two variance components have their own degrees of freedom, few and many, so that
+the half-widths of their intervals are added as squares (Howe 1974): in simulations with three to five seeds such intervals
+contain the truth 94 to 97% of the time, those by Hillis' (2007) degrees of freedom 91 to 95%.
 """
 
 import dataclasses
@@ -18,23 +18,23 @@ from keras_vgg.reproduction.claims import ALIKE, BETTER, NO_BETTER
 from keras_vgg.support import extras
 
 LEVEL = 0.05
-"""Share of the verdicts "holds" and "does not hold" that may be wrong, as expected over all claims (Benjamini & Hochberg 1995)."""
+"""Expected share of wrong ones among the verdicts "holds" and "does not hold" over all claims (Benjamini & Hochberg 1995)."""
 
 _SMALLEST = 1e-12  # of p values
 
-HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
+HOLDS, FAILS, OPEN = "holds", "does not hold", "inconclusive"
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """How much more often one row errs than another.
+    """The difference between the error rates of two rows.
 
     Attributes:
-        mean: over seeds and images, as a share (-0.01: a point fewer errors).
-        errors: the standard errors of `mean` that come from the seeds and from the images; NaN of a single seed, which tells
-            nothing about others.
-        freedoms: the degrees of freedom of either.
-        seeds: `(seeds,)` float64, the difference with each.
+        mean: over seeds and images, as a fraction (-0.01: a percentage point fewer errors).
+        errors: the standard errors of `mean` that come from the seeds and from the images; NaN for a single seed, which is
+            no sample.
+        freedoms: the degrees of freedom of each.
+        seeds: `(seeds,)` float64, the difference for each seed.
     """
 
     mean: float
@@ -48,16 +48,16 @@ class Difference:
         return math.hypot(*self.errors)
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """Returns the interval that holds the difference but for `level` of the times; NaN where nothing can be told."""
+        """Returns the confidence interval of the difference at level 1 - `level`; NaN for a single seed or image."""
         half = self._half_width(level / 2)
         return self.mean - half, self.mean + half
 
     def p_below(self, bound: float) -> float:
-        """Returns the p value of a difference below `bound`, against `bound` or more; 1 where nothing can be told."""
+        """Returns the p-value of a difference below `bound`, against `bound` or more; 1 for a single seed or image."""
         return self._tail(self.mean - bound)
 
     def p_above(self, bound: float) -> float:
-        """Returns the p value of a difference above `bound`, against `bound` or less; 1 where nothing can be told."""
+        """Returns the p-value of a difference above `bound`, against `bound` or less; 1 for a single seed or image."""
         return self._tail(bound - self.mean)
 
     def _half_width(self, tail: float) -> float:
@@ -68,10 +68,10 @@ class Difference:
         return math.hypot(*(float(t.isf(tail, freedom)) * error if error else error for error, freedom in pairs))
 
     def _tail(self, distance: float) -> float:
-        """Returns the share of either tail that begins `distance` from the mean, of the lower one where it is negative."""
+        """Returns the tail probability at `distance` from the mean, of the lower tail if it is negative."""
         if math.isnan(self.error):
             return 1.0
-        if self._half_width(_SMALLEST) <= abs(distance) or self.error == 0:  # without error: all images alike
+        if self._half_width(_SMALLEST) <= abs(distance) or self.error == 0:  # no error: all images agree
             return _SMALLEST if distance < 0 else 1.0
         with extras.needed("evaluate"):
             from scipy.optimize import brentq
@@ -84,7 +84,7 @@ def difference(wrong: np.ndarray, wrong_against: np.ndarray) -> Difference:
     """Returns the difference between two rows.
 
     Args:
-        wrong, wrong_against: `(seeds, images)` bool: whether a row errs on an image; the same seeds and images in both.
+        wrong, wrong_against: `(seeds, images)` bool: whether a row is wrong on an image; the same seeds and images in both.
     """
     values = wrong.astype(np.float64) - wrong_against.astype(np.float64)
     seeds, images = values.shape
@@ -93,7 +93,7 @@ def difference(wrong: np.ndarray, wrong_against: np.ndarray) -> Difference:
         return Difference(float(mean), (math.nan, math.nan), (0, 0), of_seeds)
     rest = values - of_seeds[:, None] - of_images[None] + mean
     square_rest = (rest**2).sum() / ((seeds - 1) * (images - 1))
-    # That of seeds holds the rest, too, as expected; that it is smaller is chance, of which no certainty must be made.
+    # The expectation for seeds includes the residual; a smaller value is chance, which must not narrow the interval.
     square_seeds = max(images * of_seeds.var(ddof=1), square_rest)
     square_images = seeds * of_images.var(ddof=1) - square_rest
     errors = [math.sqrt(max(square, 0.0) / (seeds * images)) for square in (square_seeds, square_images)]
@@ -101,16 +101,16 @@ def difference(wrong: np.ndarray, wrong_against: np.ndarray) -> Difference:
 
 
 def p_values(says: str, found: Difference, margin: float) -> tuple[float, float]:
-    """Returns the p values of a claim and of its contrary.
+    """Returns the p-values of a claim and of its contrary.
 
-    A net is better if it errs less, by however little; what is said to make no difference must make less than `margin`, since no
-    experiment can show that there is none at all. The contrary of "no better" is a net that is better, of "alike" one that is
-    `margin` off.
+    A net is better if it has a lower error, however small the difference; a claim of no difference requires one below `margin`,
+    since no experiment can show that there is none at all. The contrary of "no better" is a net that is better, of "alike" a
+    difference of at least `margin`.
 
     Args:
         says: one of `claims.SAYINGS`.
         found: the difference.
-        margin: as a share of the images.
+        margin: as a fraction of the images.
     """
     match says:
         case str(said) if said == BETTER:
@@ -126,9 +126,9 @@ def p_values(says: str, found: Difference, margin: float) -> tuple[float, float]
 def verdicts(pairs: Sequence[tuple[float, float]]) -> list[str]:
     """Returns for each claim `HOLDS`, `FAILS` or `OPEN`.
 
-    All claims and all contraries are one family, of which Benjamini and Hochberg's procedure accepts those that keep the expected
-    share of wrong ones among them at `LEVEL`. Where both of a claim are accepted (a net that is better, but by less than the
-    margin) the contrary is the verdict.
+    All claims and contraries form one family, of which Benjamini and Hochberg's procedure accepts those that keep the expected
+    share of false ones among them at `LEVEL`. If both a claim and its contrary are accepted (a net that is better, but by less
+    than the margin), the contrary is the verdict.
 
     Args:
         pairs: `p_values` of each claim.

@@ -1,11 +1,11 @@
-"""A study as data: which nets are trained from which, and which rows of which tables test them. Imports no TensorFlow.
+"""A study as data: which nets are trained from which, and which table rows test them. Imports no TensorFlow.
 
 title = "The paper"
 dataset = "tfds:imagenet2012"
-trainings = ["a-256", "d-256"]    # recipes beside this file; each begins from the one that its `init_from` names
+trainings = ["a-256", "d-256"]    # recipes in this folder; each starts from the one that its `init_from` names
 tables = ["table3"]               # evaluation recipes, whose models are these trainings
 
-A study with a `base` is that one but for what it says itself. `lengths` scales crops, S and Q; `[fit]` overrides fields of all
+A study with a `base` inherits its values and overrides some. `lengths` scales crops, S and Q; `[fit]` overrides fields of all
 trainings' recipes, `[trainings_of."*-384"]` those of trainings whose names match.
 """
 
@@ -41,18 +41,18 @@ _OF_RUN = ("dataset", "seed", "init_from")  # fields of a recipe that the graph 
 _LENGTHS = ("crop", "scale")
 
 NET_A = "net A"
-"""A start of the initialisation study: the first four convolutions and the FC layers of a trained net A (Sec. 3.1)."""
+"""A start of the initialization study: the first four convolutions and the FC layers of a trained net A (Sec. 3.1)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """One training of a study, with whatever seed.
+    """A training of a study, with any seed.
 
     Attributes:
-        name: of its recipe, such as `d-384`.
-        fields: of `recipe.Recipe`, but for data, seed and start.
-        starts_from: the training whose weights it begins with, if any.
-        start: of the initialisation study: how the start is called.
+        name: name of its recipe, such as `d-384`.
+        fields: fields of `recipe.Recipe`, without dataset, seed and start.
+        starts_from: the training whose weights it starts from, if any.
+        start: name of the start, in the initialization study.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Training:
 
     @property
     def recipe(self) -> recipe.Recipe:
-        """The recipe as a whole, with data and start left open."""
+        """The whole recipe, with dataset and start left open."""
         return recipe.resolve({"dataset": "open"}, self.fields)
 
 
@@ -71,9 +71,9 @@ class TableRow:
     """A row of a table.
 
     Attributes:
-        row: as `evaluate` has it, whose models are `trainings` by the table's names for them.
+        row: the row as in `evaluate`, whose models are the table's names of `trainings`.
         trainings: in the order of its models.
-        claim: what the paper says of it beside another row.
+        claim: the paper's claim about it relative to another row.
     """
 
     row: Row
@@ -86,21 +86,21 @@ class Study:
     """Trainings, tests and tables.
 
     Attributes:
-        name: of its file.
-        title: heads the report.
-        dataset: what to train on, as for `keras_vgg.fit`.
-        split: which of its images nets are tested on.
-        held_out: share of the images for training, of each class, that are tested instead; 0 for those of `split`.
-        seeds: how often each net is trained.
-        margin: difference, as a share of the images, below which errors count as alike.
-        threads: cores that a training may use; 0 for all.
-        trainings: by name, in an order in which each stands behind the one it begins from.
+        name: name of its file.
+        title: title of the report.
+        dataset: training data, as for `keras_vgg.fit`.
+        split: split that nets are tested on.
+        held_out: fraction of the training images of each class that is held out for testing; 0 to test on `split` as it is.
+        seeds: number of trainings per net.
+        margin: difference, as a fraction of the images, below which errors count as equal.
+        threads: cores per training; 0 for all.
+        trainings: by name, each after the one it starts from.
         tables: rows by name of the table.
-        starts: of the initialisation study: trainings by name.
-        start_seeds: how often each of these is trained, at most `seeds`.
+        starts: of the initialization study: trainings by name.
+        start_seeds: number of trainings per start, at most `seeds`.
         evaluate: settings of tests, such as `precision`.
-        class_names: what the report calls classes, by their names in the data set.
-        sizes: images of the data set that the study is meant for, `train`, `validation`, `test`, and `classes`, `image_bytes`.
+        class_names: display names of classes in the report, by their names in the dataset.
+        sizes: size of the dataset that the study is meant for: `train`, `validation`, `test`, `classes`, `image_bytes`.
     """
 
     name: str
@@ -120,21 +120,21 @@ class Study:
     class_names: Mapping[str, str]
 
     def seeds_of(self, training: str) -> range:
-        """Returns the seeds with which a training, or a start, is done."""
+        """Returns the seeds of a training or a start."""
         return range(min(self.seeds, self.start_seeds) if training in self.starts else self.seeds)
 
     @property
     def places(self) -> dict[Place, TableRow]:
-        """All rows by where they stand."""
+        """All rows by position."""
         return {place_of(table, each.row): each for table, rows in self.tables.items() for each in rows}
 
     @property
     def claims(self) -> dict[Place, Claim]:
-        """What the paper says, by the row of which it says it."""
+        """The paper's claims by row."""
         return {place: each.claim for place, each in self.places.items() if each.claim}
 
     def tests_of(self, training: str) -> tuple[Row, ...]:
-        """Returns what a net is tested with, each once: all rows that it has a part in, alone."""
+        """Returns the distinct tests of a net: all rows that it is part of, with this net alone."""
         found: dict[tuple, Row] = {}
         for each in self.places.values():
             if training in each.trainings:
@@ -144,17 +144,17 @@ class Study:
         return tuple(found.values())
 
     def changed(self, *, precision: str | None = None, **given) -> "Study":
-        """Returns the study with other attributes, where they are given.
+        """Returns the study with the given attributes replaced.
 
         Args:
-            precision: what trainings and tests compute in, one of `precision.PRECISIONS`.
+            precision: compute precision of trainings and tests, one of `precision.PRECISIONS`.
             given: attributes by name.
 
         Raises:
-            InputError: for seeds that are no number above zero, or another precision.
+            InputError: for an invalid number of seeds, or an unknown precision.
         """
         if given.get("dataset") not in (None, self.dataset):
-            given |= {"sizes": {}}  # those were of other data
+            given |= {"sizes": {}}  # the sizes were those of another dataset
         if precision is not None:
             said = {"precision": checked(precision)}
             given |= {"evaluate": {**self.evaluate, **said}}
@@ -165,11 +165,11 @@ class Study:
         if not isinstance(study.seeds, int) or study.seeds < 1:
             raise InputError(f"`seeds` must be at least 1. Received: {study.seeds}.")
         if not isinstance(study.held_out, int | float) or not 0 <= study.held_out < 1:
-            raise InputError(f"`held_out` must be a share of the training images, in [0, 1). Received: {study.held_out}.")
+            raise InputError(f"`held_out` must be a fraction of the training images, in [0, 1). Received: {study.held_out}.")
         if study.held_out and study.split != TEST:
-            raise InputError(f"`held_out` makes a test set, so that `split` must be test. Received: split {study.split}.")
+            raise InputError(f"`split` must be test if `held_out` creates a test set. Received: split {study.split}.")
         if not 0 <= study.margin < 1:
-            raise InputError(f"`margin` must be a share of the images, in [0, 1). Received: {study.margin}.")
+            raise InputError(f"`margin` must be a fraction of the images, in [0, 1). Received: {study.margin}.")
         return study
 
 
@@ -181,8 +181,8 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     """Returns the study that a TOML file describes.
 
     Raises:
-        InputError: for a file that is missing or not TOML, unknown keys, values of the wrong kind, a training that begins from one
-            that is not of the study, or a claim about a row that is not.
+        InputError: for a file that is missing or not TOML, unknown keys, values of the wrong type, a training that starts from
+            one outside the study, or a claim about a row outside it.
     """
     file = paths.path_of(path)
     values = _DEFAULTS | _with_base(file, ())
@@ -208,12 +208,12 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     ).changed()
     for place, claim in study.claims.items():
         if claim.against not in study.places:
-            raise InputError(f"Study {file}: {place} is compared with {claim.against}, which is none of its rows.")
+            raise InputError(f"Study {file}: {place} is compared with {claim.against}, which is not one of its rows.")
     return study
 
 
 def _with_base(file: pathlib.Path, within: tuple[pathlib.Path, ...]) -> dict:
-    """Returns the values of a study and its bases; trainings and tables with the folder that they lie in."""
+    """Returns the values of a study and its bases, with trainings and tables as paths."""
     if file in within:
         raise InputError(f"Study {file} must have another study as its `base`. Received: itself.")
     values = files.read_recipe_file(file)
@@ -243,7 +243,7 @@ def _trainings(file: pathlib.Path, values: dict) -> dict[str, Training]:
         name, fields = path.stem, recipe.read_recipe(path)
         start = pathlib.Path(fields["init_from"]).name if "init_from" in fields else None
         if start and start not in found:
-            raise InputError(f"Study {file}: {name} begins from {start}, which must stand before it in `trainings`.")
+            raise InputError(f"Study {file}: {name} starts from {start}, which must come before it in `trainings`.")
         found[name] = _training(file, name, fields, values, values["fit"], start)
     return found
 
@@ -253,7 +253,7 @@ def _training(file, name: str, fields: dict, values: dict, overrides: dict, star
     layers = [{key: value for key, value in fields.items() if key not in _OF_RUN}, overrides, *matching]
     for layer in layers[1:]:
         if unknown := {*layer} & {*_OF_RUN} | {*layer} - {field.name for field in dataclasses.fields(recipe.Recipe)}:
-            raise InputError(f"Study {file}: its trainings cannot be given {', '.join(sorted(unknown))}.")
+            raise InputError(f"Study {file}: its trainings cannot override {', '.join(sorted(unknown))}.")
     wanted = recipe.resolve({"dataset": "open"}, *layers)
     given = {key for layer in layers for key in layer} | {"jitter" if wanted.jitter else "scale", "crop"}
     scaled: dict[str, Any] = {key: _length(file, getattr(wanted, key), values["lengths"]) for key in _LENGTHS}
@@ -264,33 +264,33 @@ def _training(file, name: str, fields: dict, values: dict, overrides: dict, star
 
 def _length(file, pixels: int, factor: float) -> int:
     if (scaled := pixels * factor) != round(scaled):
-        raise InputError(f"Study {file}: `lengths` must make whole numbers of pixels. Received: {pixels} times {factor}.")
+        raise InputError(f"Study {file}: `lengths` must yield whole numbers of pixels. Received: {pixels} times {factor}.")
     return round(scaled)
 
 
 def _table(file: pathlib.Path, path: pathlib.Path, factor: float, trainings: Mapping[str, Training]) -> tuple[TableRow, ...]:
     name, table = path.stem, read_evaluation(path)
     if table.precision:
-        raise InputError(f"Study {file}: its `evaluate` must say the precision. Received: {name}, which says one itself.")
+        raise InputError(f"Study {file}: set the precision in its `evaluate`, not in {name}.")
     training_of = {model: pathlib.Path(path).name for model, path in table.models.items()}
     if unknown := {each for row in table.rows for each in row.models if training_of[each] not in trainings}:
         raise InputError(f"Study {file}: {name} tests {', '.join(sorted(unknown))}, which must be among `trainings`.")
     rows: dict[Place, TableRow] = {}
     for row in table.rows:
         tested = tuple(training_of[each] for each in row.models)
-        own = ((trainings[each].recipe.test_scale,) for each in tested)  # where the row does not say
+        own = ((trainings[each].recipe.test_scale,) for each in tested)  # if the row sets none
         scales = tuple(
             tuple(_length(file, q, factor) for q in each) if each else of_net for each, of_net in zip(row.scales, own, strict=True)
         )
         place = place_of(name, row)
         if place in rows:
-            raise InputError(f"Study {file}: {place} is there twice; give the second row in a table of its own.")
+            raise InputError(f"Study {file}: {place} occurs twice; move the second row to a separate table.")
         rows[place] = TableRow(dataclasses.replace(row, scales=scales), tested, claim_of(name, row))
     return tuple(rows.values())
 
 
 def _starts(file: pathlib.Path, values: dict, trainings: Mapping[str, Training]) -> dict[str, Training]:
-    """Returns the trainings of the initialisation study: each net from each start, at the first scale of its chain."""
+    """Returns the trainings of the initialization study: each net from each start, at the first scale of its chain."""
     wanted = values["initialisation"]
     if unknown := set(wanted) - _INITIALISATION_KEYS:
         known = ", ".join(sorted(_INITIALISATION_KEYS))

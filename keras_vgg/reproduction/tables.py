@@ -1,4 +1,4 @@
-"""A table of a study over all seeds: errors of each row, and how it differs from the row that the paper sets it against."""
+"""A table of a study over all seeds: errors of each row, and differences from the row that the paper compares it with."""
 
 import dataclasses
 import functools
@@ -21,7 +21,7 @@ TOP = (1, 5)
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What a row's nets said with each seed.
+    """The predictions of a row's nets with each seed.
 
     Attributes:
         row: the row.
@@ -33,19 +33,19 @@ class Measured:
 
     @functools.cached_property
     def ranks(self) -> np.ndarray:
-        """`(seeds, images)` int64: how many classes stood before the right one."""
+        """`(seeds, images)` int64: number of classes ranked above the right one."""
         return np.stack([ranks(each.values, each.labels) for each in self.posteriors])
 
     def wrong(self, k: int) -> np.ndarray:
-        """`(seeds, images)` bool: whether the right class was not among the `k` best."""
+        """`(seeds, images)` bool: whether the right class is not among the `k` best."""
         return self.ranks >= k
 
 
 def measure_table(study: Study, work: WorkFolder, table: str) -> dict:
-    """Returns a table: its rows in the order of its recipe, errors in percent by seed, differences as shares of the images.
+    """Returns a table: its rows in the order of its recipe, errors in percent by seed, differences as fractions of the images.
 
     Raises:
-        InputError: for a table that is not of the study, or tests that are missing or of another net than the run's.
+        InputError: for a table that is not part of the study, or tests that are missing or of another net than the run's.
     """
     if table not in study.tables:
         raise InputError(f"The table must be one of {', '.join(study.tables)}. Received: {table}.")
@@ -91,11 +91,11 @@ def _compared(study: Study, work: WorkFolder, found: Measured, place: Place) -> 
 
 
 def _number(value: float) -> float | None:
-    return None if np.isnan(value) else value  # JSON has none
+    return None if np.isnan(value) else value  # JSON has no NaN
 
 
 def measured(study: Study, work: WorkFolder, place: Place) -> Measured:
-    """Returns what was tested of a row; nets of several are fused (Sec. 4.4).
+    """Returns the test results of a row; several nets are fused (Sec. 4.4).
 
     Raises:
         InputError: as `measure_table`.
@@ -125,9 +125,9 @@ def _check_net(work: WorkFolder, training: str, seed: int, digest: str) -> None:
     try:
         best = files.read_json(path, dict)["best_sha256"]
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"Expected the outcome of a run. Received: {path}, missing or damaged ({error}).") from error
+        raise InputError(f"Expected the summary of a run. Received: {path}, missing or damaged ({error}).") from error
     if best != digest:
         raise InputError(
-            f"{work.tests(training, seed)} must be of the net that its run left. Received: tests of {digest[:8]}, a run whose best "
+            f"{work.tests(training, seed)} must test the best net of its run. Received: tests of {digest[:8]}, a run whose best "
             f"net is {best[:8]}; remove the tests and run the study again."
         )

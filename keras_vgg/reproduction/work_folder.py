@@ -1,4 +1,4 @@
-"""Where a study's files lie: recipes, runs, tests and tables by name and seed. Imports no TensorFlow."""
+"""The file layout of a study: recipes, runs, tests and tables by name and seed. Imports no TensorFlow."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from keras_vgg.support import files, paths
 
 @dataclasses.dataclass(frozen=True)
 class WorkFolder:
-    """Paths of a study's work, all below one folder.
+    """Paths of a study's files, all in one folder.
 
     Attributes:
         path: the folder.
@@ -23,31 +23,31 @@ class WorkFolder:
 
     @classmethod
     def at(cls, path: str | os.PathLike[str]) -> "WorkFolder":
-        """Returns the folder at a path as a user writes it."""
+        """Returns the work folder for a path given by the user."""
         return cls(paths.path_of(path))
 
     def claim(self) -> IO[str]:
-        """Makes the folder and locks it to this process; returns what holds the lock, until it is closed or the process ends.
+        """Creates the folder and locks it for this process; returns the lock, held until it is closed or the process ends.
 
         Raises:
-            InputError: if it cannot be written, or a workflow is at work there.
+            InputError: if the folder is not writable, or another workflow uses it.
         """
         files.make_folder(self.path)
-        return files.lock(self.path, f"{self.path} is in use by another workflow; wait for it, or give another `work`.")
+        return files.lock(self.path, f"{self.path} is in use by another workflow; wait for it to finish, or pass another `work`.")
 
     @property
     def prepared(self) -> pathlib.Path:
-        """What the data are: see `data_facts`."""
+        """Facts about the data: see `data_facts`."""
         return self.path / "prepared.json"
 
     @property
     def listing(self) -> pathlib.Path:
-        """The images with what each is for, where some for training are held out for tests."""
+        """Listing of the images with their splits, if some training images are held out for testing."""
         return self.path / "images.csv"
 
     @property
     def report(self) -> pathlib.Path:
-        """The report, as a page."""
+        """The report as an HTML page."""
         return self.path / "report.html"
 
     def recipe(self, training: str) -> pathlib.Path:
@@ -55,7 +55,7 @@ class WorkFolder:
         return self.path / "recipes" / f"{training}.toml"
 
     def test_recipe(self, training: str) -> pathlib.Path:
-        """What a net is tested with, for `keras_vgg.evaluate`."""
+        """The recipe of a net's tests, for `keras_vgg.evaluate`."""
         return self.path / "recipes" / f"test-{training}.toml"
 
     def run(self, training: str, seed: int | str) -> pathlib.Path:
@@ -63,7 +63,7 @@ class WorkFolder:
         return self.path / "runs" / training / f"seed-{seed}"
 
     def tests(self, training: str, seed: int | str) -> pathlib.Path:
-        """Posteriors of a net."""
+        """The folder of a net's posteriors."""
         return self.path / "tests" / training / f"seed-{seed}"
 
     def table(self, name: str) -> pathlib.Path:
@@ -71,29 +71,30 @@ class WorkFolder:
         return self.path / "tables" / f"{name}.json"
 
     def dataset_of(self, study: Study) -> str:
-        """The data that nets are trained on: those of the study, or the listing of them."""
+        """The dataset that nets are trained on: the study's, or the listing with images held out."""
         return f"csv:{self.listing}" if study.held_out else study.dataset
 
     def is_of(self, study: Study) -> bool:
-        """Whether what `prepare` found is of the study's data, held out and tested as the study says now."""
+        """Whether the results of `prepare` match the study's dataset, `held_out` and `split`."""
         facts = self.data_facts()
         return all(facts.get(name) == getattr(study, name) for name in ("dataset", "held_out", "split"))
 
     def data_facts(self) -> dict:
-        """Returns what `prepare` found: `dataset`, `description`, `classes`, and by set `images`, `images sha256` and `broken`.
+        """Returns the results of `prepare`: `dataset`, `description`, `classes`, and by split `images`, `images sha256`,
+        `broken`.
 
         Raises:
             InputError: if it has not been run.
         """
         if not self.prepared.exists():
-            raise InputError(f"{self.path} must be prepared. Received: no {self.prepared.name}; run keras_vgg.reproduce prepare.")
+            raise InputError(f"{self.path} is not prepared (no {self.prepared.name}); run keras_vgg.reproduce prepare.")
         try:
             return files.read_json(self.prepared, dict)
         except ValueError as error:
-            raise InputError(f"Expected what keras_vgg.reproduce prepare wrote. Received: {self.prepared} ({error}).") from error
+            raise InputError(f"Expected a file of keras_vgg.reproduce prepare. Received: {self.prepared} ({error}).") from error
 
 
 def write_json(path: pathlib.Path, values: dict) -> None:
-    """Writes values as JSON, its folder made where there is none; whole or not at all."""
+    """Writes values as JSON atomically, creating the folder if needed."""
     files.make_folder(path.parent)
     files.write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")

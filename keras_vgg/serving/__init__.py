@@ -1,1 +1,1 @@
-"""What an exported SavedModel holds: its signatures, their warm-up requests, the card that describes it."""
+"""Contents of an exported SavedModel: its signatures, their warm-up requests and its model card."""

@@ -1,7 +1,7 @@
-"""Which views of a request go through the net together, in a graph: those of like shape, within a budget of pixels.
+"""Batches the views of a request inside a graph: views of the same shape go through the net together, within a pixel budget.
 
-Shapes are known from headers, so that nothing is decoded before its turn: at a time there are the pixels of the views that the
-net looks at, and of those that come next.
+Shapes are read from headers, so that nothing is decoded too early: memory holds only the pixels of the views that the net is
+processing and of those that come next.
 """
 
 from collections.abc import Callable
@@ -14,31 +14,31 @@ from keras_vgg.inference.passes import BATCH
 from keras_vgg.serving.encoded import decode_view, view_shapes
 
 PIXELS_AT_ONCE = BATCH * TRAINING_SIZE**2
-"""Pixels of rescaled images that go through the net at a time, mirror images included: as many as in a test.
+"""Pixels of rescaled images that go through the net at a time, mirror images included: as many as in evaluation.
 
-Net D in float32 takes about half a kilobyte for each, 0.8 GB. An image that alone has more, as `inference.batches.MAX_PIXELS`
-allows, goes through alone.
+Net D in float32 takes about half a kilobyte for each, 0.8 GB. A single image with more pixels, within
+`inference.batches.MAX_PIXELS`, goes through alone.
 """
 
 _DECODED = (tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([], tf.string))
-_AHEAD = 2  # chunks at work: one that is decoded while the net looks at the other
+_AHEAD = 2  # chunks in flight: one is decoded while the net processes the other
 
 
 def fold_images(images, scales: tuple[int, ...], crop: int | None, budget: int, see: Callable, state: tuple):
-    """Lets the net look at encoded images at several scales, at those of like shape together.
+    """Runs the net on encoded images at several scales, batching views of the same shape.
 
     Args:
         images: `(B,)` strings.
         scales: smallest sides Q.
-        crop: side of the centre crop that is looked at; `None` for whole images.
-        budget: most pixels of views that it looks at together, see `cut`.
-        see: called with a state, the images' places in the request, `(b, 1)` int32, and their views, `(b, height, width, 3)`
-            uint8; gives the next state, see `fold`. Crops of one image at several scales may come together.
-        state: tensors, the first state.
+        crop: side of the center crop; `None` for whole images.
+        budget: maximum number of pixels per batch, see `cut`.
+        see: called with a state, the images' positions in the request, `(b, 1)` int32, and their views, `(b, height, width, 3)`
+            uint8; returns the next state, see `fold`. Crops of one image at several scales may come together.
+        state: tensors, the initial state.
 
     Returns:
-        The last state; and for each image why it cannot be used, `(B,)` strings, empty if it can. Of one that cannot, none of the
-        views or some were looked at.
+        The final state; and for each image why it is unusable, `(B,)` strings, empty if it is usable. The net may have seen some
+        of the views of an unusable image.
     """
 
     def shapes_of(encoded):
@@ -62,15 +62,15 @@ def fold_images(images, scales: tuple[int, ...], crop: int | None, budget: int, 
 
 
 def cut(shapes, budget: int):
-    """Returns chunks of views of like shape.
+    """Groups views of the same shape into chunks.
 
     Args:
         shapes: `(V, 2)` int32, height and width of each view.
-        budget: most pixels of a chunk; a view that alone has more is a chunk of its own.
+        budget: maximum number of pixels per chunk; a larger view is a chunk of its own.
 
     Returns:
-        `(order, limits)`: places of the views, `(V,)` int32, those of like shape side by side in their own order; and where in
-        `order` each chunk begins and the last one ends, `(chunks + 1,)` int32.
+        `(order, limits)`: positions of the views, `(V,)` int32, grouped by shape, stable within a shape; and the bounds of the
+        chunks in `order`, `(chunks + 1,)` int32.
     """
     views = tf.shape(shapes)[0]
     height, width = tf.unstack(tf.cast(shapes, tf.int64), axis=1)
@@ -78,30 +78,30 @@ def cut(shapes, budget: int):
     order = tf.argsort(keys, stable=True)
     keys, pixels = tf.gather(keys, order), tf.gather(height * width, order)
     at_once = tf.cast(tf.maximum(budget // tf.maximum(pixels, 1), 1), tf.int32)
-    within_shape = tf.range(views) - tf.searchsorted(keys, keys)  # 0, 1, 2, … among views of its shape
+    within_shape = tf.range(views) - tf.searchsorted(keys, keys)  # 0, 1, 2, … among views of the same shape
     begins = tf.cast(tf.where(within_shape % at_once == 0)[:, 0], tf.int32)
     return order, tf.concat([begins, [views]], axis=0)
 
 
 def fold(shapes, budget: int, decode: Callable, see: Callable, state: tuple):
-    """Lets the net look at views, a chunk at a time.
+    """Runs the net on views, a chunk at a time.
 
     Args:
         shapes: `(V, 2)` int32, height and width of each view.
-        budget: most pixels of a chunk, see `cut`.
-        decode: gives of the place of a view its pixels, `(height, width, 3)` uint8 as `shapes` has it, and why they have no
-            meaning, a scalar string, empty if they have.
-        see: called with a state, places `(b,)` and pixels `(b, height, width, 3)` of views that have a meaning; gives the next
-            state, in which only the last side of a tensor must be as it was.
-        state: tensors, the first state.
+        budget: maximum number of pixels per chunk, see `cut`.
+        decode: returns for a view's position its pixels, `(height, width, 3)` uint8 as in `shapes`, and why they are invalid, a
+            scalar string, empty if they are valid.
+        see: called with a state, positions `(b,)` and pixels `(b, height, width, 3)` of valid views; returns the next state, in
+            which each tensor must keep its last dimension.
+        state: tensors, the initial state.
 
     Returns:
-        The last state; and for each view why it was not seen, `(V,)` strings, empty if it was.
+        The final state; and for each view why the net did not see it, `(V,)` strings, empty if it did.
     """
     order, limits = cut(shapes, budget)
 
     def step(chunk, decoded, reasons, state):
-        # Chunks wait for each other, in decoding as in the net, so that no more than two are there at a time.
+        # Chunks wait for each other, in decoding as in the net, so that memory never holds more than two.
         with tf.control_dependencies([decoded]):
             places = order[limits[chunk] : limits[chunk + 1]]
         pixels, reason = one_by_one(decode, places, _DECODED)
@@ -127,5 +127,5 @@ def fold(shapes, budget: int, decode: Callable, see: Callable, state: tuple):
 
 
 def one_by_one(function: Callable, elements, signature):
-    """Returns `tf.map_fn`, of two elements at a time, so that memory is that of two images while they are decoded."""
+    """Returns `tf.map_fn` over two elements at a time, so that memory holds only two images while they are decoded."""
     return tf.map_fn(function, elements, fn_output_signature=signature, parallel_iterations=2)

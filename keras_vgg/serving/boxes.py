@@ -1,4 +1,4 @@
-"""What a localiser says of where things are in one encoded image, as part of a graph (Appendix A)."""
+"""Runs a localizer on one encoded image, as part of a graph (Appendix A)."""
 
 import tensorflow as tf
 
@@ -16,7 +16,7 @@ SPECS = (
     tf.TensorSpec([2], tf.int32),
     tf.TensorSpec([], tf.string),
 )
-NOT_FINITE = "the localiser's boxes of it are not finite"
+NOT_FINITE = "the localizer's boxes for it are not finite"
 
 
 def trace_boxes(finder: Finder, encoded, posteriors, error):
@@ -25,14 +25,14 @@ def trace_boxes(finder: Finder, encoded, posteriors, error):
     Args:
         finder: the localiser.
         encoded: scalar string, the bytes of an image file or any others.
-        posteriors: `(classes,)` float32, what a classifier says of it.
+        posteriors: `(classes,)` float32, a classifier's output for it.
         error: why the classifier could not use it, a scalar string, empty if it could.
 
     Returns:
-        As `SPECS` has them: classes (-1 behind the last guess), scores and boxes, edges in fractions of the image (zeros behind the
-        last guess); height and width of the image; why it cannot be used, empty if it can. Of one that cannot there are NaNs.
+        Tensors as in `SPECS`: classes (-1 after the last guess), scores and boxes, edges in fractions of the image (zeros after
+        the last guess); height and width of the image; why it is unusable, empty if it is usable. An unusable image yields NaN.
     """
-    usable = tf.where(error == "", encoded, "")  # so that nothing is decoded in vain
+    usable = tf.where(error == "", encoded, "")  # avoids decoding an image that is refused anyway
     images, not_usable = rescaled_images(usable, finder.scales, crop=None, most_pixels=MAX_PIXELS)
     error = tf.where(error == "", not_usable, error)
 

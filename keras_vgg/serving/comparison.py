@@ -1,4 +1,4 @@
-"""Whether what was written computes what the net in memory does."""
+"""Checks that an exported file computes what the net in memory computes."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,13 +11,13 @@ from keras_vgg.inference.network import Network
 from keras_vgg.inference.views import CENTER
 
 TOLERANCE = 1e-4
-"""Most that a probability, a score or a feature may differ: beyond any rounding, far below what another net would give."""
+"""Maximum difference of a probability, score or feature: more than any rounding, far less than between different nets."""
 
 
 def with_own_layers(network: Network) -> Iterator[tuple]:
-    """Yields what is served of images of the net's own size, and what the model that was given says through its own layers.
+    """Yields the exported outputs for images of the net's input size, and the outputs of the given model's own layers.
 
-    Not of a net in half precision, where layers that compute the same in another order round otherwise.
+    Skips nets in half precision, where layers that compute the same in another order round differently.
     """
     if all(layer.compute_dtype == "float32" for layer in network.model.layers):
         crops = np.random.default_rng(1).integers(0, 256, (2, network.crop, network.crop, 3), dtype=np.uint8)
@@ -25,7 +25,7 @@ def with_own_layers(network: Network) -> Iterator[tuple]:
 
 
 def boxes_with_own_layers(localiser: Localiser) -> Iterator[tuple]:
-    """Yields the boxes that are served of crops of a localiser's own size, and those the model tells through its own layers."""
+    """Yields the exported boxes for crops of the localizer's input size, and the outputs of the model's own layers."""
     model = localiser.model
     if all(layer.compute_dtype == "float32" for layer in model.layers):
         crops = np.random.default_rng(1).integers(0, 256, (2, localiser.crop, localiser.crop, 3), dtype=np.uint8)
@@ -36,29 +36,27 @@ def boxes_with_own_layers(localiser: Localiser) -> Iterator[tuple]:
 
 
 def largest_difference(pairs: Iterable[tuple]) -> float:
-    """Returns how far outputs of what was written are from those of the net.
+    """Returns the largest difference between exported outputs and those of the net.
 
     Args:
-        pairs: `(written, expected)` arrays of like shape.
+        pairs: `(written, expected)` arrays of the same shape.
 
     Raises:
         InputError: if the net's own outputs are not finite.
-        RuntimeError: if what was written is not the same net.
+        RuntimeError: if the exported file does not compute the same net.
     """
     differences = [0.0]
     for written, expected in pairs:
         written, expected = np.asarray(written), np.asarray(expected)
         if written.shape != expected.shape:
-            raise RuntimeError(f"what was exported gives shape {written.shape} where the net in memory gives {expected.shape}")
+            raise RuntimeError(f"the exported file returns shape {written.shape}, the net in memory {expected.shape}")
         if expected.dtype.kind != "f":
             if not np.array_equal(written, expected):
-                raise RuntimeError(f"what was exported gives {written} where the net in memory gives {expected}")
+                raise RuntimeError(f"the exported file returns {written}, the net in memory {expected}")
             continue
         if not np.isfinite(expected).all():
-            raise InputError(
-                "Expected a net whose outputs are finite. Received: one that gives NaN or infinity; its weights are spoilt."
-            )
+            raise InputError("The net must have finite outputs. Received: NaN or infinity; its weights are unusable.")
         differences.append(float(np.max(np.abs(written.astype(np.float64) - expected))))
     if not (largest := np.max(differences)) <= TOLERANCE:
-        raise RuntimeError(f"what was exported differs by {largest:g} from the net in memory")
+        raise RuntimeError(f"outputs of the exported file differ by {largest:g} from those of the net in memory")
     return float(largest)

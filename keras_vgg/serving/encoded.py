@@ -1,7 +1,6 @@
-"""Encoded images inside a graph, each a case of its own: one that cannot be used harms no other, and says why.
+"""Decodes images inside a graph, each independently: an unusable image does not affect the others and yields a reason.
 
-A server puts images of many clients into one batch. So nothing here raises whatever bytes come: an image yields its pixels, or a
-reason.
+A server batches images of many clients. So nothing here raises, whatever the bytes: each image yields its pixels or a reason.
 """
 
 import tensorflow as tf
@@ -10,24 +9,24 @@ from keras_vgg.data import formats, image_headers, images
 from keras_vgg.data.reading import attempt
 
 MAX_ANNOUNCED_PIXELS = 2**26
-"""Most pixels that an image may have before it is rescaled: 67 million, 201 MB once decoded."""
+"""Maximum number of pixels of an image before rescaling: 67 million, 201 MB once decoded."""
 
 MAX_SCANNED_PIXELS = 2**30
-"""Most pixels times scans of a JPEG, six seconds' work: sixteen scans of the largest image."""
+"""Maximum of pixels times scans of a JPEG, six seconds of work: sixteen scans of the largest image."""
 
 
 def view_shapes(encoded, scales: tuple[int, ...], *, crop: int | None, most_pixels: int):
-    """Returns what an image comes to at each of several scales, from its first bytes alone.
+    """Returns the shapes of an image at several scales, from its header alone.
 
     Args:
-        encoded: scalar string: an image as `data.formats` lists them, or any other bytes.
+        encoded: scalar string: an image in a format of `data.formats`, or any other bytes.
         scales: smallest sides Q.
-        crop: side of the centre crop that is cut at each scale; `None` for whole images.
+        crop: side of the center crop at each scale; `None` for whole images.
         most_pixels: of a whole rescaled image, beyond which it is refused.
 
     Returns:
-        `(shapes, error)`: height and width at each scale, `(scales, 2)` int32; and why the image is not decoded at all, a scalar
-        string, empty if it may be. Shapes of a refused image are zeros.
+        `(shapes, error)`: height and width at each scale, `(scales, 2)` int32; and why the image is refused, a scalar string,
+        empty if it is not. Shapes of a refused image are zeros.
     """
     header = image_headers.read_header(encoded)
     error = refusal(encoded, header, max(scales), most_pixels if crop is None else None)
@@ -37,7 +36,7 @@ def view_shapes(encoded, scales: tuple[int, ...], *, crop: int | None, most_pixe
 
 
 def decode_view(encoded, scale, shape, *, crop: int | None):
-    """Decodes an image of which `view_shapes` refuses nothing, with the operations that `evaluation` uses.
+    """Decodes an image that `view_shapes` accepts, with the operations of `evaluation`.
 
     Args:
         encoded: scalar string.
@@ -46,7 +45,7 @@ def decode_view(encoded, scale, shape, *, crop: int | None):
         crop: as for `view_shapes`.
 
     Returns:
-        `(pixels, error)`: `(height, width, 3)` uint8, RGB; and why they have no meaning, a scalar string, empty if they have.
+        `(pixels, error)`: `(height, width, 3)` uint8, RGB; and why they are invalid, a scalar string, empty if they are valid.
     """
 
     def decode(encoded):
@@ -66,15 +65,15 @@ def rescaled_images(encoded, scales: tuple[int, ...], *, crop: int | None, most_
         encoded, scales, crop, most_pixels: as for `view_shapes`.
 
     Returns:
-        `(rescaled, error)`: for each scale `(height, width, 3)` uint8, RGB; and why the image cannot be used, a scalar string,
-        empty if it can. What is rescaled of an image that cannot has no meaning.
+        `(rescaled, error)`: for each scale `(height, width, 3)` uint8, RGB; and why the image is unusable, a scalar string,
+        empty if it is usable. Pixels of an unusable image have no meaning.
     """
     shapes, error = view_shapes(encoded, scales, crop=crop, most_pixels=most_pixels)
 
     def decode():
         views = [decode_view(encoded, scale, shapes[place], crop=crop) for place, scale in enumerate(scales)]
         rescaled, errors = zip(*views, strict=True)
-        errors = tf.stack(errors)  # the same reason, if at several scales
+        errors = tf.stack(errors)  # the same reason at each scale that has one
         return tuple(tf.ensure_shape(each, [None, None, 3]) for each in rescaled), errors[tf.argmax(errors != "")]
 
     nothing = tuple(tf.zeros([0, 0, 3], tf.uint8) for _ in scales)
@@ -82,18 +81,18 @@ def rescaled_images(encoded, scales: tuple[int, ...], *, crop: int | None, most_
 
 
 def refusal(encoded, header: image_headers.Header, scale: int, most_pixels: int | None):
-    """Returns why an image is not decoded at all, a scalar string; empty if it may be.
+    """Returns why an image is refused, a scalar string; empty if it is not.
 
     Args:
         encoded: scalar string.
-        header: of the image.
+        header: its header.
         scale: the largest Q.
-        most_pixels: of an image rescaled to it, if that matters.
+        most_pixels: of an image rescaled to it; `None` for no limit.
     """
     text, size, scans = tf.strings.as_string, header.size, image_headers.count_scans(encoded)
     not_decoded = formats.refusal(encoded, header)
     shown = tf.strings.join([text(size[0]), "x", text(size[1]), " pixels"])
-    # Sides that can be announced are too long for a product of 64 bits.
+    # A header may contain sides whose product overflows 64 bits.
     pixels = tf.reduce_prod(tf.minimum(size, 2**30))
     rescaled = tf.minimum(pixels, MAX_ANNOUNCED_PIXELS) * scale**2 // tf.maximum(tf.reduce_min(size) ** 2, 1)
     rules = [
@@ -101,13 +100,13 @@ def refusal(encoded, header: image_headers.Header, scale: int, most_pixels: int 
         (pixels > MAX_ANNOUNCED_PIXELS, tf.strings.join([shown, f", more than {MAX_ANNOUNCED_PIXELS:,}"])),
         (
             tf.minimum(pixels, 2**30) * scans > MAX_SCANNED_PIXELS,
-            tf.strings.join([shown, " in ", text(scans), " scans, too much work"]),
+            tf.strings.join([shown, " in ", text(scans), " scans, too expensive"]),
         ),
     ]
     if most_pixels is not None:
         too_large = tf.strings.join([shown, f", more than {most_pixels:,} once rescaled to Q={scale}"])
         rules.append((rescaled > most_pixels, too_large))
     error = tf.constant("")
-    for applies, reason in reversed(rules):  # the first one that applies is told
+    for applies, reason in reversed(rules):  # the first reason that applies wins
         error = tf.where(applies, reason, error)
     return error

@@ -1,4 +1,4 @@
-"""Engines other than TensorFlow: what the file of each is called, and how it is read."""
+"""Engines other than TensorFlow: their file formats, and how to run them."""
 
 import dataclasses
 import os
@@ -13,13 +13,13 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """A kind of file.
+    """A file format.
 
     Attributes:
-        suffix: of the file's name.
-        open: reads a file and returns what computes its outputs for images.
-        companions: suffixes of further files without which it is of no use; they lie beside it under its name.
-        engine: what reads it, for people.
+        suffix: suffix of the file name.
+        open: loads a file and returns a function from images to outputs.
+        companions: suffixes of further required files, with the same name in the same folder.
+        engine: name of the engine, for people.
     """
 
     suffix: str
@@ -28,7 +28,7 @@ class Format:
     engine: str = ""
 
     def size(self, path: pathlib.Path) -> int:
-        """Returns how many bytes a file has, with its companions."""
+        """Returns the size of a file in bytes, including its companions."""
         return sum(each.stat().st_size for each in (path, *map(path.with_suffix, self.companions)))
 
 
@@ -43,7 +43,7 @@ def _open_onnx(path: pathlib.Path) -> Run:
 def _open_litert(path: pathlib.Path) -> Run:
     from ai_edge_litert.interpreter import Interpreter
 
-    # It would take one processor unless told otherwise; the other engines take all.
+    # By default LiteRT uses a single core; the other engines use all.
     interpreter = Interpreter(str(path), num_threads=os.cpu_count())
     runner = interpreter.get_signature_runner()
     name = next(iter(runner.get_input_details()))
@@ -53,12 +53,12 @@ def _open_litert(path: pathlib.Path) -> Run:
 def _open_openvino(path: pathlib.Path) -> Run:
     import openvino
 
-    # Where a processor has half precision, OpenVINO would take it of its own accord.
+    # OpenVINO would use half precision by default where the processor supports it.
     compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda images: compiled(images)[0]
 
 
-FORMATS = {  # by the name of the extra that installs what writes it and reads it back
+FORMATS = {  # by the extra that installs the packages to write and read it
     "onnx": Format(".onnx", _open_onnx, engine="ONNX Runtime"),
     "litert": Format(".tflite", _open_litert, engine="LiteRT"),
     "openvino": Format(".xml", _open_openvino, (".bin",), "OpenVINO"),

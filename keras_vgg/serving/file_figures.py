@@ -1,4 +1,4 @@
-"""What a file for another engine costs and gains: size, agreement with the float32 net, errors and speed, beside the net's own."""
+"""Measures a file for another engine: size, agreement with the float32 net, errors and speed, next to the net's own."""
 
 import dataclasses
 import time
@@ -20,12 +20,12 @@ _BYTES = {"float32": 4, "bfloat16": 2}
 
 @dataclasses.dataclass(frozen=True)
 class Computer:
-    """What computes probabilities of images, and is measured.
+    """Something that computes probabilities of images, to be measured.
 
     Attributes:
         name: for people.
         size: bytes of its file, or of its weights.
-        open: makes it ready.
+        open: loads it.
     """
 
     name: str
@@ -34,11 +34,11 @@ class Computer:
 
 
 def of_net(network: Network, kind: str, flip: bool, precision: str = FLOAT32) -> Computer:
-    """Returns a net of TensorFlow's as it computes in a precision; its size is that of the weights in it.
+    """Returns a TensorFlow net as it computes in a given precision; its size is that of the weights in this precision.
 
     Args:
         network: in float32.
-        kind, flip: how it looks at images, as for `Network.posteriors`.
+        kind, flip: views of an image, as for `Network.posteriors`.
         precision: `"float32"` or `"mixed_bfloat16"`.
     """
     model = in_precision(network.model, precision)
@@ -62,17 +62,17 @@ def measure(
     *,
     stream=None,
 ) -> list[dict]:
-    """Returns a row of figures for each computer, beside the first, which the others are compared with.
+    """Returns a row of figures for each computer; the first is the reference for the others.
 
     Args:
-        computers: what is measured, one after another, on one image at a time.
-        calibration: images to compare by, each `(1, height, width, 3)` float32 in 0–255, see `image_sets.Crops`.
-        labelled: further images, whose classes are known.
-        labels: `(len(labelled),)`, the right classes by the net's numbers.
-        stream: where progress is shown, if anywhere.
+        computers: measured one after another, on one image at a time.
+        calibration: images to compare on, each `(1, height, width, 3)` float32 in 0–255, see `image_sets.Crops`.
+        labelled: further images, with known classes.
+        labels: `(len(labelled),)`, the right classes as class numbers of the net.
+        stream: where to show progress, if anywhere.
 
     Raises:
-        RuntimeError: if one of them gives NaN or infinity.
+        RuntimeError: if one of them returns NaN or infinity.
     """
     sets = [calibration, labelled] if labelled else [calibration]
     rows: list[dict] = []
@@ -97,7 +97,7 @@ def _probabilities(name: str, run: Run, images: Sequence[np.ndarray], progress: 
         progress.show(f"measuring {name}")
     whole = np.concatenate(found)
     if not np.isfinite(whole).all():
-        raise RuntimeError(f"{name} gives NaN or infinity")
+        raise RuntimeError(f"{name} returns NaN or infinity")
     return whole
 
 
@@ -110,7 +110,7 @@ def _compared(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> di
 
 
 def errors(found: np.ndarray, expected: np.ndarray, labels: np.ndarray) -> dict:
-    """Returns the error of probabilities `(N, classes)`, and how many answers changed sides against those of `expected`.
+    """Returns the error of probabilities `(N, classes)`, and how many predictions became right or wrong against `expected`.
 
     Args:
         found, expected: `(N, classes)` each.
@@ -125,7 +125,7 @@ def errors(found: np.ndarray, expected: np.ndarray, labels: np.ndarray) -> dict:
 
 
 def _speed(run: Run, image: np.ndarray) -> float:
-    """Returns images a second, in batches of one: of the median time."""
+    """Returns images per second at batch size 1, from the median time."""
     for _ in range(_WARM_UP):
         run(image)
     times: list[float] = []
@@ -137,7 +137,7 @@ def _speed(run: Run, image: np.ndarray) -> float:
 
 
 def format_table(rows: Sequence[dict]) -> str:
-    """Returns the figures as people read them, without the numbers of images, which are the same in all rows."""
+    """Returns the figures as a table, without the numbers of images, which are the same in all rows."""
     table = pd.DataFrame(rows)
     table = table[[column for column in table.columns if not column.startswith("images, ")]]
     forms = {"MB": "{:,.2f}", "largest difference": "{:.2g}", "images/s": "{:,.3g}"}

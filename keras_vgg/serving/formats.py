@@ -1,7 +1,7 @@
-"""One file for engines other than TensorFlow: ONNX, LiteRT and OpenVINO, from pixels to probabilities.
+"""Exports a single file for an engine other than TensorFlow: ONNX, LiteRT or OpenVINO, from pixels to probabilities.
 
-Keras writes them; the engine's own runtime reads the file back, and must compute what the net computes. Quantised to int8, a file
-is measured beside the net instead. Nothing here takes encoded images: that is for `saved_model`.
+Keras writes the file; the engine's own runtime reloads it, and must compute what the net computes. A file quantized to int8 is
+measured against the net instead. These files do not take encoded images; `saved_model` does.
 """
 
 import contextlib
@@ -28,20 +28,20 @@ from keras_vgg.serving.plan import Plan, plan_export
 from keras_vgg.serving.quantizing import INT8
 from keras_vgg.support import extras, files, paths
 
-_OF_PIXELS = ("kind", "dense", "flip", "average", "pooling")  # what a protocol says of images that are looked at as they are
+_OF_PIXELS = ("kind", "dense", "flip", "average", "pooling")  # the parts of a protocol that apply to images that are not rescaled
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportedFile:
-    """What was exported.
+    """An exported file.
 
     Attributes:
-        path: the file.
-        size: its bytes, with those of the `.bin` of an `.xml`.
-        card: as `model_card.json` of a SavedModel; lies beside the file, `flowers17.onnx.json`.
+        path: path of the file.
+        size: its bytes, including the `.bin` of an `.xml`.
+        card: like `model_card.json` of a SavedModel; written next to the file, as `flowers17.onnx.json`.
         inputs, outputs: for people.
-        largest_difference: between what the engine computes from the float32 file and what the net in memory does.
-        figures: of a quantised file, rows of `file_figures.measure`, which are on the card, too.
+        largest_difference: between outputs of the float32 file in its engine and of the net in memory.
+        figures: for a quantized file, rows of `file_figures.measure`, which are also on the card.
     """
 
     path: pathlib.Path
@@ -77,29 +77,29 @@ def export_file(
     say: Callable[[str], None] = print,
     stream=None,
 ) -> ExportedFile:
-    """Writes a net as one ONNX, LiteRT or OpenVINO file that takes pixels, and its card beside it.
+    """Writes a net as one ONNX, LiteRT or OpenVINO file that takes pixels, with its card next to it.
 
     Args:
         model_or_run: as for `saved_model.export_saved_model`, in float32.
         path: the file, ending in `.onnx`, `.tflite` or, with a `.bin` beside it, `.xml`.
         format: `"onnx"`, `"litert"` or `"openvino"`.
         dense, flip, average, pooling, labels, preprocessing, evaluation, licence: as for `saved_model.export_saved_model`.
-        precision: `"float32"`, in which files are taken anyway; a model in memory is taken as it computes, unless this is given.
-        scales: smallest sides, of which the first is that of calibration images; else of no account, as `top_k` and `features`,
-            since a file looks at pixels as they are; taken as `export_saved_model` takes them.
-        quantize: `"int8"` for weights and activations of int8, by the engine's own tool; what goes in and comes out stays float32.
-        calibrate: images by which activations get their range: a data set as for `datasets.open_dataset`, of which those for
-            training are taken where it has such, or a folder, glob or file of images without labels. They are seen as centre crops
-            of the net's size.
-        calibration_images: how many of them at most, evenly over the set, at least 1.
-        labelled: a data set of the net's classes, on which errors of net and file are counted, in the same centre crops; its images
-            for validation, as `keras_vgg.evaluate` takes them.
-        say: called with lines for people: images that could not be used, how classes were found.
-        stream: where progress of the quantisation is shown, if anywhere.
+        precision: `"float32"`, as files always are; a model in memory must compute in float32, unless this is given.
+        scales: smallest sides, the first of which is that of calibration images. Otherwise without effect, like `top_k` and
+            `features`, since a file does not rescale images; accepted as in `export_saved_model`.
+        quantize: `"int8"` for weights and activations in int8, by the engine's own tool; inputs and outputs stay float32.
+        calibrate: images to calibrate the ranges of activations with: a dataset as for `datasets.open_dataset`, whose training
+            set is used if it has one, or a folder, glob or file of images without labels. They are seen as center crops of the
+            net's input size.
+        calibration_images: maximum number of them, spread evenly over the set, at least 1.
+        labelled: a dataset with the net's classes, on which the errors of net and file are measured, in the same center crops; of
+            its splits the one that `keras_vgg.evaluate` would test.
+        say: called with lines for people: skipped images, how classes were matched.
+        stream: where to show the progress of quantization, if anywhere.
 
     Raises:
-        InputError: for a wrong name, a package that is missing, a net that is not in float32, images of which none can be read,
-            classes that the net does not know, what the engine's tool cannot do, or as `export_saved_model`.
+        InputError: for a wrong name, a missing package, a net that is not in float32, images of which none is readable, classes
+            that the net does not have, nets that the engine's tool does not support, or as `export_saved_model`.
 
     Example:
         >>> from keras_vgg.serving.formats import export_file
@@ -108,11 +108,11 @@ def export_file(
     """
     target, kind = paths.path_of(path), _format(format)
     if target.suffix != kind.suffix:
-        raise InputError(f"The name of an {format} file should end in {kind.suffix}. Received: {target}.")
+        raise InputError(f"The name of an {format} file must end in {kind.suffix}. Received: {target}.")
     check_quantization(quantize, calibrate, labelled)
     extras.require(format)
     if precision not in (None, FLOAT32):
-        raise InputError(f"{format} files are written in float32. Received: precision={precision!r}; a SavedModel takes it.")
+        raise InputError(f"{format} files are written in float32. Received: precision={precision!r}; export a SavedModel instead.")
     job = None
     if calibrate is not None:
         job = quantized.prepare(model_or_run, calibrate, calibration_images, labelled, say=say, stream=stream)
@@ -157,28 +157,29 @@ def export_file(
 
 
 def check_quantization(quantize: str | None, calibrate, labelled) -> None:
-    """Raises `InputError` if what is asked of a quantisation does not go together."""
+    """Raises `InputError` if the arguments of a quantization do not fit together."""
     if quantize not in (None, INT8):
         raise InputError(f"`quantize` must be {INT8!r}. Received: quantize={quantize!r}.")
     if quantize and calibrate is None:
-        raise InputError("`quantize` needs `calibrate`, images by which activations get their range. Received: none.")
+        raise InputError("`quantize` requires `calibrate`, images to calibrate activation ranges with. Received: none.")
     for name, value in (("calibrate", calibrate), ("labelled", labelled)):
         if value is not None and not quantize:
-            raise InputError(f"`{name}` goes with `quantize`. Received: {name}={str(value)!r} without.")
+            raise InputError(f"`{name}` requires `quantize`. Received: {name}={str(value)!r} without it.")
 
 
 def pixel_model(plan: Plan) -> keras.Model:
     """Returns a Keras model from RGB images in 0–255, `(B, height, width, 3)` float32, to probabilities, `(B, classes)`.
 
-    The same as signature `serving_default`, but of layers that converters know: fc1 is a convolution with a kernel of its own.
+    It computes the same as signature `serving_default`, but with layers that converters support: fc1 is a convolution with its
+    own kernel.
 
     Raises:
-        InputError: if the net computes in half precision, which the formats do not have.
+        InputError: if the net computes in half precision, which the formats do not support.
     """
     network, dense = plan.network, plan.protocol.dense
     if half := {layer.compute_dtype for layer in network.model.layers if layer.compute_dtype != "float32"}:
         raise InputError(
-            f"The format takes nets in float32. Received: one that computes in {', '.join(half)}; give "
+            f"The format supports only nets in float32. Received: one that computes in {', '.join(half)}; pass "
             "precision float32, or export a SavedModel."
         )
     logits = score_net(network.model, pooling=network.pooling)
@@ -213,13 +214,13 @@ def _format(name: str) -> Format:
 
 
 def _write_checked(model: keras.Model, path: pathlib.Path, format: str, plan: Plan) -> float:
-    """Writes a float32 file, and returns how far it is from the net."""
+    """Writes a float32 file, and returns its largest difference from the net."""
     _write(model, path, format)
     return largest_difference(_outputs(FORMATS[format], path, plan))
 
 
 def _write(model: keras.Model, path: pathlib.Path, format: str) -> None:
-    # Converters tell on standard error what they do, line after line; what fails is raised all the same.
+    # Converters log every step to standard error; failures are raised anyway.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         images = keras.InputSpec(shape=model.input_shape, dtype="float32", name="images")
@@ -227,7 +228,7 @@ def _write(model: keras.Model, path: pathlib.Path, format: str) -> None:
 
 
 def _outputs(kind: Format, path: pathlib.Path, plan: Plan) -> Iterator[tuple]:
-    """Yields what the engine and the net in memory compute for the same images."""
+    """Yields the outputs of the engine and of the net in memory for the same images."""
     network, protocol = plan.network, plan.protocol
     yield from with_own_layers(network)
     run = kind.open(path)

@@ -1,4 +1,4 @@
-"""Images that a file is quantised and measured by, seen as the net sees a centre crop of its own size at its test scale."""
+"""Images to quantize and measure a file with: center crops of the net's input size at its test scale."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from keras_vgg.inference.views import Views
 from keras_vgg.support.image_files import find_images
 
 CALIBRATION_IMAGES = 300
-"""How many images a file is calibrated with by default."""
+"""Default number of calibration images."""
 
 _KINDS = ("digits", "folder:", "csv:", "tfds:", "wds:", "voc:")
 _TOLD = 5
@@ -29,13 +29,13 @@ _TOLD = 5
 
 @dataclasses.dataclass(frozen=True)
 class ImageSet:
-    """Images that were found and looked through.
+    """A set of images, already checked.
 
     Attributes:
         description: one line for people.
         images: the images.
-        unusable: those of them that could not be used, so far as is known.
-        labels: `(N,)` int64, right classes by the data's numbers, -1 where that is not known.
+        unusable: unusable images, as far as is known.
+        labels: `(N,)` int64, right classes as class numbers of the data, -1 where unknown.
     """
 
     description: str
@@ -44,7 +44,7 @@ class ImageSet:
     labels: np.ndarray
 
     def facts(self, used: np.ndarray) -> dict:
-        """Returns what the card says of the images at indices `used`."""
+        """Returns the entry on the card for the images at indices `used`."""
         known = self.images.survey.subset(used)
         return {
             "data": self.description,
@@ -54,7 +54,7 @@ class ImageSet:
         }
 
     def readable(self, views: Views, crop: int) -> np.ndarray:
-        """Returns the indices of images whose crops can be decoded; the others are entered among the unusable ones.
+        """Returns the indices of images whose crops can be decoded; the others are added to the unusable ones.
 
         Raises:
             InputError: if there are none.
@@ -67,28 +67,30 @@ class ImageSet:
                 self.images.on_broken(broken)
         if not (read := np.sort(np.concatenate(found))).size:
             name, reason = self.unusable.rows()[0]
-            raise InputError(f"Expected images that can be read. Received: {self.description}, with none; {name}: {reason}.")
+            raise InputError(
+                f"Expected readable images. Received: {self.description}, none of which is readable; {name}: {reason}."
+            )
         return read
 
     def tell_unusable(self, say: Callable[[str], None]) -> None:
-        """Says which images could not be used."""
+        """Reports the unusable images."""
         rows = self.unusable.rows()
         for name, reason in rows[:_TOLD]:
-            say(f"not used: {name}, {reason}")
+            say(f"skipped {name}: {reason}")
         if len(rows) > _TOLD:
-            say(f"not used: {len(rows) - _TOLD} more, which the card names")
+            say(f"skipped {len(rows) - _TOLD} more; the card lists them")
 
 
 def open_calibration(spec: str, most: int, *, stream=None) -> ImageSet:
-    """Returns images to calibrate with: those for training where there are such, else all, `most` at most, evenly over them.
+    """Returns up to `most` calibration images, spread evenly: from the training set if there is one, otherwise from all images.
 
     Args:
-        spec: a data set (`folder:PATH`, `csv:FILE`, …), or a folder, glob or file of images without labels.
-        most: how many, at least 1; the same ones at every call.
-        stream: where progress is shown, if anywhere.
+        spec: a dataset (`folder:PATH`, `csv:FILE`, …), or a folder, glob or file of images without labels.
+        most: maximum number, at least 1; every call returns the same images.
+        stream: where to show progress, if anywhere.
 
     Raises:
-        InputError: if there are none that can be read, or as `open_dataset`.
+        InputError: if none is readable, or as `open_dataset`.
     """
     if most < 1:
         raise InputError(f"`calibration_images` must be at least 1. Received: {most}.")
@@ -103,24 +105,24 @@ def open_calibration(spec: str, most: int, *, stream=None) -> ImageSet:
 
 
 def open_labelled(dataset: Dataset, which: str, spec: str, *, stream=None) -> ImageSet:
-    """Returns the images of a split to measure errors by.
+    """Returns the images of a split to measure errors on.
 
     Args:
-        dataset: with one class an image.
+        dataset: with one class per image.
         which: the split.
-        spec: what the data set was called.
-        stream: where progress is shown, if anywhere.
+        spec: the name under which the dataset was opened.
+        stream: where to show progress, if anywhere.
 
     Raises:
-        InputError: if there are none that can be read.
+        InputError: if none is readable.
     """
     return _looked_through("labelled", spec, f"{dataset.description}, {which}", dataset.split(which), stream)
 
 
 def check_labels(dataset: Dataset) -> None:
-    """Raises `InputError` if images do not show one class each."""
+    """Raises `InputError` if images do not have exactly one class each."""
     if dataset.target != LABEL:
-        raise InputError(f"`labelled` must be images of one class each. Received: {dataset.description}, of any number.")
+        raise InputError(f"`labelled` must have one class per image. Received: {dataset.description}, with any number.")
 
 
 def _looked_through(argument: str, spec: str, description: str, split: Split, stream) -> ImageSet:
@@ -128,28 +130,28 @@ def _looked_through(argument: str, spec: str, description: str, split: Split, st
     if len(images.survey.unread) == split.size:
         name, reason = unusable.rows()[0]
         raise InputError(
-            f"`{argument}` must have images that can be read. Received: {spec}, with none out of {split.size}; {name}: {reason}."
+            f"`{argument}` must have readable images. Received: {spec}, none of {split.size} readable; {name}: {reason}."
         )
     labels = images.survey.labels
     return ImageSet(description, images, unusable, labels if labels.ndim == 1 else np.full(split.size, -1))
 
 
 class Crops(Sequence[np.ndarray]):
-    """Centre crops `(1, crop, crop, 3)` float32 in 0–255 in a fixed order, each decoded when it is asked for.
+    """Center crops `(1, crop, crop, 3)` float32 in 0–255 in a fixed order, each decoded on access.
 
     Args:
         split: the images.
-        indices: which of them, all readable.
+        indices: indices of the crops, all readable.
         scale: the smallest side that images are rescaled to.
         crop: side of the crops.
-        on_read: called after each was decoded.
+        on_read: called after each crop is decoded.
     """
 
     def __init__(self, split: Split, indices: np.ndarray, scale: int, crop: int, on_read: Callable[[], None] = lambda: None):
         self._split, self._indices, self._scale, self._crop, self._on_read = split, indices, scale, crop, on_read
 
     def counted(self, on_read: Callable[[], None]) -> "Crops":
-        """Returns the same crops, which call `on_read` as they are decoded."""
+        """Returns the same crops, which call `on_read` whenever one is decoded."""
         return Crops(self._split, self._indices, self._scale, self._crop, on_read)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""The card of an exported net: what it is, what it learned from, how it looks at images, how often it errs, whose it is."""
+"""The model card of an exported net: its data, recipe, preprocessing, protocol, errors and license."""
 
 import dataclasses
 import datetime
@@ -39,20 +39,20 @@ def model_card(
     licence: str | None = None,
     finder: Finder | None = None,
 ) -> dict:
-    """Returns the card, ready for JSON. What is not known is `None` or `"not stated"`; nothing is guessed.
+    """Returns the card, ready for JSON. Unknown facts are `None` or `"not stated"`; nothing is guessed.
 
     Args:
         network: the net.
-        protocol: how its signatures look at images.
-        preprocessing: what its weights want.
+        protocol: the test protocol of its signatures.
+        preprocessing: the preprocessing of its weights.
         labels: class names.
-        source: where it came from, if from a run folder or file.
-        evaluation: folder of `keras_vgg.evaluate` that tested this net; its rows of these very weights go on the card as they are.
-        licence: of the weights; by default that of the public weights, if these are some.
-        finder: the localiser that is served with it, if one is.
+        source: the run folder or file that it was loaded from, if any.
+        evaluation: folder of `keras_vgg.evaluate` that tested this net; the rows of exactly these weights are copied to the card.
+        licence: license of the weights; by default that of the public weights, if these are some.
+        finder: the localizer that is exported with it, if any.
 
     Raises:
-        InputError: if `evaluation` has no table, or no row of these very weights alone.
+        InputError: if `evaluation` has no table, or no row of exactly these weights alone.
     """
     digest = digest_of_net(network.model)
     public = download.recognise(source.file) if source else None
@@ -90,11 +90,11 @@ def model_card(
         },
         "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    return json.loads(json.dumps(card))  # tuples as the lists that a reader will get
+    return json.loads(json.dumps(card))  # turns tuples into lists, as a reader gets them
 
 
 def _computed_in(model: keras.Model) -> str:
-    """Returns the type of the numbers that a net's convolutions are computed in."""
+    """Returns the dtype that a net's convolutions are computed in."""
     return keras.DTypePolicy(precision_of(model)).compute_dtype
 
 
@@ -112,12 +112,12 @@ def _localiser(finder: Finder) -> dict:
 
 
 def _as_trained(network: Network, precision: str) -> str:
-    """Returns the digest of a net in the precision of its training, which is that of its figures there."""
+    """Returns the digest of a net in the precision it was trained in, to which its training figures refer."""
     return digest_of_net(in_precision(network.model, precision))
 
 
 def read_table(folder: str | os.PathLike[str]) -> list[dict]:
-    """Returns the rows that `keras_vgg.evaluate` left in a folder.
+    """Returns the rows that `keras_vgg.evaluate` wrote to a folder.
 
     Raises:
         InputError: if there are none.
@@ -126,7 +126,7 @@ def read_table(folder: str | os.PathLike[str]) -> list[dict]:
     try:
         rows = files.read_json(path, list)
         if not all("net" in row for row in rows):
-            raise ValueError("it holds no rows of nets")
+            raise ValueError("it contains no rows of nets")
         return rows
     except ValueError as error:
         raise InputError(
@@ -135,11 +135,11 @@ def read_table(folder: str | os.PathLike[str]) -> list[dict]:
 
 
 def rows_of(folder: str | os.PathLike[str], digest: str) -> list[dict]:
-    """Returns the rows of one net among those that `keras_vgg.evaluate` left in a folder.
+    """Returns the rows of one net among those that `keras_vgg.evaluate` wrote to a folder.
 
     Args:
-        folder: where they are.
-        digest: the net's, of `identity.digest_of_net`: what nets are called says nothing.
+        folder: the folder.
+        digest: the net's, of `identity.digest_of_net`; names of nets do not count.
 
     Raises:
         InputError: if there are none.
@@ -149,16 +149,16 @@ def rows_of(folder: str | os.PathLike[str], digest: str) -> list[dict]:
         return found
     known = {f"{row['net']} ({short(row[_NETS])})" if row.get(_NETS) else f"{row['net']} (of an earlier version)" for row in rows}
     raise InputError(
-        f"`evaluation` must be a folder with figures of these very weights ({short(digest)}), alone. "
-        f"Received: {folder}, with those of {', '.join(sorted(known))}; test these weights into it in this precision, or leave it "
-        "out."
+        f"`evaluation` must be a folder with errors of exactly these weights ({short(digest)}), alone. "
+        f"Received: {folder}, with those of {', '.join(sorted(known))}; evaluate these weights in this precision, or "
+        "omit it."
     )
 
 
 def _summary(run: pathlib.Path, digest: str) -> dict | None:
-    """Returns the figures of a run's best net; `None` if it is not finished, or the net is another: a run folder may hold any.
+    """Returns the figures of a run's best net; `None` if the run is not finished or the net is another one.
 
-    A run of an earlier version does not say of which weights its figures are; they are taken as they are.
+    Runs of earlier versions do not record the weights of their figures; these are assumed to match.
     """
     path = run / "summary.json"
     if not path.exists():

@@ -1,4 +1,4 @@
-"""What is to be exported, found and checked before anything is written: the net, how it looks at images, its labels, its card."""
+"""Plans an export before anything is written: finds and checks the net, its protocol, its labels and its card."""
 
 import dataclasses
 import os
@@ -28,15 +28,15 @@ from keras_vgg.support import paths
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All that an export depends on.
+    """Everything that an export depends on.
 
     Attributes:
         network: the net.
-        preprocessing: what its weights want of an image.
-        protocol: how it looks at images.
+        preprocessing: the preprocessing of its weights.
+        protocol: its test protocol.
         labels: class names in label order.
-        card: what `model_card.json` will say.
-        finder: the localiser that goes with it, if one does.
+        card: contents of `model_card.json`.
+        finder: the localizer that is exported with it, if any.
     """
 
     network: Network
@@ -48,8 +48,8 @@ class Plan:
 
     @property
     def weights(self) -> list:
-        """The variables that are written, those of the localiser last."""
-        # Weights, not all variables: those of dropout are seeds, which differ each time and are of no use here.
+        """The variables that are exported, those of the localizer last."""
+        # Weights rather than all variables: dropout's are seeds, which differ each time and are useless here.
         nets: list[Network | Localiser] = [self.network, *([self.finder.localiser] if self.finder else [])]
         return [variable for net in nets for variable in net.kernel_copies.variables(net.model.weights)]
 
@@ -73,10 +73,10 @@ def plan_export(
     merge_threshold: float | None = None,
     precision: str | None = None,
 ) -> Plan:
-    """Returns what is to be exported; arguments as for `saved_model.export_saved_model`.
+    """Returns the plan of an export; arguments as for `saved_model.export_saved_model`.
 
     Raises:
-        InputError: for whatever the user can mend, as much as possible before the net is loaded.
+        InputError: for anything that the user can fix, as far as possible before the net is loaded.
     """
     _check_choices(top_k, features)
     if precision is not None:
@@ -100,13 +100,13 @@ def plan_export(
     _check_scales(scales, dense, network.crop)
     asked_to_flip = flip
     if flip is None:
-        flip = source.flip if source else True  # as in a test
+        flip = source.flip if source else True  # as in evaluation
     protocol = Protocol(dense, scales, flip, min(top_k, network.classes), features)
     names = _own_labels(source, network) if given is None else given
     _check_labels(names, network.classes, "classes.txt of the run" if given is None else "`labels`")
     finder = None
     if localiser is not None:
-        # By what the net itself calls its classes, if it does: labels are for people.
+        # Uses the class names of the net itself if it has some: labels are for people.
         classes = _own_labels(source, network) if source and source.classes else names
         finder = open_finder(
             os.fspath(localiser),
@@ -136,7 +136,7 @@ def _check_scales(scales, dense: bool, crop: int) -> None:
         check_scale(Views("dense" if dense else "center", scale), crop)
         if dense and scale * scale * warm_up.ASPECT > MAX_PIXELS:
             raise InputError(
-                f"`scales` must leave a photograph of 3:2 at most {MAX_PIXELS:,} pixels. Received: {scale}; give smaller ones."
+                f"`scales` must keep a 3:2 photograph within {MAX_PIXELS:,} pixels. Received: {scale}; pass a smaller scale."
             )
 
 
@@ -151,9 +151,9 @@ def _check_localiser(dense: bool, localiser, localiser_scales, merge_threshold) 
     if localiser is None:
         for name, given in (("localiser_scales", localiser_scales), ("merge_threshold", merge_threshold)):
             if given is not None:
-                raise InputError(f"`{name}` goes with a localiser. Received: {name}={given!r} without.")
+                raise InputError(f"`{name}` requires `localiser`. Received: {name}={given!r} without it.")
     elif not dense:
-        raise InputError("`localiser` looks at whole images: it goes without dense=False (--no-dense).")
+        raise InputError("`localiser` requires whole images and cannot be combined with dense=False (--no-dense).")
 
 
 def _given_labels(labels) -> tuple[str, ...] | None:
@@ -163,15 +163,13 @@ def _given_labels(labels) -> tuple[str, ...] | None:
         try:
             labels = paths.path_of(labels).read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"`labels` must be a text file with a class name on each line. Received: {labels} ({error})."
-            ) from error
+            raise InputError(f"`labels` must be a text file with one class name per line. Received: {labels} ({error}).") from error
     return tuple(labels)
 
 
 def _check_labels(names: tuple[str, ...], classes: int, origin: str) -> None:
     if len(names) != classes:
-        raise InputError(f"{origin} must name the net's {classes} classes, one each. Received: {len(names)}.")
+        raise InputError(f"{origin} must contain a name for each of the net's {classes} classes. Received: {len(names)}.")
     for name in names:
         if not isinstance(name, str) or not name.strip() or "\n" in name or "\r" in name:
             raise InputError(f"Each name in {origin} must be one line of text. Received: {name!r}.")

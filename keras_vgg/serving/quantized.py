@@ -1,4 +1,4 @@
-"""A quantised file from its images to its figures: they are found before the net is loaded, and measure what was written."""
+"""Quantizes a file and measures it: finds the images before the net is loaded, and measures the written file with them."""
 
 import dataclasses
 import functools
@@ -24,12 +24,12 @@ from keras_vgg.serving.plan import Plan
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """The images of a quantisation.
+    """The images of a quantization.
 
     Attributes:
-        calibration: by which activations get their range.
-        labelled: on which errors are counted, if any.
-        labels: `(classes of the labelled data,)` int64, the net's number of each class of them.
+        calibration: images to calibrate activation ranges with.
+        labelled: images to measure errors on, if any.
+        labels: `(classes of the labelled data,)` int64, the net's class number of each of these classes.
     """
 
     calibration: ImageSet
@@ -46,10 +46,10 @@ def prepare(
     say: Callable[[str], None],
     stream=None,
 ) -> Job:
-    """Finds the images, and looks through them; arguments as for `formats.export_file`.
+    """Finds and checks the images; arguments as for `formats.export_file`.
 
     Raises:
-        InputError: if there are none that can be read, or the net does not know their classes.
+        InputError: if none is readable, or the net does not have their classes.
     """
     if labelled is None:
         return Job(open_calibration(os.fspath(calibrate), most, stream=stream))
@@ -72,22 +72,22 @@ def prepare(
 def write(
     job: Job, plan: Plan, format: str, plain: pathlib.Path, target: pathlib.Path, *, say: Callable[[str], None], stream=None
 ) -> dict:
-    """Writes the int8 file of a float32 file, reads it back and measures it.
+    """Writes the int8 file of a float32 file, reloads it and measures it.
 
     Args:
         job: the images.
-        plan: the net, and how it looks at images.
+        plan: the net and its protocol.
         format: a key of `engines.FORMATS`.
         plain: the float32 file.
-        target: where to.
-        say: called with a line for each image that could not be used.
-        stream: where progress is shown, if anywhere.
+        target: the file to write.
+        say: called with a line for each skipped image.
+        stream: where to show progress, if anywhere.
 
     Returns:
-        What the card says of it.
+        The entry on the card.
 
     Raises:
-        InputError: if the engine's tool cannot do it.
+        InputError: if the engine's tool does not support the net.
     """
     network, kind = plan.network, FORMATS[format]
     views = Views(CENTER, plan.protocol.scales[0], flip=False)
@@ -105,6 +105,6 @@ def write(
     ]
     labels = job.labels[job.labelled.labels[used["labelled"]]] if job.labelled and job.labels is not None else None
     rows = file_figures.measure([*nets, *both], crops["calibration"], crops.get("labelled", ()), labels, stream=stream)
-    facts["seen as"] = f"centre crops of {network.crop}x{network.crop} at Q = {views.scale}"
+    facts["seen as"] = f"center crops of {network.crop}x{network.crop} at Q = {views.scale}"
     facts |= {name: images.facts(used[name]) for name, images in sets.items()}
     return facts | {"figures": rows}

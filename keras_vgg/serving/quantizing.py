@@ -1,8 +1,7 @@
-"""Post-training quantisation to int8 by each engine's own tool, which sees calibration images go through the float32 file.
+"""Post-training quantization to int8 by each engine's own tool, which runs calibration images through the float32 file.
 
-Weights are quantised channel by channel, activations by their least and greatest values. Convolutions and what lies between them
-are int8; preprocessing, scores, the soft-max and the means over places and mirror images stay float32, and so do what a file takes
-and gives.
+Weights are quantized per channel, activations by their minimum and maximum. Convolutions and the layers between them are int8;
+preprocessing, scores, the softmax and the means over positions and mirror images stay float32, and so do inputs and outputs.
 """
 
 import collections
@@ -27,13 +26,14 @@ _INPUT = "images"
 
 @dataclasses.dataclass(frozen=True)
 class Tool:
-    """What quantises the files of a format.
+    """A tool that quantizes files of one format.
 
     Attributes:
-        package: that it is in, by its distribution's name.
-        function: what is called of it.
-        settings: it is called with, for people.
-        quantise: writes a quantised file, of a float32 file, calibration images and the name of the layer that makes the scores.
+        package: the distribution that contains it.
+        function: the function that is called.
+        settings: its arguments, for people.
+        quantise: writes a quantized file, given a float32 file, calibration images and the name of the layer that computes the
+            scores.
     """
 
     package: str
@@ -53,35 +53,33 @@ def quantise(format: str, source: pathlib.Path, target: pathlib.Path, crops: Cro
     Args:
         format: a key of `TOOLS`.
         source: the float32 file.
-        target: where to.
-        crops: the images to calibrate with; each is decoded when the tool comes to it, so that memory does not grow with their
+        target: the file to write.
+        crops: the calibration images; each is decoded only when the tool needs it, so that memory use does not grow with their
             number.
-        classifier: the layer that makes the scores, which stay float32.
-        stream: where progress is shown, if anywhere.
+        classifier: the layer that computes the scores, which stay float32.
+        stream: where to show progress, if anywhere.
 
     Returns:
-        What the card says of how it was done.
+        The settings for the card.
 
     Raises:
-        InputError: if the tool cannot do it.
+        InputError: if the tool does not support the net.
     """
     tool = TOOLS[format]
     try:
         with Progress(len(crops), stream=stream) as progress, _quiet():
             tool.quantise(source, target, crops.counted(lambda: _show(progress, format)), classifier)
     except OSError:
-        raise  # of the disk, which is told by who replaces files
+        raise  # disk errors are reported by the code that replaces files
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"{tool.told} could not quantise this net ({reason}); leave out --quantize, or try another format."
-        ) from error
+        raise InputError(f"{tool.told} could not quantize this net ({reason}); omit --quantize, or try another format.") from error
     return {"type": INT8, "tool": tool.told, "settings": tool.settings}
 
 
 def _show(progress: Progress, format: str) -> None:
     progress.count(1)
-    progress.show(f"quantising for {format}")
+    progress.show(f"quantizing for {format}")
 
 
 def _quantise_onnx(source: pathlib.Path, target: pathlib.Path, crops: Crops, classifier: str) -> None:
@@ -97,7 +95,7 @@ def _quantise_onnx(source: pathlib.Path, target: pathlib.Path, crops: Crops, cla
             return None if crop is None else {_INPUT: crop}
 
     prepared = source.with_name(f"prepared{source.suffix}")
-    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)  # symbolic shapes help transformers alone
+    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)  # symbolic shapes help only transformers
     quantization.quantize_static(
         str(prepared),
         str(target),
@@ -108,19 +106,19 @@ def _quantise_onnx(source: pathlib.Path, target: pathlib.Path, crops: Crops, cla
         activation_type=quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,
         calibrate_method=quantization.CalibrationMethod.MinMax,
-        extra_options={"OpTypesToExcludeOutputQuantization": _ONNX_PRODUCTS},  # what goes into a ReLU or is a score
+        extra_options={"OpTypesToExcludeOutputQuantization": _ONNX_PRODUCTS},  # inputs of a ReLU, or scores
     )
 
 
 class _Lazy(collections.UserDict):
-    """One image as LiteRT's tool takes it, decoded when it is looked at: the tool counts its images by making a list of them."""
+    """One image for LiteRT's tool, decoded on access: the tool makes a list of all its images to count them."""
 
     def __init__(self, crops: Crops, place: int):
         super().__init__()
         self._crops, self._place = crops, place
 
     def copy(self):
-        """Returns what the tool runs the net on."""
+        """Returns the input that the tool runs the net on."""
         return {_INPUT: self._crops[self._place]}
 
 
@@ -134,7 +132,7 @@ def _quantise_litert(source: pathlib.Path, target: pathlib.Path, crops: Crops, c
         if name != "MAX_POOL_2D":
             scores = rf"/{re.escape(classifier)}(_\d+)?/"
             recipe.add_weight_only_config(scores, qtyping.TFLOperationName[name], num_bits=8)
-    # Its own `Quantizer.calibrate` takes moving averages, by which the images that come last, all of one class, would count most.
+    # The tool's `Quantizer.calibrate` uses moving averages, which would favor the last images, all of one class.
     calibration = calibrator.Calibrator(str(source), qsv_update_func=qsv_utils.min_max_update)
     (signature,) = calibration.get_signature_list()
     calibration.calibrate({signature: [_Lazy(crops, place) for place in range(len(crops))]}, recipe)
@@ -161,7 +159,7 @@ def _quantise_openvino(source: pathlib.Path, target: pathlib.Path, crops: Crops,
 
 
 def _behind_scores(model) -> list[str]:
-    """Returns the names of the operations of an OpenVINO model that make probabilities of scores and average them."""
+    """Returns the names of the operations of an OpenVINO model that turn scores into probabilities and average them."""
     found: list[str] = []
     for operation in model.get_ordered_ops():
         before = [operation.input_value(place).get_node().get_friendly_name() for place in range(operation.get_input_size())]
@@ -180,13 +178,18 @@ TOOLS = {  # by the name of the format
     "onnx": Tool(
         "onnxruntime",
         "quantize_static",
-        {"format": "QDQ", "weights": "int8 per channel", "activations": "uint8, least to greatest", "operations": _ONNX_OPERATIONS},
+        {
+            "format": "QDQ",
+            "weights": "int8 per channel",
+            "activations": "uint8, minimum to maximum",
+            "operations": _ONNX_OPERATIONS,
+        },
         _quantise_onnx,
     ),
     "litert": Tool(
         "ai-edge-quantizer",
         "Quantizer",
-        {"weights": "int8 per channel", "activations": "int8, least to greatest", "operations": [*_LITERT_OPERATIONS]},
+        {"weights": "int8 per channel", "activations": "int8, minimum to maximum", "operations": [*_LITERT_OPERATIONS]},
         _quantise_litert,
     ),
     "openvino": Tool(
@@ -196,7 +199,7 @@ TOOLS = {  # by the name of the format
             "preset": "mixed",
             "target_device": "ANY",
             "bias_correction": False,
-            "ignored": [*_OPENVINO_IGNORED, *_OPENVINO_ENDINGS, "what is behind"],
+            "ignored": [*_OPENVINO_IGNORED, *_OPENVINO_ENDINGS, "what follows"],
         },
         _quantise_openvino,
     ),
@@ -205,7 +208,7 @@ TOOLS = {  # by the name of the format
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps to itself what tools tell of their work, which fails with an error all the same."""
+    """Suppresses the log output of tools; failures are raised anyway."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,6 +1,6 @@
-"""The signatures of an exported net: what a server computes, from the bytes of images to names.
+"""The signatures of an exported net, from encoded images to class names.
 
-All take a batch of any size, whose images need have nothing in common: a server joins the requests of many clients.
+Each takes a batch of any size, whose images need not be related: a server merges the requests of many clients.
 """
 
 import dataclasses
@@ -22,15 +22,16 @@ _ENCODED = tf.TensorSpec([None], tf.string, name="images")
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """How images are looked at.
+    """A test protocol.
 
     Attributes:
-        dense: the whole image, by the fully convolutional net; else its centre crop.
-        scales: smallest sides Q, at each of which the image is looked at; results are averaged.
-        flip: whether mirror images are looked at too.
-        top_k: how many classes are named.
-        features: the layer whose activations `features` gives, of `configs.feature_layers`.
-        pixels_at_once: most pixels of images of like shape that go through the net together, see `batching.PIXELS_AT_ONCE`.
+        dense: whether the fully convolutional net sees the whole image rather than its center crop.
+        scales: smallest sides Q at which the net sees the image; results are averaged.
+        flip: whether to average over mirror images too.
+        top_k: number of classes returned.
+        features: the layer whose activations `features` returns, of `configs.feature_layers`.
+        pixels_at_once: maximum pixels of images of the same shape that go through the net together, see
+            `batching.PIXELS_AT_ONCE`.
     """
 
     dense: bool
@@ -51,11 +52,11 @@ class Served(tf.Module):
 
     Args:
         network: the net.
-        variables: of its model, and of the localiser's, each stored once whatever the number of signatures.
-        labels: file of class names, one a line in label order, which becomes an asset of the SavedModel.
-        protocol: how `classify` and `features` look at images.
-        digest: the net's (`identity.digest_of_net`), which every answer about an encoded image carries.
-        finder: the localiser of the signature `localise`, which there is with it alone.
+        variables: of its model and of the localizer's, each stored once whatever the number of signatures.
+        labels: file of class names, one per line in label order, which becomes an asset of the SavedModel.
+        protocol: protocol of `classify` and `features`.
+        digest: the net's (`identity.digest_of_net`), returned with every result for an encoded image.
+        finder: the localizer of the signature `localise`, which exists only with it.
     """
 
     def __init__(self, network: Network, variables, labels: str, protocol: Protocol, digest: str, finder: Finder | None = None):
@@ -83,9 +84,9 @@ class Served(tf.Module):
         return {name: tf.function(function, input_signature=[spec], autograph=False) for name, (function, spec) in found.items()}
 
     def _see_pixels(self, images):
-        """`(B, height, width, 3)`, RGB in 0–255, as they are, to `probabilities`.
+        """Maps `(B, height, width, 3)` images, RGB in 0–255, not rescaled, to `probabilities`.
 
-        One image or more, none smaller than the net's input.
+        At least one image, none smaller than the net's input.
         """
         side = self._network.crop
         enough = tf.debugging.assert_greater_equal(
@@ -95,10 +96,10 @@ class Served(tf.Module):
             return {"probabilities": self._network.trace_posteriors(images, self._protocol.kind, self._protocol.flip)}
 
     def _classify(self, images):
-        """Encoded images to `probabilities` `(B, classes)` and the `top_k` most probable classes, best first."""
+        """Maps encoded images to `probabilities` `(B, classes)` and the `top_k` most probable classes, best first."""
         probabilities, error = self._posteriors(images)
         scores, ids = tf.math.top_k(probabilities, self._protocol.top_k)
-        ids = tf.where(error[:, tf.newaxis] == "", ids, -1)  # those of NaNs mean nothing
+        ids = tf.where(error[:, tf.newaxis] == "", ids, -1)  # those of NaNs have no meaning
         names = self._names.lookup(tf.cast(ids, tf.int64))
         return {
             "probabilities": probabilities,
@@ -109,7 +110,7 @@ class Served(tf.Module):
         } | self._told(images)
 
     def _features(self, images):
-        """Encoded images to `features` `(B, channels)` of length one: descriptors for other classifiers (Appendix B)."""
+        """Maps encoded images to `features` `(B, channels)` of unit length: descriptors for other classifiers (Appendix B)."""
         protocol = self._protocol
 
         def see(views):
@@ -119,10 +120,10 @@ class Served(tf.Module):
         return {"features": tf.math.l2_normalize(features, axis=1), "error": error} | self._told(images)
 
     def _score_map(self, images):
-        """Encoded images to posteriors at every place of the dense net, at the largest Q.
+        """Maps encoded images to posteriors at every position of the dense net, at the largest Q.
 
-        Score maps of unlike size are filled up with NaN at the right and at the bottom; `size` says how many `(rows, columns)`
-        there are.
+        Score maps of different sizes are padded with NaN on the right and at the bottom; `size` is the number of
+        `(rows, columns)` of each.
         """
         count, classes = tf.size(images), self._network.classes
 
@@ -130,7 +131,7 @@ class Served(tf.Module):
             maps, sizes = state
             scores = self._network.trace_score_map(views)
             size = tf.shape(scores)[1:3]
-            room = tf.maximum(tf.shape(maps)[1:3], size)  # for the largest until now
+            room = tf.maximum(tf.shape(maps)[1:3], size)  # for the largest so far
             maps = tf.tensor_scatter_nd_update(_filled_up(maps, room), rows, _filled_up(scores, room))
             return maps, tf.tensor_scatter_nd_update(sizes, rows, tf.tile([size], [tf.shape(rows)[0], 1]))
 
@@ -139,8 +140,8 @@ class Served(tf.Module):
         return {"score_map": maps, "size": sizes, "error": error} | self._told(images)
 
     def _localise(self, finder, images):
-        """Encoded images to the best guesses of what is where: classes, scores and `boxes` `(B, 5, 4)` in fractions of it."""
-        # The classes of all images first, like shapes together; their boxes then one by one, for which each is decoded again.
+        """Maps encoded images to the best guesses: classes, scores and `boxes` `(B, 5, 4)` in fractions of the image."""
+        # Classifies all images first, equal shapes together; then finds boxes one by one, for which each is decoded again.
         examples = (images, *self._posteriors(images))
         ids, scores, boxes, size, error = one_by_one(lambda example: trace_boxes(finder, *example), examples, SPECS)
         return {
@@ -154,7 +155,9 @@ class Served(tf.Module):
         } | self._told(images)
 
     def _told(self, images):
-        return {"net_sha256": tf.fill([tf.size(images)], self._digest)}  # a row for each image, as a server wants of all outputs
+        return {
+            "net_sha256": tf.fill([tf.size(images)], self._digest)
+        }  # a row for each image, which a server requires of all outputs
 
     def _posteriors(self, images):
         def see(views):
@@ -163,7 +166,7 @@ class Served(tf.Module):
         return self._over_scales(images, see, self._network.classes)
 
     def _over_scales(self, images, see, width: int):
-        """Returns the mean over scales of what `see` gives for views, `(B, width)`, NaN where there is none, and errors."""
+        """Returns the mean over scales of the outputs of `see`, `(B, width)`, NaN for unusable images, and errors."""
         protocol = self._protocol
 
         def add(state, rows, views):
@@ -178,14 +181,14 @@ class Served(tf.Module):
 
 
 def checksum(served) -> str:
-    """Returns the SHA-256 of the variables of a `Served`, or of one that was read back."""
+    """Returns the SHA-256 of the variables of a `Served`, original or reloaded."""
     whole = hashlib.sha256()
     for variable in served._variables:
-        whole.update(np.ascontiguousarray(variable.numpy()).reshape(-1).view(np.uint8).data)  # of bfloat16 there is no buffer
+        whole.update(np.ascontiguousarray(variable.numpy()).reshape(-1).view(np.uint8).data)  # bfloat16 has no buffer
     return whole.hexdigest()
 
 
 def _filled_up(maps, size):
-    """`(b, rows, columns, classes)`, filled up with NaN to at least as many rows and columns."""
+    """Pads `(b, rows, columns, classes)` with NaN to at least as many rows and columns."""
     room = tf.pad((size - tf.shape(maps)[1:3])[:, tf.newaxis], [[1, 1], [1, 0]])
     return tf.ensure_shape(tf.pad(maps, room, constant_values=_NAN), [None, None, None, maps.shape[-1]])

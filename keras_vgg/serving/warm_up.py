@@ -1,4 +1,4 @@
-"""Requests that TensorFlow Serving sends itself before it calls a version ready, so that no user waits for what is done once."""
+"""Requests that TensorFlow Serving runs before it declares a version ready, so that no user waits for one-time work."""
 
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -9,11 +9,11 @@ import tensorflow as tf
 from keras_vgg.support import extras
 
 FILE = "assets.extra/tf_serving_warmup_requests"
-"""Where TensorFlow Serving looks for them in a SavedModel: a TFRecord file of `PredictionLog`."""
+"""Where TensorFlow Serving expects them in a SavedModel: a TFRecord file of `PredictionLog`."""
 
 
 ASPECT = 1.5
-"""Width by height of the image files among them."""
+"""Aspect ratio, width by height, of the encoded images among them."""
 
 
 def example_inputs(signatures: Iterable[str], side: int) -> dict[str, tf.Tensor]:
@@ -48,7 +48,7 @@ def write_requests(folder: pathlib.Path, inputs: Mapping[str, tf.Tensor]) -> Non
     path.parent.mkdir()
     with tf.io.TFRecordWriter(str(path)) as writer:
         for name, images in inputs.items():
-            request = predict_pb2.PredictRequest()  # the server fills in the name of the model
+            request = predict_pb2.PredictRequest()  # the server fills in the model name
             request.model_spec.signature_name = name
             request.inputs["images"].CopyFrom(tf.make_tensor_proto(images))
             log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))

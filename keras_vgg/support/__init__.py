@@ -1,1 +1,1 @@
-"""What every part stands on and none is about: flags, files, paths, progress, pictures, streams, the machine."""
+"""Utilities shared by all parts: flags, files, paths, progress, pictures, streams, the machine."""

@@ -1,7 +1,7 @@
-"""That Keras computes on TensorFlow, as the nets and all that runs them here do; told in a line where it is set to another.
+"""Checks that Keras uses the TensorFlow backend, which this package requires.
 
 Keras takes its backend from the environment variable KERAS_BACKEND, else from `keras.json` in `~/.keras` (or in KERAS_HOME), and
-cannot change it once it is imported.
+cannot change it after the import.
 """
 
 import importlib.machinery
@@ -19,25 +19,25 @@ _IMPORTS_KERAS = re.compile(r"^(?:import|from) keras\b", re.MULTILINE)
 
 
 class BackendError(InputError, ImportError):
-    """Keras is told to compute on something else than TensorFlow."""
+    """Keras is configured for another backend than TensorFlow."""
 
 
 def require_tensorflow() -> None:
-    """Sees to it that Keras computes, or will compute, on TensorFlow.
+    """Checks that Keras uses, or will use, the TensorFlow backend.
 
     Raises:
-        BackendError: if it is set to something else; the line says where, and what to do.
+        BackendError: if it is set to another backend; the message says where, and what to do.
     """
     name, where, remedy = _setting()
     if name != _OURS:
-        raise BackendError(f"keras_vgg computes on TensorFlow, but {where} sets Keras to {name!r}; {remedy}.")
+        raise BackendError(f"keras_vgg requires the TensorFlow backend, but {where} sets Keras to {name!r}; {remedy}.")
 
 
 def require_for(name: str, path: Sequence[str] | None) -> None:
-    """Sees to the same before the module `name` of a package with that path is imported, if it imports Keras.
+    """Checks the same before the module `name` of a package with that path is imported, if it imports Keras.
 
     Raises:
-        BackendError: as `require_tensorflow`, in place of what would go wrong within Keras, or later.
+        BackendError: as `require_tensorflow`, before anything fails within Keras, or later.
     """
     if _setting()[0] == _OURS:
         return
@@ -47,15 +47,15 @@ def require_for(name: str, path: Sequence[str] | None) -> None:
 
 
 def _setting() -> tuple[str, str, str]:
-    """Returns the backend, where it is set, and how to set it to ours."""
+    """Returns the backend, where it is set, and how to select TensorFlow."""
     keras = sys.modules.get("keras")
-    if keras is not None and hasattr(keras, "config"):  # else it is not there, or just being imported
-        return keras.config.backend(), "what this program did before", f"set {_VARIABLE}={_OURS} before anything imports Keras"
+    if keras is not None and hasattr(keras, "config"):  # else it is not imported, or just being imported
+        return keras.config.backend(), "an earlier import in this program", f"set {_VARIABLE}={_OURS} before anything imports Keras"
     if name := os.environ.get(_VARIABLE):
         return name, f"the environment variable {_VARIABLE}", f"set {_VARIABLE}={_OURS}, or unset it"
     file = pathlib.Path(os.environ.get("KERAS_HOME") or pathlib.Path("~/.keras").expanduser(), "keras.json")
     try:
         name = json.loads(file.read_text(encoding="utf-8")).get("backend", _OURS)
-    except (OSError, ValueError, AttributeError):  # not there, or nothing that Keras would take
+    except (OSError, ValueError, AttributeError):  # missing, or not a valid configuration of Keras
         name = _OURS
     return name, str(file), f'set {_VARIABLE}={_OURS}, or "backend": "{_OURS}" in that file'

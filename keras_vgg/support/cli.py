@@ -1,11 +1,11 @@
-"""Flags: those that several commands have alike, and those of a dataclass. Imports no TensorFlow."""
+"""Command-line flags: those that several commands share, and those of a dataclass. Imports no TensorFlow."""
 
 import dataclasses
 import functools
 import re
 import types
 import typing
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from absl.flags import argparse_flags
@@ -17,16 +17,16 @@ from keras_vgg.support import paths
 Parsed = TypeVar("Parsed")
 
 USER_ERROR = 2
-"""Exit code for a user's mistake."""
+"""Exit code for a user error."""
 
 BooleanOptionalAction = argparse_flags.argparse.BooleanOptionalAction
 
 PREPROCESSINGS = ("caffe", "torch", "caffe_rgb", "tf", "unit", "none")
-"""What weights may want of an image: the names in `preprocessing.BY_NAME`, which imports TensorFlow."""
+"""Names of input preprocessings: those in `preprocessing.BY_NAME`, which imports TensorFlow."""
 
 
 def checked(function: Callable[[str], Parsed]) -> Callable[[str], Parsed]:
-    """Returns the type of a flag whose value `function` makes of its text, of whose `InputError` people are to see the line."""
+    """Returns an argparse type that parses text with `function` and shows the message of its `InputError`."""
 
     @functools.wraps(function)
     def parse(text: str) -> Parsed:
@@ -39,54 +39,63 @@ def checked(function: Callable[[str], Parsed]) -> Callable[[str], Parsed]:
 
 
 def named(function: Callable[[str], str], names: Collection[str]) -> dict[str, Any]:
-    """Returns what makes a flag take what `function` takes for the name of one of `names`."""
+    """Returns argparse options for a flag that accepts whatever `function` maps to one of `names`."""
     return {"type": checked(function), "metavar": f"{{{','.join(names)}}}"}
 
 
 path = checked(paths.expanded)
-"""The type of every flag that takes a path, a data set (`folder:PATH`) or `NAME=` and one of these: `~` is a home folder."""
+"""The type of every flag that takes a path, a dataset (`folder:PATH`) or `NAME=` and one of these; expands `~`."""
 
 
 _NET_FLAGS: dict[str, dict[str, Any]] = {
-    "scales": {"nargs": "+", "type": int, "metavar": "Q", "help": "smallest sides (default: S, or the middle of the jitter)"},
-    "flip": {"action": BooleanOptionalAction, "help": "look at mirror images too (default: where the net was trained with them)"},
-    "dense": {"action": BooleanOptionalAction, "help": "look at whole images, else at the centre crop (default: on)"},
-    "layer": {"help": "whose activations describe an image: fc2, fc1, block5_pool, … (default: fc2)"},
-    "combine": {"choices": ("average", "stack"), "help": "descriptors at several scales (default: average)"},
-    "normalize": {"action": BooleanOptionalAction, "help": "make descriptors of length one (default: on)"},
+    "scales": {
+        "nargs": "+",
+        "type": int,
+        "metavar": "Q",
+        "help": "test scales Q, in pixels (default: S, or the middle of its range)",
+    },
+    "flip": {"action": BooleanOptionalAction, "help": "average with the mirror image (default: as in training)"},
+    "dense": {"action": BooleanOptionalAction, "help": "use whole images instead of the center crop (default: on)"},
+    "layer": {"help": "layer whose activations are used: fc2, fc1, block5_pool, … (default: fc2)"},
+    "combine": {"choices": ("average", "stack"), "help": "how to combine several scales (default: average)"},
+    "normalize": {"action": BooleanOptionalAction, "help": "L2-normalize descriptors (default: on)"},
     "localiser": {
         "type": path,
         "metavar": "PATH",
-        "help": "run folder or weight file of a net that localises (keras_vgg.fit --task localisation)",
+        "help": "run folder or weight file of a localization net (keras_vgg.fit --task localisation)",
     },
-    "localiser-scales": {"nargs": "+", "type": int, "metavar": "Q", "help": "smallest sides for --localiser (default: its S)"},
+    "localiser-scales": {"nargs": "+", "type": int, "metavar": "Q", "help": "test scales Q for --localiser (default: its S)"},
     "merge-threshold": {
         "type": float,
         "metavar": "T",
-        "help": "match score up to which boxes are merged, in [0, 2) (default: as keras_vgg.localise)",
+        "help": "largest match score at which boxes are merged, in [0, 2) (default: as in keras_vgg.localise)",
     },
     "average": {
         "choices": ("posteriors", "scores"),
         "default": "posteriors",
-        "help": "average a dense score map after the soft-max or before it (default: %(default)s)",
+        "help": "average a dense score map after or before the softmax (default: %(default)s)",
     },
-    "pooling": {"choices": ("floor", "ceil"), "default": "floor", "help": "odd sizes: as Keras or as Caffe (default: %(default)s)"},
-    "preprocessing": {"choices": PREPROCESSINGS, "help": "what the net wants of an image, whatever its file says"},
+    "pooling": {
+        "choices": ("floor", "ceil"),
+        "default": "floor",
+        "help": "rounding of odd sizes: floor as in Keras, ceil as in Caffe (default: %(default)s)",
+    },
+    "preprocessing": {"choices": PREPROCESSINGS, "help": "input preprocessing, overriding what the file records"},
     "precision": {
         "choices": PRECISIONS,
-        "help": "what layers compute in, as for fit; weights and what a net puts out stay float32 (default: float32)",
+        "help": "compute precision of the layers, as for fit; weights and outputs stay float32 (default: float32)",
     },
     "classes": {
         "type": path,
         "metavar": "FILE",
-        "help": "names of the net's classes in label order: one (or a WordNet id) a line, or JSON as keras.applications has it",
+        "help": "class names in label order: one name or WordNet ID per line, or JSON as in keras.applications",
     },
     "batch": {
         "type": int,
         "default": 32,
-        "help": "images of the net's own size that go through at a time (default: %(default)s)",
+        "help": "batch size at the network's resolution (default: %(default)s)",
     },
-    "replicas": {"type": int, "help": "devices that work side by side (default: all GPUs)"},
+    "replicas": {"type": int, "help": "number of devices to use in parallel (default: all GPUs)"},
     "dataset": {"type": path, "help": "digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG], wds:PATH or voc:PATH"},
     "split": {
         "type": lambda text: "validation" if text == "val" else text,
@@ -94,14 +103,14 @@ _NET_FLAGS: dict[str, dict[str, Any]] = {
         "metavar": "{train,val,test,all}",
     },
 }
-"""What several commands ask of how a net looks at images, and of which."""
+"""Flags that several commands share: which images a net sees, and how."""
 
 OF_DESCRIPTOR = ("layer", "dense", "scales", "flip", "combine", "normalize", "pooling", "precision")
-"""Of those, what makes an image's descriptor."""
+"""The flags among them that define an image's descriptor."""
 
 
 class Parser(argparse_flags.ArgumentParser):
-    """An argument parser that tells a mistake in one line."""
+    """An argument parser that reports errors in one line."""
 
     def error(self, message):
         """Prints `message` and exits with 2."""
@@ -109,29 +118,31 @@ class Parser(argparse_flags.ArgumentParser):
 
 
 def add_net_flags(parser: Parser, *names: str, **more: str) -> None:
-    """Adds the flags of these names, which several commands have alike; `more` are further ones, each with a help of its own."""
+    """Adds shared flags by name; those in `more` get their own help text."""
     for name in (*names, *more):
         parser.add_argument(f"--{name}", **_NET_FLAGS[name] | ({"help": more[name]} if name in more else {}))
 
 
-def add_field_flags(parser: Parser, of: type) -> None:
-    """Adds one flag for each field of the dataclass `of`; a flag not given leaves no attribute behind.
+def add_field_flags(parser: Parser, of: type, groups: Mapping[str, Any] | None = None) -> None:
+    """Adds one flag for each field of the dataclass `of`; a flag that is not given sets no attribute.
 
-    A field's metadata tells its `help`, and may tell `choices`, `path` (`~` is a home folder), `metavar` of several values,
-    `parse`, which makes the value of its text, and `once`, a name that it had before and still goes by.
+    A field's metadata contains its `help`, and may contain `choices`, `path` (expands `~`), `metavar` of several values, `parse`,
+    which converts the text to the value, and `once`, a former name that is still accepted. With `groups`, `group` names the
+    argument group of `parser` that the flag belongs to.
     """
     for field in dataclasses.fields(of):
+        into = groups[field.metadata["group"]] if groups else parser
         told, choices, omit = field.metadata, field.metadata.get("choices"), argparse_flags.argparse.SUPPRESS
         flags = [f"--{name.replace('_', '-')}" for name in (field.name, told.get("once")) if name]
         help = told["help"] if "default:" in told["help"] else f"{told['help']} (default: {_shown(field.default)})"
         shared: dict[str, Any] = {"dest": field.name, "default": omit, "help": help.replace("%", "%%")}
         if bool in _kinds(field.type):
-            parser.add_argument(*flags, action=BooleanOptionalAction, **shared)
+            into.add_argument(*flags, action=BooleanOptionalAction, **shared)
         elif metavar := told.get("metavar"):
-            parser.add_argument(*flags, nargs=len(metavar), type=_kinds(field.type)[0], metavar=metavar, **shared)
+            into.add_argument(*flags, nargs=len(metavar), type=_kinds(field.type)[0], metavar=metavar, **shared)
         else:
             kind = path if told.get("path") else told.get("parse") or _kinds(field.type)[0]
-            parser.add_argument(*flags, type=kind, choices=choices, metavar=None if choices else field.name.upper(), **shared)
+            into.add_argument(*flags, type=kind, choices=choices, metavar=None if choices else field.name.upper(), **shared)
 
 
 def field_values(arguments, of: type) -> dict:
@@ -141,7 +152,7 @@ def field_values(arguments, of: type) -> dict:
 
 
 def _kinds(annotation) -> tuple[type, ...]:
-    """Returns the plain types that a field's annotation is made of, `None` apart."""
+    """Returns the plain types in a field's annotation, except `None`."""
     inner = typing.get_args(annotation)
     if not inner:
         return () if annotation is types.NoneType else (annotation,)
@@ -160,14 +171,14 @@ def _shown(default) -> str:
 
 
 def number_or_auto(text: str) -> int | str:
-    """The type of a flag that takes a whole number or `auto`."""
+    """Parses the value of a flag that takes an integer or `auto`."""
     if text != "auto" and not re.fullmatch(r"[+-]?\d+", text):
-        raise argparse_flags.argparse.ArgumentTypeError(f"must be a number or auto (received {text})")
+        raise argparse_flags.argparse.ArgumentTypeError(f"must be an integer or auto (received {text})")
     return text if text == "auto" else int(text)
 
 
 def given(arguments, *names: str) -> dict:
-    """Returns those of the flags `names` that were given; lists as tuples, each value once."""
+    """Returns the flags among `names` that were given; lists become tuples without duplicates."""
     values = {name: getattr(arguments, name) for name in names}
     given = {name: value for name, value in values.items() if value not in (None, [])}
     return {name: tuple(dict.fromkeys(value)) if isinstance(value, list) else value for name, value in given.items()}

@@ -1,4 +1,4 @@
-"""How a command begins and ends: exit codes, signals, its output, and TensorFlow imported quietly. Imports no TensorFlow."""
+"""Entry and exit of commands: exit codes, signals, output, and a quiet import of TensorFlow. Imports no TensorFlow itself."""
 
 import contextlib
 import gc
@@ -19,13 +19,12 @@ _PATIENCE = 0.2  # seconds
 def run(command: Callable[[list[str]], int | None], *, at_once: bool = False) -> None:
     """Runs a command's main function on the arguments and ends the process.
 
-    A user's mistake is one line on the error stream and exit code 2, as is an output that takes no more, once all else is done;
-    a traceback means a bug.
+    A user error prints one line to standard error and exits with code 2, as does an output that could not be written, once all
+    work is done; a traceback means a bug.
 
     Args:
-        command: the function.
-        at_once: whether the process ends without Python's taking itself apart first, in the midst of which native threads of a
-            server's libraries may end it by SIGABRT.
+        command: the main function.
+        at_once: whether to skip Python's shutdown, during which native threads of a server's libraries may raise SIGABRT.
     """
     streams.prepare()
     sys.unraisablehook = _unless_ended
@@ -46,13 +45,13 @@ def run(command: Callable[[list[str]], int | None], *, at_once: bool = False) ->
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         code = 128 + signal.SIGINT
-    except BrokenPipeError:  # whoever reads our output, such as `head`, has enough of it
+    except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
         streams.turn_away(sys.stdout)
         code = 128 + signal.SIGPIPE
     except Exception:
         if not _Ended.last:
             raise
-        code = 128 + _Ended.number  # TensorFlow makes an error of its own of what ends a function that it calls
+        code = 128 + _Ended.number  # TensorFlow converts exceptions from its callbacks to its own errors
     finally:
         _Ended.is_over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -73,17 +72,17 @@ def _code_with_output(code):
         sys.stdout.flush()
     if not (isinstance(sys.stdout, streams.Output) and sys.stdout.refused):
         return code
-    print(f"Could not write to the standard output ({sys.stdout.refused}); the work itself was done.", file=sys.stderr)
+    print(f"Could not write to standard output ({sys.stdout.refused}); the command itself completed.", file=sys.stderr)
     return code or USER_ERROR
 
 
 class _Ended(SystemExit):
-    """Ends a command that got a signal: an exception, so that what was begun beside files and folders is removed.
+    """Ends a command that received a signal: an exception, so that temporary files and folders are removed.
 
     Attributes:
-        last: refers to the one that is on its way; to nothing once it has arrived or was lost. `None` before there is one.
+        last: weak reference to the exception being raised; dead once it was caught or lost. `None` before the first signal.
         number: the signal.
-        is_over: whether the command has come to its end, so that there is nothing left to end.
+        is_over: whether the command has finished, so that there is nothing left to end.
     """
 
     last: weakref.ref | None = None
@@ -96,7 +95,7 @@ class _Ended(SystemExit):
 
 
 def _unless_ended(told):
-    if not isinstance(told.exc_value, _Ended):  # which is raised again until it is heard
+    if not isinstance(told.exc_value, _Ended):  # it is raised again until it takes effect
         sys.__unraisablehook__(told)
 
 
@@ -111,17 +110,17 @@ def _end(number, frame):
 
 
 def _end_again(number, frame):
-    if not _Ended.is_over and _Ended.last and _Ended.last() is None:  # lost, as in what C code calls back or in a destructor
+    if not _Ended.is_over and _Ended.last and _Ended.last() is None:  # lost, as in a callback from C code or a destructor
         raise _Ended
 
 
 _OF_KERAS_ALONE = ("sklearn", "matplotlib")
-_OBJECTS = 50_000  # new ones between two searches for garbage
+_OBJECTS = 50_000  # new objects between two garbage collections
 
 
 @contextlib.contextmanager
 def _missing(*names: str) -> Iterator[None]:
-    """Lets imports find that libraries are not installed, but for those that were imported before."""
+    """Makes libraries appear not to be installed, unless they were imported before."""
     hidden = [name for name in names if name not in sys.modules]
     sys.modules |= dict.fromkeys(hidden)  # type: ignore[arg-type]  # `None` halts an import
     try:
@@ -133,9 +132,9 @@ def _missing(*names: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_collecting() -> Iterator[None]:
-    """Keeps Python from looking for garbage among what modules are made of, and lets it look more rarely from then on.
+    """Suspends garbage collection during imports, excludes their objects from it, and makes it rarer afterwards.
 
-    Of the many objects that tracing makes few are garbage; looking for it took a tenth of the time to a first weight update.
+    Few of the many objects created by tracing are garbage; collection took a tenth of the time to the first weight update.
     """
     gc.disable()
     try:
@@ -147,20 +146,20 @@ def _without_collecting() -> Iterator[None]:
 
 
 def import_tensorflow(*, with_keras: bool = True) -> None:
-    """Imports TensorFlow and Keras without the lines they write to file descriptor 2 meanwhile, whatever the log level.
+    """Imports TensorFlow and Keras, discarding what they write to file descriptor 2 at any log level.
 
-    Commands compute in `channels_last`, whatever Keras' configuration file says. An error of the import is raised as ever. What
-    Keras imports where it is there, for wrappers and galleries that no command asks for, is passed over: that saves a second.
+    Commands compute in `channels_last`, regardless of Keras' configuration file. Import errors are raised as usual. Optional
+    imports of Keras, for wrappers and galleries that no command needs, are skipped, which saves a second.
 
     Args:
-        with_keras: whether Keras is wanted too.
+        with_keras: whether to import Keras too.
 
     Raises:
-        BackendError: if Keras is wanted, and told to compute on something else than TensorFlow.
+        BackendError: if Keras is to be imported and is configured for another backend than TensorFlow.
     """
     if with_keras:
         backend.require_tensorflow()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # at 2 its own graph rewriter complains of itself; errors raise anyway
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # at 2 its graph rewriter warns about itself; errors raise anyway
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "w") as nowhere:
@@ -169,7 +168,7 @@ def import_tensorflow(*, with_keras: bool = True) -> None:
             with _missing(*_OF_KERAS_ALONE), _without_collecting():
                 import tensorflow
 
-            tensorflow.config.list_physical_devices()  # looks for CUDA, and says much where there is none
+            tensorflow.config.list_physical_devices()  # looks for CUDA, and logs much where there is none
             tensorflow.get_logger().setLevel("ERROR")
             if with_keras:
                 import keras

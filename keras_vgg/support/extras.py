@@ -1,7 +1,7 @@
-"""Libraries that parts of the package need beyond the required ones, and the extras that install them.
+"""Optional dependencies, and the extras that install them.
 
 `pip install keras_vgg` is enough for nets, their weights and their features; `pip install "keras_vgg[train]"` adds what training
-needs. What is missing is told in one line: by `require` before work begins, and by `needed` around the imports themselves.
+needs. Missing libraries are reported in one line: by `require` before work begins, and by `needed` around the imports themselves.
 """
 
 import contextlib
@@ -17,8 +17,8 @@ class Extra:
     """An extra of the package.
 
     Attributes:
-        purpose: what needs it, as a sentence begins.
-        libraries: what it installs, `{name to import: name to install}`.
+        purpose: what needs it, as the subject of a sentence.
+        libraries: `{name to import: name to install}`.
     """
 
     purpose: str
@@ -28,12 +28,13 @@ class Extra:
 EXTRAS = {
     "boxes": Extra("Merging boxes", {"numba": "numba"}),
     "digits": Extra("Loading the embedded digits", {"PIL": "pillow", "sklearn": "scikit-learn"}),
+    "docs": Extra("Building the pages", {"material": "mkdocs-material", "mkdocstrings": "mkdocstrings"}),
     "evaluate": Extra("Testing", {"matplotlib": "matplotlib", "sklearn": "scikit-learn", "scipy": "scipy"}),
     "litert": Extra("The format litert", {"ai_edge_litert": "ai-edge-litert", "ai_edge_quantizer": "ai-edge-quantizer"}),
     "onnx": Extra("The format onnx", {"onnx": "onnx", "tf2onnx": "tf2onnx", "onnxruntime": "onnxruntime"}),
     "openvino": Extra("The format openvino", {"openvino": "openvino", "nncf": "nncf"}),
     "paper": Extra(
-        "The paper as one study",
+        "The reproduction study",
         {
             "snakemake": "snakemake",
             "jinja2": "jinja2",
@@ -47,7 +48,7 @@ EXTRAS = {
     "plots": Extra("Drawing pictures", {"matplotlib": "matplotlib"}),
     "safetensors": Extra("Weights in .safetensors files", {"safetensors": "safetensors"}),
     "serve": Extra(
-        "Work with TensorFlow Serving",
+        "TensorFlow Serving",
         {"tensorflow_serving": "tensorflow-serving-api", "requests": "requests", "tenacity": "tenacity"},
     ),
     "style": Extra("Style transfer", {"PIL": "pillow", "scipy": "scipy"}),
@@ -62,10 +63,10 @@ class MissingError(InputError, ImportError):
 
 
 def require(name: str) -> None:
-    """Sees to it that all libraries of an extra are there, without importing them.
+    """Checks that all libraries of an extra are installed, without importing them.
 
     Raises:
-        MissingError: if one is not, with the extra that installs it.
+        MissingError: if one is missing, with the extra that installs it.
     """
     if missing := [library for library in EXTRAS[name].libraries if importlib.util.find_spec(library) is None]:
         raise _missing(name, missing)
@@ -73,10 +74,10 @@ def require(name: str) -> None:
 
 @contextlib.contextmanager
 def needed(name: str) -> Iterator[None]:
-    """Stands around imports of an extra's libraries.
+    """Context for imports of an extra's libraries.
 
     Raises:
-        MissingError: if one is not there, with the extra that installs it.
+        MissingError: if one is missing, with the extra that installs it.
     """
     try:
         yield
@@ -87,7 +88,7 @@ def needed(name: str) -> Iterator[None]:
 
 
 def told(error: ModuleNotFoundError) -> MissingError | None:
-    """Returns the error to raise instead where a library of some extra is missing; `None` where it is another."""
+    """Returns the error to raise instead if the library belongs to an extra, else `None`."""
     library = _library_of(error)
     extra = next((name for name, extra in EXTRAS.items() if library in extra.libraries), None)
     return _missing(extra, [library]) if extra else None
@@ -101,5 +102,5 @@ def _missing(name: str, libraries: Sequence[str]) -> MissingError:
     names = ", ".join(EXTRAS[name].libraries[library] for library in libraries)
     verb, they = ("is", "it") if len(libraries) == 1 else ("are", "them")
     return MissingError(
-        f"{EXTRAS[name].purpose} needs {names}, which {verb} not installed; pip install 'keras_vgg[{name}]' brings {they}."
+        f"{EXTRAS[name].purpose} needs {names}, which {verb} not installed; pip install 'keras_vgg[{name}]' installs {they}."
     )

@@ -1,4 +1,4 @@
-"""Writing files so that a kill at any instant leaves the old one or the new one, whole; reading recipes and JSON."""
+"""Atomic writing of files and folders, so that a kill leaves the old or the new one intact; reading of recipes and JSON."""
 
 import contextlib
 import errno
@@ -18,25 +18,25 @@ from keras_vgg.errors import InputError
 from keras_vgg.support import leftovers, own_recipes, paths
 
 LOCK = ".lock"
-"""The file within a folder by which `lock` locks it."""
+"""The file by which `lock` locks a folder."""
 
 _BESIDE = ".writing-"
 
 
 @contextlib.contextmanager
 def replacing(path: str | pathlib.Path, companions: Sequence[str] = ()) -> Iterator[pathlib.Path]:
-    """Gives the path of a file to write beside `path`; afterwards it takes the place of `path`, if nothing failed.
+    """Yields the path of a temporary file beside `path`, which replaces `path` on success.
 
-    What killed processes were writing in the same folder is removed.
+    Removes leftovers of killed processes in the same folder.
 
     Args:
         path: the file.
-        companions: suffixes of further files without which it is of no use, as `.bin` of an `.xml`; they are written beside under
-            its name and replaced with it. At no instant does `path` lie beside a companion that is not its own: who is killed while
-            several are replaced leaves companions without it.
+        companions: suffixes of further files that belong to it, such as `.bin` of an `.xml`; they are written beside the
+            temporary file and replaced with it. `path` never lies beside a companion of another version: a process that is killed
+            while replacing several files leaves companions without `path`.
 
     Raises:
-        InputError: if the file system refuses, as when the disk is full; what was there is then what it was before.
+        InputError: if the file system refuses, for example because the disk is full; existing files are then unchanged.
     """
     path = paths.path_of(path)
     beside = path.with_name(f"{_BESIDE}{leftovers.owner()}.{path.name}")  # Keras looks at the suffix
@@ -54,17 +54,17 @@ def replacing(path: str | pathlib.Path, companions: Sequence[str] = ()) -> Itera
         _synchronise(path.parent)
     except OSError as error:
         raise InputError(
-            f"Could not write {path}: {error.strerror or error}. What was there before is untouched; "
-            "make room or mend the folder's rights and run the same command again."
+            f"Could not write {path}: {error.strerror or error}. Any earlier file is unchanged; "
+            "free disk space or fix the folder's permissions and run the same command again."
         ) from error
     finally:
         for written, _ in pairs:
-            with contextlib.suppress(OSError):  # where there is no such folder there is nothing to remove
+            with contextlib.suppress(OSError):  # the folder may not exist
                 written.unlink(missing_ok=True)
 
 
 def _replace_together(pairs: Sequence[tuple[pathlib.Path, pathlib.Path]]) -> None:
-    """Puts written files in their places: the first of the old ones leaves first, the first of the new ones comes last."""
+    """Moves written files into place: the first of the old files is removed first, the first of the new files comes last."""
     kept = []
     try:
         for written, place in pairs:
@@ -86,7 +86,7 @@ def _replace_together(pairs: Sequence[tuple[pathlib.Path, pathlib.Path]]) -> Non
 
 @contextlib.contextmanager
 def scratch(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a new folder within `folder` for files that are of no use afterwards; what killed processes left there is removed."""
+    """Yields a new temporary folder within `folder`; removes leftovers of killed processes there."""
     within = folder / f"{_BESIDE}{leftovers.owner()}.{uuid.uuid4().hex[:12]}"
     leftovers.remove_dead(folder, _BESIDE)
     try:
@@ -97,8 +97,8 @@ def scratch(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _synchronise(folder: pathlib.Path) -> None:
-    """Puts a folder's names on the disk, so that after a power failure a file has its new content under its name."""
-    with contextlib.suppress(OSError):  # not every file system can; the file is whole in either case
+    """Flushes a folder's entries to disk, so that after a power failure a file has its new content under its name."""
+    with contextlib.suppress(OSError):  # not supported by every file system; the file is intact in either case
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -108,15 +108,15 @@ def _synchronise(folder: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def appearing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives the path of a folder to fill, made beside `folder`; afterwards it becomes `folder`, if nothing failed.
+    """Yields the path of a temporary folder beside `folder`, which becomes `folder` on success.
 
-    Whoever watches sees the folder whole or not at all. What killed processes left beside it is removed.
+    Other processes see the complete folder or none. Removes leftovers of killed processes beside it.
 
     Raises:
-        FileExistsError: if another process was faster in making `folder`.
+        FileExistsError: if another process created `folder` first.
         InputError: if the file system refuses.
     """
-    # A name of its own for each: where the process namespace is not known, those on a shared disk may all have the same number.
+    # A unique name: where the process namespace is unknown, processes on a shared disk may have the same number.
     beside = folder.with_name(f"{_BESIDE}{leftovers.owner()}.{uuid.uuid4().hex[:12]}.{folder.name}")
     leftovers.remove_dead(folder.parent, _BESIDE)
     try:
@@ -129,76 +129,78 @@ def appearing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
                 raise _TakenError from error
             raise
     except _TakenError as error:
-        raise FileExistsError(f"{folder} is there already") from error
+        raise FileExistsError(f"{folder} already exists") from error
     except OSError as error:
-        raise InputError(f"Could not write {folder}: {error.strerror or error}; make room or mend the folder's rights.") from error
+        raise InputError(
+            f"Could not write {folder}: {error.strerror or error}. Free disk space or fix the folder's permissions."
+        ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
 class _TakenError(Exception):
-    """A folder's name was taken meanwhile."""
+    """Another process has taken the folder's name."""
 
 
 @contextlib.contextmanager
 def telling(path: pathlib.Path) -> Iterator[None]:
-    """Makes an `InputError` that names `path` of a refusal of the file system, for what is not written by `replacing`."""
+    """Converts an `OSError` to an `InputError` that names `path`, for files that `replacing` does not write."""
     try:
         yield
     except OSError as error:
         raise InputError(
-            f"Could not write {path}: {error.strerror or error}. What is done is kept; make room, or mend what is in the way or "
-            "the folder's rights, and run the same command again."
+            f"Could not write {path}: {error.strerror or error}. Finished work is kept; free disk space or fix the folder's "
+            "permissions, or remove what is in the way, and run the same command again."
         ) from error
 
 
 def make_folder(folder: pathlib.Path) -> None:
-    """Makes a folder, and those above it, where they are not there yet; raises as `telling`."""
+    """Creates a folder and its parents if they do not exist; raises as `telling`."""
     with telling(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 def check_folder(folder: pathlib.Path) -> None:
-    """Raises `InputError` if `folder` is none that can be written or made."""
+    """Raises `InputError` if `folder` cannot be written or created."""
     try:
         nearest = folder.absolute()
         while not nearest.exists() and not nearest.is_symlink():
             nearest = nearest.parent
-    except OSError as error:  # such as of a name that is too long
-        raise InputError(f"Expected a folder that can be written. Received: {folder} ({error.strerror}).") from error
+    except OSError as error:  # for example, a name that is too long
+        raise InputError(f"Expected a writable folder. Received: {folder} ({error.strerror}).") from error
     if not nearest.is_dir():
-        raise InputError(f"Expected a folder that can be written. Received: {folder} ({nearest} is no folder).")
-    try:  # by doing it: root may write where the disk says no
+        raise InputError(f"Expected a writable folder. Received: {folder} ({nearest} is not a folder).")
+    try:  # by writing: permissions do not tell, for example for root on a read-only disk
         tempfile.TemporaryFile(dir=nearest).close()
     except OSError as error:
         raise InputError(
-            f"Expected a folder that can be written. Received: {folder} ({nearest} cannot be written: {error.strerror or error})."
+            f"Expected a writable folder. Received: {folder} ({nearest} is not writable: {error.strerror or error})."
         ) from error
 
 
 def check_file(path: pathlib.Path) -> None:
-    """Raises `InputError` if `path` is no file that can be written or made, in a folder that is there."""
+    """Raises `InputError` unless `path` is a file that can be written or created in an existing folder."""
     if path.is_dir() or not path.absolute().parent.is_dir():
-        raise InputError(f"Expected a file in a folder that is there. Received: {path}.")
+        raise InputError(f"Expected a file in an existing folder. Received: {path}.")
     check_folder(path.parent)
 
 
 def free_bytes(path: pathlib.Path) -> int:
-    """Free space on the disk that holds `path`, which need not be there yet."""
+    """Returns the free space on the disk of `path`, which need not exist yet."""
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free
 
 
 def lock(folder: pathlib.Path, in_use: str) -> IO[str]:
-    """Locks a folder to this process; returns what holds the lock, until it is closed or the process ends, however it does.
+    """Locks a folder for this process; returns the lock file, which holds the lock until it is closed or the process ends.
 
     Args:
-        folder: the folder, which is there.
-        in_use: what to tell where another process has it locked.
+        folder: an existing folder.
+        in_use: error message if another process holds the lock.
 
     Raises:
-        InputError: if another process has it locked.
+        InputError: if another process holds the lock.
         OSError: if its lock file cannot be written.
     """
     held = open(folder / LOCK, "w")
@@ -207,51 +209,51 @@ def lock(folder: pathlib.Path, in_use: str) -> IO[str]:
     except BlockingIOError as error:
         raise InputError(in_use) from error
     except OSError:
-        print(f"the file system of {folder} has no locks: see to it that no other process uses the folder")
+        print(f"the file system of {folder} does not support locks; make sure that no other process uses the folder")
     return held
 
 
 def remove_leftovers(folder: pathlib.Path, *, claimed: bool = False) -> None:
-    """Removes what killed processes were writing in `folder`; of a `claimed` one, where nobody else may be writing, all."""
+    """Removes leftovers of killed processes in `folder`; all leftovers if it is `claimed`, so that nobody else writes there."""
     leftovers.remove_dead(folder, _BESIDE, **({"seconds": -math.inf} if claimed else {}))
 
 
 def copy(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Copies a file, replacing `target` whole."""
+    """Copies a file, replacing `target` atomically."""
     with replacing(target) as beside:
         shutil.copyfile(source, beside)
 
 
 def write_text(path: str | pathlib.Path, text: str) -> None:
-    """Writes `text` as UTF-8, replacing the file whole."""
+    """Writes `text` as UTF-8, replacing the file atomically."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
 def read_json(path: pathlib.Path, kind: type[list] | type[dict]):
-    """Returns what a JSON file holds: a dict, or a list of dicts.
+    """Returns the content of a JSON file: a dict, or a list of dicts.
 
     Raises:
-        ValueError: if the file cannot be read, is damaged, or holds something else.
+        ValueError: if the file cannot be read, is damaged, or contains something else.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, RecursionError) as error:
         raise ValueError(str(error)) from error
     if not isinstance(found, kind) or (kind is list and not all(isinstance(each, dict) for each in found)):
-        raise ValueError(f"it holds no {'table' if kind is list else 'facts'}")
+        raise ValueError(f"not a JSON {'list of objects' if kind is list else 'object'}")
     return found
 
 
 def read_recipe_file(path: str | os.PathLike[str]) -> dict:
-    """Returns the contents of a recipe, a TOML file, or one of our own by its name, such as `quickstart`.
+    """Returns the content of a recipe: a TOML file, or the name of one that comes with the package, such as `quickstart`.
 
     Raises:
-        InputError: for a file that is missing or not TOML.
+        InputError: if the file is missing or not TOML.
     """
     path = own_recipes.find(paths.path_of(path))
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # a byte-order mark is an editor's, and no TOML
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors may write a byte-order mark, which is not TOML
     except OSError as error:
         raise InputError(f"A recipe must be a readable TOML file. Received: {path} ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""What half precision is worth on this machine, and the line that says so."""
+"""Whether half precision is faster on this machine, and the advice that says so."""
 
 import functools
 import os
@@ -9,18 +9,18 @@ import tensorflow as tf
 from keras_vgg.precision import BFLOAT16, FLOAT16, FLOAT32
 from keras_vgg.support import xla
 
-_ON_CPUS = {  # by the flag that tells of the hardware, the quickest first (BUILD.md, "Speed")
-    "amx_bf16": "has been four times as fast for net D on an Intel Xeon with AMX",
-    "avx512_bf16": "has been twice as fast for net D on an AMD EPYC",
+_ON_CPUS = {  # by CPU flag, the fastest first (BUILD.md, "Speed")
+    "amx_bf16": "was four times as fast for net D on an Intel Xeon with AMX",
+    "avx512_bf16": "was twice as fast for net D on an AMD EPYC",
 }
-_CAPABILITY = (8, 0)  # of NVIDIA's GPUs, from Ampere on
+_CAPABILITY = (8, 0)  # compute capability of NVIDIA GPUs, from Ampere on
 
 LONG_ON_CPU, LONG_ON_GPU = 5e12, 3e15
-"""Multiply-adds, for each core and for each GPU, from which on work is long: a minute or more in float32."""
+"""Multiply-adds per core and per GPU from which work counts as long: a minute or more in float32."""
 
 
 def bfloat16_in_hardware() -> bool:
-    """Whether bfloat16 is computed in hardware by all GPUs here, or by the CPU if there is none."""
+    """Whether all GPUs, or the CPU if there is none, compute bfloat16 in hardware."""
     if gpus := tf.config.list_physical_devices("GPU"):
         details = map(tf.config.experimental.get_device_details, gpus)
         return all(each.get("compute_capability", (0, 0)) >= _CAPABILITY for each in details)
@@ -33,10 +33,10 @@ def _cpu_flags() -> list[str]:
 
 
 def advise(precision: str, multiply_adds: float) -> None:
-    """Tells on the standard error where another precision would be faster, each line once in a process.
+    """Prints a line to standard error if another precision would be faster, each line once per process.
 
     Args:
-        precision: what is computed in, one of `precision.PRECISIONS`.
+        precision: the current precision, one of `precision.PRECISIONS`.
         multiply_adds: multiply-accumulate operations of the work.
     """
     gpus = len(tf.config.list_physical_devices("GPU"))
@@ -44,7 +44,7 @@ def advise(precision: str, multiply_adds: float) -> None:
         gain = "is usually faster" if gpus else f"{_ON_CPUS[_cpu_flags()[0]]} (BUILD.md)"
         _tell(f"this machine computes bfloat16 in hardware; --precision {BFLOAT16} {gain}")
     elif precision == FLOAT16 and not gpus:
-        _tell(f"Warning: {FLOAT16} is slower than {FLOAT32} on CPUs; give --precision {BFLOAT16} or {FLOAT32}")
+        _tell(f"Warning: {FLOAT16} is slower than {FLOAT32} on CPUs; pass --precision {BFLOAT16} or {FLOAT32}")
 
 
 def _long(gpus: int) -> float:

@@ -1,7 +1,7 @@
-"""Large pages for large arrays: without them a fifth of a training step on a CPU goes into page faults.
+"""Huge pages for large arrays: without them a fifth of a training step on a CPU is spent on page faults.
 
-XLA asks for gigabytes of scratch space at every step and gives them back. With pages of 4 KB the kernel hands them out one by one,
-108,000 a step for net A at 112 pixels; with transparent huge pages, 4,400. glibc asks for them if told when a process starts.
+XLA allocates and frees gigabytes of scratch space at every step. With pages of 4 KB that takes 108,000 page faults per step for
+net A at 112 pixels; with transparent huge pages, 4,400. glibc uses them if configured when a process starts.
 Imports no TensorFlow.
 """
 
@@ -9,13 +9,13 @@ import os
 import sys
 
 ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-"""What a process must find in its environment when it starts."""
+"""Environment variables that a process needs at its start."""
 
 
 def restart_with_huge_pages() -> None:
-    """Starts this process' command again, in the same process, with huge pages; does nothing where that is decided already.
+    """Restarts the command in the same process with huge pages.
 
-    For commands only: whatever the process did before is gone. Elsewhere than on Linux, or with `GLIBC_TUNABLES` set, it returns.
+    For commands only: the process loses its state. Does nothing outside Linux, or if `GLIBC_TUNABLES` is set.
     """
     if sys.platform == "linux" and not ENVIRONMENT.keys() & os.environ.keys():
         os.environ |= ENVIRONMENT

@@ -17,19 +17,19 @@ SIDECARS = frozenset(
         *("~snapshot", "lost+found"),  # NetApp; ext file systems
     )
 )
-"""What systems and file servers leave in folders of images, in small letters: thumbnails, copies, what was thrown away."""
+"""What systems and file servers leave in image folders, in lower case: thumbnails, copies, trash."""
 
 
 def is_sidecar(name: str) -> bool:
-    """Whether a file or folder of this name is none of the user's: it is hidden, such as `._1.jpg`, or one of `SIDECARS`."""
+    """Whether a file or folder of this name is not the user's: it is hidden, such as `._1.jpg`, or one of `SIDECARS`."""
     return name.startswith(".") or name.lower() in SIDECARS
 
 
 def find_images(patterns: Sequence[str]) -> tuple[str, ...]:
-    """Returns the image files that paths, globs and folders name, in that order, each once.
+    """Returns the image files that paths, globs and folders match, in that order, each once.
 
     Raises:
-        InputError: if one names nothing.
+        InputError: if a pattern matches no file.
     """
     found = []
     for pattern in patterns:
@@ -41,13 +41,13 @@ def find_images(patterns: Sequence[str]) -> tuple[str, ...]:
         else:
             paths = sorted(path for path in _matches(pattern) if os.path.isfile(path))
         if not paths:
-            raise InputError(f"Expected image files, globs or folders with some. Received: {pattern!r}, which names none.")
+            raise InputError(f"Expected image files, globs or folders of images. Received: {pattern!r}, which matches no file.")
         found += paths
     return tuple(dict.fromkeys(found))
 
 
 def _matches(pattern: str) -> list[str]:
-    """Returns what a glob names, without sidecars that it does not name itself; hidden names are `glob`'s affair."""
+    """Returns what a glob matches, without sidecars that it does not name itself; `glob` skips hidden files."""
     named = pathlib.PurePath(pattern).parts
 
     def is_meant(path):
@@ -57,14 +57,14 @@ def _matches(pattern: str) -> list[str]:
 
 
 def files_within(folder: str | os.PathLike[str], above: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Yields the files in a folder and those within it, linked ones too, in no order.
+    """Yields the files in a folder and its subfolders, following links, in no particular order.
 
-    Files and folders that are hidden are left out, such as the copies in `.ipynb_checkpoints`, and what systems and file servers
-    put beside images (`is_sidecar`); so is a link back to a folder that it lies in.
+    Skips hidden files and folders, such as the copies in `.ipynb_checkpoints`, what systems and file servers put beside images
+    (`is_sidecar`), and links to a parent folder.
 
     Args:
         folder: where to look.
-        above: real paths of the folders that this one lies in.
+        above: real paths of the parent folders.
 
     Raises:
         InputError: for a folder that cannot be read.
@@ -75,7 +75,7 @@ def files_within(folder: str | os.PathLike[str], above: frozenset[str] = frozens
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
-        raise InputError(f"Expected a folder that can be read. Received: {folder} ({error.strerror}).") from error
+        raise InputError(f"Expected a readable folder. Received: {folder} ({error.strerror}).") from error
     for entry in entries:
         if is_sidecar(entry.name):
             continue
@@ -86,5 +86,5 @@ def files_within(folder: str | os.PathLike[str], above: frozenset[str] = frozens
 
 
 def printable(path: str) -> str:
-    """Returns a path or name with what is not UTF-8 of it as `\\xff`."""
+    """Returns a path or name with bytes that are not UTF-8 escaped as `\\xff`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

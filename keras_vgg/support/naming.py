@@ -1,4 +1,4 @@
-"""What nets, data sets and folders of results are called where nobody says."""
+"""Default names of nets, datasets and result folders."""
 
 import hashlib
 import os
@@ -8,11 +8,11 @@ import re
 from keras_vgg.errors import InputError
 from keras_vgg.support import paths
 
-_LONGEST_SLUG = 120  # bytes, well below the 255 of file systems: more is put around it
+_LONGEST_SLUG = 120  # bytes, well below the 255 of file systems, to leave space for prefixes and suffixes
 
 
 def name_and_path(text: str) -> tuple[str | None, str]:
-    """Returns the two parts of a flag `[NAME=]PATH`; `None` where there is no name, as with a path that has an = itself."""
+    """Returns the two parts of a flag `[NAME=]PATH`; `None` if there is no name, as for a path that contains an = itself."""
     is_named = re.match(r"[\w.+/-]+=", text) and not os.path.exists(text)  # runs/lr=0.1 is a path
     name, path = text.split("=", 1) if is_named else (None, text)
     return name, path
@@ -21,10 +21,10 @@ def name_and_path(text: str) -> tuple[str | None, str]:
 def named_models(given: list[str]) -> dict[str, str]:
     """Returns `{name: path}` of flags `--model [NAME=]PATH`.
 
-    A net without a name is called as its file or folder, with as many folders before it as tell it from the others.
+    A net without a name is named after its file or folder, with as many parent folders as are needed to distinguish it.
 
     Raises:
-        InputError: for a name or a path that is given twice.
+        InputError: if a name or a path is given twice.
     """
     pairs = [name_and_path(model) for model in given]
     tails = [pathlib.Path(path).parts for name, path in pairs if name is None]
@@ -35,14 +35,14 @@ def named_models(given: list[str]) -> dict[str, str]:
         length = next((n for n in lengths if sum(each[-n:] == parts[-n:] for each in tails) < 2), 1)
         names.append(name or "/".join(parts[-length:]))
     if len(set(names)) < len(names):
-        raise InputError("Several models of one name; call them by --model NAME=PATH.")
+        raise InputError("Several models have the same name; name them with --model NAME=PATH.")
     return {name: path for name, (_, path) in zip(names, pairs, strict=True)}
 
 
 def dataset_slug(dataset: str) -> str:
-    """Returns what a data set is called in names of folders: the same for whatever spelling of the path to a folder or list.
+    """Returns the name of a dataset for use in folder names: the same for all spellings of the path to a folder or list.
 
-    Others may be called the same; what is kept there is told apart by what it is of.
+    Names need not be unique; what is stored in such folders is identified by its content.
     """
     kind, colon, path = dataset.partition(":")
     if kind != "tfds" and path:
@@ -51,7 +51,7 @@ def dataset_slug(dataset: str) -> str:
 
 
 def slug(text: str) -> str:
-    """Returns `text` as a name for a file or folder; of a long one the beginning, and what tells it from others that begin so."""
+    """Returns `text` as a name for a file or folder; long text is cut and made unique by a hash."""
     name = re.sub(r"[^\w.-]+", "-", text).strip("-")
     if len(name.encode()) <= _LONGEST_SLUG:
         return name

@@ -1,4 +1,4 @@
-"""The recipes that come with the package, found by name from wherever a command is called."""
+"""The recipes that come with the package, found by name from any working directory."""
 
 import importlib.metadata
 import pathlib
@@ -7,9 +7,9 @@ _FOLDER = "recipes"
 
 
 def find(path: pathlib.Path) -> pathlib.Path:
-    """Returns the file of a recipe: `path` itself if it is there, else, of `quickstart` or `recipes/quickstart.toml`, ours.
+    """Returns the file of a recipe: `path` if it exists, else the package's own for `quickstart` or `recipes/quickstart.toml`.
 
-    A path that is neither comes back as it is, for whoever opens it to tell.
+    Any other path is returned unchanged, for the caller to report.
     """
     if path.exists() or path.parent not in (pathlib.Path(), pathlib.Path(_FOLDER)):
         return path
@@ -18,7 +18,7 @@ def find(path: pathlib.Path) -> pathlib.Path:
 
 
 def _own() -> list[pathlib.Path]:
-    """Returns the recipes beside the package in a checkout, or where the wheel has put them."""
+    """Returns the recipes beside the package in a checkout, or where the wheel installed them."""
     checkout = pathlib.Path(__file__).resolve().parents[2] / _FOLDER
     if checkout.is_dir():
         return [*checkout.glob("*.toml")]

@@ -1,4 +1,4 @@
-"""Paths as people write them: `~` stands for a home folder wherever a path begins. A shell expands it only at a word's start."""
+"""Paths as users write them: `~` is expanded wherever a path begins. A shell expands it only at the start of a word."""
 
 import os
 import pathlib
@@ -8,16 +8,16 @@ from keras_vgg.errors import InputError
 
 _BEFORE = re.compile(r"(?:[^=~]+=)?(?:\w+:)?(?=~)")  # of NAME=PATH, KIND:PATH and NAME=KIND:PATH
 _URL = re.compile(r"(?:[^=~/]+=)?(?:\w+:)?(\w[\w+.-]+)://")
-_COLLAPSED = re.compile(r"(\w[\w+.-]+):/")  # what `pathlib` makes of one; a letter alone is a drive of Windows
+_COLLAPSED = re.compile(r"(\w[\w+.-]+):/")  # what `pathlib` makes of a URL; a single letter is a Windows drive
 
 
 def expanded(text: str) -> str:
-    """Returns a path, a data set `KIND:PATH`, or `NAME=` and one of these, with `~` and `~user` as home folders.
+    """Returns a path, a dataset `KIND:PATH`, or `NAME=` and one of these, with `~` and `~user` expanded.
 
-    Without such a user it stays as it is: files may be called so.
+    If there is no such user the text is returned unchanged: it may be the name of a file.
 
     Raises:
-        InputError: for a path that is none of this machine's, such as `gs://bucket/run`, which would become a folder `gs:` here.
+        InputError: for a path that is not local, such as `gs://bucket/run`, which would become a folder `gs:` here.
     """
     _refuse(text, _URL.match(text))
     before = found.end() if (found := _BEFORE.match(text)) else 0
@@ -25,7 +25,7 @@ def expanded(text: str) -> str:
 
 
 def path_of(path: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns a path with `~` and `~user` as home folders; without such a user, where `pathlib` would raise, as it is.
+    """Returns a path with `~` and `~user` expanded; unchanged if there is no such user, where `pathlib` would raise.
 
     Raises:
         InputError: as `expanded`.
@@ -38,6 +38,6 @@ def path_of(path: str | os.PathLike[str]) -> pathlib.Path:
 def _refuse(text: str, elsewhere: re.Match | None) -> None:
     if elsewhere and not os.path.exists(f"{elsewhere.group(1)}:"):
         raise InputError(
-            f"Paths must be of this machine. Received: {text}; fetch what is there, or mount it as a folder (as gcsfuse, "
-            "mount-s3 and rclone do), and give its path here."
+            f"Paths must be local. Received: {text}; download it, or mount it as a folder (with gcsfuse, mount-s3 or rclone), "
+            "and pass the local path."
         )

@@ -1,4 +1,4 @@
-"""Pictures on matplotlib, whatever names stand in them, and what every PNG tells of how it came about."""
+"""Figures drawn with matplotlib, with any names in them, and the metadata that every PNG records."""
 
 import contextlib
 import json
@@ -14,12 +14,12 @@ from keras_vgg.support import extras, files
 
 @contextlib.contextmanager
 def drawing(path: pathlib.Path, size: tuple[float, float], *, dpi: int, facts: Mapping[str, Any]) -> Iterator:
-    """Gives a figure to draw on; afterwards it is written as a PNG.
+    """Yields a figure to draw on and writes it as a PNG.
 
     Args:
-        path: where to.
+        path: output file.
         size: width and height in inches.
-        dpi: dots an inch.
+        dpi: dots per inch.
         facts: as for `write_png`.
     """
     with extras.needed("plots"):
@@ -27,7 +27,7 @@ def drawing(path: pathlib.Path, size: tuple[float, float], *, dpi: int, facts: M
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-    # Names of classes and files are text: a dollar begins no formula, and what the font lacks is drawn as boxes.
+    # Names of classes and files are plain text: a dollar sign starts no formula, and missing glyphs are drawn as boxes.
     with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         figure = Figure(figsize=size, layout="constrained")
@@ -41,10 +41,10 @@ def write_png(path: pathlib.Path, pixels: np.ndarray, facts: Mapping[str, Any]) 
     """Writes pixels as a PNG.
 
     Args:
-        path: where to.
+        path: output file.
         pixels: `(height, width, 3)` uint8, RGB.
-        facts: what the file says of itself, such as the digests of weights and image: a text chunk (`tEXt`, or `iTXt` beyond
-            Latin-1) for each, text as it is, anything else as JSON; `None` is left out. Pillow has them in `Image.text`.
+        facts: metadata, such as the digests of weights and image: a text chunk (`tEXt`, or `iTXt` beyond Latin-1) for each, text
+            as is, anything else as JSON; `None` is omitted. Pillow provides them in `Image.text`.
     """
     with extras.needed("style"):
         from PIL import Image, PngImagePlugin

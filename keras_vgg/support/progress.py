@@ -1,4 +1,4 @@
-"""The live line of long work: one that is rewritten on a terminal, one now and then in a file."""
+"""Progress of long work: one line that is rewritten on a terminal, or an occasional line in a file."""
 
 import shutil
 import time
@@ -9,14 +9,14 @@ _TERMINAL_SECONDS, _FILE_SECONDS = 0.2, 30.0
 
 
 class Progress:
-    """Shows how far work is. As a context it takes its live line away at the end, so that what is told next has a line of its own.
+    """Shows the progress of work. As a context manager it clears its live line at the end, so that the next output starts afresh.
 
     Args:
-        total: images in all, or whatever `unit` says.
-        done: images that an earlier process has worked through already.
+        total: number of images, or of what `unit` names.
+        done: number that an earlier process has already processed.
         stream: where to write; nothing is written for `None`.
         unit: what is counted.
-        may_end_early: whether less than the total may be needed.
+        may_end_early: whether the work may finish before the total.
     """
 
     def __init__(self, total: float, done: float = 0, stream=None, *, unit: str = "images", may_end_early: bool = False):
@@ -37,7 +37,7 @@ class Progress:
 
     @property
     def images_per_second(self) -> float:
-        """Images a second since this process began to work."""
+        """Images per second since this process started to work."""
         return self._counted / max(time.monotonic() - self._started, 1e-9)
 
     def count(self, images: float) -> None:
@@ -45,7 +45,7 @@ class Progress:
         self._counted += images
 
     def show(self, text: str) -> None:
-        """Shows `text` with the rate and the time left, unless it was shown only just."""
+        """Shows `text` with the speed and the time left, unless it was updated just before."""
         now = time.monotonic()
         if self._stream is None or now - self._shown < self._every:
             return
@@ -53,7 +53,7 @@ class Progress:
         rate = self.images_per_second
         left = duration((self._total - self._done - self._counted) / rate) if rate else "?"
         tail = f"  {speed(rate)} {self._unit}/s  {self._most}{left} left"
-        if self._live:  # a line that wraps could not be taken away again
+        if self._live:  # a wrapped line could not be cleared
             text, tail = streams.shown(text, self._stream), streams.shown(tail, self._stream)
             cut = streams.shown("…", self._stream)
             room = max(len(cut), shutil.get_terminal_size().columns - 1 - len(tail))
@@ -61,7 +61,7 @@ class Progress:
         self._write(text + tail, end="" if self._live else "\n")
 
     def say(self, text: str) -> None:
-        """Writes a line that stays."""
+        """Writes a permanent line."""
         if self._stream is not None:
             self._write(text, end="\n")
 
@@ -72,12 +72,12 @@ class Progress:
 
 
 def speed(number: float) -> str:
-    """Returns a speed as people read it, in three digits or all before the point: `0.0123`, `45.6`, `1,234`."""
+    """Returns a speed for display, with three digits or all before the point: `0.0123`, `45.6`, `1,234`."""
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def duration(seconds: float) -> str:
-    """Returns a span as people say it: `45s`, `3m10s`, `2h05m`, `3d04h`."""
+    """Returns a duration for display: `45s`, `3m10s`, `2h05m`, `3d04h`."""
     seconds = max(0, round(seconds))
     for unit, size, small_unit, small_size in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
         if seconds >= size:

@@ -1,4 +1,4 @@
-"""Which SavedModels a folder holds, told by the names in it. Imports no TensorFlow."""
+"""Which SavedModels a folder contains, by the names in it. Imports no TensorFlow."""
 
 import os
 import pathlib
@@ -7,17 +7,17 @@ GRAPH = "saved_model.pb"
 """The file that makes a folder a SavedModel."""
 
 CARD = "model_card.json"
-"""The file that tells of those that `keras_vgg` exported."""
+"""The file that describes a SavedModel exported by `keras_vgg`."""
 
-_VARIABLES = "variables"  # the folder of their values, and what the files in it are called
+_VARIABLES = "variables"  # the folder of variables, and the stem of the files in it
 _MOST = 2**63  # versions are int64 in TensorFlow Serving's messages
 
 
 def versions_in(folder: str | os.PathLike[str]) -> dict[int, pathlib.Path]:
-    """Returns the SavedModels in a folder by their versions, in order; none for what is no folder.
+    """Returns the SavedModels in a folder by version, in order; none if it is not a folder.
 
-    They are folders with a number for a name and `saved_model.pb` in it, as TensorFlow Serving has them. A folder that is a
-    SavedModel itself is the version that its name says, else version 1.
+    They are folders whose name is a number and that contain `saved_model.pb`, as in TensorFlow Serving. A folder that is a
+    SavedModel itself has the version in its name, else version 1.
     """
     folder = pathlib.Path(folder)
     if is_saved_model(folder):
@@ -34,7 +34,7 @@ def is_saved_model(folder: pathlib.Path) -> bool:
 
 
 def found_at(path: str | os.PathLike[str]) -> pathlib.Path | None:
-    """Returns the SavedModel, or the folder of numbered ones, that a path is or lies in; `None` if it is of none."""
+    """Returns the SavedModel, or the folder of versions, that a path is or lies in; `None` if there is none."""
     path = pathlib.Path(path)
     if versions_in(path):
         return path
@@ -44,7 +44,7 @@ def found_at(path: str | os.PathLike[str]) -> pathlib.Path | None:
     elif path.name == _VARIABLES or (above[0].name == _VARIABLES and path.name.startswith(f"{_VARIABLES}.")):
         folder = above[0 if path.name == _VARIABLES else 1]
     else:
-        return None  # what lies beside may be weights
+        return None  # other files beside may be weights
     return folder if is_saved_model(folder) else None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_vgg.support import picture
 
-_MARGIN, _GAP, _LINE, _LETTERS = 0.15, 0.1, 0.16, 13  # inches; letters an inch
+_MARGIN, _GAP, _LINE, _LETTERS = 0.15, 0.1, 0.16, 13  # inches; letters per inch
 _DPI = 110
 
 
@@ -27,14 +27,14 @@ def draw(
     """Writes pictures side by side, as a PNG.
 
     Args:
-        path: where to.
-        pictures: each `(height, width, 3)` in 0–1 or uint8, or `(height, width)` of any values, each drawn from 0 (dark) to its own
-            largest.
-        captions: a text under each, of as many lines; "" for none.
-        title: stands above.
-        facts: what the file says of itself; see `picture.write_png`.
-        columns: most pictures in a row.
-        side: inches of a picture's square.
+        path: output file.
+        pictures: each `(height, width, 3)` in 0–1 or uint8, or `(height, width)` of any values, each drawn from 0 (dark) to its
+            own maximum.
+        captions: text under each picture, of any number of lines; "" for none.
+        title: text above all pictures.
+        facts: metadata of the file; see `picture.write_png`.
+        columns: maximum number of pictures per row.
+        side: side of each picture's square, in inches.
     """
     columns = min(columns, len(pictures))
     rows, lines = math.ceil(len(pictures) / columns), max(text.count("\n") + 1 if text else 0 for text in captions)
@@ -44,7 +44,7 @@ def draw(
     top = len(heading) * _LINE * 1.2 + _GAP
     height = rows * down + top + 2 * _MARGIN - _GAP
     with picture.drawing(path, (width, height), dpi=_DPI, facts=facts) as figure:
-        figure.set_layout_engine("none")  # all is where it is
+        figure.set_layout_engine("none")  # all positions are explicit
         figure.text(_MARGIN / width, 1 - _MARGIN / height, "\n".join(heading), va="top", fontsize="medium")
         for place, (pixels, caption) in enumerate(zip(pictures, captions, strict=True)):
             left = _MARGIN + place % columns * across

@@ -1,6 +1,6 @@
-"""Standard streams that end no command: what they cannot encode is spelled in ASCII, what they cannot take is dropped and told.
+"""Standard streams that never abort a command: unencodable text becomes ASCII; refused output is dropped and reported.
 
-A locale of Latin-1 or ASCII has no `≤`, `–` or `█`; a full disk takes no more lines. Neither may cost what was computed.
+A Latin-1 or ASCII locale has no `≤`, `–` or `█`; a full disk accepts no more lines. Neither may cost the results.
 """
 
 import codecs
@@ -24,7 +24,7 @@ def _readable(error: UnicodeError) -> tuple[str, int]:
 
 
 def _escaped(sign: str) -> str:
-    if 0xDC80 <= ord(sign) <= 0xDCFF:  # a byte of a file's name that is not of the locale's encoding
+    if 0xDC80 <= ord(sign) <= 0xDCFF:  # a byte of a file name that is not valid in the locale's encoding
         return f"\\x{ord(sign) - 0xDC00:02x}"
     return sign.encode("ascii", "backslashreplace").decode("ascii")
 
@@ -33,13 +33,13 @@ codecs.register_error(_ERRORS, _readable)
 
 
 class Output:
-    """A text stream that drops what its file refuses, and remembers why: else as the stream that it is made of.
+    """A text stream that drops what its file refuses and records why; otherwise it behaves as the stream that it wraps.
 
-    A pipe whose reader is gone raises `BrokenPipeError` as ever, unless somebody wants to be told in another way.
+    A closed pipe raises `BrokenPipeError` as usual, unless `when_unread` is set.
 
     Attributes:
-        refused: why something was dropped; `None` while nothing was.
-        when_unread: called once the reader is gone, instead of the error; what is written after that is dropped.
+        refused: why something was dropped; `None` if nothing was.
+        when_unread: called instead of the error once the reader has closed the pipe; later output is dropped.
     """
 
     def __init__(self, stream):
@@ -56,7 +56,7 @@ class Output:
         return len(text)
 
     def flush(self) -> None:
-        """Hands on what is pending, or drops it."""
+        """Flushes pending output, or drops it."""
         self._try(self._stream.flush)
 
     def _try(self, action):
@@ -73,7 +73,7 @@ class Output:
 
 
 class _Closed(Output):
-    """The standard output of a process that was started without one."""
+    """A standard stream that was closed when the process started."""
 
     def write(self, text: str) -> int:
         if text:
@@ -82,10 +82,10 @@ class _Closed(Output):
 
 
 def prepare() -> None:
-    """Makes `sys.stdout` and `sys.stderr` such streams."""
+    """Wraps `sys.stdout` and `sys.stderr` in `Output`."""
     for name, descriptor, mode in _STANDARD:
         stream, closed = getattr(sys, name), getattr(sys, name) is None
-        if closed:  # the next file to be opened would get its number, and what is meant for the stream
+        if closed:  # else the next file to be opened would get its descriptor, and the stream's output
             nowhere = os.open(os.devnull, os.O_RDWR)
             if nowhere != descriptor:
                 os.dup2(nowhere, descriptor)
@@ -101,17 +101,17 @@ def prepare() -> None:
 
 
 def _nobody_minds() -> None:
-    """What is beside the results ends nothing, as with `2>&1 | head`: the standard output tells as much."""
+    """Standard error aborts nothing, as with `2>&1 | head`: standard output reports the closed pipe."""
 
 
 def turn_away(stream) -> None:
-    """Leads what is written to `stream`, and what is pending in it, to nowhere."""
+    """Redirects `stream`, with its pending output, to the null device."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
 def shown(text: str, stream) -> str:
-    """Returns `text` as `stream` will show it."""
+    """Returns `text` as `stream` will display it."""
     encoding, errors = getattr(stream, "encoding", None) or "utf-8", getattr(stream, "errors", None) or "strict"
     return text.encode(encoding, errors).decode(encoding)

@@ -1,6 +1,6 @@
-"""What a net is trained to tell of an image. Imports no TensorFlow.
+"""Tasks: what a net is trained to predict for an image. Imports no TensorFlow.
 
-A task is a module with a subclass of `task.Task`, and a row of `TASKS`.
+A task is a module with a subclass of `task.Task`, and an entry of `TASKS`.
 """
 
 import importlib
@@ -18,7 +18,7 @@ TASKS = {
     "multi-label": "keras_vgg.tasks.multi_label:MultiLabel",
     LOCALISATION: "keras_vgg.tasks.localisation:Localisation",
 }
-"""Where the class of each task is, by the name that recipes call it."""
+"""The class of each task by its name in recipes."""
 
 
 def get_task(name: str) -> "type[Task]":
@@ -29,7 +29,7 @@ def get_task(name: str) -> "type[Task]":
     'softmax'
 
     Raises:
-        InputError: for a name that is not among `TASKS`.
+        InputError: for a name that is not in `TASKS`.
     """
     if name not in TASKS:
         raise InputError(f"`task` must be one of {', '.join(TASKS)}. Received: {name!r}.")

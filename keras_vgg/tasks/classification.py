@@ -1,4 +1,4 @@
-"""Telling which one of several classes an image shows (the paper's task): soft-max, cross-entropy, top-1 and top-5 errors."""
+"""Classification with one class per image (the paper's task): softmax, cross-entropy, top-1 and top-5 errors."""
 
 import math
 from collections.abc import Mapping
@@ -29,26 +29,28 @@ class Classification(Task):
 
     @staticmethod
     def open(name: str, *, limit_images: int | None = None, stream=None) -> Dataset:
-        """Returns the data set `name`, see `datasets.open_dataset`; of a single class a net would be right without any learning."""
+        """Returns the dataset `name`, see `datasets.open_dataset`; with a single class there would be nothing to learn."""
         dataset = datasets.open_dataset(name, limit_images=limit_images)
         if dataset.target != LABEL:
-            raise InputError(f"`dataset` must have one class an image. Received: {name}, of several; give --task multi-label.")
+            raise InputError(
+                f"`dataset` must have one class per image. Received: {name}, which has several; pass --task multi-label."
+            )
         if len(dataset.classes) < 2:
             raise InputError(
-                f"`dataset` must hold at least two classes to train on. Received: {name} with {', '.join(dataset.classes)} alone; "
-                "there should be one folder or label a class."
+                f"`dataset` must contain at least two classes. Received: {name}, which has only {', '.join(dataset.classes)}; "
+                "use one folder or label per class."
             )
         return dataset
 
     @property
     def chance_loss(self) -> float:
-        """Of a net that takes all classes for equally likely."""
+        """Loss of a net that predicts all classes with equal probability."""
         return math.log(len(self.classes))
 
     def losses(self, outputs, targets, *, training: bool):
-        """Cross-entropies of posteriors; smoothed, 1 - ε of the label's and ε of the mean (Szegedy et al. 2016, Sec. 7).
+        """Returns cross-entropies of posteriors; smoothed, 1 - ε of the label's plus ε of the mean (Szegedy et al. 2016, Sec. 7).
 
-        In training each is times the weight of the label's class, as by `class_weight` of `keras.Model.fit`.
+        In training each is multiplied by the weight of its class, like `class_weight` of `keras.Model.fit`.
         """
         losses = keras.losses.sparse_categorical_crossentropy(targets, outputs)
         if training and self.label_smoothing:
@@ -60,9 +62,9 @@ class Classification(Task):
         return losses
 
     def measures(self, outputs, targets):
-        """Hits of the first and of the first five guesses.
+        """Returns top-1 and top-5 hits.
 
-        A label's rank counts the classes with a higher probability, and those with the same one and a lower number, as in argmax.
+        A label's rank counts the classes with a higher probability, and those with the same one and a lower index, as in argmax.
         """
         of_label = tf.gather(outputs, targets, batch_dims=1)[:, tf.newaxis]
         lower = tf.range(outputs.shape[-1]) < targets[:, tf.newaxis]
@@ -71,12 +73,12 @@ class Classification(Task):
         return [tf.cast(rank < k, tf.float32) for k in (1, 5)]
 
     def figures(self, sums: Mapping[str, float], examples: float) -> dict[str, float]:
-        """Mean loss and accuracies."""
+        """Returns the mean loss and the accuracies."""
         means = super().figures(sums, examples)
         return {LOSS: means[LOSS], "accuracy": means["top1"], "top5_accuracy": means["top5"]}
 
     def compile_arguments(self):
-        """Cross-entropy and accuracies."""
+        """Returns cross-entropy and accuracies."""
         top5 = keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5_accuracy")
         return {
             "loss": keras.losses.SparseCategoricalCrossentropy(),
@@ -84,5 +86,5 @@ class Classification(Task):
         }
 
     def to_columns(self, figures: Mapping[str, float]) -> dict[str, float]:
-        """Loss and errors."""
+        """Returns the loss and the errors."""
         return {LOSS: figures[LOSS], "top1_error": 1 - figures["accuracy"], "top5_error": 1 - figures["top5_accuracy"]}

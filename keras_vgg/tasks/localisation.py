@@ -1,4 +1,4 @@
-"""Telling where in an image the object of a class is (Appendix A): a box by regression, under a Euclidean loss."""
+"""Localization (Appendix A): bounding box regression for the object of a class, with a Euclidean loss."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,24 +15,24 @@ from keras_vgg.regression import PCR, outputs_of
 from keras_vgg.tasks.task import LOSS, Panel, Task
 
 LEAST_SHOWN = 0.5
-"""A view teaches where it shows at least so much of the box, or where the box fills as much of the view (OverFeat's half)."""
+"""A view is used for training if it shows at least this share of the box, or the box covers as much of it (as in OverFeat)."""
 
 START, START_DEVIATION = (0.5, 0.5, 0.6, 0.6), 1e-3
-"""The box that a net tells before it has learnt any, and the deviation of the random kernel beside it."""
+"""The initial box of a net, and the standard deviation of its initial random kernel."""
 
 LEAST_OVERLAP = 0.5
-"""IoU from which on a box is right, as the devkit of ILSVRC has it."""
+"""IoU from which a box counts as correct, as in the devkit of ILSVRC."""
 
 
 class Localisation(Task):
-    """Localisation with the class known; targets are those of `data.boxes.targets`, placed in the view.
+    """Localization with a known class; targets are those of `data.boxes.targets`, placed in the view.
 
-    Of several boxes that one is learnt of which the view shows most; it is learnt whole, also where it leaves the view, though not
-    where it leaves the image. A view that shows less than half of it, and of which it fills less than half, teaches nothing.
-    A placed target has the label, whether the view teaches, and zeros in its header; the image's edges and the boxes are told in
-    sides of the crop, and the box that is learnt is the first.
+    Of several boxes, the one with the largest area in the view is learned. It is learned whole, including parts outside the view,
+    but clipped to the image. A view that shows less than half of it, and of which it covers less than half, has zero loss.
+    The header of a placed target contains the label, whether the view is used, and zeros; the image frame and the boxes are in
+    units of the crop's side, and the learned box is the first.
 
-    An output is right where its box, as far as it lies in the image, and any box of the image have an IoU of at least 0.5.
+    An output is correct if its box, clipped to the image, and any box of the image have an IoU of at least 0.5.
 
     Args:
         classes: as for `Task`.
@@ -42,15 +42,15 @@ class Localisation(Task):
     activation = "linear"
     counts = ("localisation_accuracy", "iou")
     columns = val_columns = ("loss", "localisation_error", "mean_iou")
-    monitor, monitor_name = "localisation_accuracy", "validation localisation accuracy"
-    update_line = "loss {loss:.4f}  localisation accuracy {localisation_accuracy:.2%}"
+    monitor, monitor_name = "localisation_accuracy", "validation localization accuracy"
+    update_line = "loss {loss:.4f}  localization accuracy {localisation_accuracy:.2%}"
     epoch_line = (
-        "loss {loss:.4f}  localisation error {localisation_error:.2%}  "
-        "val loss {val_loss:.4f}  val localisation error {val_localisation_error:.2%}  mean IoU {val_mean_iou:.3f}"
+        "loss {loss:.4f}  localization error {localisation_error:.2%}  "
+        "val loss {val_loss:.4f}  val localization error {val_localisation_error:.2%}  mean IoU {val_mean_iou:.3f}"
     )
     panels = (
         Panel("Euclidean loss", ("loss",)),
-        Panel("localisation error (%)", ("localisation_error",), 100),
+        Panel("localization error (%)", ("localisation_error",), 100),
         Panel("mean IoU", ("mean_iou",)),
     )
     draws = True
@@ -66,23 +66,23 @@ class Localisation(Task):
 
     @staticmethod
     def open(name: str, *, limit_images: int | None = None, stream=None) -> Dataset:
-        """Returns the data set `name`, see `open_boxes`."""
+        """Returns the dataset `name`, see `open_boxes`."""
         return open_boxes(name, limit_images=limit_images, stream=stream)
 
     @property
     def outputs(self):
-        """The numbers of one box, or of one for each class."""
+        """Coordinates of one box, or of one box per class."""
         return outputs_of(self.regression, self.classes)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Which regression it is, and the classes."""
+        """The kind of regression, and the classes."""
         return {"regression": self.regression, "classes": list(self.classes)}
 
     def start(self, weights, seed):
-        """All boxes begin in the middle of the view, with little that is random, as in Fast R-CNN (Girshick 2015).
+        """Returns weights whose boxes are in the center of the view with little noise, as in Fast R-CNN (Girshick 2015).
 
-        From random boxes of any size, whose squared errors are large, what was learnt before would be spoilt by the first updates.
+        With random boxes, whose squared errors are large, the first updates would destroy pretrained features.
         """
         kernel, bias = weights
         small = np.random.default_rng(seed).normal(0, START_DEVIATION, kernel.shape)
@@ -108,23 +108,23 @@ class Localisation(Task):
         return tf.ensure_shape(tf.concat([[header], [frame], tf.gather(boxes, order)], axis=0), target.shape)
 
     def losses(self, outputs, targets, *, training: bool):
-        """Half the squared distance between centres and sizes of boxes, in sides of the crop; 0 of a view that teaches nothing."""
+        """Returns half the squared distance of box centers and sizes, in units of the crop's side; 0 for an unused view."""
         x_min, y_min, x_max, y_max = tf.unstack(targets[:, FIRST], axis=-1)
         wanted = tf.stack([(x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min], axis=-1)
         return targets[:, HEADER, 1] * tf.reduce_sum(tf.square(self._of_class(outputs, targets) - wanted), axis=-1) / 2
 
     def measures(self, outputs, targets):
-        """Whether the box is right, and its largest IoU with a box of the image."""
+        """Returns whether the box is correct, and its largest IoU with a box of the image."""
         overlap = self._overlaps(outputs, targets)
         return [tf.cast(overlap >= LEAST_OVERLAP, tf.float32), overlap]
 
     def figures(self, sums: Mapping[str, float], examples: float) -> dict[str, float]:
-        """Mean loss, accuracy and mean IoU."""
+        """Returns mean loss, accuracy and mean IoU."""
         means = super().figures(sums, examples)
         return {LOSS: means[LOSS], "localisation_accuracy": means["localisation_accuracy"], "mean_iou": means["iou"]}
 
     def to_columns(self, figures: Mapping[str, float]) -> dict[str, float]:
-        """Loss, error and mean IoU."""
+        """Returns loss, error and mean IoU."""
         return {
             LOSS: figures[LOSS],
             "localisation_error": 1 - figures["localisation_accuracy"],
@@ -132,7 +132,7 @@ class Localisation(Task):
         }
 
     def draw(self, pixels, outputs, targets):
-        """True boxes in green and found ones in red."""
+        """Draws ground truth boxes in green and predicted ones in red."""
         found = _edges(self._of_class(tf.constant(outputs), targets)).numpy()
         true = targets[:, FIRST:]
         return np.stack(
@@ -143,7 +143,7 @@ class Localisation(Task):
         )
 
     def _of_class(self, outputs, targets):
-        """Returns the box that is told of the target's class, `(m, 4)` float32."""
+        """Returns the box predicted for the target's class, `(m, 4)` float32."""
         outputs = tf.cast(outputs, tf.float32)
         if self.regression != PCR:
             return outputs

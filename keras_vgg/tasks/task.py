@@ -1,7 +1,7 @@
-"""What a task says of itself, so that the loop, the run folder and the curves need know of none.
+"""The interface of a task, which keeps the loop, the run folder and the curves independent of specific tasks.
 
-The net puts out `(m, units)`. A training step makes of a micro-batch one loss for each example, and sums: of the losses and of what
-`measures` gives. Sums, since they come out the same however a batch is cut; `figures` makes means of them.
+The net outputs `(m, units)`. A training step computes one loss per example and sums the losses and the `measures` over a
+micro-batch, since sums do not depend on how a batch is split; `figures` computes means from them.
 """
 
 import abc
@@ -21,13 +21,13 @@ LOSS = "loss"
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """A diagram among the curves of a run.
+    """A plot in the curves of a run.
 
     Attributes:
-        label: of its vertical axis, with the unit.
-        columns: of `log.csv`, without `val_`; those that only the validation has are drawn for it alone.
-        factor: what the values are multiplied by.
-        names: what people call each of several columns.
+        label: label of the vertical axis, with the unit.
+        columns: columns of `log.csv`, without `val_`; those without a training column are plotted for validation only.
+        factor: factor on the values.
+        names: display names of several columns.
     """
 
     label: str
@@ -37,25 +37,25 @@ class Panel:
 
 
 class Task(abc.ABC):
-    """A task, for the classes of one data set.
+    """A task for the classes of one dataset.
 
     Attributes:
-        activation: of the net's last layer, `predictions`.
-        counts: names of the sums that `measures` adds to, beside the loss.
-        columns: of `log.csv` that tell of the training, without the learning rate.
-        val_columns: those that tell of the validation; in the file they begin with `val_`.
-        monitor: the figure of the validation that makes a plateau or the best net; the larger the better.
-        monitor_name, monitor_format: what people call it, and how it is printed.
-        update_line, epoch_line: what is printed of the figures of an epoch so far, and of a row of `log.csv`.
+        activation: activation of the net's last layer, `predictions`.
+        counts: names of the sums that `measures` adds to, besides the loss.
+        columns: training columns of `log.csv`, without the learning rate.
+        val_columns: validation columns; in the file they start with `val_`.
+        monitor: validation metric that determines plateaus and the best net; larger is better.
+        monitor_name, monitor_format: its display name and format.
+        update_line, epoch_line: formats of the lines printed for the metrics of an epoch so far, and for a row of `log.csv`.
         panels: the curves.
-        draws: whether `draw` shows something of a validation.
+        draws: whether `draw` is implemented.
         place: graph function from the target of a whole image and the `data.images.Geometry` of a view to the target of the view;
-            `None` where it is the same in every view.
+            `None` if the target is the same in every view.
 
     Args:
-        classes: what the targets tell of, in label order.
-        label_smoothing: ε in [0, 1): how much of a target is spread over all answers, in training alone.
-        class_weights: factors on the losses of the classes, in training alone, for tasks of one class an image; `None` for none.
+        classes: the classes, in label order.
+        label_smoothing: ε in [0, 1): share of each target that is spread over all classes, in training only.
+        class_weights: loss weights of the classes, in training only, for tasks with one class per image; `None` for none.
     """
 
     activation: ClassVar[str]
@@ -77,54 +77,54 @@ class Task(abc.ABC):
     @staticmethod
     @abc.abstractmethod
     def open(name: str, *, limit_images: int | None = None, stream=None) -> Dataset:
-        """Returns the data set `name`, whose targets are the task's.
+        """Returns the dataset `name` with targets for the task.
 
         Args:
             name: see `data.datasets.open_dataset`.
-            limit_images: most examples of each split.
-            stream: where progress is shown while many files are read, if anywhere.
+            limit_images: maximum number of examples of each split.
+            stream: stream for progress output while many files are read, or `None`.
 
         Raises:
-            InputError: for an unknown name, or data that are missing, inconsistent, or not for this task.
+            InputError: for an unknown name, or a dataset that is missing, inconsistent, or unsuitable for this task.
         """
 
     @classmethod
     def of_recipe(cls, recipe: "Recipe", classes: tuple[str, ...], class_weights: tuple[float, ...] | None = None) -> "Task":
-        """Returns the task of a recipe for the classes of its data set."""
+        """Returns the task of a recipe for the classes of its dataset."""
         return cls(classes, recipe.label_smoothing, class_weights)
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """What each of the numbers tells that the net puts out: nets of which two have the same can take over from each other."""
+        """Names of the net's outputs: nets with the same names can share their last layer."""
         return self.classes
 
     @property
     def units(self) -> int:
-        """How many numbers the net puts out."""
+        """Number of outputs of the net."""
         return len(self.outputs)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a file of the net says of it beside its preprocessing, as JSON can write it; see `weights.kinds.note`."""
+        """JSON values that a file of the net records besides its preprocessing; see `weights.kinds.note`."""
         return {}
 
     def start(self, weights: list[np.ndarray], seed: int) -> list[np.ndarray]:
-        """Returns the weights with which the net's last layer begins where it begins at random, from its initialised ones."""
+        """Returns the initial weights of the net's last layer if it starts at random, given its default initialization."""
         return weights
 
     @property
     def sums(self) -> tuple[str, ...]:
-        """Names of what is summed over examples, the loss first."""
+        """Names of the sums over examples, the loss first."""
         return (LOSS, *self.counts)
 
     @property
     def row_length(self) -> int:
-        """How many numbers `rows` keeps of an example; 0 for none."""
+        """Number of values that `rows` keeps per example; 0 for none."""
         return 0
 
     @property
     def chance_loss(self) -> float | None:
-        """The loss of a net that guesses, nats; `None` where none can be told."""
+        """The chance-level loss in nats; `None` if unknown."""
         return None
 
     @abc.abstractmethod
@@ -132,23 +132,23 @@ class Task(abc.ABC):
         """Returns the loss of each example: `(m, units)` float32 and `(m, …)` to `(m,)` float32, nats."""
 
     def measures(self, outputs, targets) -> list:
-        """Returns what is added to each of `counts` for each example: a list of `(m,)` float32."""
+        """Returns the terms of each of `counts` for each example: a list of `(m,)` float32."""
         return []
 
     def rows(self, outputs, targets):
-        """Returns what is kept of each validation example for `val_figures`: `(m, row_length)` float32."""
+        """Returns the values kept of each validation example for `row_figures`: `(m, row_length)` float32."""
         raise NotImplementedError
 
     def figures(self, sums: Mapping[str, float], examples: float) -> dict[str, float]:
-        """Returns the figures of `sums` over so many `examples`."""
+        """Returns the metrics from `sums` over a number of `examples`."""
         return {name: value / max(examples, 1.0) for name, value in sums.items()}
 
     def row_figures(self, rows: np.ndarray) -> dict[str, float]:
-        """Returns the figures of what was kept of all validation examples: `(examples, row_length)`, in no order."""
+        """Returns the metrics from the rows of all validation examples: `(examples, row_length)`, in any order."""
         return {}
 
     def draw(self, pixels: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Returns validation views with what is told of them drawn on, for TensorBoard; for tasks with `draws`.
+        """Returns validation views with predictions drawn on them, for TensorBoard; for tasks with `draws`.
 
         Args:
             pixels: `(n, crop, crop, 3)` uint8, RGB.
@@ -158,9 +158,9 @@ class Task(abc.ABC):
         raise NotImplementedError
 
     def compile_arguments(self) -> dict[str, Any]:
-        """Returns `loss` and `metrics` for `Model.compile` that tell the same as this task, under the names of `figures`."""
+        """Returns `loss` and `metrics` for `Model.compile` equivalent to this task's, under the names of `figures`."""
         return {}
 
     def to_columns(self, figures: Mapping[str, float]) -> dict[str, float]:
-        """Returns figures as `log.csv` has them."""
+        """Returns the metrics as columns of `log.csv`."""
         return dict(figures)

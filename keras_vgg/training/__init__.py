@@ -1,21 +1,21 @@
-"""The paper's training (Sec. 3.1): one step for one device, many and many machines; schedule, checkpoints, runs.
+"""The paper's training (Sec. 3.1) on one or many devices and machines, with schedules, checkpoints and run folders.
 
-From Python: `fit` trains what the command `keras_vgg.fit` does, with Keras callbacks; `load_data`, `SGD` and `PlateauSchedule` are
-for a `compile` and `fit` of one's own.
+From Python: `fit` trains like the command `keras_vgg.fit`, with Keras callbacks; `load_data`, `SGD` and `PlateauSchedule` are for
+your own `compile` and `fit`.
 
-Importing the package costs nothing, as with `keras_vgg`; the module that defines a name is imported when the name is asked for.
+As with `keras_vgg`, importing the package costs nothing: the module that defines a name is imported on first access.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers and editors
+if TYPE_CHECKING:  # the names of `__getattr__`, for type checkers and editors
     from keras_vgg.training.batches import load_data
     from keras_vgg.training.fitting import fit
     from keras_vgg.training.optimizer import SGD
     from keras_vgg.training.plateau import PlateauSchedule
     from keras_vgg.training.trainer import Stopped
-else:  # unseen by those, to whom it would mean that any name is there
+else:  # hidden from type checkers, which would otherwise accept any name
 
     def __getattr__(name):
         if name not in _HOMES:

@@ -1,4 +1,4 @@
-"""A recipe's images as batches for a `Model.fit` of one's own: the views of training, as ordinary `tf.data`."""
+"""A recipe's training images as `tf.data` batches for your own `Model.fit`."""
 
 import dataclasses
 import itertools
@@ -27,10 +27,10 @@ class Data:
 
     Attributes:
         train: batches `(images, targets)` of an epoch: `(B, crop, crop, 3)` float32, random views as in Sec. 3.1, preprocessed;
-            `(B,)` int32 labels, or `(B, classes)` int8 for multi-label. Each time it is gone through it is the next epoch.
-        validation: the same of the images for validation, in centre crops at scale Q.
-        classes: what they are called, in label order.
-        preprocessing: what was made of the pixels: what a net trained on them wants of an image.
+            `(B,)` int32 labels, or `(B, classes)` int8 for multi-label. Each iteration is the next epoch.
+        validation: the same for the validation set, in center crops at scale Q.
+        classes: class names in label order.
+        preprocessing: the preprocessing applied to the images, which a net trained on them expects.
     """
 
     train: tf.data.Dataset
@@ -40,19 +40,18 @@ class Data:
 
 
 def load_data(recipe: Recipe | str | os.PathLike[str], *, first_epoch: int = 0) -> Data:
-    """Returns the images that a recipe trains on, in the views and the order in which `fit` trains on them.
+    """Returns the images of a recipe in the views and the order in which `fit` trains on them.
 
-    Every choice is the recipe's: `dataset`, `scale` or `jitter`, `crop`, `random_flip`, `color`, `rand_augment`, `random_erasing`,
-    `sampling`, `batch_size`, `seed`, `limit_images`. An image that cannot be read is told in a warning, and its batch is
-    smaller.
+    The recipe determines everything: `dataset`, `scale` or `jitter`, `crop`, `random_flip`, `color`, `rand_augment`,
+    `random_erasing`, `sampling`, `batch_size`, `seed`, `limit_images`. An unreadable image causes a warning and a smaller batch.
 
     Args:
-        recipe: a `Recipe`, a recipe file, or one of the package's by name, such as `"quickstart"`.
-        first_epoch: the epoch to begin with, as `initial_epoch` of `Model.fit`.
+        recipe: a `Recipe`, a recipe file, or the name of one of the package's recipes, such as `"quickstart"`.
+        first_epoch: the first epoch, as `initial_epoch` of `Model.fit`.
 
     Raises:
-        InputError: for data that are missing, inconsistent or not for the recipe's task, and a recipe with `mixup`, `cutmix` or
-            `class_weights`.
+        InputError: if the dataset is missing, inconsistent or unsuitable for the recipe's task, or the recipe sets `mixup`,
+            `cutmix` or `class_weights`.
 
     Example:
         >>> from keras_vgg import training
@@ -71,7 +70,7 @@ def load_data(recipe: Recipe | str | os.PathLike[str], *, first_epoch: int = 0) 
         recipe = resolve(given)
     if done_by_step := [name for name in _OF_THE_STEP if getattr(recipe, name)]:
         told = ", ".join(f"{name}={getattr(recipe, name)!r}" for name in done_by_step)
-        raise InputError(f"Batches are images and targets; mixing and weighing them is done by `training.fit`. Received: {told}.")
+        raise InputError(f"`load_data` does not mix or weight examples. Received: {told}; use `training.fit` instead.")
     task_class = get_task(recipe.task)
     dataset = task_class.open(recipe.dataset, limit_images=recipe.limit_images)
     task = task_class(dataset.classes)
@@ -116,12 +115,12 @@ def _batches(split: Split, rows: Callable, layout: order.Layout, view: pipeline.
         new = {*map(int, indices)} - told
         told.update(new)
         for name in map(split.name_of, sorted(new)):
-            warnings.warn(f"{name} cannot be read and is left out: {dict(broken.rows())[name]}", stacklevel=1)
+            warnings.warn(f"skipped unreadable image {name}: {dict(broken.rows())[name]}", stacklevel=1)
 
     def without_empty_places(batch: pipeline.MicroBatch):
         present = batch.weights > 0
         one = tf.debugging.assert_greater(
-            tf.math.count_nonzero(present), tf.constant(0, tf.int64), "no image of a batch can be read"
+            tf.math.count_nonzero(present), tf.constant(0, tf.int64), "all images of a batch are unreadable"
         )
         with tf.control_dependencies([one]):
             images = prepare(batch)

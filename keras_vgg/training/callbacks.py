@@ -1,4 +1,4 @@
-"""Ordinary Keras callbacks in a run: called when `Model.fit` calls them, with what it gives them."""
+"""Keras callbacks in a run, called at the same points and with the same arguments as by `Model.fit`."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
@@ -18,18 +18,18 @@ _INSTEAD = {
     keras.callbacks.SwapEMAWeights: "`ema_momentum`",
     keras.callbacks.BackupAndRestore: "the run folder's checkpoint, with `checkpoint_minutes`",
 }
-"""What a recipe has in the place of callbacks that would change what is trained."""
+"""Recipe fields that replace callbacks which would change the training."""
 
 _WATCHING = (keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint)
 
 
 class Callbacks:
-    """What the loop tells of its course. Here nobody hears it: a run without callbacks spends nothing on them.
+    """Hooks that the training loop calls. This base class does nothing, at no cost for a run without callbacks.
 
-    Epochs, weight updates and batches of the validation count from 0. Figures are those of `Task.figures`.
+    Epochs, weight updates and validation batches count from 0. Metrics are those of `Task.figures`.
 
     Attributes:
-        are_there: whether there are callbacks.
+        are_there: whether there are any callbacks.
     """
 
     are_there = False
@@ -40,52 +40,52 @@ class Callbacks:
         return False
 
     def train_begins(self) -> None:
-        """Is called once, before anything is trained."""
+        """Called once, before training."""
 
     def train_ends(self) -> None:
-        """Is called once, after everything is saved; not where a signal or an error ends the run."""
+        """Called once, after everything is saved; not called if a signal or an error ends the run."""
 
     def epoch_begins(self, epoch: int) -> None:
-        """Is called before an epoch, also where a resumed run goes on within it."""
+        """Called before an epoch, also if a resumed run continues within it."""
 
     def epoch_ends(self, epoch: int, train: Figures, validation: Figures) -> None:
-        """Is called after an epoch's validation."""
+        """Called after the validation of an epoch."""
 
     def update_begins(self, step: int) -> None:
-        """Is called before a weight update."""
+        """Called before a weight update."""
 
     def update_ends(self, step: int, so_far: Callable[[], Figures]) -> None:
-        """Is called after it; `so_far` gives the figures of the epoch so far."""
+        """Called after a weight update; `so_far` returns the metrics of the epoch so far."""
 
     def validation_begins(self) -> None:
-        """Is called before a validation."""
+        """Called before validation."""
 
     def validation_ends(self, figures: Figures) -> None:
-        """Is called after it."""
+        """Called after validation."""
 
     def validation_batch_begins(self, batch: int) -> None:
-        """Is called before a batch of the validation."""
+        """Called before a validation batch."""
 
     def validation_batch_ends(self, batch: int, so_far: Callable[[], Figures]) -> None:
-        """Is called after it; `so_far` gives the figures of the validation so far."""
+        """Called after a validation batch; `so_far` returns the metrics of the validation so far."""
 
 
 class KerasCallbacks(Callbacks):
-    """Keras' callbacks, with a compiled model of the same layers as the one that is trained.
+    """Calls Keras callbacks with a compiled model that shares the layers of the trained one.
 
-    A model of its own, so that the run's own models are saved without an optimizer. Its weights are those that are trained and,
-    while a validation and the end of an epoch are told, those that are tested.
+    The model is separate so that the run saves its own models without an optimizer. Its weights are the trained ones and, during
+    validation and at the end of an epoch, the tested ones.
 
     Args:
         callbacks: as `checked` returns them.
-        model, optimizer: what is trained.
-        task: what it is trained to tell.
+        model, optimizer: those of the run.
+        task: the task.
         target: shape and dtype of an example's target.
-        epochs: most epochs of the run.
-        steps: weight updates of an epoch.
+        epochs: maximum number of epochs of the run.
+        steps: weight updates per epoch.
 
     Raises:
-        InputError: for a callback that watches a figure that there is not, or does not say whether more is better.
+        InputError: for a callback that monitors an unknown metric, or one whose direction Keras cannot infer.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class KerasCallbacks(Callbacks):
         self._check_watched(callbacks, task)
         self._model, self._optimizer = keras.Model(model.input, model.output, name=model.name), optimizer
         self._model.compile(optimizer=optimizer, auto_scale_loss=False, **task.compile_arguments())
-        # Metrics are made when they are first used, and whoever watches one asks it whether more is better.
+        # Metrics are created on first use, and callbacks that monitor one ask it for its direction.
         targets, outputs = tf.zeros((1, *target.shape), target.dtype), tf.zeros((1, *model.output_shape[1:]))
         self._model.compute_metrics(None, targets, outputs, None)
         self._model.reset_metrics()
@@ -169,12 +169,12 @@ class KerasCallbacks(Callbacks):
 
     @contextlib.contextmanager
     def _rate_is_left_alone(self):
-        """Gives the learning rate, and raises `InputError` if it is another one afterwards: a resumed run would not know of it."""
+        """Yields the learning rate; raises `InputError` if it has changed afterwards, which a resumed run could not reproduce."""
         before = learning_rate_of(self._optimizer)
         yield before
         if (after := learning_rate_of(self._optimizer)) != before:
             raise InputError(
-                "Callbacks must leave the learning rate alone: the recipe's `schedule` sets it, for a resumed run too. "
+                "Callbacks must not change the learning rate, which the recipe's `schedule` sets. "
                 f"Received: one that changed it from {before:g} to {after:g}."
             )
 
@@ -192,16 +192,16 @@ class KerasCallbacks(Callbacks):
                 )
             if callback.mode == "auto" and callback.monitor.removeprefix("val_") not in judged:
                 raise InputError(
-                    f"`mode` of {type(callback).__name__} must be 'max' or 'min' where it watches {callback.monitor}: Keras cannot "
-                    "tell whether more of it is better. Received: 'auto'."
+                    f"`mode` of {type(callback).__name__} must be 'max' or 'min' to monitor {callback.monitor}: Keras cannot "
+                    "infer its direction. Received: 'auto'."
                 )
 
 
 def checked(callbacks) -> list[keras.callbacks.Callback]:
-    """Returns callbacks, as `Model.fit` takes them, as a list.
+    """Returns the callbacks, given as for `Model.fit`, as a list.
 
     Raises:
-        InputError: for something else, or a callback whose work is the recipe's.
+        InputError: for other objects, or a callback whose work the recipe does.
     """
     found = keras.tree.flatten(callbacks) if callbacks else []
     for callback in found:
@@ -210,7 +210,7 @@ def checked(callbacks) -> list[keras.callbacks.Callback]:
         for refused, instead in _INSTEAD.items():
             if isinstance(callback, refused):
                 raise InputError(
-                    f"`callbacks` cannot hold {type(callback).__name__}, of whose state a resumed run would know nothing. "
-                    f"The recipe has {instead} in its place."
+                    f"`callbacks` cannot include {type(callback).__name__}, whose state a resumed run would lose. "
+                    f"Use {instead} of the recipe instead."
                 )
     return found

@@ -1,4 +1,4 @@
-"""The state of a run in one file: arrays and plain values, written whole or not at all."""
+"""Checkpoints: the state of a run in one file of arrays and plain values, written atomically."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ _VALUES = "values.json"
 
 
 def save(path: pathlib.Path, arrays: list[np.ndarray], values: dict) -> None:
-    """Writes `arrays` and `values` (plain JSON) to `path`, replacing it whole."""
+    """Writes `arrays` and `values` (plain JSON) to `path`, replacing it atomically."""
     with files.replacing(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(_VALUES, json.dumps(values))
         for number, array in enumerate(arrays):
@@ -23,7 +23,7 @@ def save(path: pathlib.Path, arrays: list[np.ndarray], values: dict) -> None:
 
 
 def load(path: pathlib.Path) -> tuple[list[np.ndarray], dict]:
-    """Returns what `save` wrote; the archive's checksums are checked.
+    """Returns the arrays and values of a checkpoint and verifies the checksums of the archive.
 
     Raises:
         InputError: if the file is damaged.
@@ -38,7 +38,7 @@ def load(path: pathlib.Path) -> tuple[list[np.ndarray], dict]:
 
 
 def read_values(path: pathlib.Path) -> dict:
-    """Returns the plain values of the checkpoint at `path` without its arrays; raises as `load`."""
+    """Returns the plain values of the checkpoint at `path` without its arrays; raises the errors of `load`."""
     with _opened(path) as archive:
         return json.loads(archive.read(_VALUES))
 
@@ -48,7 +48,5 @@ def _opened(path):
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except Exception as error:  # zipfile and NumPy raise whatever damage makes them run into
-        raise InputError(
-            f"Checkpoint {path} must be whole. Received: a damaged file ({error}); remove it to start anew."
-        ) from error
+    except Exception as error:  # damaged files can raise anything in zipfile and NumPy
+        raise InputError(f"Checkpoint {path} is damaged ({error}). Delete it to restart the run from the beginning.") from error

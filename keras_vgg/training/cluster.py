@@ -1,4 +1,4 @@
-"""From `--strategy` and the machine to a `tf.distribute.Strategy`.
+"""Chooses a `tf.distribute.Strategy` from `--strategy` and the machine.
 
 Must run before anything else touches TensorFlow's devices.
 """
@@ -16,13 +16,13 @@ from keras_vgg.training.workers import scheduler
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """Where training runs.
+    """The devices and workers of a training run.
 
     Attributes:
-        strategy: the strategy, every replica a device.
-        my_replicas: this worker's replicas among all of them.
+        strategy: the strategy; every replica is a device.
+        my_replicas: this worker's range among all replicas.
         is_chief: whether this worker writes the run folder.
-        description: one line for people.
+        description: one-line description.
     """
 
     strategy: tf.distribute.Strategy
@@ -32,7 +32,7 @@ class Cluster:
 
     @property
     def replicas(self) -> int:
-        """Replicas over all workers."""
+        """Number of replicas over all workers."""
         return self.strategy.num_replicas_in_sync
 
     @property
@@ -42,15 +42,15 @@ class Cluster:
 
 
 def make_cluster(strategy: str = "auto", replicas: int | None = None) -> Cluster:
-    """Returns the cluster that `strategy` names.
+    """Returns the cluster for `strategy`.
 
     Args:
         strategy: `one-device`; `mirrored` for all devices of this machine; `multi-worker` for the machines of `TF_CONFIG` or of
-            a Slurm step; `auto` for the largest of these that the surroundings offer.
-        replicas: devices to use on this machine: GPUs, or logical CPU devices where there is no GPU.
+            a Slurm step; `auto` for the largest of these that the environment supports.
+        replicas: devices to use on this machine: GPUs, or logical CPU devices if there is no GPU.
 
     Raises:
-        InputError: if the surroundings do not offer what is asked for.
+        InputError: if the environment does not support the request.
     """
     gpus = tf.config.list_physical_devices("GPU")
     surroundings = scheduler()
@@ -58,12 +58,12 @@ def make_cluster(strategy: str = "auto", replicas: int | None = None) -> Cluster
         many = (replicas or len(gpus)) > 1
         strategy = "multi-worker" if surroundings else "mirrored" if many else "one-device"
     if strategy == "one-device" and (replicas or 1) > 1:
-        raise InputError(f"`strategy` one-device has one replica; for more use mirrored. Received: replicas={replicas}.")
+        raise InputError(f"`replicas` must be 1 for the strategy one-device. Received: {replicas}; use mirrored for more.")
     devices = _devices(gpus, replicas, 1 if strategy == "one-device" else len(gpus) or 1)
     if strategy == "multi-worker":
         return _multi_worker(surroundings)
     if strategy == "mirrored":
-        # On CPUs there is nothing faster than adding up in one place, and the order of the sum is fixed.
+        # On CPUs summing on one device is fastest, and it fixes the order of the sum.
         made = tf.distribute.MirroredStrategy(devices, None if gpus else tf.distribute.ReductionToOneDevice())
     else:
         made = tf.distribute.OneDeviceStrategy(devices[0])
@@ -71,7 +71,7 @@ def make_cluster(strategy: str = "auto", replicas: int | None = None) -> Cluster
 
 
 def _devices(gpus, replicas: int | None, default: int) -> list[str]:
-    """Makes just the devices wanted visible to TensorFlow and returns their names."""
+    """Makes only the requested devices visible to TensorFlow and returns their names."""
     number = replicas or default
     if gpus:
         if number > len(gpus):
@@ -102,8 +102,8 @@ def _multi_worker(surroundings: str | None) -> Cluster:
         if not 0 <= index < jobs.get(kind, 0):
             there = " and ".join(f"{number} of type {job}" for job, number in jobs.items())
             raise InputError(
-                f"The task of TF_CONFIG must be one of its cluster, counted from 0. Received: type {kind!r}, index {index}; "
-                f"there are {there}."
+                f"The task in TF_CONFIG must be in its cluster, with indices from 0. Received: type {kind!r}, index {index}; "
+                f"the cluster has {there}."
             )
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
         workers = sum(jobs.values())
@@ -112,7 +112,7 @@ def _multi_worker(surroundings: str | None) -> Cluster:
     elif surroundings == "SLURM":
         every, index = slurm.addresses(os.environ)
         workers = len(every)
-        # Which GPUs a task sees is Slurm's to say (--gpus-per-task).
+        # Slurm determines which GPUs a task sees (--gpus-per-task).
         gpus = len(tf.config.get_visible_devices("GPU"))
         resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
             tf.train.ClusterSpec({"worker": every}),
@@ -122,7 +122,7 @@ def _multi_worker(surroundings: str | None) -> Cluster:
             num_accelerators={"GPU": gpus} if gpus else {},
         )
     else:
-        raise InputError("`strategy` multi-worker needs TF_CONFIG, or a Slurm step of several tasks (srun). Received: neither.")
+        raise InputError("`strategy` multi-worker requires TF_CONFIG or a Slurm step with several tasks (srun). Received: neither.")
     spec = resolver.cluster_spec().as_dict()
     waiting.meet([*spec.get("chief", []), *spec.get("worker", [])], index)
     made = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)

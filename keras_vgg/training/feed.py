@@ -1,4 +1,4 @@
-"""The micro-batches of a run, dealt out to the replicas of this worker."""
+"""The micro-batches of a run, distributed to the replicas of this worker."""
 
 from collections.abc import Iterator
 
@@ -15,14 +15,14 @@ from keras_vgg.training.cluster import Cluster
 
 
 class Feed:
-    """Endless micro-batches of a split for this worker's replicas, and the images among them that could not be read.
+    """Endless micro-batches of a split for this worker's replicas, and its unreadable images.
 
     Args:
-        split: where examples are read.
-        rows: makes the worker's rows, see `data.order`.
-        micro_batch: images that a replica takes at a time.
-        view: what is taken of each image.
-        cluster: where they go.
+        split: the split to read.
+        rows: function that yields the worker's rows, see `data.order`.
+        micro_batch: images per micro-batch.
+        view: the view of each image.
+        cluster: the cluster.
     """
 
     def __init__(self, split: Split, rows, micro_batch: int, view: pipeline.View, cluster: Cluster):
@@ -31,7 +31,7 @@ class Feed:
 
         def make(context):
             batches = pipeline.micro_batches(split, rows, micro_batch, view, self.broken.report)
-            # Said, or every `next` asks all workers whether there is more.
+            # Otherwise every `next` would ask all workers whether there is more.
             return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
         self._batches = iter(cluster.strategy.distribute_datasets_from_function(make))
@@ -46,9 +46,9 @@ class Feed:
 def training_feed(
     split: Split, task: Task, recipe: Recipe, layout: order.Layout, cluster: Cluster, *, epoch: int, step: int
 ) -> Feed:
-    """Returns the training examples from `step` of `epoch` on, in random views (Sec. 3.1), augmented as the recipe says.
+    """Returns the training examples from `step` of `epoch` on, in random views (Sec. 3.1) with the recipe's augmentation.
 
-    Behind the run's last epoch micro-batches are empty.
+    After the run's last epoch, micro-batches are empty.
     """
     drawn, balance = drawn_from(split, recipe)
 
@@ -68,12 +68,12 @@ def training_feed(
 
 
 def drawn_from(split: Split, recipe: Recipe) -> tuple[Split, np.ndarray | None]:
-    """Returns the examples that a recipe draws from a split, and the labels by which it balances them, if it does."""
+    """Returns the examples that a recipe samples, and the labels for balanced sampling or `None`."""
     return (split.repeating(), split.labels()) if recipe.sampling == BALANCED else (split, None)
 
 
 def training_view(task: Task, recipe: Recipe) -> pipeline.View:
-    """Returns what is taken of images for training."""
+    """Returns the view of training images."""
     augments = recipe.rand_augment is not None or recipe.random_erasing > 0
     return pipeline.View(
         recipe.crop,
@@ -87,12 +87,12 @@ def training_view(task: Task, recipe: Recipe) -> pipeline.View:
 
 
 def validation_view(task: Task, recipe: Recipe) -> pipeline.View:
-    """Returns what is taken of images for validation."""
+    """Returns the view of validation images."""
     return pipeline.View(recipe.crop, (recipe.test_scale,) * 2, place=task.place)
 
 
 def validation_feed(split: Split, task: Task, recipe: Recipe, layout: order.Layout, cluster: Cluster, *, epoch: int = 0) -> Feed:
-    """Returns the validation examples, every one once after each epoch from `epoch` on, in centre crops at scale Q."""
+    """Returns the validation examples, each once per epoch from `epoch` on, in center crops at scale Q."""
 
     def rows():
         return order.validation_rows(split.size, layout, my_replicas=cluster.my_replicas, passes=recipe.epochs - epoch)

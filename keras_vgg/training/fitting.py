@@ -1,4 +1,4 @@
-"""Training from Python: a run as the command `keras_vgg.fit` makes it, with Keras callbacks."""
+"""Training from Python: the same run as by the command `keras_vgg.fit`, with Keras callbacks."""
 
 import os
 import pathlib
@@ -20,13 +20,13 @@ from keras_vgg.training.workers import many_workers
 
 
 class History(keras.callbacks.History):
-    """What `Model.fit` returns, of the epochs of one call of `fit`; `log.csv` in the folder has those of the whole run.
+    """A `keras.callbacks.History` of the epochs of one call of `fit`; `log.csv` in the folder covers the whole run.
 
     Attributes:
-        history: a list of figures over the epochs by name: `loss`, `accuracy`, `val_loss`, …, `learning_rate`.
+        history: lists of per-epoch values by name: `loss`, `accuracy`, `val_loss`, …, `learning_rate`.
         epoch: the epochs, from 0.
         model: the trained net, compiled, as training and callbacks left it.
-        folder: the run folder, with the best net and the last.
+        folder: the run folder, with the best and the last net.
     """
 
     def __init__(self, folder: pathlib.Path):
@@ -41,30 +41,30 @@ def fit(
     workdir: str | os.PathLike[str] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] | None = None,
 ) -> History:
-    """Trains what a recipe says, as `python -m keras_vgg.fit` does, and calls callbacks as `Model.fit` does.
+    """Trains a recipe as `python -m keras_vgg.fit` does, and calls callbacks as `Model.fit` does.
 
-    The run folder, its files and resumption are the command's, and callbacks change nothing of them: the same call goes on where it
-    was stopped, and either goes on with the other's run. A run that comes to its end is not trained again.
+    The run folder, its files and resumption are the same as with the command, with or without callbacks: the same call resumes a
+    stopped run, and the call and the command can resume each other's runs. A finished run is not trained again.
 
-    Callbacks get Keras' names: `loss`, `accuracy`, `top5_accuracy` (multi-label: `label_error`), the same with `val_` (and
-    `val_mean_ap`), and `learning_rate`. A batch of the training is a weight update. Epochs of a resumed run go on counting; what
-    callbacks themselves have counted begins anew. `model.stop_training = True` ends the run after the update or epoch, with
-    everything saved; the same call goes on from there. Weights that a callback sets at the end, as `EarlyStopping` with
-    `restore_best_weights` does, are those of the returned model alone. What `ModelCheckpoint` saves has the optimizer along, of
-    which Keras knows once `keras_vgg.training.SGD` is imported. Of several workers each is to be given the same callbacks.
+    Callbacks receive Keras' names: `loss`, `accuracy`, `top5_accuracy` (multi-label: `label_error`), the same with `val_` (and
+    `val_mean_ap`), and `learning_rate`. A training batch is a weight update. A resumed run continues the epoch count, but
+    callbacks restart their own counters. `model.stop_training = True` ends the run after the update or epoch, with everything
+    saved; the same call resumes it. Weights that a callback sets at the end, as `EarlyStopping` with `restore_best_weights` does,
+    affect only the returned model. Files saved by `ModelCheckpoint` include the optimizer, which Keras can load once
+    `keras_vgg.training.SGD` is imported. All workers must be given the same callbacks.
 
     Args:
-        recipe: what to train: a `Recipe`, a recipe file, or one of the package's by name, such as `"quickstart"`.
+        recipe: a `Recipe`, a recipe file, or the name of one of the package's recipes, such as `"quickstart"`.
         workdir: the run folder; by default the unfinished one of this recipe under `runs/`, or a new one.
-        callbacks: Keras callbacks. Those that set the learning rate or restore a run are refused: that is the recipe's.
+        callbacks: Keras callbacks. Those that set the learning rate or restore a run are rejected: the recipe controls both.
 
     Returns:
         The history of this call, with the model and the run folder.
 
     Raises:
-        InputError: for whatever the user can mend.
-        KeyboardInterrupt: on Ctrl-C in the main thread, with everything saved; SIGTERM and SIGHUP, too, take their course then.
-        Stopped: if that does not end the program, or if another worker was told to stop.
+        InputError: for any error that the user can fix.
+        KeyboardInterrupt: on Ctrl-C in the main thread, after saving; SIGTERM and SIGHUP are also raised again then.
+        Stopped: if the signal does not end the program, or if another worker was asked to stop.
 
     Example:
         >>> import contextlib
@@ -81,7 +81,7 @@ def fit(
     """
     if (keras.backend.backend(), keras.config.image_data_format()) != ("tensorflow", "channels_last"):
         raise InputError(
-            "Training needs Keras on TensorFlow with channels last. Received: "
+            "Training requires Keras with the TensorFlow backend and channels_last images. Received: "
             f"{keras.backend.backend()}, {keras.config.image_data_format()}."
         )
     extras.require("train")
@@ -89,11 +89,11 @@ def fit(
     wanted, name = _wanted(recipe, workdir)
     frozen_layers(wanted.arch, wanted.freeze)
     if workdir is None and many_workers():
-        raise InputError("Several workers need `workdir`, a folder that all of them see. Received: None.")
+        raise InputError("Training with several workers requires `workdir`, a folder shared by all workers. Received: None.")
     folder, unfinished = choose_folder(workdir, wanted, name)
     history = History(folder.path)
     if folder.is_finished(wanted):
-        print(f"{folder.path} holds a finished run; give another workdir to train anew")
+        print(f"{folder.path} contains a finished run. Pass another `workdir` to start a new run.")
         history.set_model(transfer.load_model(folder.last))
         return history
     print(f"run folder: {folder.path}{' (unfinished)' if unfinished else ''}", flush=True)
@@ -105,21 +105,21 @@ def fit(
     finally:
         folder.release()
     if stopped:
-        print(f"\nstopped; saved in {folder.path}. The same call goes on from here.", flush=True)
+        print(f"\nstopped; saved in {folder.path}. Repeat the call to resume.", flush=True)
         if stopped.signal:
-            signal.raise_signal(stopped.signal)  # its handlers are the caller's again
+            signal.raise_signal(stopped.signal)  # the caller's handlers are restored by now
         raise stopped
     return history
 
 
 def _wanted(recipe: Recipe | str | os.PathLike[str], workdir) -> tuple[Recipe, str]:
-    """Returns what to train, and what a new run is called after."""
+    """Returns the recipe to train, and the name for a new run."""
     if isinstance(recipe, Recipe):
         return recipe, f"net-{recipe.arch.lower()}"
     given = read_recipe(recipe)
     check_scales(given, f"Recipe {os.fspath(recipe)}")
     net: dict = {}
-    if given.get("init_from") and "arch" not in given:  # the net is that of the weights
+    if given.get("init_from") and "arch" not in given:  # the weights determine the net
         begun = pathlib.Path(workdir) if workdir is not None else None
         if begun and (begun / "recipe.toml").exists():
             net = fine_tuning.of_run(begun, given, fine_tuning=False)

@@ -1,4 +1,4 @@
-"""The forward pass of training: what is random in a layer, or depends on the other examples of a batch, is keyed and bounded."""
+"""The forward pass of training, with dropout keyed by example and batch normalization within groups."""
 
 import keras
 import tensorflow as tf
@@ -10,12 +10,11 @@ from keras_vgg.training.batch_norm import normalize
 def training_forward(model: keras.Model, images, keys, weights, *, seed: int, norm_group: int):
     """Runs a net of `build_vgg` in training mode.
 
-    The models themselves hold ordinary `Dropout` and `BatchNormalization` layers, so that they load and train anywhere; here
-    dropout is keyed by example, and batches are normalised in groups. Our nets are chains, so that a loop over their layers is the
-    forward pass.
+    The models contain ordinary `Dropout` and `BatchNormalization` layers, so they load and train anywhere; here, dropout is keyed
+    by example and batches are normalized in groups. The nets are chains, so a loop over the layers is the forward pass.
 
-    Where a pooling follows a ReLU, the gradient passes ReLU's mask behind the pooling, where the map is a quarter as large: what is
-    passed on is bit for bit the same, since only the largest of a window has a gradient, and it is the pooled value.
+    If pooling follows a ReLU, the ReLU mask is applied to the gradient after the pooling, where the map is a quarter as large.
+    The result is bitwise the same, since only the maximum of a window, the pooled value, has a gradient.
 
     Args:
         model: a net whose layers form a chain.
@@ -23,10 +22,10 @@ def training_forward(model: keras.Model, images, keys, weights, *, seed: int, no
         keys: `(m,)` int64 example keys.
         weights: `(m,)` float32: 1 for an image, 0 for an empty place.
         seed: the run's seed.
-        norm_group: examples that are normalised together, see `batch_norm`.
+        norm_group: examples that are normalized together, see `batch_norm`.
 
     Returns:
-        `(outputs, moments)`: what the last layer puts out, `(m, units)`, and for each layer of batch norm that is trained the
+        `(outputs, moments)`: the outputs of the last layer, `(m, units)`, and for each trainable batch normalization layer the
         moments of `batch_norm.normalize`.
     """
     outputs, stream, moments, mask_is_due = images, 0, [], False
@@ -54,7 +53,7 @@ def _ends_with_relu(layer: keras.layers.Layer) -> bool:
 
 
 def _without_mask(layer: keras.layers.Layer, inputs):
-    """Calls a layer that ends with ReLU, whose gradient passes ReLU as it is."""
+    """Calls a layer that ends with ReLU, without its mask in the gradient."""
     if isinstance(layer, keras.layers.ReLU):
         return _passing_relu(inputs)
     layer.activation = _passing_relu
@@ -71,5 +70,5 @@ def _passing_relu(inputs):
 
 @tf.custom_gradient
 def _masked(outputs):
-    """Returns `outputs` of ReLU; their gradient passes ReLU's mask."""
+    """Returns `outputs` of a ReLU and applies its mask to their gradient."""
     return outputs, lambda gradient: tf.raw_ops.ReluGrad(gradients=gradient, features=outputs)

@@ -1,4 +1,4 @@
-"""Which layers keep their weights while the others are trained: told by name, then set in a net. Imports no TensorFlow."""
+"""Freezes layers of a net by name. Imports no TensorFlow."""
 
 import difflib
 from collections.abc import Collection, Mapping
@@ -8,7 +8,7 @@ from keras_vgg.errors import InputError
 
 
 def frozen_layers(arch: str, freeze: str | None) -> tuple[str, ...]:
-    """Returns the layers that `freeze` names, in the order of the net.
+    """Returns the names of the layers that `freeze` selects, in the order of the net.
 
     >>> from keras_vgg.training.freezing import frozen_layers
     >>> frozen_layers("A", "block1-block2, fc1")
@@ -16,11 +16,11 @@ def frozen_layers(arch: str, freeze: str | None) -> tuple[str, ...]:
 
     Args:
         arch: a net of Table 1.
-        freeze: layers with weights (`block3_conv2`, `fc1`), blocks (`block3`), `convolutions` (all five blocks), or ranges from
-            one of them to another (`block1-block4`), separated by commas; `None` for none.
+        freeze: layers with weights (`block3_conv2`, `fc1`), blocks (`block3`), `convolutions` (all five blocks), or ranges of
+            these (`block1-block4`), separated by commas; `None` for none.
 
     Raises:
-        InputError: for a name that the net does not have, a range that runs backwards, or if nothing is left to train.
+        InputError: for an unknown name, a reversed range, or if no layer is left to train.
     """
     if freeze is None:
         return ()
@@ -36,7 +36,7 @@ def frozen_layers(arch: str, freeze: str | None) -> tuple[str, ...]:
             raise InputError(f"A range of `freeze` must run from one layer to a later one. Received: {part.strip()!r}.")
         frozen.update(layers[start : end + 1])
     if len(frozen) == len(layers):
-        raise InputError(f"`freeze` must leave a layer to train. Received: {freeze!r}, which is all of net {arch}.")
+        raise InputError(f"`freeze` must leave at least one layer to train. Received: {freeze!r}, which freezes all of net {arch}.")
     return tuple(layer for layer in layers if layer in frozen)
 
 
@@ -52,21 +52,23 @@ def _unknown(arch, name, named) -> str:
     near = difflib.get_close_matches(name, named, 3)
     blocks = [name for name in named if name.startswith("block") and "_" not in name]
     head = [name for name in named if not name.startswith("block") and name != "convolutions"]
-    told = f"near it are {', '.join(near)}" if near else f"there are {blocks[0]} … {blocks[-1]}, convolutions, {', '.join(head)}"
-    return f"`freeze` must name layers or blocks of net {arch} that have weights. Received: {name!r}; {told}."
+    told = (
+        f"did you mean {', '.join(near)}?" if near else f"available: {blocks[0]} … {blocks[-1]}, convolutions, {', '.join(head)}."
+    )
+    return f"`freeze` must name layers or blocks of net {arch} that have weights. Received: {name!r}; {told}"
 
 
 def freeze(model, frozen: Collection[str]) -> int:
-    """Makes the layers `frozen` untrainable: no gradient is computed for them, no L2 and no momentum moves them.
+    """Makes the layers `frozen` untrainable: they have no gradient, and neither L2 nor momentum changes them.
 
-    Batch norm goes with its convolution; frozen, it normalises by its statistics and leaves them as they are.
+    Batch norm is frozen with its convolution: it then normalizes by its moving statistics and does not update them.
 
     Args:
         model: a net of `build_vgg`, changed in place, before the optimizer is built.
         frozen: names of layers, as from `frozen_layers`.
 
     Returns:
-        How many parameters are frozen.
+        The number of frozen parameters.
     """
     chosen = [layer for layer in model.layers if layer.weights and layer.name.replace("_bn", "_conv") in frozen]
     for layer in chosen:
@@ -75,9 +77,9 @@ def freeze(model, frozen: Collection[str]) -> int:
 
 
 def check_copied(frozen: Collection[str], left_random: Mapping[str, str]) -> None:
-    """Raises `InputError` if a frozen layer is among those that were left random, `{name: reason}`: it would stay so for good."""
+    """Raises `InputError` if a frozen layer is among those left random, `{name: reason}`, since it would never be trained."""
     if untaught := [name for name in frozen if name in left_random]:
         raise InputError(
-            f"`freeze` must name layers that `init_from` gives. Received: {', '.join(untaught)}, left as initialised "
+            f"`freeze` must name layers that `init_from` provides. Received: {', '.join(untaught)}, left as initialized "
             f"({left_random[untaught[0]]})."
         )

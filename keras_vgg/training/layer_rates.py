@@ -1,4 +1,4 @@
-"""Discriminative rates: layers near the images, which know what all images have in common, change more slowly. No TensorFlow."""
+"""Discriminative learning rates: early layers, whose features are general, change more slowly. Imports no TensorFlow."""
 
 from keras_vgg import configs
 
@@ -6,7 +6,7 @@ LAST = "predictions"
 
 
 def layer_rates(arch: str, decay: float, head_rate: float) -> dict[str, float]:
-    """Returns what the rate of each layer with weights is multiplied by, batch norm's among them.
+    """Returns the learning rate multiplier of each layer with weights, including batch norm.
 
     >>> from keras_vgg.training.layer_rates import layer_rates
     >>> rates = layer_rates("A", 0.5, 10)
@@ -15,8 +15,8 @@ def layer_rates(arch: str, decay: float, head_rate: float) -> dict[str, float]:
 
     Args:
         arch: a net of Table 1.
-        decay: factor from a block to the one before it, the layers behind the convolutions being one block (timm's `layer_decay`).
-        head_rate: factor for the last layer, which is new where the classes are.
+        decay: factor from a block to the one before it; the layers after the convolutions form one block (timm's `layer_decay`).
+        head_rate: factor for the last layer, which is new if the classes are.
     """
     names = [layer.name for layer in configs.layer_facts(arch) if layer.parameters]
     blocks = list(dict.fromkeys(_block(name) for name in names))

@@ -1,4 +1,4 @@
-"""Loss scaling for float16, whose gradients would vanish otherwise."""
+"""Loss scaling for float16, whose gradients would otherwise underflow."""
 
 import dataclasses
 
@@ -7,12 +7,12 @@ _LARGEST = 2.0**24
 
 @dataclasses.dataclass
 class LossScale:
-    """A scale that halves when gradients overflow and doubles after `growth_steps` updates without.
+    """A loss scale that halves when gradients overflow and doubles after `growth_steps` updates without overflow.
 
     Attributes:
-        value: what the loss is multiplied by.
+        value: factor on the loss.
         good_steps: updates since the last change.
-        growth_steps: updates without overflow before it doubles; 0 keeps it fixed and unchecked.
+        growth_steps: updates without overflow before it doubles; 0 keeps it fixed without checks.
     """
 
     value: float = 1.0
@@ -21,16 +21,16 @@ class LossScale:
 
     @classmethod
     def for_precision(cls, precision: str) -> "LossScale":
-        """A moving scale for `mixed_float16`; none elsewhere: bfloat16 has the range of float32."""
+        """Returns a dynamic scale for `mixed_float16`, otherwise a fixed scale of 1: bfloat16 has the range of float32."""
         return cls(value=2.0**15, growth_steps=2000) if precision == "mixed_float16" else cls()
 
     @property
     def is_dynamic(self) -> bool:
-        """Whether gradients must be looked at before an update."""
+        """Whether gradients must be checked before an update."""
         return self.growth_steps > 0
 
     def adjust(self, finite: bool) -> None:
-        """Takes note of whether an update's gradients were finite."""
+        """Adjusts the scale by whether the gradients of an update were finite."""
         if not finite:
             self.value, self.good_steps = max(1.0, self.value / 2), 0
         else:

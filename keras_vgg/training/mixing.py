@@ -1,10 +1,9 @@
-"""MixUp (Zhang et al. 2018) and CutMix (Yun et al. 2019) that do not depend on how a batch is cut.
+"""MixUp (Zhang et al. 2018) and CutMix (Yun et al. 2019) that do not depend on how a batch is split.
 
-Two examples that stand beside each other in the order of the epoch are mixed, one way and the other, by what the key of the first
-one draws. Who they are is a function of the seed and the epoch; no image is read for it that the batch has not got, and of each
-there is as much in the batch as without. Such a pair lies within one micro-batch, which therefore has an even number of places, as
-those of `batch_norm` hold whole groups. Who has no partner stays as it is: the last of a batch of an odd number, and whoever stands
-beside an image that could not be read.
+Two consecutive examples of an epoch are mixed with each other, each with the share drawn by the key of the first. The pairs are a
+function of the seed and the epoch; no additional images are read, and each image has the same total weight in the batch as
+without mixing. A pair lies within one micro-batch, which therefore has an even number of places, just as `batch_norm` needs whole
+groups. An example without a partner is not mixed: the last of an odd batch, and the neighbor of an unreadable image.
 """
 
 import dataclasses
@@ -18,11 +17,11 @@ _HALVINGS = 24  # to the last bit of a float32
 
 @dataclasses.dataclass(frozen=True)
 class Mixing:
-    """Which mixtures are made.
+    """Settings of MixUp and CutMix.
 
     Attributes:
-        mixup, cutmix: the parameter of the distribution Beta(α, α) of shares; 0 for none of the kind. With both, a pair is mixed in
-            either way as often.
+        mixup, cutmix: parameter α of the distribution Beta(α, α) of shares; 0 to disable. With both, a pair is mixed either way
+            with equal probability.
         seed: the run's seed.
     """
 
@@ -37,11 +36,11 @@ def mix(images, keys, weights, mixing: Mixing):
     Args:
         images: `(m, height, width, C)` float32, `m` even.
         keys: `(m,)` int64 example keys.
-        weights: `(m,)` float32: 1 for an image, 0 for an empty place, which is no partner.
-        mixing: how.
+        weights: `(m,)` float32: 1 for an image, 0 for an empty place, which is not a partner.
+        mixing: the settings.
 
     Returns:
-        `(mixed, shares)`: like `images`, and `(m,)` float32, how much of each is its own.
+        `(mixed, shares)`: like `images`, and `(m,)` float32, the share of each image's own content.
     """
     draws = randomness.uniform(keys[::2], [4], seed=mixing.seed, stream=randomness.MIXING)
     which, share, *centre = tf.unstack(tf.repeat(draws, 2, axis=0), axis=1)
@@ -56,7 +55,7 @@ def mix(images, keys, weights, mixing: Mixing):
 
 
 def partners(values):
-    """Returns of each of `(m, …)` values its partner's: those of places 0 and 1 are each other's, those of 2 and 3, ….
+    """Swaps `(m, …)` values between partners: places 0 and 1, 2 and 3, ….
 
     >>> import tensorflow as tf
     >>> from keras_vgg.training.mixing import partners
@@ -67,13 +66,13 @@ def partners(values):
 
 
 def greater(values, shares):
-    """Returns of each of `(m, …)` values the one that has the greater share in the mixture: its own, or its partner's."""
+    """Returns `(m, …)` values of whichever image has the larger share in the mixture: the own one or its partner."""
     is_own = tf.reshape(shares >= 0.5, [-1, *[1] * (len(values.shape) - 1)])
     return tf.where(is_own, values, partners(values))
 
 
 def symmetric_beta(uniform, alpha):
-    """Returns where the distribution function of Beta(α, α) has the value `uniform`: `(m,)` float32 each, found by halving."""
+    """Returns the quantiles of Beta(α, α) at `uniform`, `(m,)` float32 each, found by bisection."""
 
     def halve(low, high):
         middle = (low + high) / 2
@@ -86,9 +85,9 @@ def symmetric_beta(uniform, alpha):
 
 
 def _rectangles(shares, centre, sides):
-    """Returns masks `(m, height, width)` float32 of rectangles of the image's form about points `centre`, cut off at its edges.
+    """Returns masks `(m, height, width)` float32 of rectangles of the image's aspect ratio around `centre`, clipped to the image.
 
-    Whole, they take all of the image but `shares`.
+    Before clipping, they cover all but `shares` of the image.
     """
 
     def inside(length, at):

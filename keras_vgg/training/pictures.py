@@ -1,4 +1,4 @@
-"""A few views of the validation with what the net says of them, the same ones after every epoch."""
+"""Draws predictions on a few validation views, the same ones after every epoch."""
 
 import keras
 import numpy as np
@@ -10,18 +10,18 @@ from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.tasks.task import Task
 
 MOST = 8
-"""Views that are drawn."""
+"""Number of views drawn."""
 
 
 class ValidationPictures:
-    """Draws what the net says of views that stand evenly over the validation images.
+    """Draws predictions on views spread evenly over the validation set.
 
     Args:
-        model: the net that is trained.
-        preprocessing: what it is given of an image.
-        task: what it tells, and how that is drawn.
-        split: the validation images.
-        view: what is taken of each.
+        model: the net being trained.
+        preprocessing: its preprocessing.
+        task: the task, which draws the predictions.
+        split: the validation set.
+        view: the view of each image.
     """
 
     def __init__(self, model: keras.Model, preprocessing: Preprocessing, task: Task, split: Split, view: View):
@@ -29,7 +29,7 @@ class ValidationPictures:
         self._views: list[tuple[np.ndarray, np.ndarray]] | None = None
 
     def draw(self) -> np.ndarray:
-        """Returns the views, `(n, crop, crop, 3)` uint8; those of images that cannot be read are left out."""
+        """Returns the views, `(n, crop, crop, 3)` uint8; unreadable images are skipped."""
         if self._views is None:
             self._views = list(self._read())
         if not self._views:
@@ -44,6 +44,6 @@ class ValidationPictures:
             try:
                 encoded, target = self._split.read(tf.constant(index))
                 pixels, placed = self._view(encoded, tf.constant(index), target)
-            except tf.errors.OpError:  # which the validation lists as broken
+            except tf.errors.OpError:  # validation lists it as broken
                 continue
             yield pixels.numpy(), placed.numpy()

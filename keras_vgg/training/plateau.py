@@ -4,22 +4,22 @@ import keras
 
 
 def learning_rate_of(optimizer: keras.optimizers.Optimizer) -> float:
-    """The learning rate as a number, whatever strategy the optimizer was made under."""
-    return float(str(optimizer.learning_rate.value.numpy()))  # 0.0003, and not the float64 nearest to a float32
+    """Returns the learning rate as a number, for an optimizer of any strategy."""
+    return float(str(optimizer.learning_rate.value.numpy()))  # 0.0003 rather than the float64 value of its float32
 
 
 class PlateauSchedule(keras.callbacks.ReduceLROnPlateau):
-    """Lowers the learning rate when the validation accuracy stops improving; a few times, then it ends the run.
+    """Lowers the learning rate when the validation accuracy stops improving, and ends the run after a number of drops.
 
     "Decreased by a factor of 10 when the validation set accuracy stopped improving. In total, the learning rate was
-    decreased 3 times". The plateau after the last drop sets `model.stop_training`. Keras' own callback forgets its counters
-    when training begins again; this one takes them along with `state` and `restore`.
+    decreased 3 times". The plateau after the last drop sets `model.stop_training`. Keras' own callback loses its counters
+    when training restarts; this one keeps them with `state` and `restore`.
 
     Args:
         patience: epochs without improvement that make a plateau (the paper gives no number).
-        drops: how often the rate may fall.
-        factor: what it is multiplied by.
-        monitor: the log to watch; larger is better.
+        drops: number of times the learning rate may drop.
+        factor: factor of a drop.
+        monitor: metric to monitor; larger is better.
     """
 
     def __init__(self, patience: int = 5, drops: int = 3, factor: float = 0.1, monitor: str = "val_accuracy"):
@@ -29,18 +29,18 @@ class PlateauSchedule(keras.callbacks.ReduceLROnPlateau):
         self._restored = False
 
     def on_train_begin(self, logs=None):
-        """Starts afresh, unless a state was restored."""
+        """Resets the counters, unless a state was restored."""
         if not self._restored:
             super().on_train_begin(logs)
             self.dropped = 0
         self._restored = False
 
     def on_epoch_end(self, epoch, logs=None):
-        """Watches the validation accuracy; lowers the rate or ends the run at a plateau."""
+        """Lowers the learning rate or ends the run if the monitored metric has reached a plateau."""
         optimizer = self.model.optimizer
         rate = learning_rate_of(optimizer)
         if self.dropped == self.drops:
-            self.min_lr = rate  # from here on Keras sees plateaus and lowers nothing
+            self.min_lr = rate  # from here on Keras detects plateaus without lowering the rate
         super().on_epoch_end(epoch, logs)
         if learning_rate_of(optimizer) < rate:
             self.dropped += 1
@@ -48,11 +48,11 @@ class PlateauSchedule(keras.callbacks.ReduceLROnPlateau):
             self.model.stop_training = True
 
     def state(self) -> dict:
-        """What must be kept to go on as if never stopped; plain JSON values."""
+        """Returns the counters for an exact resume, as plain JSON values."""
         return {"best": self.best, "wait": self.wait, "cooldown_counter": self.cooldown_counter, "dropped": self.dropped}
 
     def restore(self, state: dict) -> None:
-        """Takes up a `state`; the next `on_train_begin` keeps it."""
+        """Restores a `state`; the next `on_train_begin` keeps it."""
         for name, value in state.items():
             setattr(self, name, value)
         self._restored = True

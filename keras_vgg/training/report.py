@@ -1,4 +1,4 @@
-"""What a run leaves for people: `log.csv`, TensorBoard events, `curves.png`."""
+"""Reports of a run: `log.csv`, TensorBoard events, `curves.png`."""
 
 import contextlib
 import pathlib
@@ -15,33 +15,33 @@ from keras_vgg.tasks.task import Panel, Task
 
 
 def log_columns(task: type[Task] | Task) -> tuple[str, ...]:
-    """Columns of `log.csv`: one row an epoch, with the digest of the net after it (`identity.digest_of_net`).
+    """Returns the columns of `log.csv`: one row per epoch, with the digest of the net after it (`identity.digest_of_net`).
 
-    No times, so that equal runs have equal logs.
+    There are no times, so identical runs have identical logs.
     """
     validation = (f"val_{name}" for name in task.val_columns)
     return "epoch", "step", "learning_rate", *task.columns, *validation, "broken_images", "net sha256"
 
 
 def write_log(path: pathlib.Path, history: list[dict], task: Task) -> None:
-    """Writes the rows of `history` as CSV, floats in full."""
+    """Writes the rows of `history` as CSV, floats in full precision."""
     files.write_text(path, pd.DataFrame(history, columns=log_columns(task)).to_csv(index=False))
 
 
 def add_broken(path: pathlib.Path, found: dict[str, list[tuple[str, str]]]) -> None:
-    """Adds images that could not be read, `(image, reason)` by split, to the CSV file at `path`, each once."""
+    """Adds unreadable images, `(image, reason)` by split, to the CSV file at `path`, without duplicates."""
     table = pd.DataFrame([(split, *row) for split, rows in found.items() for row in rows], columns=["split", "image", "reason"])
     if path.exists():
         try:
             table = pd.concat([pd.read_csv(path)[table.columns], table])
-        except (OSError, ValueError, KeyError):  # damaged, as by a power failure; pandas' own errors are among these
-            print(f"{path} is damaged: it begins anew with the images found from here on")
+        except (OSError, ValueError, KeyError):  # damaged, e.g. by a power failure; pandas' errors are subclasses
+            print(f"{path} is damaged: replacing it with a list of the images found from now on")
     if len(table):
         files.write_text(path, table.drop_duplicates(["split", "image"]).to_csv(index=False))
 
 
 def draw_curves(path: pathlib.Path, history: list[dict], task: Task, title: str) -> None:
-    """Draws the task's figures and the learning rate against epochs; the file says which net the last of them left."""
+    """Plots the task's metrics and the learning rate over epochs; the file records the digest of the last net."""
     table = pd.DataFrame(history, columns=log_columns(task))
     facts = {"title": title, "epochs": len(history), "net sha256": history[-1].get("net sha256")}
     with picture.drawing(path, (4 * (1 + len(task.panels)), 3.6), dpi=110, facts=facts) as figure:
@@ -53,7 +53,7 @@ def draw_curves(path: pathlib.Path, history: list[dict], task: Task, title: str)
 
 
 def _draw_panel(axes, table: pd.DataFrame, panel: Panel) -> None:
-    many = len(panel.columns) > 1  # then colours tell them apart, and dots the training
+    many = len(panel.columns) > 1  # then colors distinguish the columns, and dotted lines the training
     names = panel.names or panel.columns
     for number, column in enumerate(panel.columns):
         told = f"{names[number]}, " if many else ""
@@ -63,7 +63,7 @@ def _draw_panel(axes, table: pd.DataFrame, panel: Panel) -> None:
             if name in table:
                 axes.plot(table.epoch, panel.factor * table[name], label=f"{told}{label}", **style)
     axes.set_ylabel(panel.label)
-    if panel.factor != 1:  # shares, whose zero means something
+    if panel.factor != 1:  # percentages: show zero
         axes.set_ylim(bottom=0)
     _finish(axes)
     axes.legend(fontsize="small" if many else None)
@@ -74,7 +74,7 @@ def _draw_rate(axes, table: pd.DataFrame) -> None:
 
     axes.plot(table.epoch, table.learning_rate, drawstyle="steps-mid", color="C2")
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(LogFormatter())  # plain text: the usual one writes formulas
+    axes.yaxis.set_major_formatter(LogFormatter())  # plain text: the default one writes formulas
     axes.yaxis.set_minor_formatter(LogFormatter())
     axes.set_ylabel("learning rate")
     _finish(axes)
@@ -93,13 +93,13 @@ def _mark(table: pd.DataFrame) -> str | None:
 
 
 class Events:
-    """TensorBoard events of a run, laid out as by Keras' callback: of the training in `train/`, of the validation in `validation/`.
+    """TensorBoard events of a run, in the layout of Keras' callback: training in `train/`, validation in `validation/`.
 
-    Figures of an epoch have the same tags in both (`epoch_loss`, …), so that TensorBoard draws them in one chart; epochs count from
-    1, as in `log.csv`. Those of a weight update are `batch_loss`, …. Nothing is made before the first figure.
+    Epoch metrics have the same tags in both (`epoch_loss`, …), so TensorBoard shows them in one chart; epochs count from 1, as in
+    `log.csv`. Metrics of a weight update are `batch_loss`, …. No file is created before the first metric.
 
     Raises:
-        InputError: if the file system refuses.
+        InputError: if the files cannot be written.
     """
 
     def __init__(self, folder: pathlib.Path, task: Task):
@@ -108,11 +108,11 @@ class Events:
         self._has_earlier_epochs = (folder / "train").exists()
 
     def write_update(self, number: int, figures: Mapping[str, float]) -> None:
-        """Writes the figures of a weight update."""
+        """Writes the metrics of a weight update."""
         self._write("train", number, {f"batch_{name}": value for name, value in figures.items()})
 
     def write_epoch(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """Writes the figures of the last row of `log.csv`; of all, if a run goes on whose events lie otherwise, or are gone."""
+        """Writes the metrics of the last row of `log.csv`, or of all rows if a resumed run has no events in this layout."""
         for row in history[-1:] if self._has_earlier_epochs else history:
             train = {f"epoch_{name}": row[name] for name in (*self._task.columns, "learning_rate")}
             validation = {f"epoch_{name}": row[f"val_{name}"] for name in self._task.val_columns}
@@ -121,7 +121,7 @@ class Events:
         self._has_earlier_epochs = True
 
     def write_pictures(self, pictures: np.ndarray, epoch: int) -> None:
-        """Writes views of the validation with what the net says of them, `(n, height, width, 3)` uint8."""
+        """Writes validation views with the net's predictions, `(n, height, width, 3)` uint8."""
         with self._told(), self._writer("validation").as_default():
             tf.summary.image("views", pictures, step=epoch, max_outputs=len(pictures))
 
@@ -136,7 +136,7 @@ class Events:
         return self._writers[which]
 
     def close(self) -> None:
-        """Writes out what is pending."""
+        """Flushes pending events."""
         with self._told():
             for writer in self._writers.values():
                 writer.close()
@@ -147,5 +147,5 @@ class Events:
             yield
         except tf.errors.OpError as error:
             raise InputError(
-                f"Could not write to {self._folder}: {error.message}; make room and run the same command again."
+                f"Could not write to {self._folder}: {error.message}. Free disk space and run the same command again."
             ) from error

@@ -1,4 +1,4 @@
-"""A training run from a recipe: everything is opened and made in order, then trained."""
+"""Sets up a training run from a recipe and trains it."""
 
 import contextlib
 import dataclasses
@@ -31,20 +31,20 @@ from keras_vgg.training.optimizer import make_optimizer
 from keras_vgg.training.run_folder import RunFolder
 from keras_vgg.training.trainer import Trainer
 
-_PASSES = 3  # as much as to compute outputs takes each of the gradients of activations and of weights
+_PASSES = 3  # forward pass, gradients of activations, gradients of weights: each takes about as long
 
 
 def train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callbacks.Callback] = ()) -> None:
-    """Trains `wanted` in `folder`, from its last checkpoint if there is one, to the end of the run.
+    """Trains `wanted` in `folder` to the end of the run, resuming from its last checkpoint if there is one.
 
     Args:
-        wanted: what to train.
-        folder: where to; claimed here by the chief.
-        callbacks: told of the course of the run, as `callbacks.checked` returns them.
+        wanted: the recipe to train.
+        folder: the run folder; claimed here by the chief.
+        callbacks: as `callbacks.checked` returns them.
 
     Raises:
-        InputError: for whatever the user can mend.
-        keras_vgg.training.trainer.Stopped: after SIGTERM or Ctrl-C, with everything saved.
+        InputError: for any error that the user can fix.
+        keras_vgg.training.trainer.Stopped: on SIGTERM or Ctrl-C, after saving.
     """
     extras.require("train")
     with _precision(wanted.precision):
@@ -53,7 +53,7 @@ def train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callbacks
 
 @contextlib.contextmanager
 def _precision(policy: str):
-    """Lets layers be made in a precision; afterwards, those of the caller are as before."""
+    """Sets Keras' dtype policy for a while and restores the caller's afterwards."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -70,7 +70,7 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
         folder.claim()
     resuming = folder.state.exists()
     if recipe.init_from and not resuming:
-        transfer.find_model(recipe.init_from)  # a slip is told before data are opened
+        transfer.find_model(recipe.init_from)  # reports a wrong path before the dataset is opened
     keras.utils.set_random_seed(recipe.seed % 2**32)
     task_class = get_task(recipe.task)
     dataset = task_class.open(recipe.dataset, limit_images=recipe.limit_images, stream=sys.stdout if cluster.is_chief else None)
@@ -81,11 +81,11 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
         say(note)
     if weights:
         least, most = (f"{weight:.3g} ({dataset.classes[weights.index(weight)]})" for weight in (min(weights), max(weights)))
-        say(f"weights of the classes: {least} to {most}")
+        say(f"class weights: {least} to {most}")
     micro_batch = _micro_batch(recipe, task.units, cluster, folder if resuming else None)
     jit = recipe.uses_jit(task.units, convolutions_prefer_xla())
     if tf.config.list_physical_devices("GPU") and not jit:
-        # On CPUs the operations are deterministic anyway. XLA refuses: it has no deterministic max-pooling gradient for GPUs.
+        # On CPUs the operations are deterministic anyway. XLA has no deterministic max-pooling gradient for GPUs.
         tf.config.experimental.enable_op_determinism()
     say(
         f"training: {cluster.description}; batches of {recipe.batch_size} in micro-batches of {micro_batch} per replica, "
@@ -106,7 +106,7 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
             initializer=_initializer(recipe),
             classifier_activation=task.activation,
         )
-        set_precision(model, recipe.precision)  # as whoever opens the run in this precision has it
+        set_precision(model, recipe.precision)  # the same policies as when the saved net is opened in this precision
         class_names.adopt(model, task.outputs)
         last = model.get_layer("predictions")
         last.set_weights(task.start(last.get_weights(), recipe.seed))
@@ -115,7 +115,7 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
         optimizer = make_optimizer(recipe, model, rates)
     say(f"model: net {recipe.net}, {model.count_params():,} parameters{f', {num_frozen:,} of them frozen' if frozen else ''}")
     given, begun_from = Preprocessing(mean=colors.mean), None
-    if recipe.init_from and not resuming:  # before the trainer, which begins to write
+    if recipe.init_from and not resuming:  # before the trainer, which starts to write files
         source, known, theirs = _source(recipe, recipe.init_from, task)
         begun_from = digest_of_net(source)
         names = transfer.Classes(task.outputs, theirs)
@@ -129,8 +129,8 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
         told = KerasCallbacks(callbacks, model, optimizer, task, dataset.target, epochs=epochs, steps=steps)
     trainer = Trainer(model, optimizer, recipe, layout, jit, task, dataset, colors, given, cluster, folder, begun_from, told)
     if resuming:
-        say(f"going on with {folder.path} at {trainer.restore()}")
-    if cluster.is_chief:  # only now: what failed before leaves no trace
+        say(f"resuming {folder.path} at {trainer.restore()}")
+    if cluster.is_chief:  # only now, so that earlier failures leave no files behind
         files.write_text(folder.recipe, to_toml(wanted))
         files.write_text(folder.classes, "".join(f"{name}\n" for name in dataset.classes))
         trained_on.write_note(folder.data, dataset.description, dataset.training_digest)
@@ -145,19 +145,19 @@ def _initializer(recipe: Recipe) -> str | keras.initializers.Initializer:
 
 
 def _source(recipe: Recipe, path: str, task: Task) -> tuple[keras.Model, str, tuple[str, ...] | None]:
-    """Returns the net that `recipe` starts from, what its weights want and how that is known, and what its outputs tell.
+    """Returns the net that `recipe` starts from, a description of its preprocessing and its origin, and its output names.
 
-    Of classes that have no names nobody knows whether they are the task's; what is no class is none of them.
+    The names are `None` if they are unknown, and empty if unnamed outputs cannot be those of the task.
     """
     source, facts = transfer.load_model(path), transfer.facts_of(path)
-    origin = facts.origin  # of a recognised one it says more than the model does
+    origin = facts.origin  # for recognized weights, more specific than the model
     if recipe.init_preprocessing:
         preprocessing.remember(source, preprocessing.BY_NAME[recipe.init_preprocessing])
         origin = preprocessing.GIVEN
     if origin is None or not preprocessing.is_known(source):
         raise InputError(
-            f"`init_from` must say what its weights want of an image. Received: {path}, which does not; "
-            "give --init-preprocessing caffe or torch."
+            f"`init_from` must record its input preprocessing. Received: {path}, which does not; "
+            "pass --init-preprocessing caffe or torch."
         )
     theirs = facts.outputs() or (None if task.outputs == task.classes else ())
     return source, preprocessing.statement(preprocessing.of_weights(source), origin), theirs
@@ -174,7 +174,7 @@ def _class_weights(recipe: Recipe, dataset: Dataset) -> tuple[float, ...] | None
 def _micro_batch(recipe: Recipe, units: int, cluster: Cluster, resumed: RunFolder | None) -> int:
     if isinstance(recipe.micro_batch, int):
         return recipe.micro_batch
-    if resumed:  # the same sums in the same order: bit for bit the run that was never stopped
+    if resumed:  # the same sums in the same order, for a bitwise identical run
         return checkpoint.read_values(resumed.state)["micro_batch"]
     return auto_micro_batch(recipe, units, cluster.replicas, len(cluster.my_replicas))
 
@@ -182,7 +182,7 @@ def _micro_batch(recipe: Recipe, units: int, cluster: Cluster, resumed: RunFolde
 def _colors(recipe: Recipe, dataset: Dataset, folder: RunFolder, resuming: bool) -> color.ColorStatistics:
     if recipe.color_statistics == "imagenet":
         return color.IMAGENET
-    if resuming and folder.colors.exists():  # the same images give the same, at the cost of reading them
-        with contextlib.suppress(ValueError, TypeError):  # damaged, as by a power failure
+    if resuming and folder.colors.exists():  # measuring again would give the same but read all images
+        with contextlib.suppress(ValueError, TypeError):  # damaged, e.g. by a power failure
             return color.ColorStatistics(**files.read_json(folder.colors, dict))
     return color.measure(dataset.train, scale=recipe.test_scale, crop=recipe.crop)

@@ -1,4 +1,4 @@
-"""The folder of a run: which files it has, whose it is, and how to find one to go on with."""
+"""The run folder: its files, the recipe that it belongs to, and how to find one to resume."""
 
 import contextlib
 import datetime
@@ -21,7 +21,7 @@ class RunFolder:
     """Paths and small files of a run.
 
     Args:
-        path: the folder, made by `claim`.
+        path: the folder, created by `claim`.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -42,22 +42,22 @@ class RunFolder:
         self._made: list[pathlib.Path] = []
 
     def check(self, wanted: recipe.Recipe) -> None:
-        """Raises `InputError` if the folder belongs to another experiment than `wanted`, or to something else entirely.
+        """Raises `InputError` if the folder belongs to another experiment than `wanted` or contains other files.
 
-        A folder without a checkpoint belongs to no experiment yet: whatever was begun there came to nothing.
+        A folder without a checkpoint belongs to no experiment yet.
         """
         if self.state.exists():
             ours, theirs = wanted.experiment(), self.experiment()
             if differing := [name for name in ours if ours[name] != theirs[name] and not _may_change(name, ours, theirs)]:
                 told = ", ".join(f"{name} {theirs[name]!r} there, {ours[name]!r} here" for name in differing)
-                raise InputError(f"`workdir` {self.path} holds a run of another recipe ({told}); give another folder.")
+                raise InputError(f"`workdir` {self.path} contains a run of another recipe ({told}). Pass another folder.")
         elif self.path.is_dir() and not self.recipe.exists() and any(entry.name != files.LOCK for entry in self.path.iterdir()):
             raise InputError(
-                f"`workdir` must be a new folder or a run of this recipe. Received: {self.path}, which holds other files."
+                f"`workdir` must be a new folder or a run of this recipe. Received: {self.path}, which contains other files."
             )
 
     def claim(self) -> None:
-        """Makes the folder and locks it to this process, until `release` or the process' end.
+        """Creates the folder and locks it for this process, until `release` or the end of the process.
 
         Raises:
             InputError: if it cannot be written or is in use.
@@ -65,19 +65,17 @@ class RunFolder:
         try:
             self._made = [path for path in (self.path, *self.path.parents) if not path.exists()]  # innermost first
             self.path.mkdir(parents=True, exist_ok=True)
-            in_use = f"`workdir` {self.path} is in use by another process; wait for it or give another folder."
+            in_use = f"`workdir` {self.path} is in use by another process. Wait for it to finish or pass another folder."
             self._lock = files.lock(self.path, in_use)
         except OSError as error:
-            raise InputError(
-                f"`workdir` must be a folder that can be written. Received: {self.path} ({error.strerror})."
-            ) from error
+            raise InputError(f"`workdir` must be a writable folder. Received: {self.path} ({error.strerror}).") from error
         files.remove_leftovers(self.path, claimed=True)
 
     def release(self) -> None:
-        """Unlocks the folder, if it was claimed here; what `claim` made goes again if nothing came into it."""
+        """Unlocks the folder if it was claimed here, and removes it if `claim` created it and it is empty."""
         if not self._lock:
             return
-        with contextlib.suppress(OSError):  # somebody else's, as soon as there is something in it
+        with contextlib.suppress(OSError):  # another process may have written to it
             if self.path in self._made and [entry.name for entry in self.path.iterdir()] == [files.LOCK]:
                 (self.path / files.LOCK).unlink()
                 for path in self._made:
@@ -85,7 +83,7 @@ class RunFolder:
         self._lock.close()
 
     def experiment(self) -> dict:
-        """Returns what decides the outcome of the run in the folder: as its recipe says or, where that is damaged, its checkpoint.
+        """Returns `Recipe.experiment` of the run in the folder, from its recipe or, if that is damaged, its checkpoint.
 
         Raises:
             InputError: if neither can be read.
@@ -93,18 +91,18 @@ class RunFolder:
         try:
             return recipe.read_run_recipe(self.recipe).experiment()
         except InputError as error:
-            with contextlib.suppress(InputError, TypeError):  # damaged, too, or of a version with other fields
+            with contextlib.suppress(InputError, TypeError):  # damaged too, or from a version with other fields
                 if kept := checkpoint.read_values(self.state).get("experiment"):
                     return recipe.Recipe(**recipe.called_as_now(kept)).experiment()
             raise InputError(
-                f"Expected a run whose recipe can be read. Received: {self.recipe}, which cannot, and {self.state.name} does "
-                "not tell it either; put back a copy, or give another --workdir."
+                f"Cannot read the recipe of this run, neither from {self.recipe} nor from {self.state.name}. Restore a copy of "
+                "the recipe, or pass another --workdir."
             ) from error
 
     def is_finished(self, wanted: recipe.Recipe) -> bool:
-        """Whether the run came to the end that `wanted` has: one that its epochs ended goes on where more are wanted.
+        """Whether the run is complete for `wanted`: a run that ended after its last epoch continues if `wanted` has more.
 
-        So does one of whose small files one is damaged, as by a power failure: the checkpoint has what makes it again.
+        A run with a damaged small file, for example after a power failure, is unfinished: the checkpoint can restore the file.
         """
         if not self.summary.exists():
             return False
@@ -116,10 +114,10 @@ class RunFolder:
         return is_over and not self._is_damaged()
 
     def _is_damaged(self) -> bool:
-        """Whether a small file is damaged that the checkpoint can make again."""
+        """Whether a small file is damaged that the checkpoint can restore."""
         try:
             values = checkpoint.read_values(self.state)
-        except InputError:  # removed to save room, or damaged itself
+        except InputError:  # removed to save space, or damaged itself
             return False
         try:
             recipe.read_run_recipe(self.recipe)
@@ -129,12 +127,12 @@ class RunFolder:
         return any(_count_lines(path) != number for path, number in expected.items())
 
     def write_summary(self, summary: dict) -> None:
-        """Writes the outcome of the run; with it the run is finished."""
+        """Writes the results of the run, which marks it as finished."""
         files.write_text(self.summary, json.dumps(summary, indent=2) + "\n")
 
 
 def _count_lines(path: pathlib.Path) -> int | None:
-    """Returns how many lines a text file has; `None` if it is missing, cut off or no text."""
+    """Returns the number of lines of a text file; `None` if it is missing, truncated or not text."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
@@ -143,14 +141,14 @@ def _count_lines(path: pathlib.Path) -> int | None:
 
 
 def _may_change(name: str, ours: dict, theirs: dict) -> bool:
-    """Whether a run can be gone on with although the field `name` differs."""
+    """Whether a run can be resumed although the field `name` differs."""
     match name:
-        case "dataset":  # where the data lie; whether they are the same, by sizes and classes, the checkpoint knows
+        case "dataset":  # its location; the checkpoint records sizes and classes, by which it is compared
             kinds = {each[name].partition(":")[0] for each in (ours, theirs)}
             return kinds in ({"folder"}, {"csv"})
-        case "init_from":  # where its weights lay, which the checkpoint has gone on from
+        case "init_from":  # the location of the initial weights, which the checkpoint supersedes
             return None not in (ours[name], theirs[name])
-        case "epochs":  # no update before the end depends on where the end is, except in some schedules
+        case "epochs":  # except in some schedules, no update depends on the number of epochs
             return ours[name] > theirs[name] and ours["schedule"] not in DEPEND_ON_EPOCHS
     return False
 
@@ -158,19 +156,19 @@ def _may_change(name: str, ours: dict, theirs: dict) -> bool:
 def _is_of(folder: RunFolder, wanted: recipe.Recipe) -> bool:
     try:
         return folder.experiment() == wanted.experiment()
-    except InputError as error:  # another version's run, or nobody's, is no reason not to begin one
-        print(f"passed over {folder.path}, whose recipe cannot be read: {error}")
+    except InputError as error:  # an unreadable run, e.g. of another version, does not prevent a new one
+        print(f"skipped {folder.path}: cannot read its recipe: {error}")
         return False
 
 
 def choose_folder(workdir: str | os.PathLike[str] | None, wanted: recipe.Recipe, name: str) -> tuple[RunFolder, bool]:
-    """Returns the folder of a run and whether it was found there, unfinished.
+    """Returns the folder of a run and whether it contains an unfinished run.
 
-    Without `workdir` it is the latest unfinished run of the same experiment under `runs/`, so that the same command goes on
-    where it stopped; otherwise a new `runs/<name>-<time>`.
+    Without `workdir` it is the latest unfinished run of the same experiment under `runs/`, so that the same command resumes it,
+    or else a new `runs/<name>-<time>`.
 
     Raises:
-        InputError: if `workdir` is not for this recipe.
+        InputError: if `workdir` does not fit this recipe.
     """
     if workdir:
         folder = RunFolder(workdir)

@@ -1,4 +1,4 @@
-"""Where a run stands: with the weights, all that the rest of it depends on."""
+"""Progress of a run: together with the weights, everything that the rest of the run depends on."""
 
 import dataclasses
 
@@ -7,15 +7,15 @@ from keras_vgg.training.totals import Totals
 
 @dataclasses.dataclass
 class RunState:
-    """Where a run stands.
+    """Progress of a run.
 
     Attributes:
-        epoch: epochs completed, validation included.
-        step: weight updates completed in the epoch that runs.
-        totals: training figures of the epoch so far.
+        epoch: completed epochs, validation included.
+        step: completed weight updates of the current epoch.
+        totals: training totals of the current epoch.
         history: rows of `log.csv`.
-        best_figure: the best figure of a validation so far, the larger the better; `None` before there is one.
-        best_epoch: its epoch, from 1, that of `best.keras`; 0 before there is one.
+        best_figure: best validation metric so far, larger is better; `None` before the first.
+        best_epoch: epoch of `best_figure` and of `best.keras`, from 1; 0 before the first.
         seconds: time spent so far, over all processes.
     """
 
@@ -28,34 +28,34 @@ class RunState:
     seconds: float = 0.0
 
     def to_values(self) -> dict:
-        """Plain JSON values."""
+        """Returns the state as plain JSON values."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return fields | {"totals": self.totals.to_values()}
 
     @classmethod
     def from_values(cls, values: dict) -> "RunState":
-        """The state that `to_values` told."""
+        """Returns the state from the values of `to_values`."""
         values = _of_version_0_1(values) if "best_accuracy" in values else values
         return cls(**values | {"totals": Totals.from_values(values["totals"])})
 
     @property
     def best(self) -> dict | None:
-        """The row of the best epoch, the one of `best.keras`; `None` before there is one."""
+        """The row of the best epoch, that of `best.keras`; `None` before the first."""
         return self.history[self.best_epoch - 1] if self.best_epoch else None
 
     def forget_best(self) -> None:
-        """Lets an epoch to come be the best, whatever was before."""
+        """Resets the best epoch, so that the next epoch becomes the best."""
         self.best_figure, self.best_epoch = None, 0
 
     def finish_epoch(self, row: dict, figure: float) -> bool:
-        """Enters an epoch in the history, and begins the next.
+        """Adds an epoch to the history and starts the next.
 
         Args:
-            row: of `log.csv`.
-            figure: of the validation, the larger the better.
+            row: its row of `log.csv`.
+            figure: its validation metric, larger is better.
 
         Returns:
-            Whether the figure is the best so far.
+            Whether the metric is the best so far.
         """
         self.history.append(row)
         self.epoch, self.step, self.totals = self.epoch + 1, 0, Totals()
@@ -65,7 +65,7 @@ class RunState:
 
 
 def _of_version_0_1(values: dict) -> dict:
-    """Returns the values of a run begun before there were other tasks: the best was found again by its row."""
+    """Converts the values of runs from before there were other tasks, which did not store the best epoch."""
     values = dict(values)
     accuracy, begin = values.pop("best_accuracy"), values.pop("best_from")
     best = min(values["history"][begin:], key=lambda row: row["val_top1_error"], default=None)

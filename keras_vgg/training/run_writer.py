@@ -1,4 +1,4 @@
-"""Keeps the run folder: checkpoints, models, what people read. Only the chief worker writes."""
+"""Writes the run folder: checkpoints, models and reports. Only the chief worker writes."""
 
 import dataclasses
 import pathlib
@@ -27,13 +27,13 @@ class RunWriter:
     """Writes a run's files.
 
     Args:
-        folder: where to.
-        cluster: says whether this worker writes.
-        model: the model that is trained.
-        variables: all that a checkpoint must hold, as TensorFlow's variables.
-        wanted: the preprocessing that goes with the model.
-        task: says which figures there are.
-        title: heads the curves.
+        folder: the run folder.
+        cluster: determines whether this worker writes.
+        model: the model being trained.
+        variables: TensorFlow variables to save in a checkpoint.
+        wanted: the model's preprocessing.
+        task: defines the metrics.
+        title: title of the curves.
     """
 
     def __init__(
@@ -50,34 +50,34 @@ class RunWriter:
         self._preprocessing, self._task, self._title = wanted, task, title
         self._events = report.Events(folder.tensorboard, task) if cluster.is_chief else None
         self._saved_at = self._drawn_at = time.monotonic()
-        preprocessing.remember(model, wanted)  # which is part of what the net is known by
+        preprocessing.remember(model, wanted)  # part of the net's digest
 
     @property
     def stream(self):
-        """Where to tell of progress, or `None`."""
+        """Stream for progress output, or `None`."""
         return sys.stdout if self._cluster.is_chief else None
 
     @property
     def seconds_since_save(self) -> float:
-        """Age of the last checkpoint, or of the process."""
+        """Seconds since the last checkpoint or, before the first, since the start."""
         return time.monotonic() - self._saved_at
 
     def restore(self) -> dict:
-        """Sets the variables to the last checkpoint's and returns its plain values."""
+        """Restores the variables from the last checkpoint and returns its plain values."""
         arrays, values = checkpoint.load(self._folder.state)
         if [array.shape for array in arrays] != [tuple(variable.shape) for variable in self._variables]:
             raise InputError(
-                f"Checkpoint {self._folder.state} must fit the model. Received: one of another net or another number of classes."
+                f"Checkpoint {self._folder.state} does not fit the model: it is of another net or has another number of classes."
             )
         for variable, array in zip(self._variables, arrays, strict=True):
             variable.assign(array)
         return values
 
     def save(self, values: dict, history: list[dict]) -> None:
-        """Writes a checkpoint with `values`, and what people read of `history`."""
+        """Writes a checkpoint with `values`, and the log and curves of `history`."""
         if not self._cluster.is_chief:
             return
-        # The log is made from the history in the checkpoint; should a kill fall between the two, it is made again.
+        # The log is written from the history in the checkpoint; if a kill falls between the two, it is written again.
         if history:
             report.write_log(self._folder.log, history, self._task)
         checkpoint.save(self._folder.state, [variable.numpy() for variable in self._variables], values)
@@ -96,21 +96,21 @@ class RunWriter:
             files.copy(self._folder.last, self._folder.best)
 
     def digest(self) -> str:
-        """Returns the digest of the model as it is now, that of the file which `save_models` writes; "" but on the chief."""
+        """Returns the digest of the current model, equal to that of the file from `save_models`; "" except on the chief."""
         return digest_of_net(self._model) if self._cluster.is_chief else ""
 
     def mend_models(self, state: RunState) -> bool:
-        """Writes again what a resumed run has lost of `last.keras` and `best.keras`, so far as the checkpoint has it.
+        """Restores missing or damaged `last.keras` and `best.keras` of a resumed run where the checkpoint allows it.
 
         Returns:
-            Whether `best.keras` is gone for good, so that the best of the epochs to come must take its place.
+            Whether `best.keras` is lost, so that the best of the remaining epochs must replace it.
 
         Raises:
-            InputError: if it is damaged, and is of an epoch that is no more.
+            InputError: if it is damaged and from an epoch that cannot be restored.
         """
         if not self._cluster.is_chief or not state.history:
             return False
-        has_weights = state.step == 0  # else they are of a later update already
+        has_weights = state.step == 0  # otherwise the weights are already from a later update
         best_is_lost = state.best_epoch > 0 and not _is_whole(self._folder.best)
         best_is_last = state.best_epoch == state.epoch
         if has_weights and (not _is_whole(self._folder.last) or (best_is_lost and best_is_last)):
@@ -118,44 +118,44 @@ class RunWriter:
             best_is_lost = best_is_lost and not best_is_last
         if best_is_lost and self._folder.best.exists():
             raise InputError(
-                f"Expected {self._folder.best} whole. Received: a damaged file of epoch {state.best_epoch}; put back a copy, or "
-                "remove it and run the same command again: the best of the epochs to come takes its place."
+                f"{self._folder.best}, of epoch {state.best_epoch}, is damaged. Restore a copy, or delete it and run the same "
+                "command again: the best of the remaining epochs will replace it."
             )
         return best_is_lost
 
     def write_update(self, number: int, figures: dict[str, float]) -> None:
-        """Writes the figures of a weight update for TensorBoard."""
+        """Writes the metrics of a weight update for TensorBoard."""
         if self._events:
             self._events.write_update(number, figures)
 
     def write_epoch(self, history: list[dict]) -> None:
-        """Writes the figures of the latest epoch for TensorBoard."""
+        """Writes the metrics of the latest epoch for TensorBoard."""
         if self._events:
             self._events.write_epoch(history)
 
     def write_pictures(self, pictures: np.ndarray, epoch: int) -> None:
-        """Writes pictures of the validation after an epoch for TensorBoard, `(n, height, width, 3)` uint8."""
+        """Writes validation images after an epoch for TensorBoard, `(n, height, width, 3)` uint8."""
         if self._events and len(pictures):
             self._events.write_pictures(pictures, epoch)
 
     def write_broken(self, found: dict[str, list[tuple[str, str]]]) -> None:
-        """Adds to the list of images that could not be read; every worker keeps its own."""
+        """Adds to the list of unreadable images; every worker has its own list."""
         path = self._folder.broken
         if not self._cluster.is_chief:
             path = path.with_stem(f"{path.stem}-replica{self._cluster.my_replicas.start}")
         report.add_broken(path, found)
 
     def close(self) -> None:
-        """Writes out pending events."""
+        """Flushes pending events."""
         if self._events:
             self._events.close()
 
     def finish(self, state: RunState, facts: dict) -> None:
-        """Writes the log, the curves to the end and `summary.json` with the row of the best epoch and further `facts`."""
+        """Writes the log, the final curves, and `summary.json` with the metrics of the best epoch and further `facts`."""
         if not self._cluster.is_chief:
             return
         history, best = state.history, state.best or {}
-        report.write_log(self._folder.log, history, self._task)  # again: it may be why a finished run was gone on with
+        report.write_log(self._folder.log, history, self._task)  # again: a missing log may be why a finished run was resumed
         self._draw(history)
         summary = {"parameters": self._model.count_params(), "epochs": len(history)}
         summary |= {"best_epoch": state.best_epoch}
@@ -166,7 +166,7 @@ class RunWriter:
         self._folder.write_summary(summary)
 
     def give_up(self, state: RunState, facts: dict) -> None:
-        """Writes a `summary.json` of a run that came to nothing, with what it had done."""
+        """Writes `summary.json` for a failed run, with what it had completed."""
         if self._cluster.is_chief:
             done = {"parameters": self._model.count_params(), "epochs": len(state.history)}
             self._folder.write_summary(done | facts | _versions())
@@ -181,9 +181,9 @@ def _versions() -> dict:
 
 
 def _is_whole(path: pathlib.Path) -> bool:
-    """Whether a `.keras` file is there with all checksums right."""
+    """Whether a `.keras` file exists and all its checksums are correct."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except Exception:  # zipfile raises whatever damage makes it run into
+    except Exception:  # a damaged file can raise anything in zipfile
         return False

@@ -1,4 +1,4 @@
-"""A schedule at work: it sets the optimizer's learning rate, says when the run is over, and survives a restart."""
+"""Applies a schedule: sets the optimizer's learning rate, may end the run, and can be saved and restored."""
 
 import types
 from typing import Protocol
@@ -11,27 +11,27 @@ from keras_vgg.training.plateau import PlateauSchedule, learning_rate_of
 
 
 class Schedule(Protocol):
-    """What the loop asks of a schedule."""
+    """Interface of a schedule."""
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended the run."""
+        """Whether the schedule has ended the run."""
 
     def before_update(self, update: int) -> None:
-        """Is called before each weight update, with the number of those before it."""
+        """Called before each weight update, with the number of earlier ones."""
 
     def after_epoch(self, epoch: int, figure: float) -> None:
-        """Is called after each validation, with the epoch, from 0, and the figure that is watched; the larger the better."""
+        """Called after each validation, with the epoch, from 0, and the monitored metric; larger is better."""
 
     def state(self) -> dict:
-        """What must be kept to go on as if never stopped; plain JSON values."""
+        """Returns the state for an exact resume, as plain JSON values."""
 
     def restore(self, state: dict) -> None:
-        """Takes up a `state`."""
+        """Restores a `state`."""
 
 
 def make_schedule(recipe: Recipe, optimizer: keras.optimizers.Optimizer, updates_per_epoch: int) -> Schedule:
-    """Returns the schedule that `recipe` names, at its beginning."""
+    """Returns a new schedule for `recipe`."""
     if recipe.schedule == PLATEAU:
         return OnPlateau(recipe, optimizer)
     return ByUpdate(recipe, optimizer, updates_per_epoch)
@@ -41,13 +41,13 @@ class OnPlateau:
     """The paper's schedule: Keras' callback, without a Keras training loop around it.
 
     Args:
-        recipe: gives `patience`, `drops` and `factor`.
-        optimizer: whose rate it lowers.
+        recipe: provides `patience`, `drops` and `factor`.
+        optimizer: its learning rate is lowered.
     """
 
     def __init__(self, recipe: Recipe, optimizer: keras.optimizers.Optimizer):
         self._callback = PlateauSchedule(recipe.patience, recipe.drops, recipe.factor, monitor="figure")
-        self._callback.set_model(types.SimpleNamespace(optimizer=optimizer, stop_training=False))  # all that it asks of a model
+        self._callback.set_model(types.SimpleNamespace(optimizer=optimizer, stop_training=False))  # all that it uses of a model
         self._callback.on_train_begin()
 
     @property
@@ -56,18 +56,18 @@ class OnPlateau:
         return self._callback.model.stop_training
 
     def before_update(self, update: int) -> None:
-        """Leaves the rate as the last plateau left it."""
+        """Does nothing: the rate changes only at plateaus."""
 
     def after_epoch(self, epoch: int, figure: float) -> None:
-        """Lowers the rate, or ends the run, at a plateau."""
+        """Lowers the learning rate or ends the run at a plateau."""
         self._callback.on_epoch_end(epoch, {"figure": figure})
 
     def state(self) -> dict:
-        """The callback's counters."""
+        """Returns the callback's counters."""
         return self._callback.state() | {"ended": self.ended}
 
     def restore(self, state: dict) -> None:
-        """Takes up the callback's counters; the rate itself is the optimizer's."""
+        """Restores the callback's counters; the optimizer restores the rate itself."""
         counters = dict(state)
         self._callback.model.stop_training = counters.pop("ended")
         self._callback.restore(counters)
@@ -75,12 +75,12 @@ class OnPlateau:
 
 
 class ByUpdate:
-    """A schedule that is a function of the number of updates, so that nothing of it need be kept.
+    """A schedule that is a function of the number of updates, and so has no state.
 
     Args:
-        recipe: names it, and gives the initial rate and what else it depends on.
-        optimizer: whose rate it sets.
-        updates_per_epoch: number of weight updates in an epoch.
+        recipe: provides the schedule's name, the initial learning rate and its other parameters.
+        optimizer: its learning rate is set.
+        updates_per_epoch: number of weight updates per epoch.
     """
 
     ended = False
@@ -89,17 +89,17 @@ class ByUpdate:
         self._recipe, self._optimizer, self._updates_per_epoch = recipe, optimizer, updates_per_epoch
 
     def before_update(self, update: int) -> None:
-        """Sets the update's rate."""
+        """Sets the learning rate of the update."""
         rate = self._recipe.learning_rate * share(self._recipe.schedule, update, self._updates_per_epoch, self._recipe)
         if rate != learning_rate_of(self._optimizer):
             self._optimizer.learning_rate = rate
 
     def after_epoch(self, epoch: int, figure: float) -> None:
-        """Needs no figure."""
+        """Does nothing: the schedule ignores metrics."""
 
     def state(self) -> dict:
-        """Nothing."""
+        """Returns an empty state."""
         return {}
 
     def restore(self, state: dict) -> None:
-        """Needs nothing."""
+        """Does nothing."""

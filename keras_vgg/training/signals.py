@@ -1,4 +1,4 @@
-"""SIGTERM, SIGHUP, Ctrl-C and an output that nobody reads as a wish to stop that is granted at the next good moment."""
+"""Treats SIGTERM, SIGHUP, Ctrl-C and a closed standard output as requests to stop at the next safe point."""
 
 import os
 import signal
@@ -12,15 +12,15 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopRequest:
-    """While entered, remembers one of `SIGNALS`, and says so at once; a second one ends the process there and then.
+    """Context manager that records the first of `SIGNALS` and reports it at once; a second one ends the process immediately.
 
-    A standard output whose reader is gone, as in `… | head`, is a wish to stop, too: `signal` is then SIGPIPE.
+    A standard output whose reader has exited, as in `… | head`, is also a request to stop: `signal` is then SIGPIPE.
 
-    What is ignored, as SIGHUP under nohup, stays so. Only in a program's main thread: elsewhere (Ray Train runs its workers in
-    threads) signals belong to the host program.
+    Ignored signals, such as SIGHUP under nohup, stay ignored. Signals are only handled in the main thread: elsewhere (Ray Train
+    runs its workers in threads) they belong to the host program.
 
     Args:
-        promise: what follows a signal, to be told.
+        promise: text printed on a signal, saying what follows.
     """
 
     def __init__(self, promise: str = "stopping"):
@@ -58,14 +58,14 @@ class StopRequest:
     def _remember(self, number, frame):
         self.signal = signal.Signals(number)
         for handled in self._before:
-            signal.signal(handled, signal.SIG_DFL)  # Python's own handlers would wait for TensorFlow to return
+            signal.signal(handled, signal.SIG_DFL)  # Python's handlers would wait for TensorFlow to return
 
     def _remember_unread(self):
         self.signal = self.signal or signal.SIGPIPE
-        print(f"\nnobody reads the standard output any more: {self._promise}", file=sys.stderr, flush=True)
+        print(f"\nstandard output was closed: {self._promise}", file=sys.stderr, flush=True)
 
     def _listen(self):
-        # Handlers, too, wait for that, which can take a minute; a thread that gets the number through a pipe does not.
+        # Handlers also wait for TensorFlow, up to a minute; a thread that receives the number through a pipe does not.
         reader, pipe = os.pipe()
         os.set_blocking(pipe, False)
         self._pipe, self._waked_before = pipe, signal.set_wakeup_fd(pipe, warn_on_full_buffer=False)

@@ -1,6 +1,6 @@
 """The addresses of a Slurm step's tasks, in the order of their ranks. Imports no TensorFlow.
 
-TensorFlow's own resolver sorts the host names as text (node10 before node9), which Slurm does not, and reads no suffixes.
+Unlike Slurm, TensorFlow's own resolver sorts host names as text (node10 before node9), and it does not parse suffixes.
 """
 
 import itertools
@@ -16,17 +16,17 @@ _COUNT = re.compile(r"(\d+)(?:\(x(\d+)\))?")
 
 
 def host_names(listed: str) -> list[str]:
-    """Returns the hosts of a list as Slurm writes it, in its order: `rack[1-2]n[08-10,12]-ib` has eight.
+    """Returns the hosts of a Slurm host list in its order: `rack[1-2]n[08-10,12]-ib` has eight.
 
     Raises:
-        InputError: if it is no such list.
+        InputError: if the list is malformed.
     """
     parts = _BETWEEN_BRACKETS.findall(listed)
     if not parts or ",".join(parts) != listed:
-        raise InputError(f"Slurm's list of hosts must be like node[1-3,5],login1. Received: {listed!r}.")
+        raise InputError(f"A Slurm host list must look like node[1-3,5],login1. Received: {listed!r}.")
     hosts: list[str] = []
     for part in parts:
-        pieces = re.split(r"\[([^\]]*)\]", part)  # every second one stood in brackets
+        pieces = re.split(r"\[([^\]]*)\]", part)  # every second piece was in brackets
         choices = [_numbers(piece, listed) if place % 2 else [piece] for place, piece in enumerate(pieces)]
         hosts += map("".join, itertools.product(*choices))
     return hosts
@@ -37,22 +37,22 @@ def _numbers(ranges: str, listed: str) -> list[str]:
     for each in ranges.split(","):
         found = _RANGE.fullmatch(each)
         if not found or int(found[2] or found[1]) < int(found[1]):
-            raise InputError(f"Slurm's list of hosts must have ranges like [08-11] in its brackets. Received: {listed!r}.")
+            raise InputError(f"Brackets in a Slurm host list must contain ranges like [08-11]. Received: {listed!r}.")
         first, last = found[1], found[2] or found[1]
         numbers += [f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1)]
     return numbers
 
 
 def tasks_per_node(listed: str) -> list[int]:
-    """Returns the number of tasks on each node: of `2(x3),1`, it is 2, 2, 2, 1.
+    """Returns the number of tasks on each node: 2, 2, 2, 1 for `2(x3),1`.
 
     Raises:
-        InputError: if it is no such list.
+        InputError: if the list is malformed.
     """
     counts = []
     for each in listed.split(","):
         if not (found := _COUNT.fullmatch(each)):
-            raise InputError(f"SLURM_STEP_TASKS_PER_NODE must be like 2(x3),1. Received: {listed!r}.")
+            raise InputError(f"SLURM_STEP_TASKS_PER_NODE must look like 2(x3),1. Received: {listed!r}.")
         counts += [int(found[1])] * int(found[2] or 1)
     return counts
 
@@ -61,16 +61,18 @@ def addresses(environment: Mapping[str, str]) -> tuple[list[str], int]:
     """Returns `host:port` of every task by its rank, and this task's rank.
 
     Raises:
-        InputError: if Slurm's variables are missing or contradict each other, or the job is a heterogeneous one.
+        InputError: if Slurm's variables are missing or inconsistent, or the job is heterogeneous.
     """
     if int(environment.get("SLURM_HET_SIZE", "1")) > 1:
-        raise InputError("Training needs a Slurm job of one component. Received: a heterogeneous job (SLURM_HET_SIZE above 1).")
+        raise InputError(
+            "Training requires a Slurm job with one component. Received: a heterogeneous job (SLURM_HET_SIZE above 1)."
+        )
     wanted = ("SLURM_STEP_NODELIST", "SLURM_STEP_TASKS_PER_NODE", "SLURM_PROCID")
     if missing := [name for name in wanted if not environment.get(name)]:
-        raise InputError(f"A Slurm step must set {', '.join(wanted)}; start with srun. Received: no {', no '.join(missing)}.")
+        raise InputError(f"A Slurm step must set {', '.join(wanted)}. Received: no {', no '.join(missing)}; start with srun.")
     hosts, counts = host_names(environment[wanted[0]]), tasks_per_node(environment[wanted[1]])
     if len(hosts) != len(counts):
-        raise InputError(f"Slurm must tell the tasks of each host. Received: {len(hosts)} hosts, {len(counts)} numbers of tasks.")
+        raise InputError(f"Slurm must list the tasks of each host. Received: {len(hosts)} hosts, {len(counts)} task counts.")
     first, jobs, stride = _PORTS
     port = first + int(environment.get("SLURM_JOB_ID", "0")) % jobs * stride
     nodes = [node for node, count in enumerate(counts) for _ in range(count)]

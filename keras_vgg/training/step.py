@@ -1,8 +1,8 @@
-"""One weight update, the same code for one device, many and many machines.
+"""One weight update, with the same code for one or many devices and machines.
 
-A batch comes in micro-batches. `accumulate` adds up the gradients of one micro-batch on every replica; `totals` sums the
-batch's figures over the replicas; `update` sums the gradients over the replicas and changes the weights. Sums, not means: the
-weights that come out do not depend on how the batch was cut, float rounding apart.
+A batch is processed in micro-batches. `accumulate` adds up the gradients of one micro-batch on every replica; `totals` sums the
+batch's metrics over the replicas; `update` sums the gradients over the replicas and updates the weights. With sums rather than
+means, the resulting weights do not depend on how the batch was split, apart from float rounding.
 """
 
 import dataclasses
@@ -26,16 +26,16 @@ from keras_vgg.training.weight_average import WeightAverage
 
 @dataclasses.dataclass(frozen=True)
 class StepSettings:
-    """How weight updates are computed.
+    """Settings of weight updates.
 
     Attributes:
-        preprocessing: what the model's weights want.
-        colors: colours for the random colour shift, or `None` for no shift.
-        seed: the run's seed.
+        preprocessing: the model's preprocessing.
+        colors: color statistics for the random color shift, or `None` for no shift.
+        seed: random seed of the run.
         jit: whether to compile the forward and backward pass with XLA.
-        clip_norm: largest norm of the gradient over all weights; `None` for any.
-        norm_group: examples that batch norm normalises together.
-        mixing: which mixtures the training sees in place of images; `None` for none.
+        clip_norm: maximum norm of the gradient over all weights; `None` for no clipping.
+        norm_group: examples that batch norm normalizes together.
+        mixing: settings of MixUp and CutMix; `None` for neither.
     """
 
     preprocessing: Preprocessing
@@ -51,13 +51,13 @@ class TrainingStep:
     """Computes weight updates for a model under a strategy.
 
     Args:
-        model: a net of `build_vgg`, made in the strategy's scope; layers that are not to be trained made so before.
-        optimizer: made in the strategy's scope.
+        model: a net of `build_vgg`, created in the strategy's scope, with layers already frozen.
+        optimizer: created in the strategy's scope.
         strategy: the strategy.
-        task: what the model is trained to tell.
-        settings: how.
-        average: of the weights, which follows each update; by default there is none.
-        validation_size: number of validation examples, of each of which the task may keep a row.
+        task: the task.
+        settings: the settings.
+        average: moving average of the weights, updated after each step; by default none.
+        validation_size: number of validation examples, for each of which the task may keep a row.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class TrainingStep:
             self._gradients = [sum_variable(tf.zeros(variable.shape)) for variable in model.trainable_variables]
             self._moments = [sum_variable(tf.zeros([2, *layer.gamma.shape])) for layer in self._norms]
             self._sums = sum_variable(tf.zeros([len(task.sums) + 2], tf.float64))
-            # Each validation example's row, behind a 1 that says that there is one; of the others' replicas zeros.
+            # Each validation example's row, after a 1 that marks it as present; zeros on the other replicas.
             self._rows = sum_variable(tf.zeros([validation_size, 1 + task.row_length])) if task.row_length else None
         self._gradients_of = tf.function(self._trace_gradients, jit_compile=settings.jit, autograph=False)
         self._add = tf.function(_add, jit_compile=True, autograph=False)
@@ -101,7 +101,7 @@ class TrainingStep:
             images, shares = mix(images, batch.keys, batch.weights, settings.mixing)
         with_copies, sources = self._kernel_copies.stand_in(self._model.trainable_variables)
         with with_copies, tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(sources)  # these alone: what runs before the first trainable layer is not recorded at all
+            tape.watch(sources)  # only these: nothing before the first trainable layer is recorded
             outputs, moments = training_forward(
                 self._model,
                 settings.preprocessing(images),
@@ -112,12 +112,12 @@ class TrainingStep:
             )
             losses = batch.weights * self._losses(outputs, batch.targets, shares)
             loss = tf.reduce_sum(losses) * loss_scale
-        if shares is not None:  # a guess is right that names what most of the mixture shows
+        if shares is not None:  # a prediction is correct if it is the class with the larger share
             batch = batch._replace(targets=greater(batch.targets, shares))
         return tape.gradient(loss, sources), moments, self._sums_of(outputs, losses, batch)
 
     def _losses(self, outputs, targets, shares):
-        """Returns the losses of the examples; of mixtures, of both their targets by their shares."""
+        """Returns the losses of the examples; for mixtures, the losses for both targets weighted by their shares."""
         own = self._task.losses(outputs, targets, training=True)
         if shares is None:
             return own
@@ -132,23 +132,23 @@ class TrainingStep:
         return sums, tf.concat([present, present * self._task.rows(outputs, batch.targets)], axis=-1)
 
     def _sums_of(self, outputs, losses, batch: MicroBatch):
-        """Returns the sums of `Task.sums`, then examples and broken images: float64."""
+        """Returns the sums of `Task.sums`, then the numbers of examples and broken images: float64."""
         counts = [tf.reduce_sum(batch.weights * measure) for measure in self._task.measures(outputs, batch.targets)]
         return tf.cast(tf.stack([tf.reduce_sum(losses), *counts, tf.reduce_sum(batch.weights), batch.broken]), tf.float64)
 
     @tf.function(autograph=False)
     def accumulate(self, batch: MicroBatch, loss_scale, *, first: bool):
-        """Adds the gradients (times `loss_scale`) and figures of one micro-batch per replica; the `first` begins the sum anew."""
+        """Adds the gradients (times `loss_scale`) and metrics of one micro-batch per replica; the `first` restarts the sum."""
 
         def on_replica(batch):
             if first:
                 self._kernel_copies.refresh()
             gradients, moments, sums = self._gradients_of(batch, loss_scale)
-            compiled = []  # of values in half precision
+            compiled = []  # for values in half precision
             for total, value in zip([*self._gradients, *self._moments], [*gradients, *moments], strict=True):
                 if value.dtype != total.dtype:
                     compiled.append((total, value))
-                elif first:  # so that nothing needs clearing, whatever became of the batch before
+                elif first:  # so that nothing needs clearing, even after an incomplete batch
                     total.assign(value)
                 else:
                     total.assign_add(value)
@@ -160,7 +160,7 @@ class TrainingStep:
 
     @tf.function(autograph=False)
     def evaluate(self, batch: MicroBatch):
-        """Adds the figures of one micro-batch per replica, without training."""
+        """Adds the metrics of one micro-batch per replica, without training."""
 
         def on_replica(batch):
             sums, rows = self._figures_of(batch)
@@ -172,9 +172,9 @@ class TrainingStep:
         self._strategy.run(on_replica, args=(batch,))
 
     def totals(self, stop: bool = False) -> Totals:
-        """Returns the figures since the last call, over all replicas, and starts them afresh.
+        """Returns the totals since the last call, over all replicas, and resets them.
 
-        Every worker must call it at the same point; each gets the same answer.
+        Every worker must call it at the same point; all receive the same result.
 
         Args:
             stop: whether this worker was asked to stop.
@@ -191,7 +191,7 @@ class TrainingStep:
         return dataclasses.replace(found, rows=rows[rows[:, 0] == 1, 1:])
 
     def so_far(self) -> Totals:
-        """Returns the figures since the last `totals`, over all replicas, and lets them go on; every worker must call it."""
+        """Returns the totals since the last `totals`, over all replicas, without a reset; every worker must call it."""
         *sums, examples, broken = self._read_sums().numpy().tolist()
         return Totals(dict(zip(self._task.sums, sums, strict=True)), examples, broken)
 
@@ -208,7 +208,7 @@ class TrainingStep:
         return self._over_replicas(self._rows, lambda rows: rows)
 
     def _over_replicas(self, variable, with_more):
-        """Returns the sum over all replicas of what stands in `variable`, after `with_more`; each starts afresh."""
+        """Returns the sum of `with_more` of `variable` over all replicas, and resets the variable on each."""
 
         def on_replica():
             value = with_more(variable.read_value())
@@ -220,7 +220,7 @@ class TrainingStep:
 
     @tf.function(autograph=False)
     def gradients_are_finite(self):
-        """Whether the summed gradients hold no infinity and no NaN, on every replica (for loss scaling)."""
+        """Whether the summed gradients are free of infinities and NaN on every replica (for loss scaling)."""
 
         def on_replica():
             norms = [tf.reduce_sum(tf.abs(total.read_value())) for total in self._gradients]
@@ -230,7 +230,7 @@ class TrainingStep:
 
     @tf.function(autograph=False)
     def update(self, examples, loss_scale):
-        """Changes the weights by the summed gradients over `examples` times `loss_scale`, and what follows the weights."""
+        """Updates the weights by the summed gradients over `examples` times `loss_scale`, then moving statistics and averages."""
 
         def on_replica():
             sums, divisor = [total.read_value() for total in self._gradients], examples * loss_scale
@@ -247,15 +247,15 @@ class TrainingStep:
 
 
 def _add(totals: list, values: list, first) -> None:
-    """Adds values of any float dtype to variables; where it is the `first` time, to zeros.
+    """Adds values of any float dtype to variables, or, if `first`, assigns them.
 
-    Compiled, a sum is written in its place and nothing else is, no cast value and no zeros.
+    Compiled, it writes sums in place without materializing cast values or zeros.
     """
     for total, value in zip(totals, values, strict=True):
         total.assign(tf.where(first, 0.0, total) + tf.cast(value, total.dtype))
 
 
 def _excess(gradients: list, largest: float):
-    """Returns how many times as long as `largest` the sum of all replicas' parts of the gradient is, 1 at the least."""
+    """Returns the norm of the gradient, summed over replicas, in units of `largest`, and at least 1."""
     whole = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
     return tf.maximum(tf.linalg.global_norm(whole) / largest, 1.0)

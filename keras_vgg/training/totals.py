@@ -1,4 +1,4 @@
-"""Figures of any number of examples, as sums that can be added up however a batch was cut."""
+"""Metrics over examples, as sums that do not depend on how a batch was split."""
 
 import dataclasses
 
@@ -10,11 +10,11 @@ class Totals:
     """Sums over examples.
 
     Attributes:
-        sums: what the task sums, by name.
+        sums: the sums of `Task.sums`, by name.
         examples: number of examples.
-        broken: number of images that could not be read.
+        broken: number of unreadable images.
         stop: number of workers that were asked to stop.
-        rows: of a validation, what the task keeps of each example, `(examples, row_length)` float32; `None` otherwise.
+        rows: for validation, the rows that the task keeps of the examples, `(examples, row_length)` float32; `None` otherwise.
     """
 
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -28,12 +28,12 @@ class Totals:
         return Totals(sums, self.examples + other.examples, self.broken + other.broken, self.stop + other.stop)
 
     def to_values(self) -> dict[str, float]:
-        """Plain JSON values, without the rows."""
+        """Returns the totals as plain JSON values, without the rows."""
         return self.sums | {"examples": self.examples, "broken": self.broken, "stop": self.stop}
 
     @classmethod
     def from_values(cls, values: dict[str, float]) -> "Totals":
-        """The totals that `to_values` told."""
+        """Returns the totals from the values of `to_values`."""
         sums = dict(values)
         examples, broken, stop = (sums.pop(name) for name in ("examples", "broken", "stop"))
         return cls(sums, examples, broken, stop)

@@ -1,8 +1,7 @@
-"""The loop of a run: epochs of weight updates and validation, checkpoints, and stopping well.
+"""The training loop: epochs of weight updates and validation, checkpoints, and graceful stops.
 
-Everything that the rest of a run depends on is in its `RunState`, the schedule, the weights and the velocities; all of it is
-in every checkpoint. Data and dropout are functions of the state alone, so that a resumed run is the run that was never
-stopped.
+A run is determined by its `RunState`, the schedule, the weights and the velocities; every checkpoint contains all of them. Data
+and dropout are functions of this state alone, so a resumed run is identical to one that was never stopped.
 """
 
 import dataclasses
@@ -39,8 +38,8 @@ from keras_vgg.training.totals import Totals
 from keras_vgg.training.weight_average import WeightAverage
 
 
-class Stopped(Exception):  # noqa: N818  (no error: what was asked for)
-    """The run was asked to stop and its state is saved; `signal` asked, or another worker's if it is `None`."""
+class Stopped(Exception):  # noqa: N818  (not an error but a request)
+    """The run was stopped and saved, by `signal` or, if that is `None`, because another worker was asked to stop."""
 
     def __init__(self, signal):
         super().__init__(signal)
@@ -48,21 +47,21 @@ class Stopped(Exception):  # noqa: N818  (no error: what was asked for)
 
 
 class Trainer:
-    """Trains a model as a recipe says and keeps its run folder.
+    """Trains a model by a recipe and maintains its run folder.
 
     Args:
-        model, optimizer: made in the cluster's strategy scope.
+        model, optimizer: created in the cluster's strategy scope.
         recipe: the run.
-        layout: how batches are cut.
+        layout: how batches are split into micro-batches.
         jit: whether to compile with XLA.
-        task: what is trained.
-        dataset: what to train on.
-        colors: colours of the training set.
-        preprocessing: what the model is given of an image.
-        cluster: where to train.
+        task: the task.
+        dataset: the dataset.
+        colors: color statistics of the training set.
+        preprocessing: the preprocessing of the model's inputs.
+        cluster: the cluster to train on.
         folder: the run folder.
-        begun_from: digest of the net that the weights were copied from; `None` of random ones.
-        callbacks: what is told of the course of the run; by default nobody.
+        begun_from: digest of the net that the weights were copied from; `None` for random weights.
+        callbacks: called during the run; by default none.
     """
 
     def __init__(
@@ -112,11 +111,11 @@ class Trainer:
         self._state = RunState()
 
     def restore(self) -> str:
-        """Takes up the run where its last checkpoint left it; returns the place in words."""
+        """Resumes the run from its last checkpoint; returns the epoch and step as text."""
         values = self._writer.restore()
         checks.check_data(values["data"], self._data_facts(), self._folder)
         checks.check_class_weights(values, {"class_weights": self._class_weights}, self._folder)
-        # Runs begun before there were other schedules kept the plateau's state in two places.
+        # Runs of versions with only the plateau schedule stored its state in two places.
         self._schedule.restore(
             values["schedule"] if "schedule" in values else values["plateau"] | {"ended": values["stop_training"]}
         )
@@ -128,9 +127,9 @@ class Trainer:
             best_is_gone = self._writer.mend_models(state)
         if best_is_gone:
             if self._is_over:
-                raise InputError(f"{self._folder.best} is gone, and no epoch is left to take its place: put back a copy.")
+                raise InputError(f"{self._folder.best} is missing, and no epoch is left to replace it. Restore a copy.")
             state.forget_best()
-            place += f"; {self._folder.best} is gone: the best of the epochs to come takes its place"
+            place += f"; {self._folder.best} is missing: the best of the remaining epochs will replace it"
         return place
 
     def run(self) -> None:
@@ -147,10 +146,10 @@ class Trainer:
         self._training = training_feed(
             self._dataset.train, self._task, self._recipe, self._layout, self._cluster, epoch=state.epoch, step=state.step
         )
-        self._validation: Feed | None = None  # made when it is first asked for, so that it does not keep the first update waiting
+        self._validation: Feed | None = None  # created at first use, so as not to delay the first update
         with StopRequest("saving") as self._stop:
             self._train_to_the_end()
-            self._finish()  # which takes seconds: a wish to stop is granted by coming to the end
+            self._finish()  # takes only seconds, so a stop request need not interrupt it
         self._average.keep()
         self._callbacks.train_ends()
 
@@ -175,7 +174,7 @@ class Trainer:
             raise
         finally:
             self._write_broken()
-            del self._training, self._validation  # ends their threads now, not whenever a traceback is forgotten
+            del self._training, self._validation  # ends their threads now, not when the traceback is freed
             self._writer.close()
 
     def _train_epoch(self):
@@ -190,7 +189,7 @@ class Trainer:
             figures = self._figures(totals) | {"learning_rate": self._learning_rate}
             self._writer.write_update(self._iterations, figures)
             self._check_broken("train", state.totals.broken, self._training)
-            if totals.stop:  # all workers learn of it at the same step
+            if totals.stop:  # all workers see it at the same step
                 raise Stopped(self._stop.signal)
             self._callbacks.update_ends(state.step - 1, lambda: self._figures(state.totals))
             if self._callbacks_stop():
@@ -199,7 +198,7 @@ class Trainer:
                 self._save()
 
     def _train_step(self) -> Totals:
-        """Makes one weight update and returns its figures."""
+        """Performs one weight update and returns its totals."""
         scale = tf.constant(self._loss_scale.value)
         left = min(self._recipe.batch_size, self._dataset.train.size - self._state.step * self._recipe.batch_size)
         for number in range(self._layout.micro_steps(self._dataset.train.size, self._state.step)):
@@ -213,14 +212,14 @@ class Trainer:
         if self._loss_scale.is_dynamic:
             finite = bool(self._step.gradients_are_finite())
             self._loss_scale.adjust(finite)
-            if not finite:  # a lower scale begins with the next batch
+            if not finite:  # the lower scale applies from the next batch on
                 return totals
-        if totals.examples:  # else every image of the batch was broken
+        if totals.examples:  # otherwise every image of the batch was broken
             self._step.update(tf.constant(totals.examples, tf.float32), scale)
         return totals
 
     def _totals(self, step: int, *, validation: bool = False) -> Totals:
-        """Returns the figures since the last call, over all workers, each of which learns here whether another should stop."""
+        """Returns the totals since the last call, over all workers, and whether any worker was asked to stop."""
         taken = self._step.validation_totals if validation else self._step.totals
         totals = taken(stop=bool(self._stop))
         loss, rate = totals.sums[LOSS], self._learning_rate
@@ -242,7 +241,7 @@ class Trainer:
             self._step.evaluate(next(self._validation))
             self._callbacks.validation_batch_ends(number, lambda: self._figures(self._step.so_far()))
             self._stop_if_alone()
-            # What is left is told in training images, so that these are not counted.
+            # The remaining time is estimated from training images, so validation images are not counted.
             self._progress.show(f"epoch {self._state.epoch + 1}/{self._recipe.epochs}  validation")
         totals = self._totals(self._steps, validation=True)
         if totals.stop:
@@ -256,7 +255,7 @@ class Trainer:
         if validation.rows is not None:
             val |= task.row_figures(validation.rows)
         self._callbacks.validation_ends(val)
-        if state.step < self._steps:  # a callback ended the run within the epoch, which is gone on with in a later one
+        if state.step < self._steps:  # a callback ended the run within the epoch, which a later run resumes
             self._callbacks.epoch_ends(state.epoch, train, val)
             self._writer.save_models(improved=False)
             return
@@ -268,7 +267,7 @@ class Trainer:
         self._writer.write_epoch(state.history)
         if self._pictures:
             self._writer.write_pictures(self._pictures.draw(), epoch)
-        told = f"epoch {epoch:>3}  {task.epoch_line.format(**row)}  rate {row['learning_rate']:.2g}"
+        told = f"epoch {epoch:>3}  {task.epoch_line.format(**row)}  learning rate {row['learning_rate']:.2g}"
         self._progress.say(f"{told}{'  best so far' if improved else ''}")
         if warning := checks.stuck_warning(task, row[LOSS], row[f"val_{LOSS}"], self._recipe.init, row["learning_rate"]):
             self._progress.say(warning)
@@ -279,7 +278,7 @@ class Trainer:
     def _finish(self):
         place = f"everything is in {self._folder.path}"
         if not self._is_over:
-            place += "; a callback ended the run, and the same call goes on with it"
+            place += "; a callback ended the run, repeat the call to resume it"
         if not self._state.history:
             self._progress.say(place)
             return
@@ -289,7 +288,7 @@ class Trainer:
         self._progress.say(f"done in {duration(self._state.seconds)}: best {self._task.monitor_name} {best}; {place}")
 
     def _outcome(self, ended_by: str, *, finished: bool) -> dict:
-        """Returns what `summary.json` says of the run beside its net."""
+        """Returns the facts about the run for `summary.json`, apart from those of its net."""
         return {
             "finished": finished,
             "arch": self._recipe.arch,
@@ -304,7 +303,7 @@ class Trainer:
 
     @property
     def _images_per_second(self) -> float:
-        """Of this process or, where there was nothing left for it to do, of the whole run."""
+        """Speed of this process or, if it had nothing left to do, of the whole run."""
         done = self._state.epoch * self._dataset.train.size
         return self._progress.images_per_second or done / max(self._state.seconds, 1e-9)
 
@@ -335,13 +334,13 @@ class Trainer:
         self._writer.write_broken({name: feed.broken.rows() for name, feed in feeds.items() if feed})
 
     def _callbacks_stop(self) -> bool:
-        """Whether callbacks have ended the run, on whatever worker: all must come to the same answer."""
+        """Whether callbacks have ended the run on any worker, which all workers must agree on."""
         if self._cluster.is_alone or not self._callbacks.are_there:
             return self._callbacks.stop
         return self._step.totals(stop=self._callbacks.stop).stop > 0
 
     def _stop_if_alone(self):
-        # A lone worker need not finish the update or validation it is in: it will do it again from the last one completed.
+        # A single worker need not finish the current update or validation: a resumed run repeats it.
         if self._stop and self._cluster.is_alone:
             raise Stopped(self._stop.signal)
 

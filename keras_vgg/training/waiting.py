@@ -1,4 +1,4 @@
-"""Workers that wait for each other before TensorFlow does, which waits without a word and heeds no signal."""
+"""Lets workers wait for each other before TensorFlow does, which waits silently and ignores signals."""
 
 import contextlib
 import socket
@@ -14,17 +14,17 @@ _BETWEEN_TRIES, _BETWEEN_WORDS, _FOR_ONE = 0.2, 30.0, 1.0
 def meet(
     addresses: Sequence[str], index: int, *, patience: float = PATIENCE, every: float = _BETWEEN_WORDS, say: Callable = print
 ) -> None:
-    """Returns once every worker has been seen at its address. To be seen, this one listens at its own meanwhile.
+    """Returns once every worker has been reached at its address. Meanwhile, this worker listens at its own.
 
     Args:
         addresses: `host:port` of every worker.
-        index: which of them this is.
-        patience: seconds to wait at most.
-        every: seconds between two words on who is missing.
-        say: is told in a line.
+        index: index of this worker.
+        patience: maximum seconds to wait.
+        every: seconds between two messages about missing workers.
+        say: prints a message.
 
     Raises:
-        InputError: if somebody is missing in the end, or this worker's port is taken.
+        InputError: if a worker is still missing at the end, or this worker's port is in use.
     """
     missing = [address for number, address in enumerate(addresses) if number != index]
     began, told = time.monotonic(), None
@@ -33,11 +33,11 @@ def meet(
             now = time.monotonic()
             if now - began > patience:
                 raise InputError(
-                    f"Waited {patience:g} s for {_named(missing)}, in vain. Start the same command on every worker, and see to "
-                    f"it that the addresses of all, {', '.join(addresses)}, can be reached from {addresses[index]}."
+                    f"No connection after {patience:g} s to {_named(missing)}. Start the same command on every worker, and make "
+                    f"sure that all addresses, {', '.join(addresses)}, can be reached from {addresses[index]}."
                 )
             if told is None or now - told >= every:
-                say(f"worker {index + 1} of {len(addresses)} waits for {_named(missing)}", flush=True)
+                say(f"worker {index + 1} of {len(addresses)} is waiting for {_named(missing)}", flush=True)
                 told = now
             time.sleep(_BETWEEN_TRIES)
 
@@ -49,7 +49,7 @@ def _named(addresses) -> str:
 def _parts(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
-        raise InputError(f"The address of a worker must be host:port. Received: {address!r}.")
+        raise InputError(f"A worker address must be host:port. Received: {address!r}.")
     return host.strip("[]"), int(port)
 
 
@@ -61,15 +61,15 @@ def _listening(address: str):
         listener = socket.create_server(("", port), family=family, dualstack_ipv6=family == socket.AF_INET6, backlog=1024)
     except OSError as error:
         raise InputError(
-            f"This worker's address, {address}, must have a port that is free. Received: {error.strerror or error}."
+            f"Cannot listen at this worker's address, {address}: {error.strerror or error}. Choose a free port."
         ) from error
-    with listener:  # nobody need be answered: to be connected is to be there
+    with listener:  # a connection is enough, no answer is needed
         yield
 
 
 def _is_there(address: str) -> bool:
     try:
         socket.create_connection(_parts(address), timeout=_FOR_ONE).close()
-    except OSError:  # not started yet, or not known by name yet
+    except OSError:  # not started yet, or its name does not resolve yet
         return False
     return True

@@ -1,4 +1,4 @@
-"""A moving average of the weights over the updates (Polyak & Juditsky 1992), which is tested and kept in place of the latest."""
+"""A moving average of the weights over updates (Polyak & Juditsky 1992), tested and saved instead of the latest weights."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,15 +8,15 @@ import tensorflow as tf
 
 
 class WeightAverage:
-    """Averages all that a net's answers depend on: trained weights, and the statistics of batch norm with them.
+    """Averages everything that a net's predictions depend on: trained weights and batch norm statistics.
 
     Args:
-        model: the net that is trained, made in the strategy's scope.
-        momentum: share of the average that stays at each update, in [0, 1); at 0 there is no average, and the net is as trained.
+        model: the net being trained, created in the strategy's scope.
+        momentum: share of the average that remains at each update, in [0, 1); 0 disables averaging.
         strategy: the strategy.
 
     Attributes:
-        variables: what a checkpoint must hold.
+        variables: variables to save in a checkpoint.
     """
 
     def __init__(self, model: keras.Model, momentum: float, strategy: tf.distribute.Strategy):
@@ -28,9 +28,9 @@ class WeightAverage:
         self.variables += self._updates
 
     def follow(self) -> None:
-        """Moves the average towards the weights; to be called in a graph after each update.
+        """Moves the average towards the weights; call it in a graph after each update.
 
-        Early on, the average is over few updates: of `n` of them a share of `n / (n + 9)` stays at most, as is the custom.
+        Early averages are over few updates: after `n` of them, a share of at most `n / (n + 9)` remains, as usual.
         """
         if not self._followed:
             return
@@ -41,13 +41,13 @@ class WeightAverage:
         updates.assign_add(1.0)
 
     def keep(self) -> None:
-        """Puts the average in the place of the net's weights for good, once nothing more is trained."""
+        """Replaces the net's weights by the average permanently, after training."""
         for average, weight in zip(self.variables, self._followed, strict=False):
             weight.assign(average)
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """Puts the average in the place of the net's weights for a while."""
+        """Replaces the net's weights by the average within the context."""
         kept = [weight.numpy() for weight in self._followed]
         self.keep()
         try:

@@ -5,7 +5,7 @@ import os
 
 
 def scheduler() -> str | None:
-    """Names what tells of other workers: `TF_CONFIG`, `SLURM` or nothing."""
+    """Returns the source of information about other workers: `TF_CONFIG`, `SLURM` or `None`."""
     if "TF_CONFIG" in os.environ:
         return "TF_CONFIG"
     if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
@@ -14,7 +14,7 @@ def scheduler() -> str | None:
 
 
 def many_workers() -> bool:
-    """Whether there are other workers; a malformed `TF_CONFIG` is for `cluster` to tell."""
+    """Whether there are other workers; a malformed `TF_CONFIG` is reported by `cluster`."""
     if scheduler() != "TF_CONFIG":
         return scheduler() is not None
     try:

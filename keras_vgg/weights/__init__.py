@@ -1,1 +1,1 @@
-"""Weights from every public source, and to them: readers, writers, layouts, names, the catalogue of public weights."""
+"""Reading and writing weights of every public source: readers, writers, layouts, names, the catalogue of public weights."""

@@ -1,7 +1,7 @@
-"""Reads Caffe's weight files (`.caffemodel`) without Caffe and without taking one whole into memory.
+"""Reads Caffe weight files (`.caffemodel`) without Caffe and without loading a whole file into memory.
 
-Such a file is one protobuf message, net > layer > blob > numbers. Its fields are walked in the open file; protobuf parses
-the small ones, and the numbers stay where they are until they are asked for: a single blob of VGG-16 has 411 MB.
+Such a file is one protobuf message: net > layer > blob > values. Its fields are scanned in the open file; protobuf parses
+the small ones, and the values stay on disk until requested: a single blob of VGG-16 takes 411 MB.
 """
 
 import contextlib
@@ -24,28 +24,28 @@ _LAYERS = {_NET["layer"]: caffe_proto.LayerParameter, _NET["layers"]: caffe_prot
 _NUMBERS: dict[int, np.dtype] = {_BLOB["data"]: np.dtype("<f4"), _BLOB["double_data"]: np.dtype("<f8")}
 _GRADIENTS = (_BLOB["diff"], _BLOB["double_diff"])
 
-# Axes of the first blob by the type of its layer; the numbers are V1LayerParameter.LayerType's.
+# Number of axes of the first blob by layer type; the integer keys are values of V1LayerParameter.LayerType.
 _KERNEL_AXES = {"Convolution": 4, "Deconvolution": 4, "InnerProduct": 2, 4: 4, 39: 4, 14: 2}
 _MAX_AXES = 32  # Caffe's own limit
-_MAX_SMALL = 1 << 20  # bytes of the longest name or shape that is believed
+_MAX_SMALL = 1 << 20  # bytes of the longest name or shape that is accepted
 _MAX_FIELDS = 1000  # before the first layer
 
-# Fields with which a file may begin (name, input), which may stand before the first layer (name, input, input_dim,
-# force_backward, state, debug_info, input_shape), and with which a layer begins (V0 layer, bottom, top, name, type).
+# Fields that a file may begin with (name, input), that may precede the first layer (name, input, input_dim,
+# force_backward, state, debug_info, input_shape), and that a layer begins with (V0 layer, bottom, top, name, type).
 _FILE_BEGINS = {(1, BYTES), (3, BYTES)}
 _NET_BEGINS = {*_FILE_BEGINS, (4, VARINT), (4, BYTES), (5, VARINT), (6, BYTES), (7, VARINT), (8, BYTES)}
 _LAYER_BEGINS = {(1, BYTES), (2, BYTES), (3, BYTES), (4, BYTES)}
 
 
 def read_caffemodel(path: str | pathlib.Path) -> dict[str, StoredArray]:
-    """Returns the blobs of a `.caffemodel` file by "<layer name>/<blob number>", values unread, in the file's order.
+    """Returns the blobs of a `.caffemodel` file by "<layer name>/<blob number>" in file order, without reading their values.
 
     `conv1_1/0` is a kernel, (out, in, height, width), `conv1_1/1` its bias, (out,); `fc6/0` is (out, in). Layers without
-    blobs give nothing. Both formats are read, `layer` and the older `layers`; in old files every shape has four axes, of
-    which the leading ones go, as `_squeeze` says. Blobs of doubles come as float32.
+    blobs are omitted. Both formats are supported, `layer` and the older `layers`; in old files every shape has four axes,
+    and `_squeeze` removes the leading ones. Blobs of doubles are converted to float32.
 
     Raises:
-        InputError: if the file cannot be read, is not such a file, is damaged, or is of the format of 2013 (V0).
+        InputError: if the file cannot be read, is not a Caffe model, is damaged, or is in the 2013 format (V0).
 
     Example:
         >>> from keras_vgg.weights.caffe_files import read_caffemodel
@@ -63,10 +63,10 @@ def read_caffemodel(path: str | pathlib.Path) -> dict[str, StoredArray]:
 
 
 def looks_like_caffemodel(path: str | pathlib.Path) -> bool:
-    """Tells whether a file begins as a `.caffemodel` does, damaged or whole, by contents and not by name.
+    """Returns whether a file starts like a `.caffemodel`, damaged or not, judging by its content and not by its name.
 
-    It must begin with the net's name, inputs or layers; what stands before the first layer must be a field of a net, and the
-    layer must begin as layers do. Few other files are like that, but rule out formats with a signature first.
+    It must start with the net's name, inputs or layers; everything before the first layer must be a field of a net, and the
+    layer must start like one. Few other files do, but rule out formats with a signature first.
 
     Raises:
         InputError: if the file cannot be read.
@@ -81,7 +81,7 @@ def looks_like_caffemodel(path: str | pathlib.Path) -> bool:
                 known = _NET_BEGINS if place else _FILE_BEGINS
                 if (field.number, field.wire_type) not in known or field.end - field.begin > _MAX_SMALL:
                     return False
-                # TensorFlow's frozen graphs begin alike, but with a message where the name should be.
+                # TensorFlow's frozen graphs start the same way, but with a message in place of the name.
                 if field.number == _NET["name"] and not wire.read(field.begin, field.end).decode().isprintable():
                     return False
     except (DamagedError, UnicodeDecodeError, StopIteration):
@@ -102,17 +102,17 @@ def _read_net(wire, path):
         with _told_of(layer):
             blobs = _read_layer(wire, field, path, layer)
             if blobs and f"{layer.name}/0" in arrays:
-                raise DamagedError("there is another layer of this name")
+                raise DamagedError("another layer has the same name")
             for number, blob in enumerate(blobs):
                 arrays[f"{layer.name}/{number}"] = _read_blob(wire, blob, path, layer, number)
     if layer is None:
-        raise DamagedError("it holds no layer")
+        raise DamagedError("it contains no layers")
     return arrays
 
 
 @contextlib.contextmanager
 def _told_of(layer):
-    # A DecodeError is worded by whichever implementation of protobuf is at work; that in Python minds text not in UTF-8 too.
+    # The wording of a DecodeError depends on the implementation of protobuf; the one in Python also rejects text not in UTF-8.
     try:
         yield
     except (DamagedError, DecodeError, UnicodeDecodeError) as error:
@@ -121,16 +121,16 @@ def _told_of(layer):
 
 
 def _read_layer(wire, at, path, layer):
-    # Fills `layer` but for its blobs and returns their fields. Once an error comes, what was filled in stays: the name.
+    # Fills `layer` except for its blobs and returns their fields. After an error, the fields already set remain, e.g. the name.
     numbers, blobs = caffe_proto.field_numbers(type(layer)), []
     for field in wire.fields(at.begin, at.end):
         if field.number == numbers.get("layer"):
-            raise InputError(f"{path} is of Caffe's format of 2013 (V0). Convert it with Caffe's tool upgrade_net_proto_binary.")
+            raise InputError(f"{path} is in Caffe's 2013 format (V0). Convert it with Caffe's upgrade_net_proto_binary tool.")
         if field.number == numbers["blobs"] and field.wire_type == BYTES:
             blobs.append(field)
         elif field.number in numbers.values():
             layer.MergeFromString(_read_small(wire, field))
-    # protobuf in C gives bytes for a name that is not UTF-8
+    # The C implementation of protobuf returns bytes for a name that is not UTF-8.
     if blobs and not (isinstance(layer.name, str) and layer.name and layer.name.isprintable()):
         raise DamagedError("there are blobs but no readable name")
     return blobs
@@ -142,7 +142,7 @@ def _read_blob(wire, at, path, layer, number):
         if field.number in _NUMBERS:
             chunks.append(field)
             if field.wire_type != BYTES:
-                break  # a tag before every number: millions of them
+                break  # unpacked: millions of values, each with its own tag
         elif field.number in _BLOB.values() and field.number not in _GRADIENTS:
             blob.MergeFromString(_read_small(wire, field))
     if len(chunks) == 1 and chunks[0].wire_type == BYTES:
@@ -150,7 +150,7 @@ def _read_blob(wire, at, path, layer, number):
         shape = _checked_shape(blob, layer, number, (end - begin) / dtype.itemsize)
         return _as_float32(raw_array(path, f"{layer.name}/{number}", begin, shape, dtype))
     blob = BlobProto.FromString(wire.read(at.begin, at.end))
-    if blob.double_data:  # goes before `data`, as in Caffe
+    if blob.double_data:  # takes precedence over `data`, as in Caffe
         values = np.fromiter(blob.double_data, np.float64, len(blob.double_data)).astype(np.float32)
     else:
         values = np.fromiter(blob.data, np.float32, len(blob.data))
@@ -160,12 +160,12 @@ def _read_blob(wire, at, path, layer, number):
 
 def _read_small(wire, field):
     if field.end - field.begin > _MAX_SMALL:
-        raise DamagedError(f"the field at byte {field.start:,} has {field.end - field.begin:,} bytes, which no name or shape has")
+        raise DamagedError(f"the field at byte {field.start:,} has {field.end - field.begin:,} bytes, too many for a name/shape")
     return wire.read(field.start, field.end)
 
 
 def _checked_shape(blob, layer, number, count):
-    # Caffe, too, lets the old fields go before `shape`.
+    # In Caffe, too, the old fields take precedence over `shape`.
     if any(blob.HasField(name) for name in ("num", "channels", "height", "width")):
         shape = _squeeze((blob.num, blob.channels, blob.height, blob.width), layer.type, number)
     else:
@@ -173,16 +173,16 @@ def _checked_shape(blob, layer, number, count):
     if len(shape) > _MAX_AXES:
         raise DamagedError(f"blob {number} has {len(shape):,} axes; Caffe's have at most {_MAX_AXES}")
     if min(shape) < 1 or math.prod(shape) != count:
-        raise DamagedError(f"blob {number} has {count:,.12g} numbers, which do not make the shape {shape}")
+        raise DamagedError(f"blob {number} has {count:,.12g} values, which do not fit shape {shape}")
     return shape
 
 
 def _squeeze(shape, layer_type, number):
-    """Takes leading axes of one from an old shape, where a bias is (1, 1, 1, n) and an FC matrix (1, 1, out, in).
+    """Removes leading axes of length one from an old shape, where a bias is (1, 1, 1, n) and an FC matrix (1, 1, out, in).
 
-    The first blob of a convolution keeps all four axes and that of an FC layer keeps two, so that a net of one output
-    stays whole. Any other blob that begins with (1, 1) loses these two and a third one; a blob of another beginning, such
-    as a kernel whose layer does not tell its type, loses nothing.
+    The first blob of a convolution keeps all four axes and that of an FC layer keeps two, so that a net with one output
+    keeps its shape. Any other blob that starts with (1, 1) loses these two and a third axis of one; a blob that starts
+    otherwise, such as a kernel of a layer without a type, keeps all axes.
     """
     axes = _KERNEL_AXES.get(layer_type, 1) if number == 0 else 1
     if axes == 4 or shape[:2] != (1, 1):

@@ -1,8 +1,8 @@
 """The part of Caffe's protobuf schema that holds weights, as message classes.
 
-`SCHEMA` copies names and numbers from `src/caffe/proto/caffe.proto` of BVLC/caffe; the message classes are built from it
-when this module is imported, and protobuf skips every field it leaves out. They live in a pool of their own, so that
-Caffe's own `caffe_pb2` may be imported beside them.
+`SCHEMA` copies names and numbers from `src/caffe/proto/caffe.proto` of BVLC/caffe; importing this module builds the
+message classes from it, and protobuf skips the fields it omits. The classes have their own descriptor pool, so that
+Caffe's `caffe_pb2` can be imported alongside.
 
 Example:
     >>> import pathlib
@@ -17,7 +17,7 @@ SCHEMA = {
     # message: fields as (name, number, label, type)
     "BlobShape": (("dim", 1, "packed", "int64"),),
     "BlobProto": (
-        ("num", 1, "optional", "int32"),  # the first four: the shape in files of before 2015
+        ("num", 1, "optional", "int32"),  # the first four: the shape in files from before 2015
         ("channels", 2, "optional", "int32"),
         ("height", 3, "optional", "int32"),
         ("width", 4, "optional", "int32"),
@@ -27,12 +27,12 @@ SCHEMA = {
         ("double_data", 8, "packed", "double"),
         ("double_diff", 9, "packed", "double"),
     ),
-    # The layers of 2013, each within a V1 layer. Their blobs are not read; the message is here to be recognised.
+    # Layers of 2013, each inside a V1 layer. Their blobs are not read; the message is only here to be recognized.
     "V0LayerParameter": (("name", 1, "optional", "string"), ("type", 2, "optional", "string")),
     "V1LayerParameter": (
         ("layer", 1, "optional", "V0LayerParameter"),
         ("name", 4, "optional", "string"),
-        ("type", 5, "optional", "int32"),  # an enum in Caffe, which looks the same on the wire
+        ("type", 5, "optional", "int32"),  # an enum in Caffe, encoded the same way
         ("blobs", 6, "repeated", "BlobProto"),
     ),
     "LayerParameter": (

@@ -1,6 +1,6 @@
-"""The public weights of VGG as a table: which file, its hash, how well it does and under which licence.
+"""The public VGG weights as a table: files, hashes, accuracies and licenses.
 
-Data alone: imports no TensorFlow and touches no network. Nets C and A-LRN have no public weights.
+Only data: imports no TensorFlow and accesses no network. Nets C and A-LRN have no public weights.
 """
 
 import contextlib
@@ -12,14 +12,14 @@ from keras_vgg.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A file that can be fetched and told to be the right one.
+    """A file to download, with the hash that verifies it.
 
     Attributes:
-        url: where it lies.
-        hash: "algorithm:hexdigits" with an algorithm of `hashlib`. The digits may be only the first ones of the digest:
-            torchvision publishes no more than eight, in the file's name.
+        url: where to download it.
+        hash: "algorithm:hexdigits" with an algorithm of `hashlib`. The digits may be only the start of the digest:
+            torchvision publishes only eight, in the file name.
         size: in bytes, if published.
-        kept_as: its name in the folder of models, where that in the URL is not one of its own.
+        kept_as: its name in the models folder, where the name in the URL is not unique.
     """
 
     url: str
@@ -29,7 +29,7 @@ class File:
 
     @property
     def name(self) -> str:
-        """Its name in the folder of models: by default the last part of the URL."""
+        """Its name in the models folder: by default the last part of the URL."""
         return self.kept_as or self.url.rpartition("/")[2]
 
 
@@ -39,18 +39,18 @@ class Entry:
 
     Attributes:
         arch: the net's letter.
-        batch_norm: whether batch normalisation follows every convolution.
+        batch_norm: whether batch normalization follows every convolution.
         names: what the weights are called, as in `weights="imagenet"`.
-        file: the whole net with its 1000 classes; the suffix tells the format.
-        file_without_top: the convolutions alone, `None` if there is no such file.
-        parameters: number of trainable numbers of the whole net, as published.
-        preprocessing: what the weights want of an image, a key of `preprocessing.BY_NAME`.
-        top1: accuracy in percent on the validation set of ILSVRC-2012, as published.
-        top5: the same, the right class being among the first five.
+        file: the whole net with its 1000 classes; the suffix gives the format.
+        file_without_top: the convolutions only; `None` if there is no such file.
+        parameters: number of trainable parameters of the whole net, as published.
+        preprocessing: a key of `preprocessing.BY_NAME`.
+        top1: top-1 accuracy in percent on the validation set of ILSVRC-2012, as published.
+        top5: top-5 accuracy, likewise.
         protocol: how the two accuracies were measured.
-        licence: of the weights.
-        source: whose weights they are, and who says how well they do.
-        has_top: whether `file` has FC layers that can be used.
+        licence: license of the weights.
+        source: origin of the weights and of their accuracies.
+        has_top: whether `file` has usable FC layers.
     """
 
     arch: str
@@ -73,7 +73,7 @@ CLASS_INDEX = File(
     "md5:c2c37ea517e94d9795004a39431a14cb",
     35363,
 )
-"""WordNet ids and names of the 1000 classes in the order of the outputs, the same for all weights here."""
+"""WordNet ids and names of the 1000 classes in output order, the same for all weights here."""
 
 
 def _keras(arch, depth, md5, size, md5_without_top, size_without_top, parameters, top1, top5):
@@ -89,7 +89,7 @@ def _keras(arch, depth, md5, size, md5_without_top, size_without_top, parameters
         preprocessing="caffe",
         top1=top1,
         top5=top5,
-        protocol="single centre crop",
+        protocol="single center crop",
         licence="CC BY 4.0",
         source="the authors' Caffe release in Keras' layout, keras.applications",
     )
@@ -106,7 +106,7 @@ def _torchvision(arch, names, stem, sha256, parameters, top1, top5):
         preprocessing="torch",
         top1=top1,
         top5=top5,
-        protocol="single centre crop of 224, shorter side 256",
+        protocol="single center crop of 224, shorter side 256",
         licence="BSD-3-Clause",
         source="torchvision's own training, IMAGENET1K_V1",
     )
@@ -133,14 +133,14 @@ def _features(arch, stem, sha256, parameters):
     return dataclasses.replace(
         _torchvision(arch, ("imagenet_features",), stem, sha256, parameters, None, None),
         preprocessing="caffe_rgb",
-        protocol="convolutions alone",
+        protocol="convolutions only",
         licence="CC BY 4.0",
-        source="the authors' convolutions for RGB, as ssd.pytorch has them, torchvision's IMAGENET1K_FEATURES",
+        source="the authors' convolutions for RGB, as in ssd.pytorch, torchvision's IMAGENET1K_FEATURES",
         has_top=False,
     )
 
 
-# "imagenet" is the set that Keras' users get by that name where there is one, else torchvision's, the only one there is.
+# "imagenet" is the set that Keras provides under that name, if any, else torchvision's, the only one.
 _BOTH, _SECOND = ("imagenet", "imagenet_torchvision"), ("imagenet_torchvision",)
 
 # fmt: off
@@ -165,11 +165,11 @@ CATALOGUE = (
 
 
 _USUAL = "D"
-"""The net that is meant where people say which weights, and not of which net."""
+"""The net meant by a name of weights without a net."""
 
 
 def names(arch: str, batch_norm: bool = False) -> tuple[str, ...]:
-    """Returns what public weights of a net are called; empty if it has none.
+    """Returns the names of a net's public weights; empty if it has none.
 
     >>> from keras_vgg.weights.catalogue import names
     >>> names("D")
@@ -186,19 +186,19 @@ def find(arch: str, name: str, batch_norm: bool = False) -> Entry:
     'vgg11-8a719046.pth'
 
     Raises:
-        InputError: if the net has no weights of that name; lists those it has.
+        InputError: if the net has no weights of that name; the message lists those it has.
     """
     for entry in _entries(arch, batch_norm):
         if name in entry.names:
             return entry
-    net = f"Net {arch} with batch normalisation" if batch_norm else f"Net {arch}"
+    net = f"Net {arch} with batch normalization" if batch_norm else f"Net {arch}"
     known = ", ".join(names(arch, batch_norm))
-    mend = "Name one of these" if known else "Give weights=None"
-    raise InputError(f"{net} has no public weights named {name!r}; there are: {known or 'none'}. {mend}, or give a file.")
+    advice = "Name one of these" if known else "Pass weights=None"
+    raise InputError(f"{net} has no public weights named {name!r}; available: {known or 'none'}. {advice}, or pass a file.")
 
 
 def called(text: str) -> Entry | None:
-    """Returns the public weights that are meant where a weight file is named: `NET`, `WEIGHTS` of net D, or `NET:WEIGHTS`.
+    """Returns the public weights that `text` names in place of a weight file: `NET`, `WEIGHTS` of net D, or `NET:WEIGHTS`.
 
     >>> from keras_vgg.weights.catalogue import called
     >>> [called(text).file.name for text in ("vgg16_bn", "VGG19:imagenet_torchvision", "imagenet")]
@@ -209,16 +209,16 @@ def called(text: str) -> Entry | None:
     net, _, weights = text.partition(":")
     if any(text in entry.names for entry in CATALOGUE):
         net, weights = CONFIGS[_USUAL].known_as[0], text
-    if net in CONFIGS:  # a letter is rather the name of somebody's folder
+    if net in CONFIGS:  # a single letter is more likely the name of a user's folder
         return None
-    with contextlib.suppress(InputError):  # then it is no name of theirs
+    with contextlib.suppress(InputError):  # then it is no name of a net
         entries = _entries(*net_called(net))
         return next((entry for entry in entries if not weights or weights in entry.names), None) if entries else None
     return None
 
 
 def reference(entry: Entry) -> str:
-    """Returns the shortest name by which `called` finds an entry, such as `vgg16`."""
+    """Returns the shortest name by which `called` finds an entry, e.g. `vgg16`."""
     net = CONFIGS[entry.arch].known_as[0].lower() + ("_bn" if entry.batch_norm else "")
     return net if called(net) is entry else f"{net}:{entry.names[-1]}"
 

@@ -1,4 +1,4 @@
-"""From one kind of weight file to another, with a table of what was converted."""
+"""Converts weight files between formats, with a table of the converted variables."""
 
 import dataclasses
 import hashlib
@@ -14,12 +14,12 @@ from keras_vgg.weights.weight_file import WeightFile, open_weights
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """What was converted.
+    """The result of a conversion.
 
     Attributes:
-        source: what was read, its colours swapped if so wanted.
+        source: the weights that were read, with colors swapped if requested.
         target: the file that was written.
-        table: a row for each variable: layer, variable, its name in the source, shape in Keras' layout, and checksum.
+        table: one row per variable: layer, variable, its name in the source, shape in Keras' layout, and checksum.
     """
 
     source: WeightFile
@@ -29,14 +29,14 @@ class Conversion:
     def __str__(self):
         lines = [self.table.to_string(index=False), "", f"from {self.source}", f"to {self.target}, {self._wanted()}"]
         if head := self.source.head:
-            lines.append(f"its own head ({head}) is no part of net {self.source.arch} and stays behind")
+            lines.append(f"its own head ({head}) does not belong to net {self.source.arch} and was not converted")
         return "\n".join(lines)
 
     def _wanted(self) -> str:
         wants, origin = self.source.preprocessing, self.source.origin
         if wants and origin:
             return wanted.statement(wants, origin)
-        return "which does not say what its weights want of an image: the source did not (--preprocessing says it)"
+        return "without preprocessing: the source does not record it (set it with --preprocessing)"
 
 
 def convert(
@@ -47,17 +47,17 @@ def convert(
     swap_colors: bool = False,
     preprocessing: str | None = None,
 ) -> Conversion:
-    """Converts a weight file of any kind, or a run folder, to the kind that the suffix of `target` says.
+    """Converts a weight file of any format, or a run folder, to the format given by the suffix of `target`.
 
     Args:
-        source: what to read.
-        target: what to write: whole, or not at all.
-        arch: the net; told from the file if not given.
-        swap_colors: whether to turn round the first convolution's channels, so that weights for BGR take RGB, or the reverse.
-        preprocessing: `"caffe"` or `"torch"`: what the source's weights want of an image, where it does not say so.
+        source: file or run folder to read.
+        target: file to write, completely or not at all.
+        arch: the net; inferred from the file by default.
+        swap_colors: whether to reverse the first convolution's input channels, so that weights for BGR take RGB, or vice versa.
+        preprocessing: `"caffe"` or `"torch"`: preprocessing of the source's weights, where the source does not record it.
 
     Raises:
-        InputError: for a source that is no VGG net, and where the target cannot be written.
+        InputError: if the source is not a VGG net or the target cannot be written.
 
     Example:
         >>> import pathlib
@@ -80,16 +80,16 @@ def convert(
         file = dataclasses.replace(file, preprocessing=wanted.BY_NAME[preprocessing], origin=wanted.GIVEN)
     if swap_colors:
         file = with_swapped_colors(file)
-    table = describe(file)  # while the source is there: the target may take its place
+    table = describe(file)  # before saving, since the target may replace the source
     save_weights(file, target)
     return Conversion(file, target, table)
 
 
 def describe(file: WeightFile) -> pd.DataFrame:
-    """Returns a row for each variable of a weight file.
+    """Returns one row per variable of a weight file.
 
-    The checksum (the first 12 digits of the SHA-256 of the float32 numbers in Keras' layout) is the same in whatever kind of
-    file the same numbers lie.
+    The checksum (the first 12 digits of the SHA-256 of the float32 values in Keras' layout) does not depend on the file
+    format.
     """
     return pd.DataFrame(
         {

@@ -1,8 +1,8 @@
-"""Public weights recognised by their first convolution, whose inputs are in one order of colours, of one size and around one mean.
+"""Recognizes public weights, and the preprocessing they need, from their first convolution.
 
-A file may have lost the note of what its weights want, or be of a kind whose custom is another: the numbers themselves still tell.
-The VGG authors' net D has been made to take images of many conventions, by turning its channels round, by factors in its first
-kernels, and by terms in their biases. All are undone here on trial.
+A file may have lost the record of its preprocessing, or differ from what is usual for its format, but the values show it: color
+order, scale and mean of the inputs. The VGG authors' net D has been adapted to many conventions, by reversing its channels,
+scaling its first kernels and shifting their biases. All of these are undone here by trial.
 """
 
 import dataclasses
@@ -12,13 +12,13 @@ import numpy as np
 
 from keras_vgg.preprocessing import CAFFE, TORCH, Preprocessing
 
-# Of the VGG authors' net D, BGR: for each filter whether red weighs more than blue; the weights' root mean square; the mean bias.
+# VGG authors' net D, BGR: for each filter whether red weighs more than blue; the root mean square of the weights; the mean bias.
 _AUTHORS_D, _ROOT_MEAN_SQUARE, _BIAS = 0x8982D43DB4968C3D, 0.2067, 0.5
-# Of the same, for each filter whether it weighs more below and to the right than above and to the left, in either order of colours.
+# Likewise, for each filter whether it weighs more below and to the right than above and to the left, in either color order.
 _LEANING = 0x4C4A313BBCA56FB8
 _FILTERS, SHAPE = 64, (3, 3, 3, 64)
-_SLACK = 4  # fine-tuning may move signs that are near zero; by chance so few never differ
-_SIZE_SLACK, _MEAN_SLACK = 0.1, 10.0  # a tenth; pixel values, where the authors' own biases give 0.2
+_SLACK = 4  # fine-tuning may flip values near zero; other weights never differ in so few by chance
+_SIZE_SLACK, _MEAN_SLACK = 0.1, 10.0  # relative; in pixel values (the authors' own biases give 0.2)
 
 _ZEROS, _MIDDLE, _WHITE = (0.0,) * 3, (127.5,) * 3, (255.0,) * 3
 _CONVENTIONS = (
@@ -32,14 +32,14 @@ _CONVENTIONS = (
 
 
 def recognise(kernel: np.ndarray, bias: np.ndarray | None = None) -> Preprocessing | None:
-    """Returns what weights want of an image that are, or were fine-tuned from, the VGG authors' net D; `None` if they are others.
+    """Returns the preprocessing of weights that are, or were fine-tuned from, the VGG authors' net D; `None` for other weights.
 
     Args:
-        kernel: of the first convolution, `(height, width, channels, filters)`.
-        bias: of the same, `(filters,)`, by which the mean is told; `None` to go by the kernel alone.
+        kernel: kernel of the first convolution, `(height, width, channels, filters)`.
+        bias: its bias, `(filters,)`, which determines the mean; `None` to use the kernel only.
 
     Returns:
-        One of the usual conventions; `None` for another one, too, which `is_of_authors` tells from other weights.
+        One of the usual conventions; `None` also for any other one, which `is_of_authors` distinguishes from other weights.
     """
     for wants, blue_first in _undone(kernel):
         size = np.sqrt(np.mean(blue_first**2)) / _ROOT_MEAN_SQUARE
@@ -49,19 +49,19 @@ def recognise(kernel: np.ndarray, bias: np.ndarray | None = None) -> Preprocessi
 
 
 def is_of_authors(kernel: np.ndarray) -> bool:
-    """Whether weights are those that `recognise` looks for, whatever they want of an image.
+    """Returns whether weights are those that `recognise` looks for, whatever their preprocessing.
 
     Args:
-        kernel: as of `recognise`.
+        kernel: as for `recognise`.
     """
     return next(_undone(kernel), None) is not None
 
 
 def is_turned(kernel: np.ndarray) -> bool | None:
-    """Returns whether weights of which `is_of_authors` is true are turned by 180 degrees, as for Theano; `None` for others.
+    """Returns whether weights for which `is_of_authors` is true are rotated by 180 degrees, as for Theano; `None` for others.
 
     Args:
-        kernel: as of `recognise`.
+        kernel: as for `recognise`.
     """
     if not is_of_authors(kernel):
         return None
@@ -70,7 +70,7 @@ def is_turned(kernel: np.ndarray) -> bool | None:
 
 
 def _undone(kernel: np.ndarray) -> Iterator[tuple[Preprocessing, np.ndarray]]:
-    """Yields conventions with the kernel as it would be in the authors', where its filters have the authors' colours then."""
+    """Yields conventions, each with the kernel converted to the authors', whose filters then match the authors' in color."""
     if kernel.shape != SHAPE:
         return
     for wants in (dataclasses.replace(each, bgr=bgr) for each in _CONVENTIONS for bgr in (True, False)):
@@ -84,7 +84,7 @@ def _agreeing(values: np.ndarray, signs: int) -> int:
 
 
 def _fits_mean(blue_first: np.ndarray, bias: np.ndarray, wants: Preprocessing) -> bool:
-    # A bias has what its filter sees of the difference between the mean that is subtracted and the authors'.
+    # A bias contains its filter's response to the difference between the subtracted mean and the authors'.
     seen = blue_first.sum(axis=(0, 1))  # (3, filters)
     difference = np.linalg.lstsq(seen.T, bias.astype(np.float64) - _BIAS)[0]
     return bool(np.all(np.abs(np.array(CAFFE.mean[::-1]) + difference - wants.mean[::-1]) < _MEAN_SLACK))

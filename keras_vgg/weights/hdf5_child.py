@@ -1,6 +1,6 @@
-"""Walks through HDF5 files whose paths come in on standard input, in a process of its own: a damaged one may hang or end it.
+"""Checks HDF5 files listed on standard input in a separate process, which a damaged file may hang or crash.
 
-Run as a script; needs nothing but h5py. A line in is JSON, `[path, start, size]`; a line out is JSON, `null` or what is wrong.
+Runs as a script; needs only h5py. Each input line is JSON `[path, start, size]`; each output line is JSON, `null` or the problem.
 """
 
 import io
@@ -10,7 +10,7 @@ import sys
 
 
 def main() -> None:
-    """Answers until standard input ends."""
+    """Checks files until standard input ends."""
     sys.path[:] = json.loads(sys.argv[1])
     import resource
 
@@ -26,7 +26,7 @@ def main() -> None:
                 with h5py.File(path if start is None else member, "r") as opened:
                     _walk(h5py, opened, size, set())
             told = None
-        except Exception as error:  # h5py raises whatever damage makes it run into
+        except Exception as error:  # h5py raises many kinds of exceptions on damage
             told = str(error).split("\n")[0] or type(error).__name__
         print(json.dumps(told), flush=True)
 
@@ -53,7 +53,7 @@ class _Window(io.RawIOBase):
 
 
 def _walk(h5py, group, size, seen) -> None:
-    """Does all that a reader does: members and attributes of every group, shape and type of every array, and chunks."""
+    """Accesses all that a reader does: members and attributes of every group, shape and type of every array, and chunks."""
     address = h5py.h5o.get_info(group.id).addr
     if address in seen:
         return
@@ -62,7 +62,7 @@ def _walk(h5py, group, size, seen) -> None:
         group.attrs[name]
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            continue  # what points elsewhere is refused by the reader
+            continue  # the reader refuses other links
         item = group[name]
         if isinstance(item, h5py.Group):
             _walk(h5py, item, size, seen)
@@ -77,7 +77,7 @@ def _check(dataset, size) -> None:
         return
     stored = math.prod(dataset.shape) * dataset.dtype.itemsize
     if stored > (size if dataset.chunks is None else 1000 * size):
-        raise ValueError(f"{dataset.name} of shape {dataset.shape} does not fit into the file")
+        raise ValueError(f"{dataset.name} of shape {dataset.shape} does not fit in the file")
     if dataset.chunks:
         for chunk in dataset.iter_chunks():
             dataset[chunk]

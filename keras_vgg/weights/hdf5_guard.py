@@ -1,6 +1,6 @@
-"""Bounds what a damaged HDF5 file can do: it is first walked through by another process, which may hang or crash in our place.
+"""Limits the harm of a damaged HDF5 file: another process checks it first, and hangs or crashes in place of this one.
 
-libhdf5 loops for ever on some damage and ends the process on other. The other process is kept for the next file.
+libhdf5 loops forever on some damage and ends the process on other. The other process is kept for the next file.
 """
 
 import atexit
@@ -14,7 +14,7 @@ import threading
 from keras_vgg.errors import InputError
 
 SECONDS = 20
-"""As long may a file take: a sound one takes milliseconds, since its arrays are not read."""
+"""Time limit per file: an intact one takes milliseconds, since its arrays are not read."""
 
 _SCRIPT = pathlib.Path(__file__).with_name("hdf5_child.py")
 _lock = threading.Lock()
@@ -23,15 +23,15 @@ _child: subprocess.Popen | None = None
 
 
 def check_hdf5(path: str | pathlib.Path, start: int | None = None, size: int | None = None) -> None:
-    """Sees to it that an HDF5 file, or the part of a file that is one, can be read without harm.
+    """Checks that an HDF5 file, or an HDF5 file embedded in another, can be read safely.
 
     Args:
         path: the file.
-        start: where the part begins; `None` for the whole file.
-        size: of the part, in bytes.
+        start: offset of the embedded file in bytes; `None` for the whole file.
+        size: size of the embedded file in bytes.
 
     Raises:
-        InputError: if it cannot.
+        InputError: if it cannot be read.
     """
     path = pathlib.Path(path).absolute()
     facts = path.stat()
@@ -44,7 +44,7 @@ def check_hdf5(path: str | pathlib.Path, start: int | None = None, size: int | N
         if told is None:
             _sound.add(key)
             return
-        _end()  # a library that met damage is not asked again
+        _end()  # the library is not used again after it met damage
     raise InputError(f"{path} is damaged or truncated: {told}. Fetch or copy it again.")
 
 
@@ -54,7 +54,7 @@ def _ask(request: list) -> str | None:
         command = [sys.executable, "-I", str(_SCRIPT), json.dumps(sys.path)]
         _child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     requests, answers = _child.stdin, _child.stdout
-    assert requests is not None  # pipes, as was asked for
+    assert requests is not None  # pipes, as requested
     assert answers is not None
     try:
         requests.write(json.dumps(request) + "\n")
@@ -62,11 +62,11 @@ def _ask(request: list) -> str | None:
         with selectors.DefaultSelector() as selector:
             selector.register(answers, selectors.EVENT_READ)
             if not selector.select(SECONDS):
-                return f"reading it does not come to an end within {SECONDS} s"
+                return f"reading it did not finish within {SECONDS} s"
         answer = answers.readline()
     except BrokenPipeError:
         answer = ""
-    return json.loads(answer) if answer else "it makes the HDF5 library crash"
+    return json.loads(answer) if answer else "it crashes the HDF5 library"
 
 
 def _end() -> None:

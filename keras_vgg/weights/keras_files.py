@@ -1,6 +1,6 @@
-"""Keras' own weight files: `.weights.h5` and `.keras` read and written, and the legacy `.h5` of its public VGG weights written.
+"""Keras' own weight files: reads and writes `.weights.h5` and `.keras`, and writes the legacy `.h5` of its public VGG weights.
 
-Arrays are named `<layer>/<number of the variable>`, e.g. `block1_conv1/0` for a kernel and `block1_conv1/1` for its bias.
+Arrays are named `<layer>/<index of the variable>`, e.g. `block1_conv1/0` for a kernel and `block1_conv1/1` for its bias.
 """
 
 import contextlib
@@ -25,16 +25,16 @@ from keras_vgg.weights.stored_array import StoredArray
 from keras_vgg.weights.zip_members import Window, member_offset
 
 NOTE = "keras_vgg"
-"""Attribute of an HDF5 file that has the text of `kinds.note`."""
+"""Attribute of an HDF5 file that contains the text of `kinds.note`."""
 
-_LAYER_GROUPS = ("layers", "_layer_checkpoint_dependencies")  # of a .weights.h5 file, now and in early versions of Keras 3
+_LAYER_GROUPS = ("layers", "_layer_checkpoint_dependencies")  # in a .weights.h5 file, now and in early versions of Keras 3
 
 
 def read_h5(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], str | None]:
-    """Returns the arrays of a `.weights.h5` file, and the text that `write_note` put with them.
+    """Returns the arrays of a `.weights.h5` file, and the text that `write_note` stored with them.
 
     Raises:
-        InputError: for a file that is damaged or holds something else.
+        InputError: if the file is damaged or contains something else.
     """
     check_hdf5(path)
     try:
@@ -42,40 +42,40 @@ def read_h5(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], str | Non
             return _arrays(file, path, lambda: h5py.File(path, "r")), file.attrs.get(NOTE)
     except InputError:
         raise
-    except Exception as error:  # h5py raises whatever damage makes it run into
+    except Exception as error:  # h5py raises many kinds of exceptions on damage
         raise InputError(f"{path} is damaged or truncated: {error}. Fetch or copy it again.") from error
 
 
 def check_keras(path: str | pathlib.Path) -> None:
-    """Sees to it that Keras can read the arrays of a `.keras` archive without harm; raises what zipfile does, or `InputError`."""
+    """Checks that Keras can read the arrays of a `.keras` archive safely; raises zipfile's errors or `InputError`."""
     with zipfile.ZipFile(path) as archive:
         info = archive.getinfo("model.weights.h5")
     if info.compress_type == zipfile.ZIP_STORED:
         check_hdf5(path, member_offset(path, info), info.file_size)
     else:
-        raise InputError("its model.weights.h5 is compressed; save the model anew with Keras, which does not do that")
+        raise InputError("its model.weights.h5 is compressed; re-save the model with Keras, which stores it plain")
 
 
 def read_keras(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], dict]:
     """Returns the arrays of a `.keras` archive and its model's configuration.
 
     Raises:
-        InputError: for a file that is damaged or holds something else.
+        InputError: if the file is damaged or contains something else.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
             info = archive.getinfo("model.weights.h5")
         if info.compress_type != zipfile.ZIP_STORED:
-            raise InputError(f"{path}: its model.weights.h5 is compressed; save the model anew with Keras, which does not do that.")
+            raise InputError(f"{path}: its model.weights.h5 is compressed; re-save the model with Keras, which stores it plain.")
         check_hdf5(path, member_offset(path, info), info.file_size)
         reopen = functools.partial(_open_member, path, member_offset(path, info), info.file_size)
         with reopen() as file:
             return _arrays(file, path, reopen), config
     except InputError:
         raise
-    except Exception as error:  # as do h5py and zipfile
-        raise InputError(f"{path} is damaged, or no .keras file: {error}. Fetch or copy it again.") from error
+    except Exception as error:  # of many kinds, from h5py and zipfile
+        raise InputError(f"{path} is damaged or not a .keras file: {error}. Fetch or copy it again.") from error
 
 
 @contextlib.contextmanager
@@ -87,12 +87,12 @@ def _open_member(path, start: int, size: int):
 def _arrays(file: h5py.File, path, reopen: Callable) -> dict[str, StoredArray]:
     group = next((file[name] for name in _LAYER_GROUPS if name in file), None)
     if group is None:
-        raise InputError(f"{path} is an HDF5 file without Keras weights: it holds {', '.join(file) or 'nothing'}.")
+        raise InputError(f"{path} is an HDF5 file without Keras weights: it contains {', '.join(file) or 'nothing'}.")
     return {name: stored(path, name, dataset, file, reopen) for name, dataset in _datasets(group)}
 
 
 def _datasets(group) -> Iterator[tuple[str, object]]:
-    """Yields name and array of every variable of layers, those of models among them too."""
+    """Yields name and array of every variable of the layers, including those of nested models."""
     for folder, layer in group.items():
         variables = layer.get("vars", {})
         for number in variables:
@@ -103,18 +103,18 @@ def _datasets(group) -> Iterator[tuple[str, object]]:
 
 
 def stored(path, name: str, dataset, file: h5py.File, reopen: Callable) -> StoredArray:
-    """Returns an array of an HDF5 file that is open as `file` and that `reopen` opens again; `InputError` for other things."""
-    # HDF5 can point into other files; weights from a stranger must not read what lies elsewhere on the disk.
+    """Returns an array of the HDF5 file open as `file`, which `reopen` opens again; raises `InputError` for anything else."""
+    # HDF5 can link to other files; untrusted weights must not read other files on the disk.
     if not isinstance(dataset, h5py.Dataset) or dataset.file != file or dataset.external or dataset.is_virtual:
-        raise InputError(f"{path} was refused: {name} is no array of its own but points elsewhere.")
+        raise InputError(f"{path} was refused: {name} is a link to elsewhere, not an array.")
     if not np.issubdtype(dataset.dtype, np.floating) or dataset.ndim == 0:
-        raise InputError(f"{path}: {name} should be an array of floats, and is {dataset.dtype} of shape {dataset.shape}.")
+        raise InputError(f"{path}: {name} must be an array of floats. Received: {dataset.dtype} of shape {dataset.shape}.")
 
     place = dataset.name
 
     def rows(start: int, stop: int) -> np.ndarray:
         try:
-            with reopen() as file:  # HDF5 lets nobody write a file that is left open, even by an error's traceback
+            with reopen() as file:  # HDF5 blocks writing to a file left open, even by an error's traceback
                 return file[place][start:stop]
         except Exception as error:  # as above
             raise InputError(f"{path} is damaged: {name} cannot be read ({error}). Fetch or copy it again.") from error
@@ -123,12 +123,12 @@ def stored(path, name: str, dataset, file: h5py.File, reopen: Callable) -> Store
 
 
 def write_legacy_h5(path: str | pathlib.Path, arrays, text: str | None) -> None:
-    """Writes the layout of Keras' public VGG files, which `load_weights` of any Keras and old programs read.
+    """Writes the layout of Keras' public VGG files, which `load_weights` of any Keras version and old programs read.
 
     Args:
-        path: where to.
+        path: the file to write.
         arrays: `(layer, variable, shape, read)` in the order of the net's layers, each layer's variables together.
-        text: is kept with them, for `legacy_keras.read_legacy_h5`.
+        text: stored with them, for `legacy_keras.read_legacy_h5`.
     """
     arrays = list(arrays)
     with files.replacing(path) as beside:
@@ -147,9 +147,9 @@ def write_legacy_h5(path: str | pathlib.Path, arrays, text: str | None) -> None:
 
 
 def write_weights_h5(path: pathlib.Path, model) -> None:
-    """Writes a Keras model's `.weights.h5`; `OSError` if the file system refuses.
+    """Writes a Keras model's `.weights.h5`; raises `OSError` if the file system refuses.
 
-    Keras itself would have HDF5 write to the disk, which can end the process there; the same bytes lie in a `.keras` archive.
+    Keras itself would let HDF5 write to the disk, which can crash the process; a `.keras` archive contains the same bytes.
     """
     archive = path.with_name(f"{path.name}.keras")
     try:
@@ -162,7 +162,7 @@ def write_weights_h5(path: pathlib.Path, model) -> None:
 
 
 class _Remembering(io.RawIOBase):
-    """A file to which writing never fails for HDF5, which a failure can end by a segmentation fault; `error` is the first one."""
+    """A file whose writes never fail for HDF5, which could crash with a segmentation fault; `error` is the first failure."""
 
     def __init__(self, file: io.FileIO):
         self._file = file
@@ -203,7 +203,7 @@ class _Remembering(io.RawIOBase):
 
 @contextlib.contextmanager
 def _writing(path, mode: str):
-    """Gives an HDF5 file open for writing, `mode` being `"w"` or `"r+"`; raises `OSError` where the file system refuses."""
+    """Yields an HDF5 file open for writing, with `mode` `"w"` or `"r+"`; raises `OSError` if the file system refuses."""
     with open(path, "w+b" if mode == "w" else "r+b", buffering=0) as raw:
         file = _Remembering(raw)
         try:
@@ -216,23 +216,23 @@ def _writing(path, mode: str):
 
 
 def make_room(path: str | pathlib.Path, shapes) -> None:
-    """Sees to it that the file system has room for an HDF5 file of float32 arrays: on a full disk HDF5 ends the process.
+    """Reserves disk space for an HDF5 file of float32 arrays, since HDF5 crashes the process on a full disk.
 
     Raises:
-        OSError: if there is no room.
+        OSError: if there is not enough space.
     """
-    size = sum(4 * math.prod(shape) for shape in shapes) + 2**20  # what HDF5 itself needs is less
+    size = sum(4 * math.prod(shape) for shape in shapes) + 2**20  # HDF5's own data take less
     if hasattr(os, "posix_fallocate"):
         with open(path, "wb") as file:
             try:
                 os.posix_fallocate(file.fileno(), 0, size)
             except OSError as error:
-                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # the file system cannot tell
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # not supported by the file system
                     raise
 
 
 def write_note(path: str | pathlib.Path, text: str | None) -> None:
-    """Puts `text` into a finished HDF5 file, for `read_h5`; Keras does not look at it."""
+    """Stores `text` in a complete HDF5 file, for `read_h5`; Keras ignores it."""
     if text:
         with _writing(path, "r+") as file:
             file.attrs[NOTE] = text

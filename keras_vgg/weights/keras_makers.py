@@ -1,4 +1,4 @@
-"""Keras' files turned as whoever made them means it: what is in one depends on the version, the backend and the data format.
+"""Converts the layout of legacy Keras files, which depends on the Keras version, the backend and the data format.
 
 | made by                                                        | kernels                  | fc1's inputs |
 |----------------------------------------------------------------|--------------------------|--------------|
@@ -6,8 +6,8 @@
 | Keras before 2, "tf"; from 2 on by default                     | (height, width, in, out) | H x W x C    |
 | from 2 on, convolutions `channels_first`, but its `Flatten` not | (height, width, in, out) | C x H x W    |
 
-Theano alone convolves in the strict sense of the word: whatever the version and the format, kernels made on it come turned by 180
-degrees against those of TensorFlow, CNTK, JAX and PyTorch, which all correlate.
+Only Theano convolves in the strict sense: whatever the version and format, its kernels are rotated by 180 degrees relative to
+those of TensorFlow, CNTK, JAX and PyTorch, which all correlate.
 """
 
 import dataclasses
@@ -25,14 +25,14 @@ _LARGEST_KERNEL = 3
 
 @dataclasses.dataclass(frozen=True)
 class Maker:
-    """What a legacy HDF5 file says of who made it.
+    """What a legacy HDF5 file records about the software that wrote it.
 
     Attributes:
-        backend: Keras' backend, in small letters; `None` where it does not say.
-        major: Keras' version before the first dot: 0 for files that number their layers, else 1 where it does not say.
-        config: configuration of the whole model, if it is there.
-        data_format: `"channels_first"` or `"channels_last"`, where somebody wrote it into the file.
-        kernels: what the backend calls the kernels.
+        backend: Keras' backend in lower case; `None` if not recorded.
+        major: Keras' major version: 0 for files that number their layers, else 1 if not recorded.
+        config: configuration of the whole model, if present.
+        data_format: `"channels_first"` or `"channels_last"`, if a user added it to the file.
+        kernels: the backend's names of the kernels.
     """
 
     backend: str | None = None
@@ -43,24 +43,24 @@ class Maker:
 
 
 def turned(path, arrays: Mapping[str, StoredArray], maker: Maker) -> tuple[dict[str, StoredArray], bool | None]:
-    """Returns a legacy file's arrays with their convolutions as Keras 3 has them, and in which order fc1 takes the feature map.
+    """Returns a legacy file's arrays with convolutions in Keras 3's layout, and the order in which fc1 takes the feature map.
 
     Args:
         path: the file, for messages.
         arrays: by `<layer>/<number>`, in the order of the layers.
-        maker: who made them.
+        maker: the software that wrote them.
 
     Returns:
-        The arrays, and whether fc1's inputs are C x H x W; `None` if nothing tells it.
+        The arrays, and whether fc1's inputs are C x H x W; `None` if unknown.
 
     Raises:
-        InputError: if it cannot be told whether kernels are to be turned, or what batch norm has.
+        InputError: if it is unknown whether kernels must be rotated, or how batch norm is stored.
     """
     kernels = {name: array for name, array in arrays.items() if len(array.shape) == 4}
     if maker.major == 0 and any(name.endswith("/3") for name in arrays):
         raise InputError(
-            f"{path} has batch norm as of Keras before version 1, whose deviations were variances in some releases; "
-            "load it in the Keras that made it, and save it with Keras 1 or later."
+            f"{path} has batch norm of Keras before version 1, some releases of which stored variances as deviations; "
+            "load it in the Keras version that wrote it, and save it with Keras 1 or later."
         )
     lie_first = _lie_first(kernels)
     if lie_first:
@@ -74,15 +74,15 @@ _CONVOLUTIONS = ("Conv2D", "Convolution2D")
 
 
 def has_convolutions(config) -> bool:
-    """Whether a configuration is that of a model with convolutions, in it or in a model that is part of it."""
+    """Returns whether a configuration is that of a model with convolutions, nested models included."""
     return any(name in _CONVOLUTIONS for name, _ in _layers(config))
 
 
 def flattens_first(path, config) -> bool | None:
-    """Returns whether the model of a configuration flattens its feature map as C x H x W; `None` if that does not tell it.
+    """Returns whether a configured model flattens its feature map as C x H x W; `None` if the configuration does not show it.
 
     Raises:
-        InputError: if its layers have the channels now here, now there.
+        InputError: if its layers mix both data formats.
     """
     layers = list(_layers(config))
     formats = {_format(layer) for name, layer in layers if name in _CONVOLUTIONS} - {None}
@@ -91,10 +91,10 @@ def flattens_first(path, config) -> bool | None:
         return None
     if len(formats) > 1 or (formats == {False} and flatten):
         raise InputError(
-            f"{path} is of a model that has its channels first in some layers and last in others, whose order before fc1 is not "
-            "known; build it and load it by Keras."
+            f"{path} is a model with channels first in some layers and last in others, so that their order before fc1 is "
+            "unknown; build it and load it with Keras."
         )
-    # A Flatten that knows that channels come first puts them last before it flattens: so from Keras 2.2 on.
+    # Since Keras 2.2, a Flatten configured as channels_first moves the channels last before flattening.
     return formats == {True} and not flatten
 
 
@@ -104,8 +104,8 @@ def _format(layer: dict) -> bool | None:
 
 
 def _layers(config) -> Iterator[tuple[str, dict]]:
-    """Yields class and configuration of all layers in a model's configuration, those of models in it too."""
-    todo = [config]  # a damaged file may nest deeper than Python recurses
+    """Yields class and configuration of all layers in a model's configuration, including nested models."""
+    todo = [config]  # a damaged file may nest deeper than Python can recurse
     while todo:
         value = todo.pop()
         if isinstance(value, dict) and isinstance(value.get("config"), dict):
@@ -114,7 +114,7 @@ def _layers(config) -> Iterator[tuple[str, dict]]:
 
 
 def _lie_first(kernels: Mapping[str, StoredArray]) -> bool:
-    """Whether kernels lie as (out, in, height, width)."""
+    """Returns whether kernels are stored as (out, in, height, width)."""
     shapes = [array.shape for array in kernels.values()]
 
     def are_sides(axes: slice) -> bool:
@@ -131,15 +131,15 @@ def _changed(array: StoredArray, change, axes: tuple[int, ...]) -> StoredArray:
 def _is_convolved(path, kernels: Mapping[str, StoredArray], maker: Maker) -> bool:
     if maker.backend is not None or not kernels:
         return maker.backend == "theano"
-    if all(name.endswith(":0") for name in maker.kernels):  # of a variable of TensorFlow
+    if all(name.endswith(":0") for name in maker.kernels):  # a TensorFlow variable
         return False
-    if all(name.endswith("_W") for name in maker.kernels):  # of Theano, the other backend of Keras 1
+    if all(name.endswith("_W") for name in maker.kernels):  # Theano, the other backend of Keras 1
         return True
     is_turned = first_layer.is_turned(next(iter(kernels.values())).read())
     if is_turned is None:
         raise InputError(
-            f"{path} does not say on which backend it was made, and Theano's kernels are turned by 180 degrees. If it was Theano, "
-            f"write so into it once, else 'tensorflow': import h5py; h5py.File({str(path)!r}, 'a').attrs['backend'] = 'theano'."
+            f"{path} does not record its backend, and Theano's kernels are rotated by 180 degrees. If it was Theano, record that "
+            f"in the file, else 'tensorflow': import h5py; h5py.File({str(path)!r}, 'a').attrs['backend'] = 'theano'."
         )
     return is_turned
 
@@ -150,4 +150,4 @@ def _flattens_first(path, maker: Maker, lie_first: bool) -> bool | None:
     told = flattens_first(path, maker.config)
     if told is not None or lie_first or maker.major < 2:
         return lie_first if told is None else told
-    return None if maker.backend == "theano" else False  # Theano's users had channels either way, nearly all others last
+    return None if maker.backend == "theano" else False  # Theano users had either order, nearly all others channels last

@@ -1,4 +1,4 @@
-"""The kinds of weight files: how each is told by its content, and read."""
+"""The kinds of weight files: how each is detected by its content, and read."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ from keras_vgg.weights import (
 from keras_vgg.weights.stored_array import StoredArray, in_memory
 
 NOT_KNOWN = "null"
-"""Noted where what weights want is not known, so that no reader takes them for those its kind mostly holds."""
+"""Recorded if the preprocessing is unknown, so that no reader assumes the usual one of the file's kind."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
@@ -36,26 +36,26 @@ _PICKLE = b"\x80"
 _FEATURES_FILE, _TOP = catalogue.find("D", "imagenet_features").file.name, "classifier."  # torchvision's names
 _FIRST = "block1_conv1/0"
 _NO_WEIGHTS = {
-    b"<": "a web page, as where a download failed",
-    b"version https://git-lfs": "a Git LFS pointer, not what it points to",
-    b"\x1f\x8b": "compressed by gzip: unpack it",
+    b"<": "a web page, as after a failed download",
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself",
+    b"\x1f\x8b": "compressed with gzip: unpack it",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """What a reader found in a file.
+    """The content of a file.
 
     Attributes:
         arrays: the arrays by their names in the file.
-        preprocessing: what its maker noted that the weights want, as JSON, or `NOT_KNOWN`; `None` if it has no note.
-        origin: how its maker knew that.
-        archs: the nets that it may be, where the file says something of it beyond its arrays.
-        classes: what its classes are called, in label order, where its maker noted it.
-        schemes: the ways in which its arrays may be named.
-        channels_first: whether arrays in Keras' layout have fc1's inputs as C x H x W; `None` if nothing tells it.
-        own: a model that Keras has saved whole and that is a net only when it is taken apart, or has a head of its own.
-        regression: what its outputs tell of boxes, a key of `REGRESSIONS`, where its maker noted it; `None` of a classifier.
+        preprocessing: the recorded preprocessing as JSON, or `NOT_KNOWN`; `None` if nothing is recorded.
+        origin: how that preprocessing was known.
+        archs: the possible nets, if the file shows them in anything but its arrays.
+        classes: class names in label order, if recorded.
+        schemes: the possible naming schemes of its arrays.
+        channels_first: whether arrays in Keras' layout have fc1's inputs as C x H x W; `None` if unknown.
+        own: a whole Keras model that becomes a net only when taken apart, or that has its own head.
+        regression: meaning of the box outputs, a key of `REGRESSIONS`, if recorded; `None` for a classifier.
     """
 
     arrays: Mapping[str, StoredArray]
@@ -74,9 +74,9 @@ class Kind:
     """A kind of weight file.
 
     Attributes:
-        name: for people.
-        read: from path to `Content`.
-        preprocessing: the custom among such files, a key of `preprocessing.BY_NAME`, where there is one.
+        name: display name.
+        read: function from path to `Content`.
+        preprocessing: the usual one of such files, a key of `preprocessing.BY_NAME`, if any.
     """
 
     name: str
@@ -91,14 +91,14 @@ def note(
     classes: Sequence[str] | None = None,
     regression: str | None = None,
 ) -> str:
-    """Returns what is kept beside arrays: what they want of an image, how that is known, and further facts.
+    """Returns the record stored with arrays: their preprocessing, how it is known, and further facts.
 
     Args:
-        wants: it; `None` if it is not known.
-        origin: how it is known; is told where a file does not simply say it.
-        arch: which net they are, which is told where they do not tell it; `None` where something else does.
-        classes: what its classes are called, in label order.
-        regression: of a net that localises, a key of `REGRESSIONS`.
+        wants: the preprocessing; `None` if unknown.
+        origin: how it is known; recorded unless it was simply read from a file.
+        arch: the net, recorded where the arrays do not identify it; `None` if something else does.
+        classes: class names in label order.
+        regression: for a localization net, a key of `REGRESSIONS`.
     """
     facts = json.loads(wants.to_json()) if wants else {}
     facts |= {"origin": origin.name} if wants and origin and origin.name != KNOWN.name else {}
@@ -109,22 +109,20 @@ def note(
 
 
 def _noted(arrays: Mapping[str, StoredArray], text: str | bytes | None) -> Content:
-    """Returns arrays with what `note` says of them."""
+    """Returns arrays with the facts recorded by `note`."""
     try:
         facts = json.loads(text or NOT_KNOWN)
-    except ValueError:  # which `Preprocessing.from_json` tells
+    except ValueError:  # reported by `Preprocessing.from_json`
         facts = None
     if not isinstance(facts, dict):
         return Content(arrays, text)
     if not isinstance(facts.get("arch", ""), str) or facts.get("arch", "A") not in configs.every_net():
-        raise InputError(f"Expected the letter of a net in a file's note. Received: {facts['arch']!r:.100}.")
+        raise InputError(f"`arch` in a file's record must be the name of a net. Received: {facts['arch']!r:.100}.")
     classes = facts.get("classes")
     if not (classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes))):
-        raise InputError(f"Expected names of classes in a file's note. Received: {classes!r:.100}.")
+        raise InputError(f"`classes` in a file's record must be a list of names. Received: {classes!r:.100}.")
     if not isinstance(regression := facts.get("regression"), str | None) or regression not in (None, *REGRESSIONS):
-        raise InputError(
-            f"Expected one of {', '.join(REGRESSIONS)} as the regression in a file's note. Received: {regression!r:.100}."
-        )
+        raise InputError(f"`regression` in a file's record must be one of {', '.join(REGRESSIONS)}. Received: {regression!r:.100}.")
     is_silent = bool(facts) and set(facts) <= {"arch", "classes", "regression"}
     return Content(
         arrays,
@@ -137,7 +135,7 @@ def _noted(arrays: Mapping[str, StoredArray], text: str | bytes | None) -> Conte
 
 
 def noted_classes(path: pathlib.Path) -> tuple[str, ...] | None:
-    """Returns what the note of a `.keras` file says that its classes are called; `None` if it says nothing."""
+    """Returns the class names recorded in a `.keras` file; `None` if there are none."""
     return _noted({}, preprocessing.read_note(path)).classes
 
 
@@ -147,7 +145,7 @@ def _read_keras(path) -> Content:
     try:
         layers = config["config"]["layers"]
         lrn = [layer["config"]["name"] for layer in layers if layer["class_name"] == "LocalResponseNormalization"]
-    except (LookupError, TypeError):  # no functional model
+    except (LookupError, TypeError):  # not a functional model
         lrn = []
     content = dataclasses.replace(noted, archs=configs.with_lrn(lrn))
     if keras_makers.has_convolutions(config) and not (own_models.is_plain(config) and _is_net(content)):
@@ -156,18 +154,18 @@ def _read_keras(path) -> Content:
 
 
 def _is_net(content: Content) -> bool:
-    """Whether a whole model's arrays are a net's, as far as their names and shapes tell."""
+    """Returns whether a whole model's arrays are those of a net, judging by their names and shapes."""
     shapes = {name: array.shape for name, array in content.arrays.items()}
     match = names.closest(shapes, content.archs, schemes=content.schemes)
     if match.distance or match.flattens or not match.include_top:
         return not match.distance
     *_, (last, _) = configs.get_config(match.arch).convolutions.items()
     filters, taken = (shapes[match.arrays[layer, "kernel"]] for layer in (last, "predictions"))
-    return filters[-1] == taken[0]  # else the map is flattened
+    return filters[-1] == taken[0]  # otherwise the map is flattened
 
 
 def _taken_apart(path, noted: Content) -> Content:
-    """Returns what is in a model of people's own making, which Keras itself has to load."""
+    """Returns the content of a user's own model, which Keras itself must load."""
     own = own_models.take_apart(own_models.load_whole(path), path)
     convolutions = set(names.weight_layers(own.config.arch, batch_norm=own.batch_norm, include_top=own.head is None))
     kept = {name for name, _ in convolutions}
@@ -192,7 +190,7 @@ def _read_legacy_keras(path) -> Content:
     arrays, text, maker = legacy_keras.read_legacy_h5(path)
     arrays, channels_first = keras_makers.turned(path, arrays, maker)
     shapes = {name: array.shape for name, array in arrays.items()}
-    scheme = names.KERAS if _FIRST in shapes else names.by_order(shapes)  # where names are ours they say more than the order
+    scheme = names.KERAS if _FIRST in shapes else names.by_order(shapes)  # our names identify layers better than their order
     content = dataclasses.replace(_noted(arrays, text), schemes=(scheme,), channels_first=channels_first)
     return _taken_apart(path, content) if keras_makers.has_convolutions(maker.config) and not _is_net(content) else content
 
@@ -208,30 +206,30 @@ def _read_torch(path) -> Content:
 
 
 def _is_blank(arrays: Sequence[StoredArray]) -> bool:
-    """Whether vectors among arrays are there and all NaN, as FC layers are in torchvision's file of features."""
+    """Returns whether there are vectors among the arrays and all are NaN, like the FC layers in torchvision's features file."""
     vectors = [array for array in arrays if len(array.shape) == 1]
     return bool(vectors) and all(np.isnan(vector.read()).all() for vector in vectors)
 
 
 KERAS = Kind("Keras model", _read_keras)
 KERAS_WEIGHTS = Kind("Keras weights", lambda path: _noted(*keras_files.read_h5(path)))
-LEGACY_KERAS = Kind("legacy Keras weights", _read_legacy_keras, "caffe")  # as in the public files, made of the authors' weights
+LEGACY_KERAS = Kind("legacy Keras weights", _read_legacy_keras, "caffe")  # as in the public files, made from the authors' weights
 TORCH = Kind("PyTorch state dict", _read_torch, "torch")
 SAFETENSORS = Kind("safetensors", lambda path: _noted(*safetensors_files.read_safetensors(path)), "torch")
 CAFFE = Kind("Caffe model", lambda path: Content(caffe_files.read_caffemodel(path)), "caffe")
 
 
 def own_model(path: pathlib.Path) -> own_models.OwnModel | None:
-    """Returns the whole model of a file, taken apart, where it is a net only so or has a head of its own; else `None`."""
+    """Returns a file's whole model taken apart, if it becomes a net only so or has its own head; else `None`."""
     kind = tell(path)
     return kind.read(path).own if kind in (KERAS, LEGACY_KERAS) else None
 
 
 def tell(path: pathlib.Path) -> Kind:
-    """Returns the kind of a weight file, told by its content.
+    """Returns the kind of a weight file, detected by its content.
 
     Raises:
-        InputError: if it is none of these kinds.
+        InputError: if it is of none of these kinds.
     """
     try:
         with open(path, "rb") as file:
@@ -252,10 +250,10 @@ def tell(path: pathlib.Path) -> Kind:
         return CAFFE
     what = next((told for start, told in _NO_WEIGHTS.items() if head.startswith(start)), None)
     if head.startswith(_PICKLE):
-        what = "a pickle but no PyTorch state dict: it was not opened, since a pickle may run anything"
+        what = "a pickle but not a PyTorch state dict: it was not opened, since a pickle can run any code"
     raise InputError(
         f"Expected weights of Keras (.keras, .weights.h5, .h5), PyTorch (.pth), safetensors or Caffe (.caffemodel). "
-        f"Received: {path}, which is {what or 'none of these, or damaged at its start'}."
+        f"Received: {path}, which is {what or 'none of these, or is damaged at its start'}."
     )
 
 
@@ -263,10 +261,10 @@ def _tell_archive(path) -> Kind:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
-    except Exception as error:  # zipfile raises whatever its parsing of garbage runs into
+    except Exception as error:  # zipfile raises many kinds of exceptions on garbage
         raise InputError(f"{path} is truncated or damaged: a zip archive without its end. Fetch or copy it again.") from error
     if "model.weights.h5" in members:
         return KERAS
     if any(member.split("/")[-1] == "data.pkl" for member in members):
         return TORCH
-    raise InputError(f"Expected a .keras file or a PyTorch state dict. Received: {path}, a zip archive of other things.")
+    raise InputError(f"Expected a .keras file or a PyTorch state dict. Received: {path}, a zip archive with other content.")

@@ -1,4 +1,4 @@
-"""How PyTorch, Caffe and old Keras lay weights out, against Keras: permutations in NumPy, without a change of a number.
+"""Conversion between Keras' weight layout and that of PyTorch, Caffe and old Keras: NumPy permutations that change no value.
 
 | weights            | PyTorch, Caffe                                    | Keras                          |
 |--------------------|---------------------------------------------------|--------------------------------|
@@ -6,9 +6,9 @@
 | FC layer           | (out, in)                                         | (in, out)                      |
 | fc1's inputs       | the last feature map flattened as C x H x W       | flattened as H x W x C         |
 
-The places of a feature map keep their order, row by row; whether they make a square does not matter here.
-Some files hold FC layers as convolutions (timm, fully convolutional Caffe nets): (out, in, height, width), whose
-rows, flattened, are those of the FC layer. What Keras had before its version 3, `keras_makers` says.
+The positions of a feature map keep their order, row by row; they need not form a square.
+Some files store FC layers as convolutions (timm, fully convolutional Caffe nets): (out, in, height, width), whose
+flattened rows are those of the FC layer. `keras_makers` describes the layouts of Keras before version 3.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ def conv_from_keras(kernel: np.ndarray) -> np.ndarray:
 
 
 def turn(kernel: np.ndarray) -> np.ndarray:
-    """(height, width, in, out) turned by 180 degrees: between convolution (Theano) and correlation (all others)."""
+    """Rotates (height, width, in, out) by 180 degrees: between convolution (Theano) and correlation (all others)."""
     return kernel[::-1, ::-1]
 
 

@@ -1,7 +1,7 @@
-"""HDF5 files of Keras before version 3: the public `.h5` of VGG, whole models, and those of its first year.
+"""HDF5 files of Keras before version 3: the public VGG `.h5` files, whole models, and files of Keras' first year.
 
-Their layout since Keras 1: a group for each layer, whose attribute `weight_names` says what is in it, and `layer_names` at the top.
-Before that: `nb_layers` at the top, a group `layer_<number>` for each, and in it `nb_params` arrays `param_<number>`.
+Their layout since Keras 1: the top group has an attribute `layer_names`, and a group per layer whose `weight_names` lists its
+arrays. Before that: `nb_layers` in the top group, and groups `layer_<number>`, each with `nb_params` arrays `param_<number>`.
 """
 
 import json
@@ -18,20 +18,20 @@ from keras_vgg.weights.stored_array import StoredArray
 
 
 def is_legacy(path: str | pathlib.Path) -> bool:
-    """Whether an HDF5 file has one of these layouts; `InputError` if it is damaged."""
+    """Returns whether an HDF5 file has one of these layouts; raises `InputError` if it is damaged."""
     check_hdf5(path)
     try:
         with h5py.File(path, "r") as file:
             return not {"layer_names", "nb_layers"}.isdisjoint(_top(file).attrs)
-    except Exception as error:  # h5py raises whatever damage makes it run into
+    except Exception as error:  # h5py raises many kinds of exceptions on damage
         raise InputError(f"{path} is damaged or truncated: {error}. Fetch or copy it again.") from error
 
 
 def read_legacy_h5(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], str | None, Maker]:
-    """Returns the arrays of such a file as they lie, the text that `write_legacy_h5` put with them, and what it says of its maker.
+    """Returns the arrays of such a file in its layout, the text that `write_legacy_h5` stored, and the software that wrote it.
 
     Raises:
-        InputError: for a file that is damaged or holds something else.
+        InputError: if the file is damaged or contains something else.
     """
     check_hdf5(path)
     try:
@@ -50,11 +50,11 @@ def read_legacy_h5(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], st
 
 
 def _top(file: h5py.File) -> h5py.Group:
-    return file.get("model_weights", file)  # a whole model has its weights in a group
+    return file.get("model_weights", file)  # a whole model stores its weights in a group
 
 
 def _datasets(top: h5py.Group) -> Iterator[tuple[str, h5py.Dataset, str]]:
-    """Yields our name of each array, the array, and what it is called in the file."""
+    """Yields for each array our name, the array, and its name in the file."""
     if "layer_names" in top.attrs:
         for layer in map(_text, top.attrs["layer_names"]):
             for number, called in enumerate(map(_text, top[layer].attrs["weight_names"])):

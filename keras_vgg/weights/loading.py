@@ -1,4 +1,4 @@
-"""Weights from a file of any kind into a model, whole or not at all."""
+"""Loads weights from a file of any kind into a model, completely or not at all."""
 
 import pathlib
 from collections.abc import Callable
@@ -16,19 +16,19 @@ from keras_vgg.weights.weight_file import WeightFile, open_weights
 
 
 def load_weights(model: keras.Model, run_or_file: str | pathlib.Path) -> WeightFile:
-    """Puts the weights of a file, or of a run folder, into a VGG model, and notes what they want of an image.
+    """Loads the weights of a file or run folder into a VGG model and records their preprocessing for it.
 
-    A file with FC layers loads into a model without them. Nothing is changed unless everything fits.
+    A file with FC layers loads into a model without them. The model is not changed unless everything fits.
 
     Args:
         model: a net of `build_vgg`, `keras_vgg.applications` or `keras.applications`.
-        run_or_file: weights of any kind that `weights.kinds` knows.
+        run_or_file: weights of any kind that `weights.kinds` supports.
 
     Returns:
-        What the file holds.
+        The opened file.
 
     Raises:
-        InputError: if the file is missing, damaged, or of another net, classes or input size; the line names the layer.
+        InputError: if the file is missing, damaged, or of another net, class count or input size; the message names the layer.
     """
     net = arch_of(model)
     file = open_weights(run_or_file, arch=net.arch, batch_norm=net.batch_norm, spatial=_spatial(model))
@@ -37,21 +37,21 @@ def load_weights(model: keras.Model, run_or_file: str | pathlib.Path) -> WeightF
 
 
 def load_net(run_or_file: str | pathlib.Path, *, arch: str | None = None, dropout: float = 0.5) -> keras.Model:
-    """Builds the net that a weight file holds and loads it: its width, classes and input size are told from the shapes.
+    """Builds the net of a weight file and loads it; width, classes and input size are inferred from the shapes.
 
     Args:
-        run_or_file: weights of any kind that `weights.kinds` knows.
-        arch: the net; told from the file if not given (A-LRN's weights look like A's).
-        dropout: dropout rate after fc1 and fc2, which weights do not tell.
+        run_or_file: weights of any kind that `weights.kinds` supports.
+        arch: the net; inferred from the file by default (A-LRN's weights look like A's).
+        dropout: dropout rate after fc1 and fc2, which weights do not show.
 
     Raises:
-        InputError: as `load_weights`, and for filters that are no multiple of the paper's.
+        InputError: as `load_weights`, and for filters that are not a multiple of the paper's.
     """
     return build_net(open_weights(run_or_file, arch=arch), dropout=dropout)
 
 
 def build_net(file: WeightFile, *, dropout: float = 0.5) -> keras.Model:
-    """Builds the net of an opened file and loads it, as `load_net`."""
+    """Builds the net of an opened file and loads it, like `load_net`."""
     arguments = build_arguments(file) | {"dropout": dropout}
     model = build_unset(lambda initializer: build_vgg(**arguments, initializer=initializer))
     _load(model, arch_of(model), file)
@@ -63,8 +63,8 @@ def _load(model: keras.Model, net: names.Match, file: WeightFile) -> None:
         top = ", ".join(configs.get_config(file.arch).top)
         if file.head:
             raise InputError(
-                f"{file.path} has a head of its own ({file.head}) in place of the top ({top}), which model {model.name!r} has; "
-                "build it with include_top=False, or load the whole by transfer.load_model."
+                f"{file.path} has its own head ({file.head}) instead of the top ({top}) of model {model.name!r}; "
+                "build it with include_top=False, or load the whole model with transfer.load_model."
             )
         raise InputError(
             f"{file.path} was saved without the top ({top}), which model {model.name!r} has; build it with include_top=False."
@@ -75,9 +75,9 @@ def _load(model: keras.Model, net: names.Match, file: WeightFile) -> None:
     }
     for key, target in targets.items():
         _check(model, file, key, tuple(target.shape))
-    if net.flattens and file.spatial not in (None, places := _spatial(model)):  # as many places, in another arrangement
+    if net.flattens and file.spatial not in (None, places := _spatial(model)):  # as many positions, in another shape
         array = file.variables["fc1", "kernel"].array
-        raise InputError(f"{file.path}: fc1 ({array}) sees a map of {file.spatial}. Model {model.name!r} gives it one of {places}.")
+        raise InputError(f"{file.path}: fc1 ({array}) takes a map of {file.spatial}. Model {model.name!r} has one of {places}.")
     for key, target in targets.items():
         _assign(target, file.variables[key])
     takes_rgb = targets["block1_conv1", "kernel"].shape[2] == 3
@@ -86,10 +86,10 @@ def _load(model: keras.Model, net: names.Match, file: WeightFile) -> None:
 
 
 def build_arguments(file: WeightFile) -> dict:
-    """Returns the arguments of `build_vgg` for the net that a file holds.
+    """Returns the arguments of `build_vgg` for the net of a file.
 
     Raises:
-        InputError: if `build_vgg` has no such net: a width for each block, or an fc1 on a map that is no square.
+        InputError: if `build_vgg` cannot build it: blocks differ in width, or fc1 takes a map that is not square.
     """
     kernels = {layer: variable.shape for (layer, name), variable in file.variables.items() if name == "kernel"}
     config = configs.get_config(file.arch)
@@ -106,46 +106,46 @@ def build_arguments(file: WeightFile) -> dict:
     if not file.include_top:
         return arguments
     arguments["classes"] = kernels["predictions"][1]
-    if file.regression:  # boxes are what they are
+    if file.regression:  # boxes take no activation
         arguments["classifier_activation"] = None
     if config.global_pooling:
         return arguments
     if file.spatial is None:
-        raise InputError(f"{file.path}: fc1 sees a map that is no square; build the model and load the weights into it.")
+        raise InputError(f"{file.path}: fc1 takes a map that is not square; build the model and load the weights into it.")
     height, width = map(config.side, file.spatial)
     return arguments | {"input_shape": (height, width, kernels["block1_conv1"][2])}
 
 
 def _width(file: WeightFile, units: dict[str, int], found: dict[str, int]) -> float:
-    # Each layer bounds the width, since its units were rounded.
+    # Each layer only bounds the width, since its units were rounded.
     least, widest = max(((found[layer] - 0.5) / full, layer) for layer, full in units.items())
     most, narrowest = min(((found[layer] + 0.5) / full, layer) for layer, full in units.items())
     whole = found["block1_conv1"] / units["block1_conv1"]
     width = whole if least < whole < most else (least + most) / 2
     if any(found[layer] != configs.scaled_width(full, width) for layer, full in units.items()):
         raise InputError(
-            f"{file.path}: {widest} has {found[widest]} outputs, which no one width gives it along with "
+            f"{file.path}: {widest} has {found[widest]} outputs, which no single width gives together with "
             f"{found[narrowest]} of {narrowest}; build the model and load the weights into it."
         )
     return width
 
 
 class _Unset(keras.initializers.Initializer):
-    """Memory as it comes."""
+    """Leaves memory uninitialized."""
 
     def __call__(self, shape, dtype=None):
-        """Returns a tensor of any values."""
+        """Returns a tensor of arbitrary values."""
         return tf.raw_ops.Empty(shape=shape, dtype=dtype or "float32", init=False)
 
 
 def build_unset(build: Callable[[keras.initializers.Initializer], keras.Model]) -> keras.Model:
-    """Builds a model whose kernels are about to be loaded, so that nobody waits for random numbers that are overwritten.
+    """Builds a model whose kernels are about to be loaded, without drawing random values that are overwritten.
 
     Args:
-        build: builds it with the initializer it is given.
+        build: builds the model with the given initializer.
 
     Returns:
-        The model; its layers are told afterwards that they are initialised as usual, for whoever clones them.
+        The model; its layers' initializers are then reset to the usual one, for clones.
     """
     model = build(_Unset())
     for layer in model.layers:
@@ -155,10 +155,10 @@ def build_unset(build: Callable[[keras.initializers.Initializer], keras.Model]) 
 
 
 def arch_of(model: keras.Model) -> names.Match:
-    """Returns which net of Table 1 a model is, with batch norm or without, with its top or without.
+    """Returns which net of Table 1 a model is, with or without batch norm, with or without its top.
 
     Raises:
-        InputError: if it is none.
+        InputError: if it is none of them.
     """
     shapes = {f"{layer.name}/{number}": tuple(w.shape) for layer in model.layers for number, w in enumerate(layer.weights)}
     lrn = [layer.name for layer in model.layers if isinstance(layer, LocalResponseNormalization)]
@@ -190,11 +190,11 @@ def _check(model: keras.Model, file: WeightFile, key: tuple[str, str], wanted: t
 
 
 def _assign(target: keras.Variable, source: Variable) -> None:
-    if isinstance(target.value, tf.distribute.DistributedValues):  # a part would reach one replica only
+    if isinstance(target.value, tf.distribute.DistributedValues):  # a partial assignment would reach only one replica
         target.assign(source.read())
         return
     for part in source.parts():
-        # The op itself: `value[…].assign` reads the variable first, whereupon each assignment copies it whole.
+        # The raw op: `value[…].assign` reads the variable first, so that each assignment copies it whole.
         begin, end = [0] * len(source.shape), list(source.shape)
         begin[part.axis], end[part.axis] = part.start, part.start + part.values.shape[part.axis]
         tf.raw_ops.ResourceStridedSliceAssign(

@@ -1,4 +1,4 @@
-"""What the layers of a net are called in each world, and which net a file holds by the names and shapes in it.
+"""Layer names of the nets in each framework, and which net a file contains, by its names and shapes.
 
 | here and keras.applications | torchvision           | timm                   | Caffe     |
 |-----------------------------|-----------------------|------------------------|-----------|
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from keras_vgg.configs import distinct, get_config
 
 VARIABLES = {"conv": ("kernel", "bias"), "bn": ("gamma", "beta", "moving_mean", "moving_variance"), "fc": ("kernel", "bias")}
-"""Variables of each kind of layer, in the order in which Keras keeps them."""
+"""Variables of each kind of layer, in Keras' order."""
 
 _TORCH_VARIABLES = {
     "kernel": "weight",
@@ -25,7 +25,7 @@ _TORCH_VARIABLES = {
 
 
 def weight_layers(arch: str, *, batch_norm: bool = False, include_top: bool = True) -> Iterator[tuple[str, str]]:
-    """Yields name and kind (a key of `VARIABLES`) of the layers of a net that have weights, in order."""
+    """Yields name and kind (a key of `VARIABLES`) of a net's layers with weights, in order."""
     config = get_config(arch)
     for block, conv, _ in config.places():
         yield f"block{block}_conv{conv}", "conv"
@@ -37,7 +37,7 @@ def weight_layers(arch: str, *, batch_norm: bool = False, include_top: bool = Tr
 
 
 def is_fc(layer: str) -> bool:
-    """Whether a layer with weights is fully connected, by its name: one of the top's."""
+    """Returns whether a layer with weights is fully connected (in the top), by its name."""
     return not layer.startswith("block")
 
 
@@ -57,7 +57,7 @@ def _named_by_number(arch, batch_norm, name):
 
 
 def _numbered_layers(arch, batch_norm):
-    # Earlier versions of Keras 3 tell the layers of a .weights.h5 file by class and number alone.
+    # Earlier versions of Keras 3 name the layers in a .weights.h5 file only by class and number.
     return _named_by_number(arch, batch_norm, lambda kind, number: f"{_CLASSES[kind]}_{number}" if number else _CLASSES[kind])
 
 
@@ -75,7 +75,7 @@ def _torch_features(arch, batch_norm):
 
 
 def _torchvision_layers(arch, batch_norm):
-    # Behind each layer but the last come ReLU and dropout.
+    # Each layer but the last is followed by ReLU and dropout.
     return _torch_features(arch, batch_norm) | {name: f"classifier.{3 * i}" for i, name in enumerate(get_config(arch).top)}
 
 
@@ -85,7 +85,7 @@ def _timm_layers(arch, batch_norm):
 
 
 def _caffe_layers(arch, batch_norm):
-    config = get_config(arch)  # whose layers are counted on after the blocks
+    config = get_config(arch)  # its FC layers are numbered on from the blocks
     convolutions = {f"block{block}_conv{conv}": f"conv{block}_{conv}" for block, conv, _ in config.places()}
     return convolutions | {name: f"fc{number}" for number, name in enumerate(config.top, start=len(config.blocks) + 1)}
 
@@ -100,14 +100,14 @@ def _by_torch_name(layer, variables):
 
 @dataclasses.dataclass(frozen=True)
 class Scheme:
-    """One way of naming layers and their variables.
+    """A naming scheme for layers and their variables.
 
     Attributes:
-        name: whose way it is.
-        layers: from net and batch norm to `{our layer: its layer}`.
-        variables: from its layer and our variables to `{our variable: name of the array}`.
-        keras_layout: whether arrays lie as in Keras; otherwise as in PyTorch and Caffe.
-        with_batch_norm: whether there are such nets with batch norm.
+        name: where it is used.
+        layers: function from net and batch norm to `{our layer: its layer}`.
+        variables: function from its layer and our variables to `{our variable: name of the array}`.
+        keras_layout: whether arrays have Keras' layout; otherwise that of PyTorch and Caffe.
+        with_batch_norm: whether it exists for nets with batch norm.
     """
 
     name: str
@@ -135,12 +135,12 @@ SCHEMES = (KERAS, KERAS_NUMBERED, TORCHVISION, TIMM, CAFFE)
 
 
 def by_order(shapes: Mapping[str, tuple[int, ...]]) -> Scheme:
-    """Returns the way in which a file of Keras' layout names its layers, whose order alone says which they are.
+    """Returns the naming scheme of a file in Keras' layout whose layers only their order identifies.
 
     Args:
-        shapes: `{<layer>/<number>: shape}` in the order of the layers, as Keras before 3 has them.
+        shapes: `{<layer>/<number>: shape}` in layer order, as in Keras before version 3.
     """
-    axes = {array.rpartition("/")[0]: len(shape) for array, shape in reversed(list(shapes.items()))}  # of each layer's first array
+    axes = {array.rpartition("/")[0]: len(shape) for array, shape in reversed(list(shapes.items()))}  # of each first array
     kinds = {"conv": 4, "bn": 1, "fc": 2}
     found = {kind: [layer for layer in reversed(axes) if axes[layer] == number] for kind, number in kinds.items()}
 
@@ -152,13 +152,13 @@ def by_order(shapes: Mapping[str, tuple[int, ...]]) -> Scheme:
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """Which net the arrays of a file are, or come closest to.
+    """The net that the arrays of a file match, exactly or most closely.
 
     Attributes:
         scheme, arch, batch_norm, include_top: the net and how its arrays are named.
-        missing: arrays that the net has and the file has not.
-        extra: arrays that the file has and the net has not.
-        other_kernels: arrays of convolutions whose kernel size is not the net's.
+        missing: arrays of the net that are not in the file.
+        extra: arrays in the file that are not part of the net.
+        other_kernels: arrays of convolutions whose kernel size differs from the net's.
     """
 
     scheme: Scheme
@@ -174,7 +174,7 @@ class Match:
 
     @property
     def flattens(self) -> bool:
-        """Whether it has a top that takes the last map as it is, whose places then are as many as they are."""
+        """Whether it has a top that takes the flattened last map, which fixes the map's size."""
         return self.include_top and not get_config(self.arch).global_pooling
 
     @property
@@ -184,21 +184,21 @@ class Match:
 
     @property
     def distance(self) -> int:
-        """Zero for a file that holds exactly this net."""
+        """Zero for a file with exactly this net."""
         return len(self.missing) + len(self.extra) + len(self.other_kernels)
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether even half of the net is missing, or more than half is something else."""
+        """Whether more than half of the net is missing, or more arrays are extra than the net has."""
         return 2 * len(self.missing) > len(self.arrays) or len(self.extra) > len(self.arrays)
 
     @property
     def problem(self) -> str:
-        """What keeps the file from being this net, with the first layers concerned."""
+        """How the file differs from this net, with the first layers concerned."""
         layers = {array: layer for (layer, _), array in self.arrays.items()}
         for told, arrays in (
             ("lacks", self.missing),
-            ("also holds", self.extra),
+            ("also contains", self.extra),
             ("has another kernel size in", self.other_kernels),
         ):
             if arrays:
@@ -208,7 +208,7 @@ class Match:
 
 
 def net_name(arch: str, *, batch_norm: bool = False, include_top: bool = True) -> str:
-    """A net in words."""
+    """Returns a display name of a net."""
     return f"net {arch}{' with batch norm' if batch_norm else ''}{'' if include_top else ' without the top'}"
 
 
@@ -218,9 +218,9 @@ def closest(
     batch_norm: Sequence[bool] = (False, True),
     schemes: Sequence[Scheme] = SCHEMES,
 ) -> Match:
-    """Returns the net that the arrays of a file are, or come closest to, among `archs` with or without `batch_norm`.
+    """Returns the net that the arrays of a file match most closely, among `archs` with or without `batch_norm`.
 
-    `None` stands for all nets that can be told by their weights.
+    `None` stands for all nets that weights can distinguish.
     """
     archs = archs or distinct()
     candidates = (

@@ -1,4 +1,4 @@
-"""What the layers of a model compute, in words, by which it is told which net's convolutions it has."""
+"""Describes what the layers of a model compute, to identify the net its convolutions belong to."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from keras_vgg.layers import LocalResponseNormalization
 
 
 def name_of(layer) -> str:
-    """Returns what a layer is, for people."""
+    """Returns a display name of a layer."""
     return f"{type(layer).__name__} {layer.units}" if isinstance(layer, keras.layers.Dense) else type(layer).__name__
 
 
@@ -56,14 +56,14 @@ def _wanted(config: Config, batch_norm: bool) -> list[str]:
 
 
 def net_of(chain: Sequence[keras.layers.Layer], path) -> tuple[Config, bool, int]:
-    """Returns the net whose convolutions a chain begins with, whether with batch norm, and how many layers they are.
+    """Returns the net whose convolutions a chain begins with, whether it has batch norm, and their number of layers.
 
     Args:
-        chain: layers that follow one another, convolutions among them.
-        path: where they lie, for messages.
+        chain: consecutive layers, including convolutions.
+        path: their file, for messages.
 
     Raises:
-        InputError: if they are those of no net; says where they leave the net that they come closest to.
+        InputError: if they match no net; the message tells where they differ from the closest one.
     """
     last = max(place for place, layer in enumerate(chain) if isinstance(layer, keras.layers.Conv2D))
     pool = next((place for place, layer in enumerate(chain) if place > last and isinstance(layer, keras.layers.MaxPooling2D)), last)
@@ -77,8 +77,8 @@ def net_of(chain: Sequence[keras.layers.Layer], path) -> tuple[Config, bool, int
             same = next((place for place, pair in enumerate(zip(found, wanted, strict=False)) if pair[0] != pair[1]), None)
             differing.append((min(len(found), len(wanted)) if same is None else same, config.arch, wanted))
     place, arch, wanted = max(differing, key=lambda each: each[0])
-    told = [operations[place] if place < len(operations) else "nothing more" for operations in (found, wanted)]
+    told = [operations[place] if place < len(operations) else "nothing" for operations in (found, wanted)]
     raise InputError(
-        f"Expected the convolutions and poolings of a VGG net. Received: {path}, which comes closest to net {arch}, but has "
-        f"{told[0]} where that has {told[1]}, after {place} operations."
+        f"Expected the convolutions and poolings of a VGG net. Received: {path}, which is closest to net {arch} but has "
+        f"{told[0]} instead of {told[1]} after {place} operations."
     )

@@ -1,7 +1,7 @@
-"""Keras models that people make of a VGG net and a head of their own, saved whole, as a chain of layers by our names.
+"""Converts users' whole Keras models, a VGG net with a custom head, to a chain of layers with our names.
 
-`keras.applications.VGG16(include_top=False)` under pooling or `Flatten` and Dense layers, functional or sequential, the net one of
-its layers or spread out, with rescaling or augmentation before it; and nets that are written layer by layer.
+For example `keras.applications.VGG16(include_top=False)` with pooling or `Flatten` and Dense layers, functional or sequential,
+nested or not, with rescaling or augmentation before it; and nets written layer by layer.
 """
 
 import dataclasses
@@ -23,13 +23,13 @@ from keras_vgg.weights import keras_files, operations
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """What a model has behind the convolutions, where that is not the head of a net of ours.
+    """What follows a model's convolutions, where that is not the head of one of our nets.
 
     Attributes:
-        layers: its layers, for people.
-        outputs: how many numbers it puts out.
-        side: side of the images that it is for, where it flattens the last map; else `None`.
-        has_score_map: whether it tells classes at every place of a map, and not only of the whole.
+        layers: display names of its layers.
+        outputs: number of outputs.
+        side: side of its input images in pixels, if it flattens the last map; else `None`.
+        has_score_map: whether it can predict classes at every position of a map, and not only for the whole.
     """
 
     layers: tuple[str, ...]
@@ -39,7 +39,7 @@ class Head:
 
     @property
     def classes(self) -> int:
-        """How many classes it tells apart: one sigmoid tells two."""
+        """Number of classes: one sigmoid distinguishes two."""
         return max(self.outputs, 2)
 
     def __str__(self):
@@ -51,10 +51,10 @@ class OwnModel:
     """A model taken apart.
 
     Attributes:
-        model: a functional model that is a chain of the same layers, from the first convolution on, called by our names.
-        config: the net whose convolutions it has, and whose head, where it is one.
-        head: its own head; `None` where it is the net's.
-        wants: what its layers before the first convolution make of an image; `None` where there are none that change it.
+        model: a functional model that is a chain of the same layers, from the first convolution on, with our names.
+        config: the net with the same convolutions, and the same head unless `head` is set.
+        head: its own head; `None` if it is the net's.
+        wants: preprocessing by its layers before the first convolution; `None` if they leave images unchanged.
     """
 
     model: keras.Model
@@ -68,11 +68,11 @@ _OF_NETS = {
     *("Conv2D", "Convolution2D", "BatchNormalization", "ReLU", "Activation", "MaxPooling2D", "LocalResponseNormalization"),
     *("Flatten", "GlobalAveragePooling2D", "Dense", "Dropout", "Softmax"),
 }
-"""Classes of the layers of nets as they are built here."""
+"""Layer classes of the nets built by this package."""
 
 
 def is_plain(config: object) -> bool:
-    """Whether a model's configuration is that of a net as they are built here: images go straight into the first convolution."""
+    """Returns whether a configuration looks like a net built by this package: images go directly into the first convolution."""
     try:
         layers = [(layer["class_name"], layer.get("config", {})) for layer in config["config"]["layers"]]  # type: ignore[index]
     except (LookupError, TypeError):
@@ -83,7 +83,7 @@ def is_plain(config: object) -> bool:
 
 
 def load_whole(path: pathlib.Path) -> keras.Model:
-    """Loads a model that Keras has saved whole, as it is.
+    """Loads a whole model saved by Keras, unchanged.
 
     Raises:
         InputError: if Keras cannot load it.
@@ -92,24 +92,24 @@ def load_whole(path: pathlib.Path) -> keras.Model:
         if zipfile.is_zipfile(path):
             keras_files.check_keras(path)
         return keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras raises whatever comes up within a damaged archive, or one that holds no model
+    except Exception as error:  # Keras raises many kinds of exceptions for archives that are damaged or contain no model
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"Expected a model that Keras can load. Received: {path} ({reason}).") from error
 
 
 def take_apart(model: keras.Model, path: pathlib.Path) -> OwnModel:
-    """Returns a model as a chain of its own layers, which are renamed and shared by both.
+    """Returns a model as a chain of its layers, which are renamed and shared by both.
 
     Args:
-        model: a model whose layers are this caller's to rename.
-        path: where it lies, for messages.
+        model: a model whose layers may be renamed.
+        path: its file, for messages.
 
     Raises:
-        InputError: if it is no chain, its convolutions are those of no net, or its first layers do more than rescale.
+        InputError: if it is not a chain, its convolutions match no net, or its first layers do more than rescale.
     """
     first = next(_leaves(model, keras.layers.Conv2D), None)
     if first is None or len(getattr(model, "outputs", ())) != 1:
-        raise InputError(f"Expected a model with convolutions and one output. Received: {path}, which holds {model.name!r}.")
+        raise InputError(f"Expected a model with convolutions and one output. Received: {path}, which contains {model.name!r}.")
     chain = _chain(model, first, path)
     config, batch_norm, number = operations.net_of(chain, path)
     wants, shape = _own_preprocessing(model, first, path), _shape_given(model, first)
@@ -143,7 +143,7 @@ def _leaves(model, kind) -> Iterator[keras.layers.Layer]:
 
 
 def _chain(model, first, path) -> list[keras.layers.Layer]:
-    """Returns the layers that follow one another from `first`, or from the model's images where it is not in it, to its output."""
+    """Returns the consecutive layers from `first`, or from the model's input if it does not contain `first`, to its output."""
     chain = []
     for step in _steps(model, first, path):
         if isinstance(step, keras.Model):
@@ -159,16 +159,16 @@ def _steps(model, first, path) -> list:
         return model.layers[begins:]
     steps, tensor, ours = [], model.outputs[0], {id(each) for each in model.inputs}
     while id(tensor) not in ours:
-        operation, index, _ = tensor._keras_history  # how Keras itself finds its way back
+        operation, index, _ = tensor._keras_history  # as Keras itself traces back
         given = operation._inbound_nodes[index].input_tensors
         if not isinstance(operation, keras.layers.Layer) or len(given) != 1:
             raise InputError(
-                f"Expected a model whose layers follow one another behind its first convolution. Received: {path}, where "
-                f"{operation.name!r} ({type(operation).__name__}) does not; make it of layers in one chain."
+                f"Expected a model whose layers form one chain after its first convolution. Received: {path}, where "
+                f"{operation.name!r} ({type(operation).__name__}) breaks the chain."
             )
         steps.append(operation)
         if _is_or_has(operation, first):
-            break  # what comes before is done to images
+            break  # earlier layers process images
         tensor = given[0]
     return steps[::-1]
 
@@ -178,7 +178,7 @@ def _is_or_has(layer, first) -> bool:
 
 
 def _rename(trunk: Sequence[keras.layers.Layer], config: Config) -> None:
-    """Gives the layers of convolutions the names that `models.build_vgg` gives them."""
+    """Renames the convolutional part's layers as in `models.build_vgg`."""
     places = config.places()
     block = conv = 0
     for layer in trunk:
@@ -196,7 +196,7 @@ def _rename(trunk: Sequence[keras.layers.Layer], config: Config) -> None:
 
 
 def _known_head(head: Sequence[keras.layers.Layer], config: Config, width: float) -> str | None:
-    """Returns the net that has convolutions of this width and this head; `None` for a head that no net has."""
+    """Returns the net that has this head and convolutions of this width; `None` for a head that no net has."""
     computing = [layer for layer in head if not isinstance(layer, keras.layers.Dropout)]
     classes = [type(layer) for layer in computing]
     activations = [layer.activation for layer in computing if isinstance(layer, keras.layers.Dense)]
@@ -221,20 +221,20 @@ def _rename_head(head: Sequence[keras.layers.Layer], config: Config) -> None:
 
 
 def _own_preprocessing(model, first, path) -> Preprocessing | None:
-    if transform := next(_leaves(model, ImageTransform), None):  # its sizes are for whoever calls the model; commands have theirs
+    if transform := next(_leaves(model, ImageTransform), None):  # its sizes are for callers of the model; commands have their own
         return transform.preprocessing or preprocessing.NONE
     try:
         found = affine_before(model, first)
     except InputError as error:
         raise InputError(
-            f"Expected a model whose layers before the first convolution change scale, mean or colour order alone. Received: "
-            f"{path}, where they do more; save the model without them, and say by --preprocessing what it wants."
+            f"Layers before the first convolution must change only scale, mean or color order. Received: "
+            f"{path}, where they do more; save the model without them and set --preprocessing."
         ) from error
     return preprocessing.of_affine(*found) if found else None
 
 
 def _shape_given(model, first) -> tuple[int | None, int | None, int]:
-    """Returns height, width and channels of what the convolution gets, as far as the model fixes them."""
+    """Returns height, width and channels of the convolution's input, as far as the model fixes them."""
     shape = tuple(first.input.shape[1:])
     if None in shape[:2] and None not in model.input_shape[1:3]:
         return (*model.input_shape[1:3], shape[2])

@@ -1,4 +1,4 @@
-"""What wrappers put before the names of a PyTorch model's arrays: `module.`, `_orig_mod.`, `model.`, `backbone.` and their like."""
+"""Prefixes that wrappers add to array names of a PyTorch model: `module.`, `_orig_mod.`, `model.`, `backbone.` etc."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -6,11 +6,11 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 _OWN = "features"
-"""Every array of a VGG net without its top begins so: that is the net itself."""
+"""Prefix of every array of a VGG net without its top, and thus part of the net."""
 
 
 def without_prefix(arrays: Mapping[str, Value]) -> dict[str, Value]:
-    """Returns arrays by their names within the model: without what stands before all of them, as far as it is no part of the net.
+    """Returns arrays by their names within the model, without the prefix common to all, except for that of the net itself.
 
     >>> from keras_vgg.weights.prefixes import without_prefix
     >>> without_prefix({"_orig_mod.model.features.0.weight": 1, "_orig_mod.model.classifier.0.bias": 2})

@@ -1,22 +1,22 @@
-"""Protobuf's wire format, walked in the open file: for messages too big to parse, of which protobuf copies every array twice."""
+"""Scans protobuf's wire format in the open file, for messages too big to parse: protobuf copies every array twice."""
 
 import os
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-"""Protobuf's wire types. Groups, 3 and 4, are unknown to Caffe."""
+"""Protobuf's wire types. Caffe does not use groups, 3 and 4."""
 
 _SIZES = {VARINT: 0, FIXED64: 8, BYTES: 0, FIXED32: 4}
 _HEAD = 20  # bytes of the longest tag and length
 
 
 class DamagedError(Exception):
-    """What is wrong with the bytes, to be told with the file and the layer."""
+    """Describes damage in the bytes; the caller adds the file and the layer."""
 
 
 class Field(NamedTuple):
-    """Where a field stands in the file: its tag at `start`, its payload in [begin, end)."""
+    """Position of a field in the file: its tag at `start`, its payload in [begin, end)."""
 
     number: int
     wire_type: int
@@ -26,10 +26,10 @@ class Field(NamedTuple):
 
 
 class Wire:
-    """The fields of an open file in protobuf's wire format. Every method raises `DamagedError` and nothing else.
+    """The fields of an open file in protobuf's wire format. Methods raise only `DamagedError`.
 
     Attributes:
-        size: bytes of the file.
+        size: size of the file in bytes.
     """
 
     def __init__(self, file: BinaryIO):
@@ -37,16 +37,16 @@ class Wire:
         self.size = os.fstat(file.fileno()).st_size
 
     def read(self, begin: int, end: int) -> bytes:
-        """Reads that range of the file."""
+        """Reads a range of the file."""
         if end > self.size:
             raise self._truncated()
         self._file.seek(begin)
         return self._file.read(end - begin)
 
     def fields(self, begin: int, end: int | None = None) -> Iterator[Field]:
-        """Yields the fields of the message in that range; without `end`, of the whole file.
+        """Yields the fields of the message in a range; without `end`, to the end of the file.
 
-        The file's last field is yielded even where the file ends within it, so that a complaint can name its layer.
+        The last field is yielded even if the file ends within it, so that an error can name its layer.
         """
         position = begin
         while position < (self.size if end is None else end):

@@ -1,4 +1,4 @@
-"""`.safetensors`, the format of timm and of Hugging Face's mirrors."""
+"""Reads and writes `.safetensors`, the format of timm and of Hugging Face's mirrors."""
 
 import json
 import pathlib
@@ -16,20 +16,20 @@ _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_d
 
 
 def read_safetensors(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], str | None]:
-    """Returns the floating-point arrays of the file, and the text that `write_safetensors` put with them.
+    """Returns the floating-point arrays of the file, and the text that `write_safetensors` stored with them.
 
-    Integers and scalars (PyTorch counts batches in batch norm) are left out, and what stands before all names.
+    Integers and scalars (such as PyTorch's batch counts in batch norm) and a common prefix of all names are dropped.
 
     Raises:
-        InputError: for a file that is damaged or holds something else, or if the library is not installed.
+        InputError: if the file is damaged or contains something else, or if the library is not installed.
     """
     with extras.needed("safetensors"):
         from safetensors import SafetensorError, safe_open
     try:
-        with safe_open(path, framework="numpy") as file:  # checks that the header is sound and the file whole
+        with safe_open(path, framework="numpy") as file:  # checks that header and file are complete
             text = (file.metadata() or {}).get(_KEY)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is damaged, or no safetensors file: {error}. Fetch or copy it again.") from error
+        raise InputError(f"{path} is damaged or not a safetensors file: {error}. Fetch or copy it again.") from error
     arrays = {
         name: raw_array(path, name, start, shape, _DTYPES[dtype])
         for name, (start, shape, dtype) in _header(path).items()
@@ -39,7 +39,7 @@ def read_safetensors(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], 
 
 
 def _header(path) -> dict[str, tuple[int, tuple[int, ...], str]]:
-    # The library maps the file into memory, where every page read counts as ours; so arrays are read by their place instead.
+    # The library maps the file into memory, where every page read counts as ours; so arrays are read by their offset instead.
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
@@ -51,9 +51,9 @@ def write_safetensors(path: str | pathlib.Path, arrays, text: str | None) -> Non
     """Writes arrays as `.safetensors`.
 
     Args:
-        path: where to.
+        path: the file to write.
         arrays: `(name, shape, read)` of each array.
-        text: is kept in the file's metadata, for `read_safetensors`.
+        text: stored in the file's metadata, for `read_safetensors`.
     """
     with extras.needed("safetensors"):
         from safetensors import SafetensorError
@@ -64,6 +64,6 @@ def write_safetensors(path: str | pathlib.Path, arrays, text: str | None) -> Non
         rights = beside.stat().st_mode
         try:
             save_file(values, beside, metadata={_KEY: text} if text else None)
-        except SafetensorError as error:  # what the file system refuses, too, such as a full disk
+        except SafetensorError as error:  # also for errors of the file system, such as a full disk
             raise OSError(str(error)) from error
-        beside.chmod(rights)  # as any new file; the library would leave it to its owner alone
+        beside.chmod(rights)  # as for any new file; the library would restrict it to its owner

@@ -1,6 +1,6 @@
-"""Weights to a file of any kind that has a public reader: Keras' three, PyTorch's and safetensors.
+"""Saves weights in any format that has a public reader: Keras' three, PyTorch's and safetensors.
 
-The kind is told by the suffix. PyTorch's and safetensors carry torchvision's names and layout.
+The suffix selects the format. PyTorch and safetensors files use torchvision's names and layout.
 """
 
 import dataclasses
@@ -21,26 +21,26 @@ SUFFIXES = (".keras", ".weights.h5", ".h5", ".pth", ".pt", ".safetensors")
 
 
 def suffix_of(path: str | pathlib.Path) -> str:
-    """Returns which of `SUFFIXES` a file's name has.
+    """Returns which of `SUFFIXES` a file name has.
 
     Raises:
-        InputError: if none, or if what writes it is not installed.
+        InputError: if it has none, or if the library that writes it is not installed.
     """
     for suffix in SUFFIXES:
         if str(path).endswith(suffix):
             if suffix == ".safetensors":
                 extras.require("safetensors")
             return suffix
-    raise InputError(f"The output's name should end in one of {', '.join(SUFFIXES)}. Received: {path}.")
+    raise InputError(f"The output's name must end in one of {', '.join(SUFFIXES)}. Received: {path}.")
 
 
 def save_weights(file: WeightFile, path: str | pathlib.Path) -> None:
-    """Writes the weights of an opened file to `path`, in the kind that its suffix says; whole or not at all.
+    """Writes the weights of an opened file to `path`, in the format of its suffix; completely or not at all.
 
-    What they want of an image and how that is known goes with them, that they are of A-LRN, and what their classes are called.
+    Their preprocessing and its origin, the net A-LRN, and class names are recorded with them.
 
     Raises:
-        InputError: for another suffix, or where the file system refuses.
+        InputError: for another suffix, or if the file system refuses.
     """
     suffix, said = suffix_of(path), kinds.note(file.preprocessing, file.origin, file.arch, file.classes, file.regression)
     if suffix == ".h5":
@@ -57,13 +57,13 @@ def save_weights(file: WeightFile, path: str | pathlib.Path) -> None:
 def save_model(
     model: keras.Model, path: str | pathlib.Path, *, classes: Sequence[str] | None = None, regression: str | None = None
 ) -> None:
-    """Saves a model as `.keras` or `.weights.h5`, with what its weights want of an image and its classes, if known.
+    """Saves a model as `.keras` or `.weights.h5`, with its preprocessing and class names, if known.
 
     Args:
         model: the model.
-        path: where to.
-        classes: in label order.
-        regression: of a net that localises, a key of `REGRESSIONS`.
+        path: the file to write.
+        classes: class names in label order.
+        regression: for a localization net, a key of `REGRESSIONS`.
     """
     suffix, classes = suffix_of(path), classes or class_names.known(model)
     is_known = preprocessing.is_known(model)
@@ -72,7 +72,7 @@ def save_model(
         if suffix == ".keras":
             model.save(beside)
             if known or classes or regression:
-                note = kinds.note(known, origin, None, classes, regression)  # the model itself says which net
+                note = kinds.note(known, origin, None, classes, regression)  # the model itself identifies the net
                 preprocessing.attach_note(beside, note)
         else:
             keras_files.write_weights_h5(beside, model)
@@ -80,11 +80,11 @@ def save_model(
 
 
 def with_swapped_colors(file: WeightFile) -> WeightFile:
-    """Returns the same net for images of the other colour order, RGB for BGR: the first convolution's inputs are turned round."""
+    """Returns the same net for the other color order, RGB for BGR or vice versa: the first convolution's inputs are reversed."""
     key = ("block1_conv1", "kernel")
     first = file.variables[key]
     if first.shape[2] != 3:
-        raise InputError(f"{file.path}: block1_conv1 takes {first.shape[2]} channels; colours can be swapped where there are 3.")
+        raise InputError(f"{file.path}: block1_conv1 takes {first.shape[2]} channels; swapping colors needs 3.")
     swapped = dataclasses.replace(first, parts=lambda: iter([Part(0, 0, np.ascontiguousarray(first.read()[:, :, ::-1]))]))
     wanted = file.preprocessing and dataclasses.replace(file.preprocessing, bgr=not file.preprocessing.bgr)
     return dataclasses.replace(file, variables=file.variables | {key: swapped}, preprocessing=wanted)

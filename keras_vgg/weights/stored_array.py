@@ -1,7 +1,7 @@
-"""Arrays that lie in files: what a reader of a weight file gives for every array, before a number of it is read.
+"""Arrays stored in files: what a reader of a weight file returns for every array, before reading its values.
 
-Readers tell shapes at once and read values when asked, by rows, so that loading 500 MB takes no second copy of it and a
-file that does not fit is refused before anything is changed.
+Readers return shapes at once and read values on demand, by rows, so that loading 500 MB takes no second copy and a
+file that does not fit is refused before anything changes.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ class StoredArray:
     """An array in a file, in the file's own layout.
 
     Attributes:
-        shape: its shape, of at least one axis.
-        dtype: the type of its numbers in the file.
+        shape: its shape, with at least one axis.
+        dtype: its data type in the file.
         rows: `rows(start, stop)` reads that part of the first axis.
     """
 
@@ -34,15 +34,15 @@ class StoredArray:
 
 
 def in_memory(values: np.ndarray) -> StoredArray:
-    """Returns an array that was read already."""
+    """Wraps an array that is in memory already."""
     return StoredArray(values.shape, values.dtype, lambda start, stop: values[start:stop])
 
 
 def raw_array(path: str | pathlib.Path, name: str, offset: int, shape: tuple[int, ...], dtype) -> StoredArray:
-    """Returns the array of plain little-endian numbers, last axis fastest, that starts at byte `offset` of the file.
+    """Returns the array of raw little-endian values, last axis fastest, that starts at byte `offset` of the file.
 
     Raises:
-        InputError: if the file ends before the array does; the line names the array.
+        InputError: if the file ends before the array does; the message names the array.
     """
     dtype, path = np.dtype(dtype), pathlib.Path(path)
     end, size = offset + math.prod(shape) * dtype.itemsize, path.stat().st_size

@@ -1,10 +1,10 @@
-"""PyTorch state dicts (.pth, .pt) read without torch, in both formats that PyTorch has had since 0.1.9.
+"""Reads PyTorch state dicts (.pth, .pt) without torch, in both formats that PyTorch has used since 0.1.9.
 
-- The zip archive of torch 1.6 and later: `<prefix>/data.pkl` names the arrays, `<prefix>/data/<key>` holds one storage each.
-- Before that: five pickles (a magic number, the protocol's version, facts about the machine, the state dict, the keys of the
-  storages), then for every key an int64 count and the plain numbers.
+- The zip archive of torch 1.6 and later: `<prefix>/data.pkl` names the arrays, `<prefix>/data/<key>` contains one storage each.
+- Before that: five pickles (a magic number, the protocol version, facts about the machine, the state dict, the keys of the
+  storages), then for every key an int64 count and the raw values.
 
-Nothing in a file is run (`torch_pickle`), and everything that it says of offsets and sizes is checked before it is used.
+No code in a file is run (`torch_pickle`), and all its offsets and sizes are checked before use.
 """
 
 import functools
@@ -31,20 +31,20 @@ _FLOATS = {"Float": "<f4", "Double": "<f8", "Half": "<f2", "BFloat16": ml_dtypes
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "network", "weights")
 _DEEPEST = 3
-_Find = Callable[[str, Storage], StoredArray]  # the numbers of a storage, flat; the name of the array is for errors
+_Find = Callable[[str, Storage], StoredArray]  # the flat values of a storage; the array's name is for errors
 
 
 def read_state_dict(path: str | pathlib.Path) -> dict[str, StoredArray]:
-    """Returns the arrays of a state dict by their names in the file, in the file's order and layout.
+    """Returns the arrays of a state dict by name, in the file's order and layout.
 
-    The dict may lie within a checkpoint, under one of `_WRAPPERS`; what stands before all names, as the "module." of
-    `DataParallel`, is taken off. Only arrays of floats are given: counts (`num_batches_tracked`), single numbers and empty arrays
-    are left out.
+    The dict may be part of a checkpoint, under one of `_WRAPPERS`; a prefix common to all names, like the "module." of
+    `DataParallel`, is removed. Only arrays of floats are returned: counts (`num_batches_tracked`), scalars and empty arrays
+    are dropped.
 
         kernel = read_state_dict("vgg16-397923af.pth")["features.0.weight"].read()  # (64, 3, 3, 3) float32
 
     Raises:
-        InputError: if the file is no state dict, is damaged or truncated, or asks for more than tensors (of which nothing is run).
+        InputError: if the file is not a state dict, is damaged or truncated, or requests more than tensors (none of it is run).
     """
     path = pathlib.Path(path)
     try:
@@ -57,17 +57,17 @@ def read_state_dict(path: str | pathlib.Path) -> dict[str, StoredArray]:
     elif head.startswith(b"\x80"):
         content, find = _read_legacy(path)
     elif head[257:262] == b"ustar":
-        raise InputError(f"{path} is in the tar format of PyTorch before 0.1.9. Load it in torch and save its state dict anew.")
+        raise InputError(f"{path} is in the tar format of PyTorch before 0.1.9. Load it in torch and save its state dict again.")
     else:
-        raise InputError(f"{path} is no PyTorch state dict: it begins neither like a zip archive nor like a pickle.")
+        raise InputError(f"{path} is not a PyTorch state dict: it starts neither like a zip archive nor like a pickle.")
     return {name: _view(find(name, tensor.storage), tensor) for name, tensor in _float_tensors(content, path).items()}
 
 
 def read_note(path: str | pathlib.Path) -> str | None:
-    """Returns the text that `torch_write.write_state_dict` put with the arrays; `None` if there is none.
+    """Returns the text that `torch_write.write_state_dict` stored with the arrays; `None` if there is none.
 
     Raises:
-        InputError: if it is damaged.
+        InputError: if the file is damaged.
     """
     if not zipfile.is_zipfile(path):
         return None
@@ -78,28 +78,28 @@ def read_note(path: str | pathlib.Path) -> str | None:
     try:
         return _read_entry(pathlib.Path(path), entry).decode()
     except UnicodeDecodeError as error:
-        raise _truncated(pathlib.Path(path), f"{entry.filename!r} is no text") from error
+        raise _truncated(pathlib.Path(path), f"{entry.filename!r} is not text") from error
 
 
 def _float_tensors(content, path: pathlib.Path) -> dict[str, Tensor]:
-    for _ in range(_DEEPEST):  # rather than as long as there is one: a dict of a pickle can contain itself
+    for _ in range(_DEEPEST):  # bounded, since a dict in a pickle can contain itself
         content = next(
             (content[key] for key in _WRAPPERS if isinstance(content, dict) and isinstance(content.get(key), dict)), content
         )
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds no state dict, that is names with tensors, but a {type(content).__name__}.")
+        raise InputError(f"{path} contains no state dict, a dict of named tensors, but a {type(content).__name__}.")
     tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     if not all(name.isprintable() for name in tensors):
-        raise InputError(f"{path} is damaged: the name of an array is no text. Fetch or copy it again.")
+        raise InputError(f"{path} is damaged: the name of an array is not text. Fetch or copy it again.")
     floats = {name: tensor for name, tensor in without_prefix(tensors).items() if tensor.storage.kind in _FLOATS and tensor.shape}
     floats = {name: tensor for name, tensor in floats.items() if math.prod(tensor.shape)}
     if not floats:
-        raise InputError(f"{path} holds no arrays of floats. Expected a state dict: save `model.state_dict()`.")
+        raise InputError(f"{path} contains no arrays of floats. Expected a state dict: save `model.state_dict()`.")
     return floats
 
 
 def _view(flat: StoredArray, tensor: Tensor) -> StoredArray:
-    """Returns the tensor as an array over its flat storage; rows that are not contiguous (channels last) are put in order."""
+    """Returns the tensor as an array over its flat storage, with non-contiguous rows (channels last) made contiguous."""
     shape, strides = tensor.shape, tensor.strides
 
     def rows(start: int, stop: int) -> np.ndarray:
@@ -122,8 +122,8 @@ def _read_zip(path: pathlib.Path) -> tuple[object, _Find]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = {entry.filename: entry for entry in archive.infolist()}
-    except Exception as error:  # zipfile raises whatever its parsing of garbage runs into
-        raise _truncated(path, f"the zip archive has no good directory at its end ({error})") from error
+    except Exception as error:  # zipfile raises many kinds of exceptions on garbage
+        raise _truncated(path, f"the zip archive has no valid directory at its end ({error})") from error
     size = path.stat().st_size
     for entry in entries.values():
         if not 0 <= entry.header_offset <= entry.header_offset + entry.compress_size <= size:
@@ -132,17 +132,17 @@ def _read_zip(path: pathlib.Path) -> tuple[object, _Find]:
             raise _truncated(path, f"{entry.filename!r} has two sizes")
     pickles = [name for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
     if len(pickles) != 1:
-        raise InputError(f"{path} is no PyTorch state dict: a zip archive with {len(pickles)} data.pkl instead of one.")
+        raise InputError(f"{path} is not a PyTorch state dict: a zip archive with {len(pickles)} data.pkl instead of one.")
     prefix = pickles[0].removesuffix("data.pkl")
     if prefix + "byteorder" in entries and (order := _read_entry(path, entries[prefix + "byteorder"])) != b"little":
-        raise InputError(f"{path} must be in little-endian byte order. Received: {order[:20]!r}. Save it anew on such a machine.")
+        raise InputError(f"{path} must be in little-endian byte order. Received: {order[:20]!r}. Save it again on such a machine.")
     content = torch_pickle.load(io.BytesIO(_read_entry(path, entries[pickles[0]])), path, {})
 
     def find(name: str, storage: Storage) -> StoredArray:
         dtype, entry = np.dtype(_FLOATS[storage.kind]), entries.get(f"{prefix}data/{storage.key}")
         end = storage.start + storage.numel
         if entry is None or end * dtype.itemsize > entry.file_size:
-            raise _truncated(path, f"the archive lacks the numbers of {name}")
+            raise _truncated(path, f"the archive lacks the values of {name}")
         if entry.compress_type == zipfile.ZIP_STORED:
             return raw_array(path, name, member_offset(path, entry), (end,), dtype)
         if entry.file_size > max(torch_pickle.MAX_BYTES, 20 * entry.compress_size):
@@ -157,23 +157,23 @@ def _read_entry(path: pathlib.Path, entry: zipfile.ZipInfo) -> bytes:
     """Reads an entry that is not an array."""
     if entry.file_size > torch_pickle.MAX_BYTES:
         raise InputError(
-            f"{path} was refused: its {entry.filename!r} has {entry.file_size:,} bytes; {torch_pickle.MAX_BYTES:,} may be."
+            f"{path} was refused: its {entry.filename!r} has {entry.file_size:,} bytes (limit: {torch_pickle.MAX_BYTES:,})."
         )
     if entry.compress_type != zipfile.ZIP_STORED:
         return _unpack(path, entry, entry.file_size)
     name, offset = entry.filename.rpartition("/")[2], member_offset(path, entry)
     data = raw_array(path, name, offset, (entry.file_size,), np.uint8).read().tobytes()
-    if entry.CRC not in (0, zlib.crc32(data)):  # 0: torch was told to save without checksums
-        raise _truncated(path, f"{entry.filename!r} does not have its checksum")
+    if entry.CRC not in (0, zlib.crc32(data)):  # 0: saved by torch without checksums
+        raise _truncated(path, f"{entry.filename!r} does not match its checksum")
     return data
 
 
 def _unpack(path: pathlib.Path, entry: zipfile.ZipInfo, size: int) -> bytes:
-    if entry.compress_type != zipfile.ZIP_DEFLATED:  # the others unpack whole what was asked for in part
-        raise InputError(f"{path} uses a compression other than deflate. Save it anew with torch.save.")
+    if entry.compress_type != zipfile.ZIP_DEFLATED:  # others unpack everything when only a part is read
+        raise InputError(f"{path} uses a compression other than deflate. Save it again with torch.save.")
     try:
         with zipfile.ZipFile(path) as archive, archive.open(entry) as file:
-            data = file.read(size)  # never more, whatever the entry holds
+            data = file.read(size)  # never more, whatever the entry contains
     except Exception as error:  # as above
         raise _truncated(path, f"{entry.filename!r} cannot be unpacked ({error})") from error
     if len(data) != size:
@@ -188,23 +188,23 @@ def _read_legacy(path: pathlib.Path) -> tuple[object, _Find]:
         pickles = io.BytesIO(file.read(torch_pickle.MAX_BYTES))
         load = functools.partial(torch_pickle.load, pickles, path)
         if load() != _MAGIC or load() != _PROTOCOL:
-            raise InputError(f"{path} is no PyTorch state dict: it is a pickle, but not of the kind that torch.save writes.")
+            raise InputError(f"{path} is not a PyTorch state dict: it is a pickle, but not one written by torch.save.")
         if not isinstance(machine := load(), dict) or machine.get("little_endian") is not True:
-            raise InputError(f"{path} must come from a little-endian machine. Save it anew on one.")
+            raise InputError(f"{path} must come from a little-endian machine. Save it again on one.")
         content, keys = load(storages), load()
         if not isinstance(keys, list) or not all(isinstance(key, str) and key in storages for key in keys):
-            raise _truncated(path, "its list of storages is ill-formed")
+            raise _truncated(path, "its list of storages is malformed")
         end, offsets = pickles.tell(), {}
         for key in keys:
             file.seek(end)
             count, numel, item_size = file.read(8), storages[key].numel, ITEM_SIZE[storages[key].kind]
             offsets[key], end = end + 8, end + 8 + numel * item_size
             if end > size or count != struct.pack("<q", numel):
-                raise _truncated(path, f"a storage of {numel:,} numbers should end at byte {end:,}, the file has {size:,}")
+                raise _truncated(path, f"a storage of {numel:,} values should end at byte {end:,}, but the file has {size:,}")
 
     def find(name: str, storage: Storage) -> StoredArray:
         if storage.key not in offsets:
-            raise _truncated(path, f"the numbers of {name} are not there")
+            raise _truncated(path, f"the values of {name} are missing")
         return raw_array(path, name, offsets[storage.key], (storage.start + storage.numel,), _FLOATS[storage.kind])
 
     return content, find

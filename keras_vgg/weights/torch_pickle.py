@@ -1,8 +1,8 @@
-"""The pickle inside a PyTorch file, read without torch, and without Python's unpickler.
+"""Reads the pickle inside a PyTorch file, without torch and without Python's unpickler.
 
-A pickle is a program for a stack machine, and Python's machine can be told to call anything. The one here knows the opcodes
-a state dict is made of and builds numbers, strings, tuples, lists, dicts, `Storage` and `Tensor`. It imports nothing, and
-calls nothing but what stands in the table of `torch_tensors`.
+A pickle is a program for a stack machine, and it can make Python's machine call anything. The machine here supports only the
+opcodes of state dicts and builds numbers, strings, tuples, lists, dicts, `Storage` and `Tensor`. It imports nothing, and
+calls only functions in the table of `torch_tensors`.
 """
 
 import io
@@ -25,13 +25,13 @@ from keras_vgg.weights.torch_tensors import (
     without_parameter,
 )
 
-MAX_BYTES = 2**24  # a pickle names arrays, it does not hold them: that of VGG-19 with its optimizer has 20 kB
-_MAX_STEPS = 2_000_000  # bounds time and memory, whatever the pickle says
+MAX_BYTES = 2**24  # a pickle names arrays but does not contain them: that of VGG-19 with its optimizer takes 20 kB
+_MAX_STEPS = 2_000_000  # bounds time and memory for any pickle
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "EMPTY_SET": INERT}
 
 
 class _Machine:
-    """The stack machine; `step` does one opcode."""
+    """The stack machine; `step` executes one opcode."""
 
     def __init__(self, storages: dict[str, Storage] | None):
         self.stack: list = []
@@ -134,20 +134,20 @@ class _Machine:
         return function.call(*args)
 
     def find_storage(self, name) -> Storage:
-        """Gives the storage that the persistent id `("storage", type, key, location, numel[, view])` names."""
+        """Returns the storage named by the persistent id `("storage", type, key, location, numel[, view])`."""
         if self.storages is None or not isinstance(name, tuple) or len(name) not in (5, 6) or name[0] != "storage":
-            raise RefusedError("a persistent id that is no storage")
+            raise RefusedError("a persistent id that is not a storage")
         _, kind, key, _, numel, *view = name
         if not isinstance(kind, StorageType) or not isinstance(key, str) or not are_counts(numel):
-            raise RefusedError("a persistent id that is no storage")
+            raise RefusedError("a persistent id that is not a storage")
         storage = Storage(kind.kind, key, numel)
         if self.storages.setdefault(key, storage) != storage:
-            raise ValueError("it gives one storage two types or sizes")
+            raise ValueError("one storage has two types or sizes")
         if not view or view[0] is None:
             return storage
         _, start, count = view[0]
         if not are_counts(start, count) or start + count > numel:
-            raise ValueError("a part of a storage lies beyond it")
+            raise ValueError("a view lies outside its storage")
         return Storage(kind.kind, key, count, start)
 
 
@@ -155,33 +155,33 @@ def _extend(target, items: list) -> None:
     if isinstance(target, list):
         target.extend(items)
     elif target is not INERT:
-        raise RefusedError(f"items put into {kind_of(target)}")
+        raise RefusedError(f"items added to {kind_of(target)}")
 
 
 def _set_items(target, items: list) -> None:
     if isinstance(target, dict):
         target.update(string_dict(zip(items[::2], items[1::2], strict=True)))
     elif target is not INERT:
-        raise RefusedError(f"items put into {kind_of(target)}")
+        raise RefusedError(f"items added to {kind_of(target)}")
 
 
 def _set_state(target, state) -> None:
     if isinstance(target, Parameter) and isinstance(state, tuple):
         target.set_state(state)
-    elif target is not INERT and not isinstance(target, (dict, Tensor, Parameter)):  # attributes of those hold no numbers
+    elif target is not INERT and not isinstance(target, (dict, Tensor, Parameter)):  # their attributes contain no values
         raise RefusedError(f"attributes set on {kind_of(target)}")
 
 
 def load(stream: io.BytesIO, path: pathlib.Path, storages: dict[str, Storage] | None = None):
-    """Reads the pickle that begins here in the stream and leaves the stream after it; dicts keep only their string keys.
+    """Reads the pickle at the stream's position and leaves the stream after it; dicts keep only string keys.
 
     Args:
-        stream: where the pickle is; in memory, since a string in it may claim any length.
-        path: the file to name in errors.
-        storages: receives the storages that the pickle names, by key. Without it a pickle with storages is refused.
+        stream: the pickle, in memory, since a string in it may claim any length.
+        path: the file, for errors.
+        storages: receives the pickle's storages by key. Without it, a pickle with storages is refused.
 
     Raises:
-        InputError: for a pickle that asks for anything but tensors, before that is done, and for garbage.
+        InputError: for garbage, and for a pickle that requests anything but tensors, before it is executed.
     """
     machine = _Machine(storages)
     try:
@@ -190,9 +190,9 @@ def load(stream: io.BytesIO, path: pathlib.Path, storages: dict[str, Storage] | 
         return without_parameter(machine.stack.pop())
     except RefusedError as error:
         raise InputError(
-            f"{path} was refused: its pickle asks for {_printable(error)}; a state dict holds tensors only. Nothing was run."
+            f"{path} was refused: its pickle requests {_printable(error)}; a state dict contains tensors only. Nothing was run."
         ) from None
-    except Exception as error:  # garbage fails wherever it likes: the machine and `genops` raise about ten kinds of exceptions
+    except Exception as error:  # on garbage the machine and `genops` raise about ten kinds of exceptions
         raise InputError(f"{path} is damaged or truncated: its pickle cannot be read ({_printable(error)}).") from error
 
 

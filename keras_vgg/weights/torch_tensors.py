@@ -1,7 +1,7 @@
-"""What the pickle of a state dict may name, and what becomes of it: tensors as facts, of which no number is read yet.
+"""The names that the pickle of a state dict may use, and their replacements: tensors as metadata, without their values.
 
-Each name stands for a function of this module, a type of storage, or one inert value that nothing is done with; there is
-nothing behind a name that could do harm, and what is not in the table is refused.
+Each name maps to a function of this module, a type of storage, or one inert value that is never used; none of them can do
+harm, and names not in the table are refused.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ ITEM_SIZE |= {"ComplexFloat": 8, "ComplexDouble": 16, "QInt8": 1, "QUInt8": 1, "
 
 @dataclasses.dataclass(frozen=True)
 class Storage:
-    """`numel` numbers of the type `kind`, from number `start` of the file's storage `key`."""
+    """`numel` values of type `kind`, from index `start` of the file's storage `key`."""
 
     kind: str
     key: str
@@ -25,7 +25,7 @@ class Storage:
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """A view of a storage; offset and strides count numbers from the beginning of the storage in the file and lie within it."""
+    """A view of a storage; offset and strides count values from the start of the storage in the file and lie within it."""
 
     storage: Storage
     offset: int
@@ -48,13 +48,13 @@ class StorageType:
 
 
 class Parameter:
-    """A `Parameter` or a tensor of the first PyTorch versions: made first, filled by the state that follows."""
+    """A `Parameter` or a tensor of the first PyTorch versions: created first, then filled by its state."""
 
     def __init__(self, data=None, requires_grad=None):
         self.tensor = without_parameter(data)
 
     def set_state(self, state: tuple) -> None:
-        """Takes the tensor from the state that a pickle sets on it."""
+        """Sets the tensor from its pickled state."""
         if len(state) == 4:  # storage, offset, size, stride
             self.tensor = _tensor(*state)
         elif len(state) == 5:  # data, gradient, hooks, requires_grad, volatile
@@ -65,34 +65,34 @@ INERT = object()
 
 
 def without_parameter(value):
-    """Returns the tensor of a `Parameter`, anything else as it is."""
+    """Returns the tensor of a `Parameter`, any other value unchanged."""
     return value.tensor if isinstance(value, Parameter) else value
 
 
 def are_counts(*values) -> bool:
-    """Whether all values are whole numbers that sizes can have."""
+    """Returns whether all values are integers in the range of sizes."""
     return all(type(value) is int and 0 <= value < 2**63 for value in values)
 
 
 def _tensor(storage, offset, size, stride, *_) -> Tensor:
-    """Checks what PyTorch's rebuilding function checks: the tensor lies within its storage."""
+    """Checks, like PyTorch's rebuilding function, that the tensor lies within its storage."""
     if not isinstance(storage, Storage) or not len(size) == len(stride) <= _MAX_RANK or not are_counts(offset, *size, *stride):
-        raise ValueError("a tensor is ill-formed")
+        raise ValueError("a tensor is malformed")
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if math.prod(size) > storage.numel or (math.prod(size) and last >= storage.numel):
-        raise ValueError(f"a tensor of shape {tuple(size)} does not fit into its storage of {storage.numel} numbers")
+        raise ValueError(f"a tensor of shape {tuple(size)} does not fit in its storage of {storage.numel} values")
     return Tensor(storage, storage.start + offset, tuple(size), tuple(stride))
 
 
 def _tensor_of_type(function, _, args, __) -> Tensor:
-    """A tensor with attributes of its own, or of a subclass: only its numbers count."""
+    """Returns a tensor with attributes or of a subclass, of which only the values matter."""
     if function not in (GLOBALS["torch._utils._rebuild_tensor_v2"], GLOBALS["torch._utils._rebuild_tensor"]):
-        raise ValueError("a tensor is ill-formed")
+        raise ValueError("a tensor is malformed")
     return _tensor(*args)
 
 
 def string_dict(items: Iterable = ()) -> dict:
-    """Returns the items whose keys are strings: nothing else can name an array."""
+    """Returns the items with string keys: no other key can name an array."""
     return {key: without_parameter(value) for key, value in items if isinstance(key, str)}
 
 
@@ -114,7 +114,7 @@ _INERT_NAMES = {
     "torch": "Size device Tensor float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool uint16 uint32 uint64 complex64 "
     "complex128 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu",
     "torch.serialization": "_get_layout",
-    "torch._utils": "_rebuild_tensor_v3",  # the types without a storage type of their own, none of which is a float of ours
+    "torch._utils": "_rebuild_tensor_v3",  # types without their own storage type, none of which is a float used here
     "builtins": "set dict list int float complex bytearray",
     "__builtin__": "set dict list int float complex bytearray",
     "collections": "Counter defaultdict",
@@ -128,16 +128,16 @@ GLOBALS |= {f"{module}.{name}": INERT for module, names in _INERT_NAMES.items() 
 
 
 class RefusedError(Exception):
-    """What a pickle asked for and does not get."""
+    """Names what a pickle requested and was refused."""
 
 
 def find(name: str):
-    """Returns what a name stands for; raises `RefusedError` for any that is not in the table."""
+    """Returns the replacement of a name; raises `RefusedError` for names not in the table."""
     if name not in GLOBALS:
         raise RefusedError(name)
     return GLOBALS[name]
 
 
 def kind_of(value) -> str:
-    """Says in words what a value is, for errors."""
+    """Describes a value, for errors."""
     return next((name for name, known in GLOBALS.items() if known is value), type(value).__name__)

@@ -1,4 +1,4 @@
-"""PyTorch state dicts (.pth) written without torch, in the zip format of torch 1.6 and later."""
+"""Writes PyTorch state dicts (.pth) without torch, in the zip format of torch 1.6 and later."""
 
 import math
 import pathlib
@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_vgg.support import files
 
-NOTE = "extra/keras_vgg.json"  # where torch keeps extra files; `torch.load` does not look at them
+NOTE = "extra/keras_vgg.json"  # where torch keeps extra files, which `torch.load` ignores
 _ALIGNMENT = 64
 
 
@@ -23,16 +23,16 @@ def write_state_dict(
 
     Args:
         path: the file to write or replace.
-        arrays: `(name, shape, read)` of every array; `read()` is called once, in order, and its array let go before the next.
-        text: is kept with them, as an extra file of torch's (`extra/keras_vgg.json`), for `torch_files.read_note`.
+        arrays: `(name, shape, read)` of every array; `read()` is called once, in order, and its array released before the next.
+        text: stored with them as one of torch's extra files (`extra/keras_vgg.json`), for `torch_files.read_note`.
 
     Raises:
-        InputError: if the file system refuses; `path` is then what it was before.
-        ValueError: if two arrays have one name, or an array is not what it was said to be.
+        InputError: if the file system refuses; `path` is then unchanged.
+        ValueError: if two arrays have the same name, or an array differs from its declared shape or is not float32.
     """
     arrays = list(arrays)
     if len({name for name, _, _ in arrays}) < len(arrays):
-        raise ValueError("Every array needs a name of its own.")
+        raise ValueError("Every array must have a unique name.")
     with files.replacing(path) as beside, zipfile.ZipFile(beside, "w") as archive:
         _write_entry(archive, "data.pkl", _pickle((name, shape) for name, shape, _ in arrays))
         _write_entry(archive, "byteorder", b"little")
@@ -50,14 +50,14 @@ def write_state_dict(
 
 
 def _write_entry(archive: zipfile.ZipFile, name: str, data) -> None:
-    """Writes an entry uncompressed, its data at a multiple of 64 bytes as torch does, so that torch can map it into memory."""
+    """Writes an entry uncompressed and aligned to 64 bytes, as torch does, so that torch can map it into memory."""
     entry = zipfile.ZipInfo(f"archive/{name}", date_time=(1980, 1, 1, 0, 0, 0))
     is_big = len(data) >= 2**30
     header = 30 + len(entry.filename) + (20 if is_big else 0)  # 20: the sizes in 64 bits
-    assert archive.fp  # of an archive that is open
+    assert archive.fp  # the archive is open
     padding = -(archive.fp.tell() + header) % _ALIGNMENT
     if padding:
-        padding += _ALIGNMENT if padding < 4 else 0  # an extra field has a head of 4 bytes: torch's "FB" and the length
+        padding += _ALIGNMENT if padding < 4 else 0  # an extra field has a header of 4 bytes: torch's "FB" and the length
         entry.extra = b"FB" + struct.pack("<H", padding - 4) + b"Z" * (padding - 4)
     with archive.open(entry, "w", force_zip64=is_big) as file:
         file.write(data)
@@ -77,7 +77,7 @@ def _tuple(items: Iterable[bytes]) -> bytes:
 
 
 def _pickle(arrays: Iterable[tuple[str, tuple[int, ...]]]) -> bytes:
-    """Returns the pickle of a state dict of float32 arrays `(name, shape)`; the storage of the i-th has the key `str(i)`."""
+    """Returns the pickle of a state dict of float32 arrays `(name, shape)`; the i-th storage has the key `str(i)`."""
     empty = b"ccollections\nOrderedDict\n)R"
     parts = [b"\x80\x02", empty, b"("]
     for index, (name, shape) in enumerate(arrays):

@@ -1,7 +1,7 @@
-"""A variable of a net in a file: by our names, in Keras' layout, read in parts.
+"""Variables of a net in a file, with our names and Keras' layout, read in parts.
 
-fc1 is three quarters of a net. Read whole, permuted whole and then copied into the model it would take three times its
-411 MB; in parts it takes the model's own and little more.
+fc1 is three quarters of a net. Read, permuted and copied into the model as a whole, it would take three times its
+411 MB; in parts, loading takes little more than the model itself.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ PART_BYTES = 16 * 2**20
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Values of a variable from `start` on along `axis`, and all of the other axes; float32."""
+    """float32 values of a variable from `start` on along `axis`, complete along the other axes."""
 
     axis: int
     start: int
@@ -25,7 +25,7 @@ class Part:
 
     @property
     def index(self) -> tuple[slice, ...]:
-        """Where it belongs in the variable."""
+        """Its index in the variable."""
         return (slice(None),) * self.axis + (slice(self.start, self.start + self.values.shape[self.axis]),)
 
 
@@ -36,7 +36,7 @@ class Variable:
     Attributes:
         array: its name in the file.
         shape: its shape in Keras' layout.
-        parts: reads it; the parts cover it once.
+        parts: reads it in parts, which cover it exactly once.
     """
 
     array: str
@@ -44,7 +44,7 @@ class Variable:
     parts: Callable[[], Iterator[Part]]
 
     def read(self) -> np.ndarray:
-        """Reads it whole."""
+        """Reads the whole variable."""
         values = np.empty(self.shape, np.float32)
         for part in self.parts():
             values[part.index] = part.values
@@ -52,12 +52,12 @@ class Variable:
 
 
 def as_it_lies(array: str, stored: StoredArray) -> Variable:
-    """Returns a variable that lies in Keras' layout, or is a vector."""
+    """Returns a variable that is stored in Keras' layout, or is a vector."""
     return Variable(array, stored.shape, lambda: (Part(0, start, rows.astype(np.float32)) for start, rows in _chunks(stored)))
 
 
 def convolution(array: str, stored: StoredArray) -> Variable:
-    """Returns a kernel that lies as (out, in, height, width)."""
+    """Returns a kernel that is stored as (out, in, height, width)."""
     filters, channels, height, width = stored.shape
 
     def parts():
@@ -67,7 +67,7 @@ def convolution(array: str, stored: StoredArray) -> Variable:
 
 
 def fc_matrix(array: str, stored: StoredArray, places: int) -> Variable:
-    """Returns a matrix that lies as (out, in) or (out, in, height, width), whose inputs are a map of so many places."""
+    """Returns a matrix stored as (out, in) or (out, in, height, width), whose inputs are a map of `places` positions."""
     units, inputs = stored.shape[0], int(np.prod(stored.shape[1:]))
 
     def parts():
@@ -78,7 +78,7 @@ def fc_matrix(array: str, stored: StoredArray, places: int) -> Variable:
 
 
 def fc_of_channels(array: str, stored: StoredArray, places: int) -> Variable:
-    """Returns a matrix that lies as (in, out), whose inputs are a map of so many places with its channels first."""
+    """Returns a matrix stored as (in, out), whose inputs are a map of `places` positions with channels first."""
     inputs, units = stored.shape
     channels = inputs // places
     step = max(1, PART_BYTES // (places * units * stored.dtype.itemsize))

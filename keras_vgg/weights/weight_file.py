@@ -1,6 +1,6 @@
-"""Opening a weight file of any kind: which net it holds, and its variables by our names in Keras' layout.
+"""Opens weight files of any kind: finds their net, and its variables with our names and Keras' layout.
 
-The kind is told from the content, not from the name. Nothing is read but what says shapes, until a variable is asked for.
+The kind is detected from the content, not from the name. Only shapes are read until a variable is requested.
 """
 
 import dataclasses
@@ -24,22 +24,21 @@ _RECIPE = "recipe.toml"
 
 @dataclasses.dataclass(frozen=True)
 class WeightFile:
-    """What a weight file holds.
+    """The content of a weight file.
 
     Attributes:
         path: the file.
-        kind: what kind of file it is, for people.
-        arch: the net of Table 1. A-LRN, whose weights look like A's, is told by `.keras` files alone, or by whoever asks.
+        kind: display name of the kind of file.
+        arch: the net of Table 1. A-LRN, whose weights look like A's, is only known from `.keras` files or from the caller.
         batch_norm: whether it has batch norm.
         include_top: whether it has the FC layers.
-        spatial: height and width of the feature map that fc1 sees; `None` without the top, and if it is not known.
+        spatial: height and width of the feature map that fc1 takes; `None` without the top or if unknown.
         variables: `{(layer, variable): Variable}` in the order of the net's layers.
-        preprocessing: what the weights want of an image; `None` if nothing tells it.
-        origin: how that is known; `None` if it is not.
-        classes: what the classes are called, in label order: as `classes.txt` beside the file or its note says; else `None`.
-        head: what a model that somebody has saved whole has behind its convolutions, where that is no net's; `variables` are those
-            of the net without its top, then.
-        regression: what the outputs of a net that localises are, a key of `REGRESSIONS`; `None` of a classifier.
+        preprocessing: preprocessing that the weights need; `None` if unknown.
+        origin: how it is known; `None` if it is not.
+        classes: class names in label order, from `classes.txt` next to the file or from its record; else `None`.
+        head: the head of a whole user model, if no net has it; `variables` are then those of the net without its top.
+        regression: for a localization net, the kind of its outputs, a key of `REGRESSIONS`; `None` for a classifier.
     """
 
     path: pathlib.Path
@@ -57,7 +56,7 @@ class WeightFile:
 
     @property
     def num_classes(self) -> int | None:
-        """How many classes it knows; `None` where it has no head, and of a net with one box for classes that are not named."""
+        """Number of classes; `None` without a head, and for a net with one box for unnamed classes."""
         if self.head:
             return self.head.classes
         outputs = self.variables["predictions", "bias"].shape[0] if self.include_top else None
@@ -66,7 +65,7 @@ class WeightFile:
         return outputs
 
     def outputs(self) -> tuple[str, ...] | None:
-        """Returns what each output of the last layer tells, the name of a class or a number of a box; `None` if it is not known."""
+        """Returns the meaning of each output of the last layer, a class name or a box coordinate; `None` if unknown."""
         classes = self.checked_classes()
         return outputs_of(self.regression, classes or ()) if self.regression else classes
 
@@ -74,28 +73,28 @@ class WeightFile:
         """Returns `classes`.
 
         Raises:
-            InputError: if the net has more or fewer.
+            InputError: if the net has a different number of classes.
         """
         if self.classes is not None and len(self.classes) != (self.num_classes or len(self.classes)):
             raise InputError(
-                f"{self.path.parent / CLASSES} must name the net's {self.num_classes} classes, one each. "
+                f"{self.path.parent / CLASSES} must list the net's {self.num_classes} classes, one per line. "
                 f"Received: {len(self.classes)}; "
-                "mend it, or take it away from the weights."
+                "fix it, or move it away from the weights."
             )
         return self.classes
 
     def __str__(self):
         net = names.net_name(self.arch, batch_norm=self.batch_norm, include_top=self.include_top or self.head is not None)
-        return f"{self.path} ({self.kind}, {net}{f' with a head of its own: {self.head}' if self.head else ''})"
+        return f"{self.path} ({self.kind}, {net}{f' with its own head: {self.head}' if self.head else ''})"
 
 
 def find_file(run_or_file: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns the weight file that is named, the `best.keras` of a run folder of `keras_vgg.fit`, or a file of public weights.
+    """Returns the path of a named weight file, of `best.keras` in a run folder of `keras_vgg.fit`, or of public weights.
 
-    Public weights are named as `catalogue.called` says; a file or folder of that name goes before them.
+    Public weights have the names of `catalogue.called`; a file or folder of that name takes precedence.
 
     Raises:
-        InputError: if there is no such file, or public weights cannot be fetched.
+        InputError: if there is no such file, or public weights cannot be downloaded.
     """
     path = paths.path_of(run_or_file)
     if not path.exists() and (entry := catalogue.called(os.fspath(run_or_file))):
@@ -114,13 +113,13 @@ def find_file(run_or_file: str | os.PathLike[str]) -> pathlib.Path:
 def _of_saved_model(given: str | os.PathLike[str], saved: pathlib.Path) -> InputError:
     ours = any((folder / saved_model_folders.CARD).is_file() for folder in saved_model_folders.versions_in(saved).values())
     instead = (
-        "give the run folder or weight file that it was exported from"
+        "pass the run folder or weight file that it was exported from"
         if ours
-        else "give the model's weights, such as a Keras model saved by model.save('net.keras')"
+        else "pass the model's weights, such as a Keras model saved with model.save('net.keras')"
     )
     return InputError(
         f"Expected a run folder with best.keras, a weight file, or public weights. Received: {given}, a SavedModel, which is for "
-        f"serving (python -m keras_vgg.serve --model {saved}): its net cannot be taken out again; {instead}."
+        f"serving (python -m keras_vgg.serve --model {saved}) and cannot be converted back; {instead}."
     )
 
 
@@ -131,16 +130,16 @@ def open_weights(
     batch_norm: bool | None = None,
     spatial: tuple[int, int] | None = None,
 ) -> WeightFile:
-    """Opens a weight file of any kind that `kinds` knows, or a run folder.
+    """Opens a weight file of any kind that `kinds` supports, or a run folder.
 
     Args:
-        run_or_file: where it is.
-        arch: the net it must hold; told from the file if not given.
-        batch_norm: whether it must have batch norm; told from the file if not given.
-        spatial: height and width of the feature map that fc1 sees, where the file does not say; a square if not given.
+        run_or_file: its path.
+        arch: the net it must contain; inferred from the file by default.
+        batch_norm: whether it must have batch norm; inferred from the file by default.
+        spatial: height and width of the feature map that fc1 takes, if the file does not show it; a square by default.
 
     Raises:
-        InputError: if it is missing, damaged, of no known kind, or holds no VGG net, or another one; the line names the layer.
+        InputError: if it is missing, damaged, of unknown kind, or not the expected VGG net; the message names the layer.
     """
     path = find_file(run_or_file)
     kind = kinds.tell(path)
@@ -174,10 +173,10 @@ def open_weights(
 
 
 def read_classes(path: pathlib.Path) -> tuple[str, ...] | None:
-    """Returns what `classes.txt` beside a weight file says that its classes are called, in label order; `None` if there is none.
+    """Returns the class names in `classes.txt` next to a weight file, in label order; `None` if there is none.
 
     Raises:
-        InputError: if it cannot be read or is damaged, so far as that can be told.
+        InputError: if it cannot be read or is visibly damaged.
     """
     beside = path.parent / CLASSES
     if not beside.exists():
@@ -185,20 +184,20 @@ def read_classes(path: pathlib.Path) -> tuple[str, ...] | None:
     try:
         text = beside.read_text(encoding="utf-8-sig")
         if "\0" in text:
-            raise ValueError("it holds null bytes")
-        is_of_a_run = (path.parent / _RECIPE).exists()  # which `fit` wrote; people's may end as they like
+            raise ValueError("it contains null bytes")
+        is_of_a_run = (path.parent / _RECIPE).exists()  # written by `fit`; users' own files may end in any way
         if is_of_a_run and text and not text.endswith("\n"):
-            raise ValueError("it is cut off: its last line has no end")
+            raise ValueError("it is truncated: its last line has no newline")
     except (OSError, ValueError) as error:
         raise InputError(
-            f"Expected class names, one a line. Received: {beside} ({error}). For a run the command of keras_vgg.fit that began it "
-            "makes it again; elsewhere mend or remove it."
+            f"Expected class names, one per line. Received: {beside} ({error}). For a run, repeat its keras_vgg.fit command to "
+            "restore it; otherwise fix or delete the file."
         ) from error
     return tuple(text.splitlines())
 
 
 def told_classes(path: pathlib.Path) -> tuple[str, ...] | None:
-    """Returns what the classes of a model that Keras has saved are called: as `read_classes`, else as its note says."""
+    """Returns the class names of a model saved by Keras: those of `read_classes`, else those recorded in the file."""
     beside = read_classes(path)
     return kinds.noted_classes(path) if beside is None and kinds.tell(path) is kinds.KERAS else beside
 
@@ -206,17 +205,17 @@ def told_classes(path: pathlib.Path) -> tuple[str, ...] | None:
 def _preprocessing(
     kind: kinds.Kind, content: kinds.Content, first: Variable, bias: Variable
 ) -> tuple[Preprocessing | None, Origin | None]:
-    """Returns what weights want of an image and how that is known: noted, recognised, or the custom of their kind of file."""
+    """Returns the preprocessing of weights and how it is known: recorded, recognized, or usual for their kind of file."""
     if content.preprocessing not in (None, kinds.NOT_KNOWN):
         return Preprocessing.from_json(content.preprocessing), content.origin
-    has_custom = content.preprocessing is None and content.own is None  # whole models have no custom
+    has_custom = content.preprocessing is None and content.own is None  # nothing is usual for whole models
     custom = preprocessing.BY_NAME.get(kind.preprocessing or "") if has_custom else None
     if first.shape != first_layer.SHAPE or not first_layer.is_of_authors(kernel := first.read()):
         return custom, preprocessing.ASSUMED if custom else None
     if recognised := first_layer.recognise(kernel, bias.read()):
-        told = f", against the custom of its kind of file ({kind.name})" if custom not in (None, recognised) else ""
+        told = f", unlike most files of its kind ({kind.name})" if custom not in (None, recognised) else ""
         return recognised, dataclasses.replace(preprocessing.RECOGNISED, text=preprocessing.RECOGNISED.text + told)
-    return None, None  # made to take something of its own, whatever the custom
+    return None, None  # adapted to an unknown preprocessing, whatever is usual
 
 
 def _identify(path, content: kinds.Content, arch, batch_norm) -> names.Match:
@@ -224,14 +223,14 @@ def _identify(path, content: kinds.Content, arch, batch_norm) -> names.Match:
     found = names.closest(shapes, content.archs, schemes=content.schemes)
     if not shapes or found.is_hopeless:
         told = f"its arrays are named {', '.join(list(shapes)[:3])}, …" if shapes else "it has no arrays of floats"
-        raise InputError(f"Expected weights of a VGG net. Received: {path}, which holds something else: {told}.")
+        raise InputError(f"Expected weights of a VGG net. Received: {path}, which contains something else: {told}.")
     with_batch_norm = found.batch_norm if batch_norm is None else batch_norm
     wanted = names.closest(shapes, (arch or found.arch,), (with_batch_norm,), content.schemes)
     if wanted.distance and not found.distance:
-        raise InputError(f"Expected weights of {wanted}. Received: {path}, which holds {found}: it {wanted.problem}.")
+        raise InputError(f"Expected weights of {wanted}. Received: {path}, which contains {found}: it {wanted.problem}.")
     if wanted.distance:
         has_head = not wanted.missing and not wanted.include_top and not wanted.other_kernels
-        advice = "; weights alone do not say what these do: save the whole model (model.save('net.keras'))" if has_head else ""
+        advice = "; weights alone do not define these layers: save the whole model (model.save('net.keras'))" if has_head else ""
         raise InputError(f"Expected weights of {wanted}. Received: {path}, which {wanted.problem}{advice}.")
     return wanted
 
@@ -242,9 +241,9 @@ def _keras_shapes(path, match: names.Match, content: kinds.Content) -> dict[tupl
         shape = content.arrays[array].shape
         axes = (1,) if variable != "kernel" else (4,) if not names.is_fc(layer) else (2,) if match.scheme.keras_layout else (2, 4)
         if len(shape) not in axes:
-            raise InputError(f"{path}: {layer} ({array}) should have {' or '.join(map(str, axes))} axes. Received: shape {shape}.")
+            raise InputError(f"{path}: {layer} ({array}) must have {' or '.join(map(str, axes))} axes. Received: shape {shape}.")
         if 0 in shape or (len(shape) == 4 and names.is_fc(layer) and layer != "fc1" and shape[2:] != (1, 1)):
-            raise InputError(f"{path}: {layer} ({array}) has a shape that it cannot have: {shape}.")
+            raise InputError(f"{path}: {layer} ({array}) has an invalid shape: {shape}.")
         if not match.scheme.keras_layout and variable == "kernel":
             shape = (math.prod(shape[1:]), shape[0]) if names.is_fc(layer) else (*shape[2:], shape[1], shape[0])
         shapes[layer, variable] = shape
@@ -252,17 +251,17 @@ def _keras_shapes(path, match: names.Match, content: kinds.Content) -> dict[tupl
 
 
 def _check_chain(path, arrays: dict[tuple[str, str], str], shapes: dict[tuple[str, str], tuple[int, ...]]) -> None:
-    """Sees to it that every layer takes as many channels as the one before puts out, and that vectors fit their layer."""
+    """Checks that every layer takes as many channels as the previous one outputs, and that vectors fit their layer."""
     before, channels = None, None
     for (layer, variable), shape in shapes.items():
         told = f"{path}: {layer} ({arrays[layer, variable]})"
         if variable == "kernel":
             fits = channels in (None, shape[-2]) or (layer == "fc1" and shape[0] % channels == 0)
             if not fits:
-                raise InputError(f"{told} should take the {channels} channels of {before}. Received: shape {shape}.")
+                raise InputError(f"{told} must take the {channels} channels of {before}. Received: shape {shape}.")
             before, channels = layer, shape[-1]
         elif shape != (channels,):
-            raise InputError(f"{told} should have shape ({channels},), as {before} puts out. Received: shape {shape}.")
+            raise InputError(f"{told} must have shape ({channels},), the outputs of {before}. Received: shape {shape}.")
 
 
 def _spatial(path, match: names.Match, content: kinds.Content, shapes, supposed) -> tuple[int, int] | None:
@@ -270,9 +269,7 @@ def _spatial(path, match: names.Match, content: kinds.Content, shapes, supposed)
     stored, filters = content.arrays[array].shape, _last_filters(shapes)
     if len(stored) == 4:
         if stored[1] != filters:
-            raise InputError(
-                f"{path}: fc1 ({array}) should take the {filters} channels of the last block. Received: shape {stored}."
-            )
+            raise InputError(f"{path}: fc1 ({array}) must take the {filters} channels of the last block. Received: shape {stored}.")
         return stored[2:]
     return supposed
 
@@ -289,8 +286,8 @@ def _last_filters(shapes) -> int:
 def _check_order(path, match: names.Match, content: kinds.Content, places: int) -> None:
     if match.scheme.keras_layout and content.channels_first is None and places > 1:
         raise InputError(
-            f"{path} does not say in which order fc1 ({match.arrays['fc1', 'kernel']}) takes the feature map. If its model had "
-            f"channels first, write so into it once, else 'channels_last': import h5py; h5py.File({str(path)!r}, "
+            f"{path} does not record in which order fc1 ({match.arrays['fc1', 'kernel']}) takes the feature map. If its model had "
+            f"channels first, record that in the file, else 'channels_last': import h5py; h5py.File({str(path)!r}, "
             "'a').attrs['data_format'] = 'channels_first'."
         )
 

@@ -1,4 +1,4 @@
-"""Members of zip archives that are stored as they are, read where they lie without unpacking them."""
+"""Reads uncompressed members of zip archives in place, without unpacking them."""
 
 import io
 import pathlib
@@ -12,10 +12,10 @@ _ENCRYPTED, _UTF8 = 0x1, 0x800
 
 
 def member_offset(path: str | pathlib.Path, info: zipfile.ZipInfo) -> int:
-    """Returns the byte in the archive where the data of an uncompressed member begin.
+    """Returns the offset in bytes of an uncompressed member's data in the archive.
 
     Raises:
-        InputError: if there is no such member where the archive's directory says.
+        InputError: if the member is not where the archive's directory says.
     """
     name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
     with open(path, "rb") as file:
@@ -28,17 +28,17 @@ def member_offset(path: str | pathlib.Path, info: zipfile.ZipInfo) -> int:
 
 
 class Window(io.RawIOBase):
-    """The bytes `[start, start + size)` of a file as a file of their own, for reading."""
+    """A read-only file of the bytes `[start, start + size)` of another file."""
 
     def __init__(self, path: str | pathlib.Path, start: int, size: int):
         self._file, self._start, self._size, self._place = open(path, "rb", buffering=0), start, size, 0
 
     def readable(self):
-        """Yes."""
+        """Returns `True`."""
         return True
 
     def seekable(self):
-        """Yes."""
+        """Returns `True`."""
         return True
 
     def seek(self, offset, whence=io.SEEK_SET):
@@ -47,7 +47,7 @@ class Window(io.RawIOBase):
         return self._place
 
     def readinto(self, buffer):
-        """Fills `buffer` from the place in the window, at most to its end."""
+        """Fills `buffer` from the position in the window, at most to its end."""
         count = max(0, min(len(buffer), self._size - self._place))
         self._file.seek(self._start + self._place)
         done = self._file.readinto(memoryview(buffer)[:count])

@@ -1,1 +1,1 @@
-"""The parts of `tools/benchmark.py`: the contest, and the contestants of each framework."""
+"""The modules of `tools/benchmark.py`: the contest, and the contestants of each framework."""

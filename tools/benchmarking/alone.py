@@ -1,4 +1,4 @@
-"""Tables of what is measured in processes of their own, one after another, each of a thing that is done once."""
+"""Tables of one-time work, each measured in a process of its own, one after another."""
 
 import functools
 import importlib.util
@@ -18,7 +18,7 @@ _DENSE, _MULTI_CROP = "dense", "multi-crop"
 
 
 def _torchvision_loop(settings: over_images.Settings) -> dict:
-    from benchmarking import torch_loop  # PyTorch in its process alone
+    from benchmarking import torch_loop  # imports PyTorch only in its own process
 
     return torch_loop.torchvision_loop(settings)
 
@@ -31,11 +31,11 @@ _OVER_IMAGES = {
     "function-loop": ("loop of a tf.function", over_images.function_loop, _DENSE),
     "torchvision-loop": ("loop of torchvision", _torchvision_loop, _DENSE),
 }
-"""By name: what people call a contestant, the contestant, and by which protocol it looks at images."""
+"""By name: a contestant's label, the contestant, and its protocol."""
 
 
 def listing_table(rows: int) -> str:
-    """Measures the opening of a CSV listing of that many images."""
+    """Measures opening a CSV listing with this many images."""
     with tempfile.TemporaryDirectory() as folder:
         measured = apart(listing.measure, listing.write_csv(folder, rows))
     measured["peak GB"] = measured.pop("peak bytes") / 1e9
@@ -43,7 +43,7 @@ def listing_table(rows: int) -> str:
 
 
 def weights_table(files: list[str] | None, arch: str, keras_has: Collection[str]) -> str:
-    """Measures the loading of weight files; of one of each kind, made of net `arch`, where none are given.
+    """Measures loading weight files; without `files`, one generated file of each kind, of net `arch`.
 
     Args:
         files: the files.
@@ -51,11 +51,11 @@ def weights_table(files: list[str] | None, arch: str, keras_has: Collection[str]
         keras_has: the nets that Keras has.
 
     Raises:
-        InputError: if a file is not there.
+        InputError: if a file does not exist.
     """
     for file in files or ():
         if not pathlib.Path(file).is_file():
-            raise InputError(f"Expected a weight file. Received: {file}, which is not there.")
+            raise InputError(f"Expected a weight file. Received: {file}, which does not exist.")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for path in files or (apart(loading.write, folder, arch, kind) for kind in loading.KINDS):
@@ -82,12 +82,12 @@ def weights_table(files: list[str] | None, arch: str, keras_has: Collection[str]
 
 
 def over_images_table(settings: over_images.Settings, contestants: list[str], *, with_limit: bool) -> str:
-    """Measures contestants, names of `_OVER_IMAGES`, that make a row of numbers of each image, and compares the rows.
+    """Measures contestants, names of `_OVER_IMAGES`, that compute a vector for each image, and compares the vectors.
 
     Args:
-        settings: what all contestants do.
+        settings: the task of all contestants.
         contestants: their names.
-        with_limit: whether they are shown as shares of the limit too, each of that of its protocol.
+        with_limit: whether to report speeds relative to the limit of each protocol, too.
     """
     measured, limits = {}, {}
     for name in contestants:

@@ -1,8 +1,9 @@
 """A contest: every contestant in a process of its own, one computing at a time, in alternating rounds.
 
-Thread pools and allocators of two frameworks in one process disturb each other, and a machine's clock drifts over minutes;
-so contestants live apart and take turns (A B C A B C …), and what is compared are rounds that lie side by side. Imports no
-TensorFlow and no PyTorch: only the processes of contestants do.
+Thread pools and allocators of two frameworks in one process would interfere, and a machine's clock drifts over minutes; so
+contestants run in separate processes and take turns (A B C A B C …), and adjacent rounds are compared. Imports no TensorFlow and
+no
+PyTorch: only the processes of contestants do.
 """
 
 import contextlib
@@ -25,13 +26,13 @@ from keras_vgg.errors import InputError
 from keras_vgg.support.entry import import_tensorflow
 
 LIMIT = "limit"
-"""The name of the contestant that others are shown as shares of."""
+"""The name of the contestant that defines the limit."""
 
 _GB = 1e9
 
 
 class Settings(Protocol):
-    """What every contestant is told; of each kind of contest more."""
+    """Common settings of all contestants; each kind of contest adds its own."""
 
     @property
     def batch(self) -> int:
@@ -39,18 +40,18 @@ class Settings(Protocol):
 
 
 class Contestant(Protocol):
-    """What `Entry.target` names: a class made from the entry's settings.
+    """The class named by `Entry.target`, created from the entry's settings.
 
     Attributes:
         note: how it computes, for the table.
-        processes: worker processes that it starts besides its own.
+        processes: number of worker processes it starts in addition to its own.
     """
 
     note: str
     processes: int = 0
 
     def run(self, steps: int) -> float:
-        """Does `steps` batches of work and returns the seconds they took, everything computed."""
+        """Processes `steps` batches and returns the seconds they took, including all asynchronous work."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +59,11 @@ class Entry:
     """A contestant before its process exists.
 
     Attributes:
-        name: what people call it.
-        packages: what must be installed for it.
+        name: for people.
+        packages: required packages.
         target: `module:Class` of the contestant.
         settings: the only argument of the class.
-        environment: what its process finds in its environment, such as `huge_pages.ENVIRONMENT`, with which `keras_vgg.fit` starts.
+        environment: environment variables of its process, such as `huge_pages.ENVIRONMENT`, which `keras_vgg.fit` sets.
     """
 
     name: str
@@ -73,7 +74,7 @@ class Entry:
 
     @property
     def missing(self) -> list[str]:
-        """Packages it needs that are not installed."""
+        """Required packages that are not installed."""
         return missing(self.packages)
 
 
@@ -84,13 +85,13 @@ def missing(packages: Iterable[str]) -> list[str]:
 
 @dataclasses.dataclass
 class Result:
-    """What a contestant did.
+    """The result of a contestant.
 
     Attributes:
-        name, note: as said by the entry and the contestant.
+        name, note: of the entry and the contestant.
         ready_seconds: from the start of the process to the end of its first step: imports, building and compiling.
         rates: images per second of each round.
-        peak_bytes: most memory that it held at a time.
+        peak_bytes: peak memory.
     """
 
     name: str
@@ -101,7 +102,7 @@ class Result:
 
 
 class _Process:
-    """The process of a contestant, seen from the contest."""
+    """The process of a contestant, as seen by the contest."""
 
     def __init__(self, entry: Entry):
         context = multiprocessing.get_context("spawn")  # a fork would inherit threads and memory
@@ -111,7 +112,7 @@ class _Process:
         began = time.perf_counter()
         with _environment(entry.environment):
             self._process.start()
-        theirs.close()  # so that its end of the pipe closes with the process
+        theirs.close()  # so that the pipe closes when the process ends
         with self._alive():
             note = self._connection.recv()
         self.result = Result(entry.name, note, time.perf_counter() - began)
@@ -125,7 +126,7 @@ class _Process:
     def close(self) -> None:
         self._connection.close()
         self._process.join(timeout=10)
-        self._process.kill()  # nothing to lose there
+        self._process.kill()  # it has no state to lose
 
     @contextlib.contextmanager
     def _alive(self):
@@ -136,10 +137,10 @@ class _Process:
             code = self._process.exitcode
             if code == -signal.SIGKILL:
                 raise InputError(
-                    f"{self._entry.name}: its process was killed, as happens when memory runs out; contestants stay in memory "
-                    "side by side. Give a smaller --batch, fewer --peers, or --no-limit."
+                    f"{self._entry.name}: its process was killed, probably for lack of memory; all contestants stay in memory. "
+                    "Pass a smaller --batch, fewer --peers, or --no-limit."
                 ) from None
-            raise RuntimeError(f"{self._entry.name}: its process ended with code {code}; its error stands above.") from None
+            raise RuntimeError(f"{self._entry.name}: its process ended with code {code}; see its error above.") from None
 
 
 @contextlib.contextmanager
@@ -154,8 +155,8 @@ def _environment(values: Mapping[str, str]):
 
 
 def _serve(entry: Entry, connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the contest closes the pipe, which ends this process
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or the first contestant would take the whole GPU
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the contest closes the pipe, which ends this one
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # otherwise the first contestant would take the whole GPU
     if "tensorflow" in entry.packages:
         import_tensorflow()
     module, _, name = entry.target.partition(":")
@@ -173,7 +174,7 @@ def _serve(entry: Entry, connection) -> None:
 def peak_bytes(processes: int = 0) -> int:
     """Returns the peak resident memory of this process, plus `processes` times that of the largest process it has ended.
 
-    Pages that forked processes share are counted in each.
+    Pages that forked processes share count in each.
     """
     unit = 1 if sys.platform == "darwin" else 1024
     own, ended = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -181,16 +182,16 @@ def peak_bytes(processes: int = 0) -> int:
 
 
 def hold(entries: list[Entry], *, rounds: int, steps: int) -> list[Result]:
-    """Returns the results of all `entries`, whose packages must be installed, in their order.
+    """Returns the results of all `entries`, in their order; their packages must be installed.
 
     Args:
         entries: the contestants.
         rounds: number of rounds; in each, every contestant runs once.
-        steps: batches that a contestant computes in a round.
+        steps: batches per contestant and round.
     """
     processes = []
     try:
-        for entry in entries:  # one after the other: compiling too is only for one at a time
+        for entry in entries:  # one after the other, so that only one compiles at a time
             processes.append(_Process(entry))
         for _ in range(rounds):
             for process in processes:
@@ -204,8 +205,8 @@ def hold(entries: list[Entry], *, rounds: int, steps: int) -> list[Result]:
 def table(results: list[Result]) -> str:
     """Returns the results as an aligned table, with the ratios of the first contestant to each other one.
 
-    `ours/it` is the ratio of medians; `paired` has the median and the range of the ratios within rounds. Where the limit took part,
-    `of limit` is the median share of its rate within rounds.
+    `ours/it` is the ratio of medians; `paired` is the median and range of the ratios within rounds. If the limit took part,
+    `of limit` is the median ratio to its rate within rounds.
     """
     ours = results[0]
     limit = next((result for result in results if result.name == LIMIT), None)
@@ -231,5 +232,5 @@ def table(results: list[Result]) -> str:
 
 
 def _ratios(one: Result, other: Result) -> list[float]:
-    """Returns the ratios of their rates within rounds, from the smallest on."""
+    """Returns the ratios of their rates within rounds, sorted."""
     return sorted(a / b for a, b in zip(one.rates, other.rates, strict=True))

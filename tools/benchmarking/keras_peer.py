@@ -1,4 +1,4 @@
-"""Stock Keras: `keras.applications`, `fit`, `predict_on_batch` and plain tf.data, as its own guides write them."""
+"""Stock Keras: `keras.applications`, `fit`, `predict_on_batch` and plain tf.data, as in its own guides."""
 
 import pathlib
 import time
@@ -26,11 +26,11 @@ def _build(settings: NetSettings) -> keras.Model:
     inputs = keras.Input(shape, dtype="uint8")
     scores = net(weights=None, input_shape=shape, classes=CLASSES, classifier_activation=None)
     outputs = scores(preprocess(keras.ops.cast(inputs, "float32")))
-    return keras.Model(inputs, keras.layers.Activation("softmax", dtype="float32")(outputs))  # as the guide to mixed precision says
+    return keras.Model(inputs, keras.layers.Activation("softmax", dtype="float32")(outputs))  # as in the guide to mixed precision
 
 
 class Training:
-    """`compile` with its defaults, `fit` on arrays. Its net has no dropout; its optimizer, which adds up micro-batches, no L2."""
+    """`compile` with defaults, `fit` on arrays. Its net has no dropout; its optimizer, which accumulates gradients, no L2."""
 
     processes = 0
 
@@ -53,12 +53,12 @@ class Training:
         bias = self._model.weights[-1].numpy()  # waits for the last update
         seconds = time.perf_counter() - began
         if not np.isfinite(history.history["loss"][-1] + bias.sum()):
-            raise RuntimeError("Training diverged: its time means nothing.")
+            raise RuntimeError("Training diverged: its time is meaningless.")
         return seconds
 
 
 class SmallImages:
-    """The same narrow net by `compile` and `fit`, on `image_dataset_from_directory`, decoded once and kept in memory."""
+    """The same narrow net with `compile` and `fit`, on `image_dataset_from_directory`, decoded once and cached in memory."""
 
     processes = 0
 
@@ -84,16 +84,16 @@ class SmallImages:
         self.note = f"fit, jit_compile={self._model.jit_compile}, decoded once, {self._model.count_params():,} parameters"
 
     def run(self, steps: int) -> float:
-        """Fits two epochs of `steps` batches and returns the seconds of the second, which finds images shuffled and ready."""
+        """Fits two epochs of `steps` batches and returns the seconds of the second, whose images are already shuffled."""
         clock = _Clock()
         history = self._model.fit(self._images, steps_per_epoch=steps, epochs=2, verbose=0, callbacks=[clock])
         if not np.isfinite(history.history["loss"][-1]):
-            raise RuntimeError("Training diverged: its time means nothing.")
+            raise RuntimeError("Training diverged: its time is meaningless.")
         return clock.seconds
 
 
 class _Clock(keras.callbacks.Callback):
-    """Takes the time of the last epoch."""
+    """Measures the time of the last epoch."""
 
     seconds = 0.0
 
@@ -125,7 +125,7 @@ class Forward:
 
 
 class Reading:
-    """Decode, resize, crop, flip, in the manner of `keras.utils.image_dataset_from_directory`, which cannot jitter itself."""
+    """Decode, resize, crop, flip, in the style of `keras.utils.image_dataset_from_directory`, which does not support jitter."""
 
     processes = 0
     note = "decode, resize, random_crop, flip; tf.data, AUTOTUNE"

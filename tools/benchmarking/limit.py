@@ -1,8 +1,8 @@
-"""What bounds every contestant: each convolution and each matrix product of the net alone, and the sum of their times.
+"""The lower bound of every contestant's time: each convolution and each matrix product of the net alone, summed up.
 
-They are TensorFlow's own operations, so that on a CPU oneDNN computes them, with maps and weights in the layout and in the
-precision in which a net hands them over. Each runs over and over by itself, so that its weights are as near as they can be;
-nothing else is computed: no bias, activation, pooling, loss or weight update, and no cast of weights.
+They are TensorFlow's own operations, computed by oneDNN on a CPU, with activations and weights in the layout and precision that a
+net passes to them. Each runs repeatedly by itself, so that its weights are as close as possible; nothing else is computed: no
+bias, activation, pooling, loss or weight update, and no cast of weights.
 """
 
 import math
@@ -13,11 +13,11 @@ import tensorflow as tf
 
 from benchmarking import over_images, products
 from benchmarking.contest import peak_bytes
-from benchmarking.pictures import CLASSES, NetSettings
+from benchmarking.pictures import CLASSES, FolderSettings, NetSettings
 from benchmarking.products import FORWARD, TO_INPUTS, TO_WEIGHTS, Layer, Product
 
 LEAST_SECONDS = 0.1
-"""A product runs for so long at the least whenever its time is taken."""
+"""Minimum duration of each measurement of a product."""
 
 _GIGA = 1e9
 
@@ -31,7 +31,7 @@ class Products:
     """
 
     def __init__(self, wanted: list[Product], precision: str):
-        operands: dict[tuple[Layer, str], tf.Tensor] = {}  # directions of a layer share theirs
+        operands: dict[tuple[Layer, str], tf.Tensor] = {}  # shared by the directions of a layer
         self._calls = []
         for product in wanted:
             operation, names = OPERATIONS[product.layer.is_convolution, product.direction]
@@ -46,7 +46,7 @@ class Products:
         self.note = f"{len(wanted)} products, {2 * self.multiply_adds / _GIGA:.3g} GFLOP"
 
     def seconds(self, times: int) -> float:
-        """Returns the seconds of all products once, each the mean over at least `times` calls."""
+        """Returns the total seconds of all products, each the mean over at least `times` calls."""
         total = 0.0
         for place, call in enumerate(self._calls):
             count = max(times, math.ceil(LEAST_SECONDS / self._estimates[place]))
@@ -55,7 +55,7 @@ class Products:
 
 
 def dtype_of(layer: Layer, precision: str) -> str:
-    """Returns the dtype in which a layer's product is computed under a dtype policy."""
+    """Returns the dtype that a layer's product is computed in under a dtype policy."""
     return "float32" if layer.keeps_float32 else keras.DTypePolicy(precision).compute_dtype
 
 
@@ -95,8 +95,8 @@ def _random(shape, dtype):
 
 
 def _traced(operation, layer, operands):
-    # A graph, as in nets, and not one call after the other in eager mode. Its operands come in from outside: constants would be
-    # folded. What it returns is computed at every call; within one graph, operations that are alike would be computed once.
+    # A graph, as in nets, rather than eager calls. Operands are arguments, since constants would be folded. Each call computes
+    # the result anew; within one graph, identical operations would be computed once.
     function = tf.function(lambda *tensors: operation(layer, *tensors), autograph=False).get_concrete_function(*operands)
     return lambda: function(*operands)
 
@@ -115,34 +115,39 @@ class _OfBatches:
 
     processes = 0
 
-    def __init__(self, settings: NetSettings, wanted):
+    def __init__(self, settings: NetSettings | FolderSettings, wanted):
         images = (settings.micro_batch, settings.crop, settings.crop, 3)
-        self._products = Products(wanted(products.layers(settings.arch, images, classes=CLASSES)), settings.precision)
+        layers = products.layers(settings.arch, images, classes=settings.classes, width=settings.width)
+        self._products = Products(wanted(layers), settings.precision)
         self._micro_batches = settings.micro_batches
         self.note = f"each alone: {self._products.note}"
 
     def run(self, steps: int) -> float:
-        """Times the products and returns the seconds that those of `steps` batches take."""
+        """Times the products and returns the seconds for those of `steps` batches."""
         times = steps * self._micro_batches
         return times * self._products.seconds(times)
 
 
 class Training(_OfBatches):
-    """Of a weight update: forward, backward to the weights, and to the inputs but for the first layer."""
+    """The products of a weight update: forward, backward to the weights, and to the inputs except in the first layer."""
 
-    def __init__(self, settings: NetSettings):
+    def __init__(self, settings: NetSettings | FolderSettings):
         super().__init__(settings, products.training)
 
 
+class SmallImages(Training):
+    """Of a weight update of a narrow net on small images."""
+
+
 class Forward(_OfBatches):
-    """Of a forward pass."""
+    """The products of a forward pass."""
 
     def __init__(self, settings: NetSettings):
         super().__init__(settings, products.forward)
 
 
 def over_images_seconds(settings: over_images.Settings, protocol: str) -> dict:
-    """Times the products of a protocol of ours with flips, in the batches in which ours sees the images."""
+    """Times the products of one of our protocols with flips, in the same batches of images."""
     before, seconds = peak_bytes(), 0.0
     for shape, times in over_images.batch_shapes(settings, protocol).items():
         computed = products.dense_layers(

@@ -1,4 +1,4 @@
-"""How long a listing as long as ImageNet's takes to its first micro-batch, and in how much memory."""
+"""Measures the time to the first micro-batch of a listing as long as ImageNet's, and its memory."""
 
 import io
 import pathlib
@@ -15,21 +15,21 @@ _BATCH, _MICRO_BATCH, _CROP = 256, 16, 224
 
 
 def write_csv(folder: str, rows: int) -> str:
-    """Writes a CSV file of `rows` made-up images in 1,000 classes, the first of which exists, and returns its path."""
+    """Writes a CSV file of `rows` fictitious images in 1,000 classes, the first of which exists, and returns its path."""
     path = pathlib.Path(folder, "listing.csv")
     with open(path, "w", encoding="utf-8") as file:
         file.write("path,label\n")
         for row in range(rows):
             label = row * CLASSES // rows
             file.write(f"train/n{label:08}/n{label:08}_{row}.JPEG,n{label:08}\n")
-    _write_image(path.parent / "train/n00000000/n00000000_0.JPEG")  # a listing none of whose first images exists is refused
+    _write_image(path.parent / "train/n00000000/n00000000_0.JPEG")  # listings whose first images are all missing are refused
     return str(path)
 
 
 def measure(path: str) -> dict[str, float]:
-    """Opens the listing at `path` in this process, to be started for it, and returns seconds per stage and peak bytes.
+    """Opens the listing at `path` in this process, which must be a fresh one, and returns seconds per stage and peak bytes.
 
-    The images of the first micro-batch are written on the way, which is not timed.
+    The images of the first micro-batch are written in between, which is not timed.
     """
     began = time.perf_counter()
     entry.import_tensorflow()

@@ -1,4 +1,4 @@
-"""How long weight files take to load and in how much memory, each in a process of its own, beside Keras and PyTorch."""
+"""Measures the time and memory to load weight files, each in a process of its own, compared with Keras and PyTorch."""
 
 import pathlib
 import time
@@ -10,7 +10,7 @@ KINDS = (".keras", ".weights.h5", ".h5", ".pth", ".safetensors")
 
 
 def write(folder: str, arch: str, suffix: str) -> str:
-    """Writes a whole net `arch` of random weights, 224x224 and 1,000 classes, as a file of that kind, and returns its path."""
+    """Writes a whole net `arch` with random weights, 224x224 and 1,000 classes, as a file of this kind, and returns its path."""
     entry.import_tensorflow()
     from keras_vgg.models import build_vgg
     from keras_vgg.weights import saving, weight_file
@@ -24,7 +24,7 @@ def write(folder: str, arch: str, suffix: str) -> str:
 
 
 def arch_of(path: str) -> str:
-    """Returns which net a weight file holds."""
+    """Returns the net in a weight file."""
     entry.import_tensorflow()
     from keras_vgg.weights import weight_file
 
@@ -32,13 +32,13 @@ def arch_of(path: str) -> str:
 
 
 def ours(path: str) -> dict[str, float]:
-    """Builds the net of the file with its weights in this process, to be started for it."""
+    """Builds the net of the file with its weights in this process, which must be a fresh one."""
     entry.import_tensorflow()
     import tensorflow as tf
 
     from keras_vgg.weights import loading
 
-    tf.zeros(1)  # what the first operation takes is not the file's
+    tf.zeros(1)  # excludes the cost of the first operation
     return _measured(lambda: loading.load_net(path).count_params())
 
 

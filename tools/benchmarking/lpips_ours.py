@@ -1,4 +1,4 @@
-"""Our contestant where a generator learns by LPIPS: Keras' own compiled step, with `features.LPIPS` as its loss."""
+"""Our contestant in training a generator with LPIPS: Keras' own compiled step, with `features.LPIPS` as its loss."""
 
 import math
 import os
@@ -16,7 +16,7 @@ from keras_vgg.features.calibrations import CHANNELS
 
 
 class Training:
-    """Adam; the net that judges is a random one, and all its channels count alike: time does not depend on it."""
+    """Adam; the loss uses a random net with equal weights for all channels, which does not affect the time."""
 
     processes = 0
 
@@ -45,5 +45,5 @@ class Training:
         bias = self._model.weights[-1].numpy().sum()  # waits for the last update
         seconds = time.perf_counter() - began
         if not math.isfinite(float(loss) + float(bias)):
-            raise RuntimeError("Training diverged: its time means nothing.")
+            raise RuntimeError("Training diverged: its time is meaningless.")
         return seconds

@@ -1,4 +1,4 @@
-"""The package `lpips` where a generator learns by it, in a plain PyTorch loop."""
+"""The package `lpips` in training a generator, in a plain PyTorch loop."""
 
 import itertools
 import math
@@ -10,11 +10,11 @@ import torch
 from benchmarking.pictures import GENERATOR, LEARNING_RATE, LossSettings
 from benchmarking.torch_peer import DEVICE
 
-_LAYOUT = torch.channels_last  # a tenth faster than its default, see BUILD.md
+_LAYOUT = torch.channels_last  # 10% faster than the default, see BUILD.md
 
 
 class Training:
-    """Adam; the net that judges is a random one, as ours."""
+    """Adam; the loss uses a random net, like ours."""
 
     processes = 0
 
@@ -42,7 +42,7 @@ class Training:
         bias = self._model[-1].bias.sum().item()  # waits for the last update
         seconds = time.perf_counter() - began
         if not math.isfinite(value + bias):
-            raise RuntimeError("Training diverged: its time means nothing.")
+            raise RuntimeError("Training diverged: its time is meaningless.")
         return seconds
 
 

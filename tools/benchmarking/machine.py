@@ -1,4 +1,4 @@
-"""On what a benchmark ran. Imports no framework."""
+"""Describes the machine of a benchmark. Imports no framework."""
 
 import importlib.metadata
 import os

@@ -1,4 +1,4 @@
-"""How long merging an image's boxes takes, beside the plain way, which compares all pairs again and again."""
+"""Measures merging an image's boxes, against a plain implementation that compares all pairs in each step."""
 
 import dataclasses
 import time
@@ -9,17 +9,17 @@ import pandas as pd
 from keras_vgg.localisation.merging import match_score, merge
 
 PLAIN_COUNT = 300
-"""Boxes that the plain way bears."""
+"""Maximum number of boxes for the plain implementation."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is merged.
+    """Settings of the benchmark.
 
     Attributes:
-        count: boxes of an image.
+        count: boxes per image.
         threshold: see `merge`.
-        rounds: of which the median is told.
+        rounds: number of rounds, whose median is reported.
     """
 
     count: int
@@ -28,7 +28,7 @@ class Settings:
 
 
 def table(settings: Settings) -> str:
-    """Merges boxes of two kinds: predictions around one to five objects, nearly all of which become one, and boxes anywhere."""
+    """Merges two kinds of boxes: predictions around one to five objects, nearly all of which are merged, and random boxes."""
     rows = []
     kinds = {f"around {objects}": _around(objects) for objects in (1, 3, 5)} | {"anywhere": _anywhere}
     for kind, make in kinds.items():
@@ -59,7 +59,7 @@ def _measured(name: str, kind: str, boxes: np.ndarray, settings: Settings, way) 
 
 
 def _plain(boxes: np.ndarray, threshold: float) -> list[tuple]:
-    """Boxes and weights that are left, by the least of all scores, computed anew before each step."""
+    """Returns the remaining boxes and weights, merging the pair of lowest score, with all scores recomputed in each step."""
     left = [(box, 1.0) for box in boxes]
     while len(left) > 1:
         edges = np.array([box for box, _ in left])

@@ -1,4 +1,4 @@
-"""How long precision and recall take once features are there, beside the matrix products that they cannot do without."""
+"""Measures precision and recall of given features, compared with the matrix products that they require."""
 
 import resource
 import time
@@ -12,7 +12,7 @@ _GB = 1e9
 
 
 def table(count: int, width: int, k: int) -> str:
-    """Returns seconds for two sets of `count` rows of random features, `width` numbers each, and those of the products alone."""
+    """Returns a table of the time for two sets of `count` random vectors of `width` features, and that of the products alone."""
     random = np.random.default_rng(0)
     real, generated = (np.maximum(random.normal(size=(count, width)).astype(np.float32), 0) for _ in range(2))
     began = time.perf_counter()

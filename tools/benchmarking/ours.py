@@ -1,4 +1,4 @@
-"""Our contestants: the training step, the forward pass and the pipeline that the commands of keras_vgg use."""
+"""Our contestants: the training step, the forward pass and the pipeline of the keras_vgg commands."""
 
 import time
 
@@ -36,11 +36,11 @@ def _uses_jit(settings: NetSettings) -> bool:
     return recipe.uses_jit(CLASSES, convolutions_prefer_xla())
 
 
-_ENDLESS = 10**6  # behind its last epoch a run reads nothing
+_ENDLESS = 10**6  # a run stops reading after its last epoch
 
 
 class Training:
-    """Updates as `keras_vgg.fit` makes them: keyed dropout, colour shift, L2, loss scaling, XLA where it pays, huge pages."""
+    """Updates as in `keras_vgg.fit`: keyed dropout, color shift, L2, loss scaling, XLA where it pays off, huge pages."""
 
     processes = 0
 
@@ -79,17 +79,17 @@ def _update(step: TrainingStep, batches, model: keras.Model, steps: int, micro_b
             finite = bool(step.gradients_are_finite())
             loss_scale.adjust(finite)
             if not finite:
-                continue  # as in `fit`: the next batch begins with a lower scale
+                continue  # as in `fit`: the next batch uses a lower scale
         step.update(tf.constant(totals.examples, tf.float32), scale)
     bias = model.weights[-1].numpy()  # waits for the last update
     seconds = time.perf_counter() - began
     if not np.isfinite(totals.sums[LOSS] + bias.sum()):
-        raise RuntimeError("Training diverged: its time means nothing.")
+        raise RuntimeError("Training diverged: its time is meaningless.")
     return seconds
 
 
 class SmallImages:
-    """A narrow net on small images as `keras_vgg.fit` trains it: views cut from images that are decoded once."""
+    """A narrow net on small images, trained as in `keras_vgg.fit`: views cropped from images that are decoded once."""
 
     processes = 0
 
@@ -125,7 +125,7 @@ class SmallImages:
 
 
 class Forward:
-    """Posteriors of uint8 images, as `keras_vgg.evaluate` and `predict` compute those of centre crops."""
+    """Posteriors of uint8 images, as `keras_vgg.evaluate` and `predict` compute them for center crops."""
 
     processes = 0
 
@@ -147,7 +147,7 @@ class Forward:
 
 
 class Reading:
-    """Micro-batches as `keras_vgg.fit` reads them: jittered, cropped, mirrored, uint8."""
+    """Micro-batches as in `keras_vgg.fit`: jittered, cropped, mirrored, uint8."""
 
     processes = 0
     note = "decodes only the crop's window, tf.data"
@@ -170,5 +170,5 @@ class Reading:
             next(feed)
         seconds = time.perf_counter() - began
         if len(feed.broken):
-            raise RuntimeError(f"Images could not be read, so that their time means nothing: {feed.broken.rows()[:3]}.")
+            raise RuntimeError(f"Images could not be read, so the time is meaningless: {feed.broken.rows()[:3]}.")
         return seconds

@@ -1,4 +1,4 @@
-"""Work from image files to a row of numbers for each: ours, and plain loops over the images; each in a process of its own."""
+"""Work from image files to a vector for each: ours, and plain loops over the images; each in a process of its own."""
 
 import collections
 import dataclasses
@@ -17,14 +17,14 @@ POSTERIORS = "predictions"
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What all contestants do.
+    """The task of all contestants.
 
     Attributes:
-        arch, crop, width: the net, of random weights, with 1,000 classes.
+        arch, crop, width: the net, with random weights and 1,000 classes.
         paths: the images, in the order in which they are seen.
         scales: Q.
         batch: as for `keras_vgg.evaluate --batch`.
-        layer: whose activations are averaged over places, mirror images and scales; those of `"predictions"` are posteriors.
+        layer: layer whose activations are averaged over positions, mirror images and scales; `"predictions"` yields posteriors.
         precision: Keras' dtype policy of the net.
     """
 
@@ -39,7 +39,7 @@ class Settings:
 
 
 def batch_shapes(settings: Settings, protocol: str) -> dict[tuple[int, int, int, int], int]:
-    """Returns how often the net of ours sees a batch of each shape `(B, height, width, 3)` in a protocol, flips included."""
+    """Returns how often our net sees a batch of each shape `(B, height, width, 3)` in a protocol, flips included."""
     entry.import_tensorflow()
     from keras_vgg.inference import batches
     from keras_vgg.inference.images import look_through
@@ -61,7 +61,7 @@ def batch_shapes(settings: Settings, protocol: str) -> dict[tuple[int, int, int,
 
 
 def evaluate(settings: Settings, protocol: str) -> dict:
-    """Tests the images by a protocol of ours with flips, from files to posteriors, reading of sizes and tracing included."""
+    """Tests the images with one of our protocols with flips, from files to posteriors, including reading of sizes and tracing."""
     model = _model(settings)
     from keras_vgg.evaluation.prediction import predict
     from keras_vgg.inference.network import Network
@@ -73,7 +73,7 @@ def evaluate(settings: Settings, protocol: str) -> dict:
 
 
 def extract(settings: Settings) -> dict:
-    """Extracts descriptors with flips, from files to rows on the disk, loading of the net included."""
+    """Extracts descriptors with flips, from files to rows on disk, including loading of the net."""
     model = _model(settings)
 
     from keras_vgg.descriptors import extraction
@@ -93,12 +93,12 @@ def extract(settings: Settings) -> dict:
 
 
 def predict_loop(settings: Settings) -> dict:
-    """Sees the images one by one, each and its mirror image by a call of `model.predict`, as tutorials do."""
+    """Sees the images one by one, each and its mirror image in a call of `model.predict`, as tutorials do."""
     return _loop(settings, lambda net: lambda view: net.predict(view, verbose=0))
 
 
 def function_loop(settings: Settings) -> dict:
-    """Sees the images one by one by a `tf.function` that is traced once for all shapes: as good as a loop can be."""
+    """Sees the images one by one in a `tf.function` that is traced once for all shapes: the best that a loop can do."""
 
     def compiled(net):
         import tensorflow as tf
@@ -133,7 +133,7 @@ def _loop(settings: Settings, callable_of) -> dict:
 
 
 def write_torch(settings: Settings, path: pathlib.Path) -> None:
-    """Writes the weights of the net that all contestants have as torchvision does."""
+    """Writes the weights of the contestants' common net in torchvision's format."""
     model = _model(settings)
     from keras_vgg.weights import saving, weight_file
 
@@ -163,8 +163,8 @@ def _model(settings: Settings):
 
 
 def measured(work) -> dict:
-    """Returns what `work()` returns, as `rows`, the seconds that it takes, and memory before it and at its peak."""
+    """Returns the result of `work()` as `rows`, the seconds that it takes, and memory before it and at its peak."""
     before, began = peak_bytes(), time.perf_counter()
     rows = work()
     measured = {"seconds": time.perf_counter() - began, "idle bytes": before, "peak bytes": peak_bytes()}
-    return measured | {"rows": np.array(rows)}  # of a mapped file, read only now
+    return measured | {"rows": np.array(rows)}  # a mapped file is read only now

@@ -1,8 +1,9 @@
-"""The images that all contestants get: random pixels for nets, JPEG files for pipelines. Imports no framework."""
+"""The images of all contestants: random pixels for nets, JPEG files for pipelines. Imports no framework."""
 
 import dataclasses
 import itertools
 import pathlib
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
@@ -12,7 +13,7 @@ from keras_vgg.precision import FLOAT32
 
 CLASSES = 1000
 LEARNING_RATE = 1e-4
-"""Small: on random labels nothing is to be learnt, and a net that diverges computes with infinities."""
+"""Small: random labels cannot be learned, and a net that diverges computes with infinities."""
 
 _SUFFIXES = {".jpg", ".jpeg"}
 _NOISE = 22.0  # standard deviation; makes a 500x375 JPEG of quality 90 about 100 KB, as in ImageNet
@@ -21,16 +22,16 @@ _QUALITY = 90
 
 @dataclasses.dataclass(frozen=True)
 class NetSettings:
-    """What a net's contestants share.
+    """Common settings of the contestants that run a net.
 
     Attributes:
         arch: net of Table 1.
         crop: side of the images.
         batch: images per step.
-        steps: batches at hand; step `i` of a round takes batch `i`.
+        steps: number of batches; step `i` of a round takes batch `i`.
         jit: whether ours is compiled with XLA; `None` leaves it to `keras_vgg`.
         precision: Keras' dtype policy; peers of other frameworks compute in the same.
-        micro_batches: pieces of a batch whose gradients are added up for one weight update.
+        micro_batches: micro-batches per weight update, whose gradients are accumulated.
     """
 
     arch: str
@@ -40,14 +41,16 @@ class NetSettings:
     jit: bool | None
     precision: str = FLOAT32
     micro_batches: int = 1
+    classes: ClassVar[int] = CLASSES
+    width: ClassVar[float] = 1.0
 
     @property
     def micro_batch(self) -> int:
-        """Images of a micro-batch."""
+        """Images per micro-batch."""
         return self.batch // self.micro_batches
 
     def images(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns `(steps * batch, crop, crop, 3)` uint8 RGB and `(steps * batch,)` int32 labels, the same at every call."""
+        """Returns `(steps * batch, crop, crop, 3)` uint8 RGB and `(steps * batch,)` int32 labels, the same in every call."""
         random = np.random.default_rng(0)
         shape = (self.steps * self.batch, self.crop, self.crop, 3)
         return random.integers(0, 256, shape, np.uint8), random.integers(0, CLASSES, shape[0], np.int32)
@@ -55,7 +58,7 @@ class NetSettings:
 
 @dataclasses.dataclass(frozen=True)
 class FolderSettings:
-    """What contestants share that train a narrow net on small images, from their files to weight updates.
+    """Common settings of the contestants that train a narrow net on small images, from files to weight updates.
 
     Attributes:
         folder: class folders of images of `scale` by `scale` pixels.
@@ -73,20 +76,33 @@ class FolderSettings:
     scale: int
     batch: int
     precision: str = FLOAT32
+    micro_batches: ClassVar[int] = 1
+
+    @property
+    def micro_batch(self) -> int:
+        """Images of a micro-batch, which is the whole batch."""
+        return self.batch
+
+    @property
+    def classes(self) -> int:
+        """Number of class folders."""
+        folder = pathlib.Path(self.folder)
+        train = folder / "train"
+        return sum(each.is_dir() for each in (train if train.is_dir() else folder).iterdir())
 
 
 GENERATOR = (32, 32)
-"""Filters of the convolutions of a small generator, whose last one has three."""
+"""Filters of the convolutions of a small generator, without its last one, which has three."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LossSettings:
-    """What contestants share where a generator learns by a perceptual loss.
+    """Common settings of the contestants that train a generator with a perceptual loss.
 
     Attributes:
         crop: side of the images.
         batch: images per step.
-        steps: batches at hand; step `i` of a round takes batch `i`.
+        steps: number of batches; step `i` of a round takes batch `i`.
         jit: whether ours is compiled with XLA; `None` leaves it to Keras.
     """
 
@@ -96,21 +112,21 @@ class LossSettings:
     jit: bool | None = None
 
     def batches(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Returns pairs of batches, `(batch, crop, crop, 3)` float32 in [0, 1], RGB, the same at every call."""
+        """Returns pairs of batches, `(batch, crop, crop, 3)` float32 in [0, 1], RGB, the same in every call."""
         random, shape = np.random.default_rng(0), (self.batch, self.crop, self.crop, 3)
         return [(random.random(shape, np.float32), random.random(shape, np.float32)) for _ in range(self.steps)]
 
 
 @dataclasses.dataclass(frozen=True)
 class ReadingSettings:
-    """What the pipelines share.
+    """Common settings of the pipelines.
 
     Attributes:
-        paths: JPEG files; read in random order, without end.
+        paths: JPEG files; read in random order, endlessly.
         crop: side of the crop.
         jitter: smallest and largest S.
         batch: images per step.
-        warm_up: batches read and not timed at the start of every round: they start threads and processes and bring the
+        warm_up: batches that are read without timing at the start of every round: they start threads and processes and bring the
             buffers to a steady state, so that nothing made before the clock started is counted.
     """
 
@@ -130,18 +146,18 @@ def find_jpegs(places: list[str], at_least: int) -> tuple[str, ...]:
     found = []
     for place in map(pathlib.Path, places):
         if not place.exists():
-            raise InputError(f"`images` must name JPEG files or folders with some. Received: {place}, which does not exist.")
+            raise InputError(f"`images` must name JPEG files or folders of them. Received: {place}, which does not exist.")
         candidates = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
         found += [str(path) for path in candidates if path.suffix.lower() in _SUFFIXES]
     if not found:
-        raise InputError(f"`images` must name JPEG files or folders with some. Received: none in {', '.join(places)}.")
+        raise InputError(f"`images` must name JPEG files or folders of them. Received: none in {', '.join(places)}.")
     return tuple(itertools.chain.from_iterable(itertools.repeat(found, -(-at_least // len(found)))))
 
 
 def make_jpegs(folder: str, number: int) -> tuple[str, ...]:
-    """Writes `number` JPEGs as large and as heavy as ImageNet's (about 500x375, 100 KB) and returns their paths.
+    """Writes `number` JPEGs of the size of ImageNet's (about 500x375, 100 KB) and returns their paths.
 
-    Smooth random colours with noise upon them: the noise stands for texture and makes the decoder work as hard.
+    Smooth random colors with added noise: the noise stands in for texture and makes the decoder work as hard.
     """
     random = np.random.default_rng(0)
     noise = random.normal(0, _NOISE, (1024, 1024, 3)).astype(np.float32)

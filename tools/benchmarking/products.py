@@ -1,4 +1,4 @@
-"""The convolutions and matrix products that a net consists of, as data: no contestant can do without them. Imports no framework."""
+"""The convolutions and matrix products of a net, as data: every contestant has to compute them. Imports no framework."""
 
 import dataclasses
 import math
@@ -31,23 +31,23 @@ class Layer:
 
     @property
     def is_convolution(self) -> bool:
-        """Whether it is one; otherwise it is a matrix product."""
+        """Whether it is a convolution; otherwise it is a matrix product."""
         return len(self.weights) == 4
 
     @property
     def keeps_float32(self) -> bool:
-        """Whether it is computed in float32 under a mixed policy too, as the classifier is."""
+        """Whether it is computed in float32 even under a mixed policy, as the classifier is."""
         return self.name == _CLASSIFIER
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-accumulate operations, the same in each direction; those with padding count."""
+        """Multiply-accumulate operations, the same in each direction, including those on padding."""
         return math.prod(self.weights) * math.prod(self.outputs[:-1])
 
 
 @dataclasses.dataclass(frozen=True)
 class Product:
-    """A primitive: a layer in one direction."""
+    """An elementary operation: a layer in one direction."""
 
     layer: Layer
     direction: str
@@ -57,7 +57,7 @@ class Product:
 
 
 def layers(arch: str, images: tuple[int, int, int, int], *, classes: int, width: float = 1.0) -> list[Layer]:
-    """Returns the layers with weights of net `arch`, in order, for images of its own size, `(B, height, width, 3)`."""
+    """Returns the layers with weights of net `arch`, in order, for images of its input size, `(B, height, width, 3)`."""
     batch, *shape = images
     convolutions = configs.get_config(arch).convolutions
     found, before = [], tuple(shape)
@@ -75,15 +75,15 @@ def layers(arch: str, images: tuple[int, int, int, int], *, classes: int, width:
 def dense_layers(
     arch: str, images: tuple[int, int, int, int], *, crop: int, classes: int, width: float = 1.0, last: str = _CLASSIFIER
 ) -> list[Layer]:
-    """Returns the layers of a net for squares of `crop` pixels that sees images of any size as a fully convolutional net.
+    """Returns the layers of a net with an input of `crop` pixels, applied to larger images as a fully convolutional net.
 
-    Its fully connected layers are products of matrices, one row a place, as ours are: as convolutions they are slower.
+    Its fully connected layers are matrix products, with a row per position, as in ours: as convolutions they are slower.
 
     Args:
         arch, classes, width: the net.
         images: `(B, height, width, 3)`.
-        crop: side of the net's own input.
-        last: the last layer that is computed, with or without weights.
+        crop: side of the net's input.
+        last: the last computed layer, with or without weights.
     """
     batch, height, columns, channels = images
     own = layers(arch, (batch, crop, crop, channels), classes=classes, width=width)
@@ -91,7 +91,7 @@ def dense_layers(
     seen = [layer for layer in layers(arch, images, classes=classes, width=width) if layer.is_convolution]
     last_map = next(layer.shape for layer in reversed(facts) if len(layer.shape) == 3)
     fully_connected = [layer for layer in own if not layer.is_convolution]
-    field = math.isqrt(fully_connected[0].weights[0] // last_map[-1])  # side of the map that the first of them takes
+    field = math.isqrt(fully_connected[0].weights[0] // last_map[-1])  # side of the feature map that the first of them takes
     places = batch * math.prod(side - field + 1 for side in last_map[:2])
     seen += [_fully_connected(layer.name, places, *layer.weights) for layer in fully_connected]
     names = [layer.name for layer in facts]

@@ -1,4 +1,4 @@
-"""Images/s of an exported `classify`: one request of many photographs beside as many requests of one."""
+"""Images/s of an exported `classify`: one request with many photographs against as many requests with one."""
 
 import dataclasses
 import pathlib
@@ -11,18 +11,18 @@ from benchmarking import contest, pictures
 from benchmarking.apart import apart
 from keras_vgg.support import entry
 
-_LIKE = (500, 375)  # pixels, width and height, as most of ImageNet's photographs have
+_LIKE = (500, 375)  # pixels, width and height, as in most of ImageNet's photographs
 _QUALITY = 90
 
 
 @dataclasses.dataclass(frozen=True)
 class Net:
-    """What is exported.
+    """The exported net.
 
     Attributes:
-        arch, width: the net, of random weights, with 1,000 classes and an input of 224 pixels.
-        precision: in which it computes, one of `keras_vgg.precision.PRECISIONS`.
-        dense: whether it looks at whole images, else at their centre crop.
+        arch, width: the net, with random weights, 1,000 classes and an input of 224 pixels.
+        precision: compute precision, one of `keras_vgg.precision.PRECISIONS`.
+        dense: whether it sees whole images rather than their center crop.
         scales: Q, without mirror images.
     """
 
@@ -35,10 +35,10 @@ class Net:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What both contestants do.
+    """The task of both contestants.
 
     Attributes:
-        folder: of the version that is asked.
+        folder: folder of the version that is queried.
         paths: the images of a step.
     """
 
@@ -52,7 +52,7 @@ class Settings:
 
 
 class Together:
-    """One request of all images."""
+    """One request with all images."""
 
     processes = 0
     _at_once: int | None = None
@@ -60,7 +60,7 @@ class Together:
     def __init__(self, settings: Settings):
         import tensorflow as tf
 
-        self._loaded = tf.saved_model.load(settings.folder)  # whose functions hold it by weak references
+        self._loaded = tf.saved_model.load(settings.folder)  # its functions hold only weak references to it
         self._classify = self._loaded.signatures["classify"]
         encoded = [pathlib.Path(path).read_bytes() for path in settings.paths]
         size = self._at_once or len(encoded)
@@ -74,27 +74,27 @@ class Together:
             for request in self._requests:
                 answer = self._classify(images=request)
                 if not np.isfinite(answer["scores"].numpy()).all():
-                    raise RuntimeError(f"no answer about an image: {answer['error'].numpy()}")
+                    raise RuntimeError(f"no result for an image: {answer['error'].numpy()}")
         return time.perf_counter() - began
 
 
 class Singly(Together):
-    """As many requests of one, each once the one before is answered."""
+    """As many requests with one image each, one after another."""
 
     _at_once = 1
 
 
 def tables(net: Net, paths: tuple[str, ...], folder: str, *, rounds: int, steps: int):
-    """Yields what is compared and the table: photographs of one shape, and as they are.
+    """Yields titles and tables of the comparison, for photographs of one shape and for the original ones.
 
     Args:
         net: the net.
         paths: JPEG files, the images of a request.
-        folder: where the export and copies of the images go.
+        folder: folder for the export and copies of the images.
         rounds, steps: see `contest.hold`.
     """
     version = apart(_export, net, folder)
-    for told, images in (("like shape", _alike(paths, folder)), ("their own shapes", paths)):
+    for told, images in (("the same shape", _alike(paths, folder)), ("different shapes", paths)):
         settings = Settings(version, images)
         contestants = {"together": Together, "singly": Singly}
         entries = [

@@ -1,4 +1,4 @@
-"""torchvision's nets in a plain loop over images: the fully connected layers as convolutions, as Sec. 3.2 has them."""
+"""torchvision's nets in a plain loop over images: the fully connected layers as convolutions, as in Sec. 3.2."""
 
 import pathlib
 import tempfile
@@ -14,11 +14,11 @@ from benchmarking.apart import apart
 from benchmarking.torch_peer import DEVICE, NETS, autocast, memory_format, normalize
 
 _LAST = {"block5_pool": 0, "fc1": 2, "fc2": 5, over_images.POSTERIORS: 7}
-"""By the names of our layers: how many of torchvision's layers behind its feature maps are computed, ReLU and dropout included."""
+"""By our layer names: how many of torchvision's layers after the feature maps are computed, including ReLU and dropout."""
 
 
 def torchvision_loop(settings: over_images.Settings) -> dict:
-    """Sees the images one by one, each and its mirror image, by torchvision's net with the weights of ours; read by Pillow."""
+    """Sees the images one by one, each and its mirror image, with torchvision's net and the weights of ours; reads with Pillow."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "net.pth")
         apart(over_images.write_torch, settings, path)

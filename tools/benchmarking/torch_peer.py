@@ -22,32 +22,32 @@ _MEAN, _STD = (torch.tensor(values, device=DEVICE).reshape(3, 1, 1) for values i
 def _build(settings: NetSettings) -> torch.nn.Module:
     model = torchvision.models.get_model(NETS[settings.arch], weights=None, num_classes=CLASSES)
     if settings.crop != 224:
-        # torchvision pools any map to 7x7 before fc1; ours takes it as it is. The same net at 224 only, so made the same here.
+        # torchvision pools any map to 7x7 before fc1, ours does not pool. This makes both the same at sizes other than 224.
         model.avgpool = torch.nn.Identity()
         model.classifier[0] = torch.nn.Linear(512 * (settings.crop // 32) ** 2, 4096)
     return model.to(DEVICE, memory_format=memory_format(settings.precision))
 
 
 def memory_format(precision: str) -> torch.memory_format:
-    """Channels last in half precision, as PyTorch's guides advise; in float32 its default."""
+    """Returns channels last in half precision, as PyTorch's guides advise, and PyTorch's default in float32."""
     return torch.channels_last if _DTYPES[precision] else torch.contiguous_format
 
 
 def autocast(precision: str) -> torch.autocast:
-    """Lets what stands within compute in a precision."""
+    """Returns a context that computes in a given precision."""
     dtype = _DTYPES[precision]
     return torch.autocast(DEVICE, dtype, enabled=dtype is not None)
 
 
 def _batches(settings: NetSettings, size: int):
     images, labels = settings.images()
-    images = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))  # what PILToTensor gives
+    images = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))  # as from PILToTensor
     images = images.contiguous(memory_format=memory_format(settings.precision))
     return list(zip(images.split(size), torch.from_numpy(labels).long().split(size), strict=True))
 
 
 def normalize(images):
-    """Returns uint8 images as torchvision's nets want them, on the device."""
+    """Returns uint8 images normalized for torchvision's nets, on the device."""
     return (images.to(DEVICE).float() / 255 - _MEAN) / _STD
 
 
@@ -85,7 +85,7 @@ class Training:
         bias = self._model.classifier[-1].bias.sum().item()  # waits for the last update
         seconds = time.perf_counter() - began
         if not math.isfinite(loss_value + bias):
-            raise RuntimeError("Training diverged: its time means nothing.")
+            raise RuntimeError("Training diverged: its time is meaningless.")
         return seconds
 
 
@@ -109,7 +109,7 @@ class Forward:
 
 
 class _JitteredFiles(torch.utils.data.Dataset):
-    """What `ImageFolder` does with a file, and the paper's scale jitter (Sec. 3.1)."""
+    """Loads files as `ImageFolder` does, with the paper's scale jitter (Sec. 3.1)."""
 
     def __init__(self, settings: ReadingSettings):
         self._paths, self._jitter = settings.paths, settings.jitter
@@ -127,7 +127,7 @@ class _JitteredFiles(torch.utils.data.Dataset):
 
 
 class Reading:
-    """The transforms in a `DataLoader` with a worker process for every core."""
+    """The transforms in a `DataLoader` with a worker process per core."""
 
     processes = os.cpu_count()
     note = f"PIL, Resize, RandomCrop, flip; DataLoader, {os.cpu_count()} workers"
@@ -138,9 +138,9 @@ class Reading:
         self._loader = torch.utils.data.DataLoader(
             dataset,
             settings.batch,
-            sampler=torch.utils.data.RandomSampler(dataset, num_samples=2**40),  # without end
+            sampler=torch.utils.data.RandomSampler(dataset, num_samples=2**40),  # endless
             num_workers=self.processes,
-            multiprocessing_context="fork",  # its default on Linux; the contest's own "spawn" must not come through
+            multiprocessing_context="fork",  # the default on Linux; the contest's own "spawn" must not apply
         )
 
     def run(self, steps: int) -> float:

@@ -45,7 +45,7 @@ WAYS = (flip, zeros, truncate, double, lengthen)
 
 
 def damaged(content: bytes, generator: random.Random) -> tuple[str, bytes]:
-    """Returns the way that was drawn and the damaged content; of a PNG half of the times with the checksums of its parts mended."""
+    """Returns the kind of damage drawn and the damaged content; for half of the PNGs, the checksums of the chunks are corrected."""
     way = generator.choice(WAYS)
     changed = bytearray(content)
     way(changed, generator)

@@ -1,1 +1,1 @@
-"""Images with the boxes of the objects that they show, and these boxes as targets."""
+"""Images with bounding boxes of their objects, and these boxes as targets."""

@@ -1,7 +1,7 @@
-"""What is known of an image's objects: one class, and a box around each of its objects of that class.
+"""Annotation of an image: one class, and a box around each of its objects of that class.
 
-Boxes are edges, `x_min, y_min, x_max, y_max` from the image's upper left corner. One that is told inclusively, as the pixels `xmin`
-to `xmax` counted from `origin`, has the edges `xmin - origin` and `xmax - origin + 1`: its width is the edges' difference.
+Boxes are edges, `x_min, y_min, x_max, y_max` from the image's upper left corner. An inclusive box, of pixels `xmin` to `xmax`
+counted from `origin`, has the edges `xmin - origin` and `xmax - origin + 1`: its width is the difference of the edges.
 """
 
 import dataclasses
@@ -19,10 +19,10 @@ class Annotation:
 
     Attributes:
         boxes: `(n, 4)` float64, edges.
-        size: `(width, height)` that the boxes refer to, which need not be the file's: `(1, 1)` where they are fractions; `None`
-            where they are pixels of the file.
-        flaw: why there is no box that can be used; "" if there is one.
-        dropped: how many boxes beside these cannot be used.
+        size: `(width, height)` that the boxes refer to, which may differ from the file's: `(1, 1)` if they are fractions; `None`
+            if they are pixels of the file.
+        flaw: why there is no usable box; "" if there is one.
+        dropped: number of other boxes that are unusable.
     """
 
     boxes: np.ndarray
@@ -32,17 +32,17 @@ class Annotation:
 
     @classmethod
     def flawed(cls, reason: str) -> "Annotation":
-        """Returns what stands for boxes of which none can be used."""
+        """Returns an annotation without usable boxes."""
         return cls(np.zeros((0, 4)), None, reason)
 
 
 def from_corners(
     corners: Sequence[Sequence[float]], size: tuple[float, float] | None, *, inclusive: bool = True, origin: int = 0
 ) -> Annotation:
-    """Returns the annotation of boxes as files tell them.
+    """Returns the annotation for boxes as given in files.
 
-    Corners that come the wrong way round are put in order. A box that holds no area (`xmin` equals `xmax`), is not finite or lies
-    outside of the image is left out; if none is left, the first one's fault is the annotation's flaw.
+    Swapped corners are put in order. Boxes that have no area (`xmin` equals `xmax`), are not finite or lie outside the image are
+    dropped; if none is left, the first one's error is the annotation's flaw.
 
     >>> from keras_vgg.data.boxes.annotation import from_corners
     >>> from_corners([(4, 1, 0, 3)], (10, 10)).boxes.tolist()
@@ -51,13 +51,13 @@ def from_corners(
     'a box without area: x from 4 to 4, y from 1 to 3'
 
     Args:
-        corners: of each box `xmin, ymin, xmax, ymax`.
+        corners: `xmin, ymin, xmax, ymax` of each box.
         size: see `Annotation`.
         inclusive: whether `xmax` and `ymax` are pixels of the box, as in ILSVRC and VOC, or its edges.
-        origin: the number of an image's first pixel: 0, or 1 as in VOC.
+        origin: index of an image's first pixel: 0, or 1 as in VOC.
     """
     if size is not None and not (all(map(math.isfinite, size)) and min(size) > 0):
-        return Annotation.flawed(f"an image size of {size[0]:g}x{size[1]:g} beside its boxes")
+        return Annotation.flawed(f"an invalid image size of {size[0]:g}x{size[1]:g} in its annotation")
     boxes, flaws = [], []
     for x0, y0, x1, y1 in corners:
         (x_min, x_max), (y_min, y_max) = sorted((x0, x1)), sorted((y0, y1))
@@ -67,7 +67,7 @@ def from_corners(
         elif x_min == x_max or y_min == y_max:
             fault = "without area"
         elif min(edges[2:]) <= 0 or (size is not None and (edges[0] >= size[0] or edges[1] >= size[1])):
-            fault = "outside of the image"
+            fault = "outside the image"
         else:
             boxes.append(edges)
             continue
@@ -78,8 +78,6 @@ def from_corners(
 
 
 def check_some_usable(annotations: Sequence[Annotation], where: str) -> None:
-    """Raises `InputError` if no annotation at all can be used."""
+    """Raises `InputError` if no annotation is usable."""
     if annotations and all(each.flaw for each in annotations):
-        raise InputError(
-            f"{where} must hold boxes that can be used. Received: none of {len(annotations)}, e.g. {annotations[0].flaw}."
-        )
+        raise InputError(f"{where} must contain usable boxes. Received: none in {len(annotations)}, e.g. {annotations[0].flaw}.")

@@ -13,10 +13,10 @@ from keras_vgg.errors import InputError
 
 
 def open_csv_boxes(path: str) -> Dataset:
-    """Returns the data set of a CSV file, see `csv_listing.open_csv`, with the boxes of `BOX_COLUMNS` as targets.
+    """Returns the dataset of a CSV file, see `csv_listing.open_csv`, with the boxes of `BOX_COLUMNS` as targets.
 
-    An image with several boxes has a row for each, with the same label; under two labels it is two examples. A row whose four
-    values are empty is an image without boxes.
+    An image with several boxes has a row for each, with the same label; with two labels it is two examples. A row with four empty
+    values is an image without boxes.
 
     Raises:
         InputError: as `open_csv`; if box columns are missing; if no row has a box.
@@ -24,7 +24,7 @@ def open_csv_boxes(path: str) -> Dataset:
     listing = read_listing(path)
     if missing := [name for name in BOX_COLUMNS if name not in listing.table.columns]:
         raise InputError(
-            f"{listing.file} must have columns {', '.join(BOX_COLUMNS)} beside path and label to tell of boxes. "
+            f"{listing.file} must have columns {', '.join(BOX_COLUMNS)} for boxes, beside path and label. "
             f"Received: columns {', '.join(listing.table.columns)}; {' and '.join(missing)} missing."
         )
     annotations = _annotations(listing)
@@ -35,7 +35,7 @@ def open_csv_boxes(path: str) -> Dataset:
 
 
 def _examples(listing: Listing, annotations: list[Annotation], rows: np.ndarray) -> Examples:
-    """Returns the examples of some rows, of which several may be of one image, with different labels."""
+    """Returns the examples of some rows; several may belong to one image, with different labels."""
     numbers, images = pd.factorize(np.array(listing.paths, object)[rows])
     known = zip(numbers.tolist(), listing.labels[rows].tolist(), rows.tolist(), strict=True)
     found = [Example(number, label, annotations[row]) for number, label, row in known]

@@ -1,4 +1,4 @@
-"""Opens a data set with boxes by its name."""
+"""Opens a dataset with boxes by its name."""
 
 from keras_vgg.data.boxes.csv_boxes import open_csv_boxes
 from keras_vgg.data.boxes.folder_boxes import open_folder_boxes, open_ilsvrc
@@ -14,13 +14,13 @@ NAMES = (
 
 
 def open_boxes(name: str, *, limit_images: int | None = None, stream=None) -> Dataset:
-    """Returns the data set `name` with boxes as targets, see `boxes.targets`.
+    """Returns the dataset `name` with boxes as targets, see `boxes.targets`.
 
     Args:
         name: `ilsvrc:PATH` for ILSVRC's layout; `folder:PATH` for images in folders with XML files; `voc:PATH` for PASCAL VOC's
             layout; `csv:FILE` for a listing with columns for boxes; `tfds:NAME[/CONFIG]` or `tfds:PATH` for TensorFlow Datasets
             with boxes.
-        limit_images: most examples of each split, at least 1.
+        limit_images: maximum number of examples per split, at least 1.
         stream: where progress is shown while many files are read, if anywhere.
 
     Raises:
@@ -37,5 +37,5 @@ def open_boxes(name: str, *, limit_images: int | None = None, stream=None) -> Da
         "voc": open_voc_boxes,
     }
     if kind not in openers or not argument:
-        raise InputError(f"A data set with boxes must be {NAMES}. Received: {name!r}.")
+        raise InputError(f"A dataset with boxes must be {NAMES}. Received: {name!r}.")
     return openers[kind](argument, stream).limited(limit_images)

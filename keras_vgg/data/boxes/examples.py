@@ -1,4 +1,4 @@
-"""Examples of images with objects: an image and the objects in it of one class."""
+"""Examples of images with objects: an image and its objects of one class."""
 
 import dataclasses
 import re
@@ -16,7 +16,7 @@ _WORDNET_ID = re.compile(r"n\d{8}")
 
 
 class Example(NamedTuple):
-    """An example: the number of its image, its label (`UNKNOWN` with a flaw alone), and its objects."""
+    """An example: the index of its image, its label (`UNKNOWN` only with a flaw), and its objects."""
 
     image: int
     label: int
@@ -30,8 +30,8 @@ class Examples:
     Attributes:
         split: the set's images.
         found: the examples, in the order of the images.
-        difficult: objects that do not count, being marked difficult.
-        others: objects that do not count, being of another class than their image.
+        difficult: number of ignored objects that are marked difficult.
+        others: number of ignored objects of another class than their image.
     """
 
     split: Split
@@ -41,12 +41,12 @@ class Examples:
 
     @property
     def images(self) -> np.ndarray:
-        """The image of each example, as its place in `split`."""
+        """The image of each example, as its index in `split`."""
         return np.array([each.image for each in self.found], np.int64)
 
     @property
     def makes_several(self) -> bool:
-        """Whether an image is several examples."""
+        """Whether an image has several examples."""
         return len(np.unique(self.images)) < len(self.found)
 
     @property
@@ -56,7 +56,7 @@ class Examples:
 
     @property
     def annotations(self) -> list[Annotation]:
-        """What is known of each example."""
+        """The annotation of each example."""
         return [each.annotation for each in self.found]
 
     def name_of(self, place: int) -> str:
@@ -64,7 +64,7 @@ class Examples:
         return self.split.name_of(self.found[place].image)
 
     def with_targets(self) -> Split:
-        """Returns the examples as a split with boxes for targets."""
+        """Returns the examples as a split with boxes as targets."""
         return annotated(self.split.subset(self.images), self.labels, self.annotations)
 
 
@@ -78,19 +78,19 @@ def examples_of(
 ) -> Examples:
     """Returns the examples of a set.
 
-    An image of a known class is one example. What is called as another class, or by another WordNet ID, is none of its objects;
-    all others are, however they are called: ILSVRC has some by an English word, and Stanford's dogs all. An image of unknown class
-    is an example for each class of its objects, in the order of the classes.
+    An image of a known class is one example. Objects with the name of another class, or another WordNet ID, are ignored; all
+    others belong to it, whatever their name: ILSVRC names some by an English word, and Stanford Dogs all. An image of unknown
+    class is an example for each class of its objects, in the order of the classes.
 
-    Objects that are marked difficult do not count. An image without annotation is no example, nor is one of unknown class that
-    shows nothing.
+    Objects marked difficult are ignored. An image without annotation is not an example, nor is one of unknown class without
+    objects.
 
     Args:
         split: the set's images.
         labels: of each image, or `UNKNOWN`.
-        shown: what each image's annotation tells, or its fault; `None` for an image without one.
+        shown: each image's annotation, or an error message; `None` for an image without one.
         classes: names in label order.
-        annotate: makes an annotation of corners and a size.
+        annotate: creates an annotation from corners and a size.
     """
     result, place = Examples(split), {name: label for label, name in enumerate(classes)}
     for image, (label, found) in enumerate(zip(labels.tolist(), shown, strict=True)):
@@ -104,7 +104,7 @@ def examples_of(
         for each_label, name, objects in _by_class(counting, label, classes, place):
             result.others += len(counting) - len(objects) if label != UNKNOWN else 0
             if each_label == UNKNOWN:
-                annotation = Annotation.flawed(f"an object of a class that the images for training have not: {name}")
+                annotation = Annotation.flawed(f"an object of a class that is missing in the training images: {name}")
             elif not objects:
                 annotation = Annotation.flawed(f"no object of its class, {name}")
             else:
@@ -114,7 +114,7 @@ def examples_of(
 
 
 def _by_class(objects: list[Object], label: int, classes: Sequence[str], place: dict[str, int]):
-    """Yields label, class and objects of the examples that an image's objects make."""
+    """Yields label, class and objects of the examples of an image."""
     if label != UNKNOWN:
         own = classes[label]
         yield label, own, [each for each in objects if not _is_another_class(each.name, own, place)]
@@ -131,5 +131,5 @@ def _is_another_class(name: str, own: str, place: dict[str, int]) -> bool:
 
 
 def names_in(shown: Sequence[Shown | str | None]) -> set[str]:
-    """Returns the names of all objects, of difficult ones too."""
+    """Returns the names of all objects, including difficult ones."""
     return {each.name for found in shown if isinstance(found, Shown) for each in found.objects}

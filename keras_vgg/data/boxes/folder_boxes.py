@@ -1,4 +1,4 @@
-"""Boxes from XML that lies with the images of a folder: ILSVRC's layouts, class folders, images and XML side by side."""
+"""Boxes from XML files of the images in a folder: ILSVRC's layouts, class folders, images and XML side by side."""
 
 import os
 import pathlib
@@ -22,32 +22,32 @@ from keras_vgg.support.paths import path_of
 
 _ILSVRC = pathlib.Path("Data", "CLS-LOC"), pathlib.Path("Annotations", "CLS-LOC")
 IMAGES = ("jpegimages", "images", "image", "imgs", "img")
-"""What folders of images are called, in small letters, whose annotations lie beside them."""
+"""Names, in lower case, of image folders with annotations beside them."""
 
 
 def open_folder_boxes(path: str, stream=None) -> Dataset:
-    """Returns the data set of a folder, see `class_folders.open_folder`, with the boxes of XML files as targets.
+    """Returns the dataset of a folder, see `class_folders.open_folder`, with the boxes of XML files as targets.
 
-    An image's XML file is called as it is. It lies beside the image, or in a folder beside those of the images that is called
-    `Annotations`, `bbox` or the like (`annotation_files`), in which it lies as the images do (`val/cat/1.xml`), without the set
-    (`cat/1.xml`), without the class (`val/1.xml`) or without both. Pixels count from 0, those of `xmax` and `ymax` included,
-    in an image of the size that the XML tells. Images without XML are no examples.
+    An image's XML file has the image's name. It lies beside the image, or in a folder beside the image folders named
+    `Annotations`, `bbox` or the like (`annotation_files`), in the same structure (`val/cat/1.xml`), without the set
+    (`cat/1.xml`), without the class (`val/1.xml`) or without both. Pixels are counted from 0 and include `xmax` and `ymax`, in an
+    image of the size given in the XML. Images without XML are not examples.
 
-    Sets without class folders, such as ILSVRC's `val`, are taken as well: what an image shows is what its objects are called.
+    Sets without class folders, such as ILSVRC's `val`, are supported: the names of objects are the classes of an image.
 
     Raises:
-        InputError: as `open_folder`; if no image has XML, or no box in it can be used.
+        InputError: as `open_folder`; if no image has XML, or no box in it is usable.
     """
     return _open_plain(path_of(path), stream=stream)
 
 
 def open_ilsvrc(path: str, stream=None) -> Dataset:
-    """Returns ILSVRC's data for localisation with boxes as targets.
+    """Returns ILSVRC's localization dataset with boxes as targets.
 
     Args:
-        path: a folder with `Data/CLS-LOC` and `Annotations/CLS-LOC`, or one with `ILSVRC` in which these are, as Kaggle has it; or
-            one with `train` and `val`, as `open_folder_boxes` takes it. For a set without XML, `LOC_train_solution.csv` and
-            `LOC_val_solution.csv` stand in; their pixels are the image file's.
+        path: a folder with `Data/CLS-LOC` and `Annotations/CLS-LOC`, or one with these in `ILSVRC`, as on Kaggle; or one with
+            `train` and `val`, as for `open_folder_boxes`. For a set without XML, `LOC_train_solution.csv` and
+            `LOC_val_solution.csv` are used; their pixels are those of the image file.
         stream: where progress is shown, if anywhere.
 
     Raises:
@@ -55,7 +55,9 @@ def open_ilsvrc(path: str, stream=None) -> Dataset:
     """
     given = path_of(path)
     if not given.is_dir():
-        raise InputError(f"`ilsvrc:` must name a folder with Data/CLS-LOC, or train and val. Received: {path}, which is no folder.")
+        raise InputError(
+            f"`ilsvrc:` must name a folder with Data/CLS-LOC, or train and val. Received: {path}, which is not a folder."
+        )
     images, annotations = _ILSVRC
     root = next((place for place in (given, given / "ILSVRC") if (place / images).is_dir()), None)
     solutions = find_solutions([given, given.absolute().parent] if given.absolute().name == "ILSVRC" else [given])
@@ -67,7 +69,7 @@ def open_ilsvrc(path: str, stream=None) -> Dataset:
 
 def _open_plain(root: pathlib.Path, **options) -> Dataset:
     if not root.is_dir():
-        return open_tree(root, [], "", **options)  # which says what is wrong with it
+        return open_tree(root, [], "", **options)  # which reports the problem
     annotations = xml_files.annotation_folders(root)
     inside = folders_in(root)
     if annotations and len(inside) == 1 and inside[0].lower() in IMAGES:
@@ -85,14 +87,14 @@ def open_tree(
     solutions: dict[str, pathlib.Path] | None = None,
     stream=None,
 ) -> Dataset:
-    """Returns the data set of a folder of images with boxes as targets.
+    """Returns the dataset of a folder of images with boxes as targets.
 
     Args:
-        root: the folder, as for `open_folder`; sets may be without class folders.
+        root: the folder, as for `open_folder`; sets may have no class folders.
         annotations: folders of XML.
-        description: of the data set.
-        origin: the number of an image's first pixel.
-        solutions: of a set, the CSV file that stands in for XML.
+        description: of the dataset.
+        origin: index of an image's first pixel.
+        solutions: by set, the CSV file to use instead of XML.
         stream: where progress is shown, if anywhere.
     """
     images = list_folder(os.fspath(root), unsorted=True)
@@ -120,6 +122,6 @@ def _shown(images: Images, which: str, annotations, solutions, image_of, stream)
 
 
 def _classes_of(images: Images, shown) -> tuple[str, ...]:
-    """Returns what objects are called where no folder tells classes, in sets other than for tests if there are some."""
+    """Returns the names of objects as classes if there are no class folders, preferably without those of the test set."""
     others = [each for each in images.sets if each != sets.TEST] or [*images.sets]
     return tuple(sorted(set().union(*(names_in(shown[each]) for each in others))))

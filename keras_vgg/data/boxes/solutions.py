@@ -1,6 +1,6 @@
-"""Kaggle's files of ILSVRC's boxes: `LOC_train_solution.csv`, `LOC_val_solution.csv`.
+"""Kaggle's CSV files of ILSVRC's boxes: `LOC_train_solution.csv`, `LOC_val_solution.csv`.
 
-A row is an image: `ImageId,PredictionString`, the latter `WNID xmin ymin xmax ymax` for each object, one behind another.
+A row is an image: `ImageId,PredictionString`, the latter a sequence of `WNID xmin ymin xmax ymax`, one for each object.
 """
 
 import os
@@ -16,7 +16,7 @@ from keras_vgg.errors import InputError
 
 FILES = {TRAIN: "LOC_train_solution.csv", VALIDATION: "LOC_val_solution.csv"}
 _COLUMNS = ["ImageId", "PredictionString"]
-_NUMBERS = 5  # of an object, its class among them
+_NUMBERS = 5  # values per object, including its class
 
 
 def find_solutions(folders: Iterable[pathlib.Path]) -> dict[str, pathlib.Path]:
@@ -27,15 +27,15 @@ def find_solutions(folders: Iterable[pathlib.Path]) -> dict[str, pathlib.Path]:
 
 
 def read_solution(file: pathlib.Path, paths: Sequence[str]) -> list[Shown | str | None]:
-    """Returns what images show: the fault of a row that does not do, `None` where there is no row.
+    """Returns the annotations of images: an error message for an invalid row, `None` for a missing one.
 
     Raises:
-        InputError: if the file cannot be read, or lacks its columns.
+        InputError: if the file cannot be read, or columns are missing.
     """
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True)
     except (OSError, ValueError) as error:  # pandas' own errors are among these
-        raise InputError(f"Expected Kaggle's CSV file of boxes. Received: {file} ({error}).") from error
+        raise InputError(f"Expected a readable CSV file of boxes from Kaggle. Received: {file} ({error}).") from error
     if missing := [name for name in _COLUMNS if name not in table.columns]:
         raise InputError(
             f"{file} must have columns {' and '.join(_COLUMNS)}. Received: columns {', '.join(table.columns)}; "

@@ -1,12 +1,12 @@
-"""Boxes as the targets of a split: `(2 + most, 4)` float32, `most` being the largest number of boxes in an image.
+"""Boxes as the targets of a split: `(2 + most, 4)` float32, where `most` is the largest number of boxes in an image.
 
-Rows of an image's target are
+The rows of an image's target are
 
 - `HEADER`: its label, the number of its boxes, and zeros;
-- `FRAME`: the edges of the image in the units of the boxes, `0, 0, width, height`; zeros where these are pixels of the file;
-- from `FIRST` on its boxes, as edges; behind the last one zeros.
+- `FRAME`: the edges of the image in the units of the boxes, `0, 0, width, height`; zeros if these are pixels of the file;
+- from `FIRST` on: its boxes, as edges, followed by zeros.
 
-So they stand whatever the images' sizes are, go through `data.pipeline` as any target, and a view's target is of the same shape.
+This works for any image sizes, passes through `data.pipeline` like any target, and a view's target has the same shape.
 """
 
 import dataclasses
@@ -26,11 +26,11 @@ LABEL_AT, COUNT_AT = 0, 1  # within the header
 def annotated(split: Split, labels: np.ndarray, annotations: Sequence[Annotation]) -> Split:
     """Returns a split with boxes as its targets.
 
-    An image whose annotation has a flaw is one that cannot be read: it is counted and listed as broken images are.
+    An image whose annotation has a flaw counts as unreadable: it is counted and listed like broken images.
 
     Args:
         split: the images.
-        labels: `(size,)` int, the class of each.
+        labels: `(size,)` int, the class of each image.
         annotations: of each image.
     """
     counts = np.array([len(each.boxes) for each in annotations])
@@ -72,7 +72,7 @@ def are_boxes(target: tf.TensorSpec) -> bool:
 
 
 def labelled(dataset: Dataset) -> Dataset:
-    """Returns a data set of boxes with the labels of its images as targets, for classifiers."""
+    """Returns a dataset with boxes as one with labels as targets, for classifiers."""
     return dataclasses.replace(dataset, sets={name: _labelled(split) for name, split in dataset.sets.items()})
 
 

@@ -1,4 +1,4 @@
-"""Boxes of TensorFlow Datasets, found by the types of their features."""
+"""Boxes of TensorFlow Datasets, recognized by the types of their features."""
 
 from typing import Any, NamedTuple
 
@@ -16,17 +16,17 @@ from keras_vgg.errors import InputError
 from keras_vgg.support.progress import Progress
 
 _NOT_COUNTING = ("is_difficult", "is_crowd")
-"""Features of an object, as `voc` and `coco` have them, of those that do not count."""
+"""Features that mark ignored objects, as in `voc` and `coco`."""
 
 
 class Places(NamedTuple):
-    """Where a data set has its boxes and labels.
+    """The features of a dataset that contain its boxes and labels.
 
     Args:
-        objects: the feature that holds an image's boxes; `None` if a feature of the image is its one box.
-        box: the feature with boxes, within `objects` if there is that; `None` if `objects` is boxes and nothing else.
-        label: the feature that tells each object's class, within `objects`; `None` if the image has one class.
-        flags: features within `objects` of those that do not count.
+        objects: the feature with an image's objects; `None` if a feature of the image is its only box.
+        box: the feature with boxes, within `objects` if that is given; `None` if `objects` contains only boxes.
+        label: the feature with each object's class, within `objects`; `None` if the image has one class.
+        flags: features within `objects` that mark ignored objects.
         classes: names in label order.
     """
 
@@ -38,19 +38,19 @@ class Places(NamedTuple):
 
 
 def open_tfds_boxes(name: str, stream=None) -> Dataset:
-    """Returns the TFDS data set `NAME[/CONFIG]`, or one that lies prepared in a folder, with boxes as targets.
+    """Returns the TFDS dataset `NAME[/CONFIG]`, or a prepared one in a folder, with boxes as targets.
 
-    An image has one box (`caltech_birds2011`, `cars196`), or any number of objects with one box each, with a class of their own
-    (`voc`) or of the image's (`stanford_dogs`). An image with objects of several classes is an example for each of them; one
-    without box, or with zeros for it as in `oxford_iiit_pet`, or without class, is none. All boxes are read here, and no image
-    decoded.
+    An image has one box (`caltech_birds2011`, `cars196`), or any number of objects with one box each, with their own class
+    (`voc`) or the image's (`stanford_dogs`). An image with objects of several classes is an example for each of them; one without
+    box, or with zeros for it as in `oxford_iiit_pet`, or without class, is not an example. All boxes are read here, without
+    decoding images.
 
     Args:
         name: as for `tfds_records.open_tfds`.
         stream: where progress is shown, if anywhere.
 
     Raises:
-        InputError: as `open_tfds`; if the data set has no boxes.
+        InputError: as `open_tfds`; if the dataset has no boxes.
     """
     builder = tfds_records.open_builder(name)
     places = _places_in(builder.info.features, name)
@@ -88,7 +88,7 @@ def _places_in(features, name: str) -> Places:
             classes = tuple(parts[label].names) if label else of_image or ()
             return Places(key, boxes[0], label, tuple(part for part in _NOT_COUNTING if part in parts), classes)
     raise InputError(
-        f"tfds:{name} must have boxes (`BBoxFeature`, fractions from ymin to xmax) and a class label, of the image or of each box. "
+        f"tfds:{name} must have boxes (`BBoxFeature`, fractions from ymin to xmax) and a class label per image or per box. "
         f"Received: {', '.join(f'{key} {type(feature).__name__}' for key, feature in of.items())}."
     )
 
@@ -104,7 +104,7 @@ def _examples(builder, which: str, places: Places, stream) -> Examples:
     with Progress(len(reader), stream=stream) as progress:
         for index, example in enumerate(told.as_numpy_iterator()):
             if places.label is None:
-                labels[index] = example["label"]  # -1 where none is known, as in some sets for tests
+                labels[index] = example["label"]  # -1 if unknown, as in some test sets
             shown.append(_shown(example, places) if places.label or labels[index] >= 0 else None)
             progress.count(1)
             progress.show("reading boxes")
@@ -118,7 +118,7 @@ def _examples(builder, which: str, places: Places, stream) -> Examples:
 
 
 def _shown(example, places: Places) -> Shown | None:
-    """Returns what an example tells; `None` if it has no box."""
+    """Returns the annotation of an example; `None` if it has no box."""
     objects = example if places.objects is None else example[places.objects]
     boxes = np.reshape(objects if places.box is None else objects[places.box], (-1, 4))
     labels = objects[places.label].tolist() if places.label else [0] * len(boxes)

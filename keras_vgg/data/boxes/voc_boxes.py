@@ -16,21 +16,21 @@ from keras_vgg.data.split import UNKNOWN, files
 from keras_vgg.errors import InputError
 from keras_vgg.support.paths import path_of
 
-_ORIGIN = 1  # the number of an image's first pixel
+_ORIGIN = 1  # index of an image's first pixel
 
 
 def open_voc_boxes(path: str, stream=None) -> Dataset:
-    """Returns the data set of a folder in VOC's layout with boxes as targets.
+    """Returns the dataset of a folder in VOC's layout with boxes as targets.
 
-    With lists of images in `ImageSets/Main` these are its sets: `train`, `val`, and `test` if its annotations are there. Without
-    them the images of `JPEGImages` or `images` are for training, with XML in `Annotations` or `annotations`. Pixels count from 1,
-    those of `xmax` and `ymax` included.
+    Lists of images in `ImageSets/Main` are its sets: `train`, `val`, and `test` if its annotations exist. Without them, images in
+    `JPEGImages` or `images` are for training, with XML in `Annotations` or `annotations`. Pixels are counted from 1 and include
+    `xmax` and `ymax`.
 
-    Which classes an image shows its objects tell, but for difficult ones; it is an example for each of them. Images that show
-    nothing else, or have no XML, are no examples. Classes are those that `voc.open_multi_label` finds in the same files.
+    The classes of an image are those of its objects, except difficult ones; it is an example for each of them. Images without
+    such objects, or without XML, are not examples. Classes are the same as in `voc.open_multi_label`.
 
     Raises:
-        InputError: if folders are missing, no image has XML, or no box in it can be used.
+        InputError: if folders are missing, no image has XML, or no box in it is usable.
     """
     root = path_of(path)
     if all((root / name).is_dir() for name in ("JPEGImages", "Annotations", "ImageSets/Main")):
@@ -40,7 +40,7 @@ def open_voc_boxes(path: str, stream=None) -> Dataset:
     annotations = xml_files.annotation_folders(root) if inside else []
     if not images or not annotations:
         raise InputError(
-            "`voc:` must name a folder with JPEGImages and Annotations, or images and annotations, to tell of boxes. "
+            "`voc:` must name a folder with JPEGImages and Annotations, or images and annotations, for boxes. "
             f"Received: {path}, {_told(root, inside)}."
         )
     return open_tree(images[0], annotations, root.name, origin=_ORIGIN, stream=stream)
@@ -48,8 +48,8 @@ def open_voc_boxes(path: str, stream=None) -> Dataset:
 
 def _told(root: pathlib.Path, inside: list[pathlib.Path]) -> str:
     if not root.is_dir():
-        return "which is no folder"
-    return f"in which there is {', '.join(place.name for place in inside[:5]) or 'nothing'}"
+        return "which is not a folder"
+    return f"which contains {', '.join(place.name for place in inside[:5]) or 'nothing'}"
 
 
 def _open_lists(root: pathlib.Path, stream) -> Dataset:

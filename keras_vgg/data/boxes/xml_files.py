@@ -1,4 +1,4 @@
-"""Files of XML that go with images: where they lie, and reading a great many of them. Imports no TensorFlow."""
+"""XML annotation files of images: finding them, and reading many of them. Imports no TensorFlow."""
 
 import concurrent.futures
 import functools
@@ -13,7 +13,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.support.image_files import is_sidecar
 from keras_vgg.support.progress import Progress
 
-_THREADS = 8  # of which most wait for the disk: XML is parsed by one at a time
+_THREADS = 8  # most of them wait for the disk: only one at a time parses XML
 _CHUNK = 256
 
 
@@ -25,20 +25,20 @@ def annotation_folders(root: pathlib.Path) -> list[pathlib.Path]:
 def find_xml(
     paths: Sequence[str], folder: pathlib.Path, which: str, roots: Sequence[pathlib.Path], image_of: dict[str, str]
 ) -> list[str | None]:
-    """Returns the XML file of each image, called as the image is but for the ending; `None` where there is none.
+    """Returns the XML file of each image, with the image's name except for the extension; `None` if there is none.
 
-    It lies beside the image; else within one of `roots`, or the folder there that is called as the set is, in the folder where
-    the image is in its set, or in none; else in the set's folder.
+    It is searched beside the image; then in each of `roots`, or the folder there with the name of the set, under the image's
+    folder within its set, or directly; then in the set's folder.
 
     Args:
         paths: the images of a set.
-        folder: where the set lies.
+        folder: the set's folder.
         which: the set.
         roots: folders of annotations.
-        image_of: the image of each XML file, of other sets too; those found here are added.
+        image_of: the image of each XML file, including other sets; those found here are added.
 
     Raises:
-        InputError: if two images have the same.
+        InputError: if two images have the same XML file.
     """
     of_set = [place for root in roots for place in (*_called(root, which), root)]
 
@@ -57,12 +57,12 @@ def find_xml(
         where, _, name = path.rpartition(os.sep)
         stem = os.path.splitext(name)[0]
         xml = next((names[stem] for names in candidates(where) if stem in names), None)
-        if xml is None or xml == path:  # what lies beside no image
+        if xml is None or xml == path:  # the "image" is an XML file itself
             return None
         if (other := image_of.setdefault(xml, path)) != path:
             raise InputError(
-                f"Each XML file must tell of one image. Received: {xml} for {other} and {path}; lay XML files beside their images, "
-                "or in folders as the images are."
+                f"Each XML file must belong to one image. Received: {xml} for {other} and {path}; put XML files beside their "
+                "images, or in the same folder structure."
             )
         return xml
 
@@ -70,13 +70,13 @@ def find_xml(
 
 
 def _called(root: pathlib.Path, which: str) -> list[pathlib.Path]:
-    """Returns the folder in `root` that is called as a set is, if there is one."""
+    """Returns the folder in `root` with the name of a set, if there is one."""
     found = sets.by_set(path.name for path in root.iterdir() if path.is_dir())
     return [root / found[which]] if which in found else []
 
 
 def _xml_in(place: str, are_annotations: bool) -> dict[str, str]:
-    """Returns `{name without its ending: path}`. Among annotations a file may have no ending, as those of Stanford's dogs."""
+    """Returns `{name without extension: path}`. In annotation folders files may have no extension, as in Stanford Dogs."""
     try:
         names = [entry.name for entry in os.scandir(place) if not is_sidecar(entry.name)]
     except (FileNotFoundError, NotADirectoryError):
@@ -90,7 +90,7 @@ def _xml_in(place: str, are_annotations: bool) -> dict[str, str]:
 
 
 def read_all(paths: Sequence[str | None], stream=None) -> list[Shown | str | None]:
-    """Reads annotations: what each shows, the fault of one that does not do, `None` for `None`.
+    """Reads annotations: the content of each, an error message for an invalid one, `None` for `None`.
 
     Args:
         paths: the files.

@@ -1,4 +1,4 @@
-"""What posteriors are worth. Images of one class each are measured by `errors`, those of any number by `precision`."""
+"""Measures of posteriors: `errors` for images of one class each, `precision` for images of any number of classes."""
 
 from types import ModuleType
 

@@ -1,4 +1,4 @@
-"""What pictures say of whose results they show."""
+"""Captions of pictures: whose results they show."""
 
 from keras_vgg.evaluation.results import Posteriors
 from keras_vgg.identity import digests_of, short

@@ -1,4 +1,4 @@
-"""Images of one class each: top-1 and top-5 errors with their intervals, and which classes are taken for which."""
+"""Images of one class each: top-1 and top-5 errors with confidence intervals, and confused classes."""
 
 import pathlib
 
@@ -22,11 +22,11 @@ from keras_vgg.identity import digests_of
 from keras_vgg.support import files, picture
 
 NAMED = 40
-"""Most classes whose names stand at the axes of the picture."""
+"""Maximum number of classes whose names label the axes of the picture."""
 
 
 def figures(result: Posteriors) -> dict:
-    """Returns errors in percent, each with the ends of its 95% interval, and the paper's where the row has any."""
+    """Returns errors in percent with their 95% confidence intervals, and the paper's errors if the row has them."""
     found: dict[str, float] = {}
     for k in (1, 5):
         error = top_k_error(result.values, result.labels, k)
@@ -47,7 +47,7 @@ def _real_figures(result: Posteriors) -> dict:
 
 
 def shown(line: dict) -> dict:
-    """Returns errors with their intervals, and the paper's."""
+    """Returns errors with their confidence intervals, and the paper's."""
     found = {
         f"top-{k} error (95%)": f"{line[f'top-{k} error']:.1f} ({line[f'top-{k} low']:.1f}–{line[f'top-{k} high']:.1f})"
         for k in (1, 5)
@@ -60,7 +60,7 @@ def shown(line: dict) -> dict:
 
 
 def of_classes(result: Posteriors) -> pd.DataFrame:
-    """Returns for each class how many images show it, precision, recall and F1, and top-1 and top-5 errors, in percent.
+    """Returns for each class the number of images, and precision, recall, F1, top-1 and top-5 errors in percent.
 
     What is not defined, such as the recall of a class without images, is NaN.
     """
@@ -72,7 +72,7 @@ def of_classes(result: Posteriors) -> pd.DataFrame:
 
 
 def of_images(result: Posteriors) -> pd.DataFrame:
-    """Returns for each image its name, right class, first guess, posteriors of both, and the right class's rank, 1 for the first.
+    """Returns for each image its name, true class, first guess, the posteriors of both, and the rank of the true class, from 1.
 
     Images that could not be read have no guess.
     """
@@ -94,7 +94,7 @@ def of_images(result: Posteriors) -> pd.DataFrame:
 
 
 def worst(result: Posteriors, most: int) -> list[tuple[int, str]]:
-    """Returns place and description of the images with the most probable wrong first guess, at most `most`, the worst first."""
+    """Returns index and description of up to `most` images with the most probable wrong first guess, worst first."""
     guesses = first_guesses(result.values)
     wrong = np.flatnonzero((guesses >= 0) & (guesses != result.labels))
     posteriors = result.values[wrong, guesses[wrong]]
@@ -110,7 +110,7 @@ WORST = "most probable wrong first guesses (right class, guess and its posterior
 
 
 def write(folder: pathlib.Path, name: str, result: Posteriors) -> str:
-    """Writes `<name>-confusion.png` and `<name>-confused.csv`, and returns the most confused classes for people."""
+    """Writes `<name>-confusion.png` and `<name>-confused.csv`, and returns the most confused classes as text."""
     counts = confusion(result.values, result.labels)
     rows = [
         {
@@ -124,7 +124,7 @@ def write(folder: pathlib.Path, name: str, result: Posteriors) -> str:
     found = pd.DataFrame(rows, columns=["right class", "first guess", "images", "of"])
     files.write_text(folder / f"{name}-confused.csv", found.assign(**digests_of(result.facts)).to_csv(index=False))
     _draw(folder / f"{name}-confusion.png", counts, result)
-    return f"most confused:\n{found.head(5).to_string(index=False)}" if rows else "no image is taken for another class"
+    return f"most confused:\n{found.head(5).to_string(index=False)}" if rows else "no image is confused with another class"
 
 
 def _draw(path: pathlib.Path, counts: np.ndarray, result: Posteriors) -> None:

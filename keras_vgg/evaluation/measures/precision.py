@@ -16,13 +16,13 @@ DEFINITIONS = {"AP": area, "AP (11 points)": eleven_point}
 
 
 def figures(result: Posteriors) -> dict:
-    """Returns means of average precision over the classes that some image shows, and the share of wrong labels, in percent.
+    """Returns means of average precision over the classes with images, and the share of wrong labels, in percent.
 
     An image that could not be read stands behind all others, and each of its labels is wrong.
     """
     table = of_classes(result)
     counted = result.labels != DIFFICULT
-    with np.errstate(invalid="ignore"):  # not read: NaN, which is wrong whatever is right
+    with np.errstate(invalid="ignore"):  # unreadable: NaN, which counts as wrong
         wrong = (result.values > 0.5) != (result.labels == PRESENT)
     wrong[~result.is_read] = True
     found = {f"mean {name}": float(table[name].mean()) for name in DEFINITIONS}
@@ -30,19 +30,19 @@ def figures(result: Posteriors) -> dict:
 
 
 def of_classes(result: Posteriors) -> pd.DataFrame:
-    """Returns for each class that some image shows: how many do, and its average precision in percent by two definitions.
+    """Returns for each class with images their number, and its average precision in percent by two definitions.
 
     Raises:
-        InputError: if no image shows any class.
+        InputError: if no image has a class.
     """
-    scores = np.where(result.is_read[:, None], result.values, -1.0)  # behind every probability
+    scores = np.where(result.is_read[:, None], result.values, -1.0)  # below every probability
     rows = []
     for number, name in enumerate(result.classes):
         labels = result.labels[:, number]
         if images := int((labels == PRESENT).sum()):
             rows.append({"class": name, "images": images} | {k: 100 * f(labels, scores[:, number]) for k, f in DEFINITIONS.items()})
     if not rows:
-        raise InputError(f"Average precision needs an image that shows a class. Received: none among {len(result.labels)}.")
+        raise InputError(f"Average precision requires an image of some class. Received: none among {len(result.labels)} images.")
     return pd.DataFrame(rows)
 
 
@@ -52,9 +52,9 @@ def shown(line: dict) -> dict:
 
 
 def of_images(result: Posteriors) -> pd.DataFrame:
-    """Returns for each image its name, the classes that it shows and those that the net tells at 0.5, between semicolons."""
+    """Returns for each image its name, its classes and those predicted above 0.5, separated by semicolons."""
     with np.errstate(invalid="ignore"):
-        told = result.values > 0.5  # not read: none
+        told = result.values > 0.5  # unreadable: none
     named = {"shown": result.labels == PRESENT, "told": told}
     return pd.DataFrame({"image": result.images} | {name: [_names(row, result) for row in rows] for name, rows in named.items()})
 
@@ -64,7 +64,7 @@ def _names(row: np.ndarray, result: Posteriors, between: str = "; ") -> str:
 
 
 def worst(result: Posteriors, most: int) -> list[tuple[int, str]]:
-    """Returns place and description of the images with the highest loss, at most `most`, the worst first.
+    """Returns index and description of up to `most` images with the highest loss, worst first.
 
     The loss is the mean cross-entropy over the classes that are told of an image, as in training.
     """
@@ -90,7 +90,7 @@ _ROWS, _SMALLEST = 4096, 1e-7
 
 
 def write(folder: pathlib.Path, name: str, result: Posteriors) -> str:
-    """Writes `<name>-classes.png`, and returns the classes of the lowest average precision for people."""
+    """Writes `<name>-classes.png`, and returns the classes with the lowest average precision as text."""
     table = of_classes(result).sort_values("AP", kind="stable")
     title, facts = caption(result)
     with picture.drawing(folder / f"{name}-classes.png", (7, 1.5 + 0.25 * len(table)), dpi=120, facts=facts) as figure:
