@@ -170,11 +170,11 @@ def test_a_localiser_is_compared_with_its_own_layers_and_what_was_read_back(nets
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"localiser": "classifier"}, r"`--localiser` must be a localiser, .*letters, a classifier"),
+        ({"localiser": "classifier"}, r"`--localiser` must be a localiser trained by .*Received: .*letters, a classifier"),
         ({"localiser": "pcr", "dense": False}, r"requires whole images and cannot be combined with dense=False \(--no-dense\)"),
         ({"localiser": "pcr", "localiser_scales": (31,)}, r"at least the net's input, 32 pixels. Received: 31"),
         ({"localiser_scales": (40,)}, r"`localiser_scales` requires `localiser`. Received: localiser_scales=\(40,\) without it"),
-        ({"localiser": "pcr", "merge_threshold": -1}, r"threshold of merging must be in \[0, 2\)"),
+        ({"localiser": "pcr", "merge_threshold": -1}, r"merge threshold must be in \[0, 2\)"),
     ],
 )
 def test_what_does_not_go_together(nets, tmp_path, options, reason):

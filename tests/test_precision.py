@@ -496,4 +496,4 @@ def test_a_run_in_float32_is_told(tmp_path, machine, capsys, monkeypatch, precis
     net = ["--arch", "A", "--width", "0.05", "--crop", "32", "--scale", "32", "--no-color", "--no-random-flip"]
     run = ["--limit-images", "20", "--batch-size", "10", "--epochs", "1", "--workdir", str(tmp_path / "run")]
     fit.main(["--dataset", "digits", *net, *run, "--precision", precision])
-    assert capsys.readouterr().err.count(f"--precision {HALF} has been") == told
+    assert capsys.readouterr().err.count(f"--precision {HALF} was") == told

@@ -28,7 +28,7 @@ class Extra:
 EXTRAS = {
     "boxes": Extra("Merging boxes", {"numba": "numba"}),
     "digits": Extra("Loading the embedded digits", {"PIL": "pillow", "sklearn": "scikit-learn"}),
-    "docs": Extra("Building the pages", {"material": "mkdocs-material", "mkdocstrings": "mkdocstrings"}),
+    "docs": Extra("Building the documentation", {"material": "mkdocs-material", "mkdocstrings": "mkdocstrings"}),
     "evaluate": Extra("Testing", {"matplotlib": "matplotlib", "sklearn": "scikit-learn", "scipy": "scipy"}),
     "litert": Extra("The format litert", {"ai_edge_litert": "ai-edge-litert", "ai_edge_quantizer": "ai-edge-quantizer"}),
     "onnx": Extra("The format onnx", {"onnx": "onnx", "tf2onnx": "tf2onnx", "onnxruntime": "onnxruntime"}),
