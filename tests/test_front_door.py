@@ -17,7 +17,18 @@ import pytest
 import keras_vgg
 
 PACKAGE = pathlib.Path(keras_vgg.__file__).parent
-PLUMBING = {"diagram", "kernel_copies", "__main__", "heads", "identity", "input_layers", "philox", "randomness", "resizing", "support"}
+PLUMBING = {
+    "diagram",
+    "kernel_copies",
+    "__main__",
+    "heads",
+    "identity",
+    "input_layers",
+    "philox",
+    "randomness",
+    "resizing",
+    "support",
+}
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__") for path in PACKAGE.rglob("*.py")
 )

@@ -191,7 +191,7 @@ def test_nothing_is_adapted_where_both_want_the_same():
 @pytest.mark.parametrize("arch", ["A", "D"])
 def test_a_source_that_does_not_say_what_it_wants_is_refused(arch):
     source = net("A", seed=1)
-    with pytest.raises(InputError, match="preprocessing of model .* is unknown"):
+    with pytest.raises(InputError, match=r"preprocessing of model .* is unknown"):
         transfer.init_from(net(arch, seed=2), source, wants=preprocessing.TORCH)
 
 
