@@ -57,7 +57,8 @@ class Recipe:
     arch: str = _field(
         "A",
         NETWORK,
-        f"network of Table 1: {', '.join(configs.CONFIGS)}, or VGG11 … VGG19, with suffix _bn for batch normalization (default: A)",
+        f"network of Table 1: {', '.join(configs.CONFIGS)}, or VGG11 … VGG19, with suffix _bn for batch normalization "
+        "(default: that of --init-from, or A)",
     )
     head: str | None = _field(
         None,
@@ -166,12 +167,15 @@ class Recipe:
         "standard deviation of --init gaussian; 0.01 / sqrt(WIDTH) preserves the signal of narrow nets",
     )
     init_from: str | None = _field(
-        None, NETWORK, "run directory or weight file to start from: net A for a deeper net, or the same net", path=True
+        None,
+        NETWORK,
+        "run directory, weight file or public name such as vgg16 to start from: net A for a deeper net, or the same net",
+        path=True,
     )
     init_preprocessing: str | None = _field(
         None,
         NETWORK,
-        "preprocessing of the --init-from weights, overriding what their file records",
+        "preprocessing of the --init-from weights (default: as their file records)",
         choices=cli.PREPROCESSINGS,
     )
     freeze: str | None = _field(
@@ -180,11 +184,14 @@ class Recipe:
         "layers that keep their --init-from weights: layers, blocks and ranges, e.g. block1-block4 or block1,block2_conv1",
     )
     tune: str | None = _field(
-        None, NETWORK, "--init-from layers to train: all, or fc, which freezes the convolutions", choices=("all", "fc")
+        None,
+        NETWORK,
+        "--init-from layers to train: all, or fc, which freezes the convolutions (default: all)",
+        choices=("all", "fc"),
     )
     precision: str = _field(FLOAT32, DEVICES, "compute precision", choices=PRECISIONS)
     seed: int = _field(0, RUN, "random seed")
-    limit_images: int | None = _field(None, DATA, "maximum number of images of each split")
+    limit_images: int | None = _field(None, DATA, "maximum number of images of each split (default: all)")
     max_bad_fraction: float = _field(
         0.01, DATA, "fraction of unreadable images in the training or the validation set above which the run stops", machine=True
     )
@@ -199,7 +206,10 @@ class Recipe:
         AUTO, DEVICES, "distribution strategy", choices=(AUTO, "one-device", "mirrored", "multi-worker"), machine=True
     )
     replicas: int | None = _field(
-        None, DEVICES, "replicas on this machine: GPUs, or logical CPU devices if there is no GPU", machine=True
+        None,
+        DEVICES,
+        "replicas on this machine: GPUs, or logical CPU devices if there is no GPU (default: all GPUs, or one)",
+        machine=True,
     )
     jit: bool | None = _field(None, DEVICES, "XLA compilation (default: where it speeds up the net on this machine)", machine=True)
     checkpoint_minutes: float = _field(10.0, RUN, "minutes between checkpoints within an epoch", machine=True)
