@@ -76,7 +76,7 @@ def test_unreadable_images_do_not_count():
 
 
 def test_nothing_readable_is_told():
-    with pytest.raises(InputError, match=r"none of 2 could be read, e\.g\. memory\[0\]"):
+    with pytest.raises(InputError, match=r"None of the 2 sampled training images could be read, e\.g\. memory\[0\]"):
         color.measure(in_memory([b"", b"x"], np.zeros(2), "memory"), scale=32, crop=32)
 
 

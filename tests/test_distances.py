@@ -234,7 +234,7 @@ def test_a_generator_is_saved_with_them_and_resumed_in_a_new_process(kind, given
     model.fit(other, image, epochs=1, verbose=0)
     np.testing.assert_allclose(np.load(tmp_path / "kernel.npy"), model.get_weights()[0], atol=1e-6)
     write(build_vgg("D", input_shape=(None, None, 3), include_top=False), path)
-    with pytest.raises(InputError, match=f"weights of its {LOSSES[kind].__name__}"):
+    with pytest.raises(InputError, match=f"weights of the saved model's {LOSSES[kind].__name__}"):
         keras.saving.load_model(saved)
 
 

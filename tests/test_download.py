@@ -231,7 +231,7 @@ def test_wrong_hash_is_told_and_the_file_not_kept(digits, server, folder):
 
 def test_sizes_are_told_if_known(server):
     file = File(server.file("other").url, "md5:00", size=1000)
-    assert "43 bytes instead of 1000; not kept" in failure(file)
+    assert "43 bytes instead of 1000; discarded" in failure(file)
 
 
 def test_failure_leaves_the_file_that_was_there(server, folder):

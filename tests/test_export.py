@@ -112,7 +112,7 @@ def test_what_the_engine_computes_is_checked(run, tmp_path, monkeypatch):
     monkeypatch.setitem(formats.FORMATS, "onnx", wrong)
     monkeypatch.setitem(extras.EXTRAS, "onnx", extras.Extra("The format onnx", {}))
     monkeypatch.setattr(formats, "_write", write)
-    with pytest.raises(RuntimeError, match="differs by"):
+    with pytest.raises(RuntimeError, match="differ by"):
         formats.export_file(run, tmp_path / "net.onnx", format="onnx")
     assert list(tmp_path.iterdir()) == []
 

@@ -289,7 +289,7 @@ def test_what_does_not_go_with_boxes_is_told(fields, told):
 def test_data_without_boxes_are_told(tmp_path):
     (tmp_path / "plain.csv").write_text("path,label\na.png,cat\n")
     (tmp_path / "a.png").write_bytes(b"")
-    with pytest.raises(InputError, match=r"must have columns xmin, ymin, xmax, ymax beside path and label"):
+    with pytest.raises(InputError, match=r"must have columns xmin, ymin, xmax, ymax for boxes, beside path and label"):
         fit.main([*SMALL, "--dataset", f"csv:{tmp_path / 'plain.csv'}", "--workdir", str(tmp_path / "run")])
     with pytest.raises(InputError, match=r"A dataset with boxes must be .* Received: 'digits'"):
         fit.main([*SMALL, "--workdir", str(tmp_path / "run")])

@@ -439,7 +439,7 @@ def test_losses_that_make_no_sense(options, told):
 
 
 def test_a_loss_needs_a_perceptual_model():
-    with pytest.raises(InputError, match="must be one of `perceptual_model`"):
+    with pytest.raises(InputError, match="must be a model of `perceptual_model`"):
         PerceptualLoss(net_without_top())
 
 

@@ -356,7 +356,7 @@ def test_a_mistake_is_told_and_nothing_written(here, weights, flags, told):
 
 
 def test_both_images_are_needed():
-    with pytest.raises(InputError, match="Give --content and --style, an image file"):
+    with pytest.raises(InputError, match="Pass --content IMAGE and --style IMAGE"):
         style.main([])
 
 
