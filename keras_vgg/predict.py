@@ -79,7 +79,7 @@ def _parsed(argv: list[str]):
     cli.add_net_flags(parser, "scales", "flip", "average", "pooling")
     parser.add_argument(
         "--top", type=int,
-        help=f"number of classes to print, and of boxes to print and draw (default: {_TOP}; only the best box is drawn)",
+        help=f"number of classes and boxes to print (default: {_TOP}), and of boxes to draw (default: 1)",
     )  # fmt: skip
     cli.add_net_flags(parser, "preprocessing", "precision", "classes")
     parser.set_defaults(precision=FLOAT32)
@@ -87,7 +87,7 @@ def _parsed(argv: list[str]):
     cli.add_net_flags(parser, "localiser", "localiser-scales")
     parser.add_argument(
         "--boxes", type=cli.path, metavar="OUT",
-        help="draw the best box on the image: a .png file for one image, or a folder for one PNG per image",
+        help="draw the best boxes on the image (see --top): a .png file for one image, or a folder for one PNG per image",
     )  # fmt: skip
     cli.add_net_flags(parser, "merge-threshold")
     parser.add_argument(
