@@ -43,9 +43,13 @@ def main(argv: list[str]) -> None:
     print(_layers(arguments.arch, options) if arguments.arch else _comparison(options))
 
 
-def _layers(arch: str, options: dict) -> str:
-    import pandas as pd
+def _table(data, **options) -> str:
+    import pandas as pd  # not for --help and --diagram, which it would slow down
 
+    return pd.DataFrame(data).to_string(**options)
+
+
+def _layers(arch: str, options: dict) -> str:
     facts = configs.layer_facts(arch, **options)
     rows = [
         {
@@ -60,12 +64,10 @@ def _layers(arch: str, options: dict) -> str:
     parameters, multiply_adds = (sum(getattr(layer, name) for layer in facts) for name in ("parameters", "multiply_adds"))
     config = configs.get_config(arch)
     heading = f"Net {arch}: {config.depth} weight layers, {parameters:,} parameters, {multiply_adds / 1e9:.2f} G multiply-adds"
-    return f"{heading}\n\n{pd.DataFrame(rows).to_string(index=False, na_rep='–')}"
+    return f"{heading}\n\n{_table(rows, index=False, na_rep='–')}"
 
 
 def _comparison(options: dict) -> str:
-    import pandas as pd
-
     columns: dict[str, dict[str, int | str]] = {}
     for arch, config in configs.CONFIGS.items():
         facts = configs.layer_facts(arch, **options)
@@ -78,12 +80,10 @@ def _comparison(options: dict) -> str:
         columns[arch]["parameters (M)"] = f"{sum(layer.parameters for layer in facts) / 1e6:.1f}"
         columns[arch]["multiply-adds (G)"] = f"{sum(layer.multiply_adds for layer in facts) / 1e9:.2f}"
     note = "Numbers in the blocks are kernel sizes, one per convolution. Every net ends in fc1, fc2, predictions."
-    return f"{pd.DataFrame(columns).to_string()}\n\n{note}"
+    return f"{_table(columns)}\n\n{note}"
 
 
 def _public_weights(arch: str | None) -> str:
-    import pandas as pd
-
     rows = [
         {
             "net": f"{entry.arch}{', batch norm' if entry.batch_norm else ''}",
@@ -104,7 +104,7 @@ def _public_weights(arch: str | None) -> str:
         return f"There are no public weights of net {arch}."
     names = "These names can be used wherever a weight file is expected."
     note = f"{names} Accuracies on ILSVRC-2012's validation set as published. Nets C and A-LRN have no public weights."
-    return f"{pd.DataFrame(rows).to_string(index=False, na_rep='–')}\n\n{note}"
+    return f"{_table(rows, index=False, na_rep='–')}\n\n{note}"
 
 
 if __name__ == "__main__":

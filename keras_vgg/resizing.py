@@ -60,13 +60,8 @@ def resize(images, size):
     """Resizes images, `(B, …, …, 3)` in 0–255, to `size`, `[height, width]`, as uint8: bilinear, averaged if twice as large."""
     # Two-tap bilinear skips pixels beyond a reduction of two; averaging is expensive and only needed for large images.
     is_large = tf.reduce_all(tf.shape(images)[1:3] >= 2 * tf.convert_to_tensor(size))
-    resized = tf.cond(is_large, lambda: tf.image.resize(images, size, antialias=True), lambda: bilinear(images, size))
+    resized = tf.cond(is_large, lambda: tf.image.resize(images, size, antialias=True), lambda: tf.image.resize(images, size))
     return to_pixels(resized)
-
-
-def bilinear(images, size):
-    """Resizes images, `(B, …, …, 3)` in 0–255, to `size`, `[height, width]`, as float32, from two pixels in each direction."""
-    return tf.image.resize(images, size)
 
 
 def to_pixels(values):

@@ -123,7 +123,6 @@ def _cut_row(epoch, indices, kept: KeptImages, view: View) -> MicroBatch:
     """Returns the views of a row of cached images, none of which is broken."""
     present, indices = indices != PADDING, tf.maximum(indices, 0)
     keys = randomness.example_key(epoch, indices)
-
     places = indices % tf.shape(kept.pixels, tf.int64)[0]  # a repeating split continues to count after its last example
     pixels, targets = view.of_pixels(kept.pixels, places, keys), tf.gather(kept.targets, places)
     is_full = tf.reduce_all(present)
