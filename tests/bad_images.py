@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from small_images import ENCODED
 
-from keras_vgg.serving.encoded import MAX_ANNOUNCED_PIXELS
+from keras_vgg.data.formats import MAX_PIXELS
 
 
 def png_header(height, width):
@@ -42,7 +42,7 @@ BAD = {
     "a JPEG of three bytes": (ENCODED[0][:3], "its size could not be found"),
     "a PNG cut off": (ENCODED[1][:100], "damaged or truncated PNG"),
     "a GIF without frames": (b"GIF89a" + bytes(20), "its size could not be found"),
-    "a bomb": (png_header(50_000, 40_000), f"50000x40000 pixels, more than {MAX_ANNOUNCED_PIXELS:,}"),
+    "a bomb": (png_header(50_000, 40_000), f"50000x40000 pixels, more than {MAX_PIXELS:,}"),
     "the largest bomb": (png_header(2**31 - 1, 2**31 - 1), "2147483647x2147483647 pixels, more than"),
     "a bomb of one row": (png_header(1, 2**26), "1x67108864 pixels, more than 4,194,304 once rescaled to Q=44"),
     "an empty PNG": (png_header(0, 0), "its size could not be found"),

@@ -1,12 +1,14 @@
 """Every kind of image on every path: the pixels of Pillow's `convert("RGB")`, or the same words."""
 
 import io
+import re
 import struct
 import zlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from bad_images import jpeg_of_scans, png_header
 from PIL import Image
 
 from keras_vgg.data import images
@@ -152,11 +154,33 @@ DECODED = {
     "BMP, from top to bottom": bmp(24, BGR, top_down=True),
 }
 
+
+def progressive(scans):
+    """A progressive JPEG, of at least so many scans, the last one again and again."""
+    return jpeg_of_scans(HEIGHT, WIDTH, scans)
+
+
+def announcing(encoded, height, width):
+    """The same bytes of a JPEG with another size in its header, as a bomb has it."""
+    frame = re.search(rb"\xff[\xc0\xc2]..\x08", encoded, re.DOTALL).end()
+    return encoded[:frame] + struct.pack(">HH", height, width) + encoded[frame + 4 :]
+
+
 TO_PNG = "save it as PNG or JPEG"
 REFUSED = {
     "JPEG, CMYK without mark": (CMYK[:2] + CMYK[18:], "a CMYK JPEG without an Adobe marker: save it as RGB"),
     "WebP, animated": (animation("WEBP"), "an animated WebP: save a frame of it"),
-    "GIF, canvas too large": (gif_on_canvas(65535, 65535, 0, 0), "a GIF with more than 67,108,864 pixels: save it as PNG"),
+    "GIF, too large": (gif_on_canvas(65535, 65535, 0, 0), "65535x65535 pixels, more than 67,108,864: scale it down"),
+    "PNG, too large": (png_header(18_000, 18_000), "18000x18000 pixels, more than 67,108,864: scale it down"),
+    "JPEG, too large": (announcing(progressive(1), 65500, 65500), "65500x65500 pixels, more than 67,108,864: scale it down"),
+    "JPEG, baseline, too large": (
+        announcing(encode(photograph(), "JPEG"), 9000, 8000),
+        "9000x8000 pixels, more than 67,108,864: scale it down",
+    ),
+    "JPEG of many scans": (
+        announcing(progressive(200), 8000, 8000),
+        "8000x8000 pixels in 200 scans, too expensive: save it again",
+    ),
     "BMP, 1 bit": (encode(photograph("1"), "BMP"), "a BMP with a palette: save it as PNG"),
     "BMP, 8 bits": (encode(palette(), "BMP"), "a BMP with a palette: save it as PNG"),
     "BMP, 8 bits, run lengths of greys": (

@@ -17,8 +17,8 @@ from tensorflow_serving.apis import model_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from keras_vgg import client
+from keras_vgg.data import formats
 from keras_vgg.inference.batches import MAX_PIXELS
-from keras_vgg.serving.encoded import MAX_ANNOUNCED_PIXELS
 
 ROOT = pathlib.Path(__file__).parents[1]
 FOLDER = ROOT / "recipes" / "serving"
@@ -308,7 +308,7 @@ def test_limits_hold_requests_and_net_d():
     weights = 4 * 138_357_544
     versions = len(served_model().model_version_policy.specific.versions)
     loaded = 2.2e9 + (versions - 1) * weights  # the peak of one, and the weights of the others
-    image = 2 * 4 * 64 * MAX_PIXELS + 3 * MAX_ANNOUNCED_PIXELS  # what a convolution of block 1 takes and gives; the decoded file
+    image = 2 * 4 * 64 * MAX_PIXELS + 3 * formats.MAX_PIXELS  # what a convolution of block 1 takes and gives; the decoded file
     assert amount(requests["memory"]) > loaded
     assert amount(limits["memory"]) > loaded + 2 * read("batching.config").num_batch_threads.value * image
     assert int(flags_of(container()["args"])["tensorflow_intra_op_parallelism"]) == amount(limits["cpu"])

@@ -24,7 +24,7 @@ from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.models import build_vgg
 from keras_vgg.transfer import find_model
-from keras_vgg.weights import download, hdf5_guard, kinds, loading, saving, torch_files, weight_file
+from keras_vgg.weights import download, hdf5_guard, kinds, loading, own_models, saving, torch_files, weight_file, zip_members
 from keras_vgg.weights.torch_write import write_state_dict
 
 NARROW = {"width": 0.05, "classes": 7, "input_shape": (64, 64, 3)}  # fc1 sees 2 x 2 places, whose order matters
@@ -826,6 +826,66 @@ def test_keras_archive_of_another_configuration_still_gives_its_weights(config, 
 def test_compressed_keras_archive_is_told(net_a, tmp_path):
     path = rewritten(net_a / "a.keras", tmp_path / "net.keras", {}, zipfile.ZIP_DEFLATED)
     assert_refused(victim("A"), path, r"its model\.weights\.h5 is compressed; re-save the model with Keras")
+
+
+def flipped(path, place):
+    data = bytearray(path.read_bytes())
+    data[place] ^= 4
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("kind", [".keras", ".pth"])
+@pytest.mark.parametrize("of_values", [0.01, 0.5, 0.99])
+def test_a_flipped_bit_in_the_values_does_not_match_the_checksum(kind, of_values, net_a, tmp_path):
+    """It would load as another weight."""
+    path = pathlib.Path(shutil.copy(net_a / f"a{kind}", tmp_path / f"net{kind}"))
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda info: info.file_size)
+    place = zip_members.member_offset(path, largest) + int(of_values * largest.file_size)
+    assert_refused(victim("A"), flipped(path, place), r"does not match its checksum\. Fetch or copy it again")
+
+
+def test_keras_loads_no_whole_model_of_another_checksum(net_a, tmp_path):
+    path = pathlib.Path(shutil.copy(net_a / "a.keras", tmp_path / "net.keras"))
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("model.weights.h5")
+    flipped(path, zip_members.member_offset(path, info) + info.file_size // 2)
+    with pytest.raises(InputError, match=r"'model\.weights\.h5' does not match its checksum"):
+        own_models.load_whole(path)
+
+
+def test_a_compressed_state_dict_damaged_in_its_last_array_changes_nothing(net_a, tmp_path):
+    path = rewritten(net_a / "a.pth", tmp_path / "net.pth", {}, zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(path) as archive:
+        last = max((info for info in archive.infolist() if "/data/" in info.filename), key=lambda info: info.header_offset)
+    assert_refused(victim("A"), flipped(path, zip_members.member_offset(path, last) + last.compress_size // 2), "is damaged: 'a")
+
+
+def test_a_compression_that_cannot_be_read_in_part_changes_nothing(net_a, tmp_path):
+    path = rewritten(net_a / "a.pth", tmp_path / "net.pth", {}, zipfile.ZIP_LZMA)
+    assert_refused(victim("A"), path, "uses a compression other than deflate")
+
+
+def test_compressed_hdf5_damaged_in_its_last_array_changes_nothing(net_a, tmp_path):
+    path = tmp_path / "net.weights.h5"
+    with h5py.File(net_a / "a.weights.h5") as source, h5py.File(path, "w") as target:
+        for name, value in source.attrs.items():
+            target.attrs[name] = value
+
+        def copy(name, item):
+            made = target.require_group(name) if isinstance(item, h5py.Group) else None
+            if made is None and item.shape:
+                made = target.create_dataset(name, data=item[()], chunks=item.shape, compression="gzip", fletcher32=True)
+            for key, value in item.attrs.items():
+                made.attrs[key] = value
+
+        source.visititems(copy)
+        chunks = []
+        target.visititems(lambda _, item: chunks.append(item.id.get_chunk_info(0)) if isinstance(item, h5py.Dataset) else None)
+    loading.load_weights(victim("A"), path)
+    flipped(path, max(each.byte_offset + each.size // 2 for each in chunks))
+    assert_refused(victim("A"), path, "is damaged or truncated")
 
 
 def test_damaged_note_in_a_keras_archive_is_told(net_a, tmp_path):

@@ -49,7 +49,7 @@ def by_kind(encoded, of_jpeg: Callable, of_pixels: Callable):
 
     Args:
         encoded: as for `decode_image`.
-        of_jpeg: called with `[height, width]`, int32, of a grayscale or three-channel JPEG, which is never rejected.
+        of_jpeg: called with `[height, width]`, int32, of a grayscale or three-channel JPEG that is not rejected.
         of_pixels: called with the pixels of another image, `(height, width, 3)` uint8, RGB.
 
     Returns:
@@ -58,16 +58,25 @@ def by_kind(encoded, of_jpeg: Callable, of_pixels: Callable):
     Raises:
         tf.errors.InvalidArgumentError: as `decode_image`.
     """
-    # In the usual cases only the header is read, once per image; PNGs are never rejected.
-    shape = tf.cond(tf.io.is_jpeg(encoded), lambda: tf.io.extract_jpeg_shape(encoded), lambda: tf.zeros([3], tf.int32))
-    is_usual_jpeg = tf.reduce_any(shape[2] == [1, 3])
-    is_png = tf.strings.substr(encoded, 0, 4) == b"\x89PNG"
+
+    # In the usual cases only the header is read, once per image, and scans are counted.
+    def read_jpeg():
+        shape = tf.io.extract_jpeg_shape(encoded)
+        is_bounded = formats.is_bounded(tf.cast(shape[:2], tf.int64), image_headers.jpeg_scans(encoded))
+        return shape[:2], tf.logical_and(tf.reduce_any(shape[2] == [1, 3]), is_bounded)
+
+    size, is_usual_jpeg = tf.cond(tf.io.is_jpeg(encoded), read_jpeg, lambda: (tf.zeros([2], tf.int32), False))
+
+    def is_usual_png():
+        return formats.is_bounded(image_headers.png_size(encoded), 1)
+
+    is_png = tf.cond(tf.strings.substr(encoded, 0, 4) == b"\x89PNG", is_usual_png, lambda: False)
 
     def pixels():
         return tf.cond(is_png, lambda: tf.io.decode_png(encoded, channels=3), lambda: decode_image(encoded))
 
     # `of_pixels` occurs only once: a dataset's graph is optimized anew for each iterator.
-    return tf.cond(is_usual_jpeg, lambda: of_jpeg(shape[:2]), lambda: of_pixels(pixels()))
+    return tf.cond(is_usual_jpeg, lambda: of_jpeg(size), lambda: of_pixels(pixels()))
 
 
 def decode_jpeg(encoded, reduction: int = 1):

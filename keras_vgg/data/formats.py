@@ -11,8 +11,11 @@ import tensorflow as tf
 from keras_vgg.data import image_headers
 from keras_vgg.data.image_headers import FORMATS, Header
 
-MAX_CANVAS = 2**26
-"""Maximum number of pixels of a GIF's canvas, which a file of a few bytes can declare: 201 MB."""
+MAX_PIXELS = 2**26
+"""Maximum number of pixels of an image, which a file of a few bytes can declare: 67 million, 201 MB once decoded."""
+
+MAX_SCANNED_PIXELS = 2**30
+"""Maximum of pixels times scans of a JPEG, six seconds of work: sixteen scans of the largest image."""
 
 NO_IMAGE = f"not an image: expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 
@@ -58,19 +61,19 @@ def refusal(encoded, header: Header | None = None):
     """
     header = header or image_headers.read_header(encoded)
     is_format = {name: header.number == number for number, name in enumerate(FORMATS)}
-    is_huge = tf.reduce_prod(tf.minimum(header.size, 2**30)) > MAX_CANVAS
+    scans = image_headers.count_scans(encoded)
     bmp = image_headers.bmp_header(encoded)
     rules = [
         *_of_jpegs(encoded, header),
         *_of_bmps(bmp),
         ("WebP", image_headers.is_animated_webp(encoded), "an animated WebP: save a frame of it"),
-        ("GIF", is_huge, f"a GIF with more than {MAX_CANVAS:,} pixels: save it as PNG"),
     ]
     applies = [
         [tf.strings.length(encoded) == 0],
         tf.logical_and(header.number < 0, image_headers.begins_with(encoded, [rule[:2] for rule in NOT_DECODED])),
         [header.number < 0],
         [tf.logical_and(is_format[name], found) for name, found, _ in rules],
+        [count_pixels(header.size) > MAX_PIXELS, tf.logical_not(is_bounded(header.size, scans))],
         [tf.reduce_min(header.size) <= 0, True],
     ]
     words = [
@@ -78,11 +81,32 @@ def refusal(encoded, header: Header | None = None):
         *(f"{what}: {remedy}" for *_, what, remedy in NOT_DECODED),
         NO_IMAGE,
         *(words for *_, words in rules),
+        f"HEIGHTxWIDTH pixels, more than {MAX_PIXELS:,}: scale it down",
+        "HEIGHTxWIDTH pixels in SCANS scans, too expensive: save it again",
         "damaged, truncated or in too many parts: its size could not be found",
         "",
     ]
     first = tf.gather(words, tf.argmax(tf.concat(applies, axis=0)))
-    return tf.strings.regex_replace(first, "BITS", tf.strings.as_string(bmp.bits))
+    numbers = {"BITS": bmp.bits, "HEIGHT": header.size[0], "WIDTH": header.size[1], "SCANS": scans}
+    for name, number in numbers.items():
+        first = tf.strings.regex_replace(first, name, tf.strings.as_string(number))
+    return first
+
+
+def is_bounded(size, scans):
+    """Whether an image is decoded in bounded memory and time, a bool; images beyond that are rejected on every path.
+
+    Args:
+        size: declared `[height, width]`, int64.
+        scans: of a JPEG, int64; one for other formats.
+    """
+    pixels = count_pixels(size)
+    return tf.logical_and(pixels <= MAX_PIXELS, tf.minimum(pixels, MAX_PIXELS) * scans <= MAX_SCANNED_PIXELS)
+
+
+def count_pixels(size):
+    """Returns the number of pixels of a declared size, at most 2⁶⁰: the product of the sides of a header could overflow."""
+    return tf.reduce_prod(tf.minimum(size, 2**30))
 
 
 def damage(encoded):

@@ -1,7 +1,7 @@
 """Headers of encoded images: format and size, read from the first bytes before decoding.
 
-For servers: a PNG of a few kilobytes can declare gigabytes of pixels, which must be known before they are decoded. Everything
-here accepts arbitrary bytes, in a graph too, and never raises.
+A PNG of a few kilobytes can declare gigabytes of pixels, which must be known before they are decoded. Everything here accepts
+arbitrary bytes, in a graph too, and never raises.
 """
 
 from typing import NamedTuple
@@ -68,7 +68,7 @@ def read_header(encoded) -> Header:
     head = tf.cast(_head(encoded), tf.int64)
     sizes = {
         "JPEG": tf.cast(jpeg[:2], tf.int64),
-        "PNG": _numbers(head, (20, 4), (16, 4), highest_first=True),  # IHDR comes first
+        "PNG": _png_size(head),
         "GIF": tf.cast(frame.size, tf.int64),
         "BMP": _bmp_size(head),
         "WebP": _webp_size(head),
@@ -136,9 +136,23 @@ def count_scans(encoded):
     Progressive JPEGs usually have ten. A scan of a hundred bytes can be repeated thousands of times.
     """
     is_jpeg = image_format(encoded) == FORMATS.index("JPEG")
-    content = tf.io.decode_raw(tf.where(is_jpeg, encoded, ""), tf.uint8)
-    begins = tf.logical_and(content[:-1] == 0xFF, content[1:] == 0xDA)  # within a scan 0xFF is never followed by that
-    return tf.maximum(tf.math.count_nonzero(begins), 1)
+    return jpeg_scans(tf.where(is_jpeg, encoded, ""))
+
+
+def jpeg_scans(encoded):
+    """Returns `count_scans` of a JPEG."""
+    # Within a scan 0xFF is never followed by the byte that begins one. Splitting takes the file's size in memory.
+    parts = tf.raw_ops.StringSplitV2(input=[encoded], sep=b"\xff\xda").values
+    return tf.maximum(tf.size(parts, tf.int64) - 1, 1)
+
+
+def png_size(encoded):
+    """Returns `[height, width]` of a PNG, int64."""
+    return _png_size(tf.cast(_head(encoded), tf.int64))
+
+
+def _png_size(head):
+    return _numbers(head, (20, 4), (16, 4), highest_first=True)  # IHDR comes first
 
 
 def _head(encoded):

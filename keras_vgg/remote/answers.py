@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_vgg.remote.protocol import RefusedError, Rows, Signatures, one_line
+from keras_vgg.remote.protocol import RefusedError, Rows, Signatures, one_line, reading
 
 OUTPUTS = {
     "classify": ("scores", "class_ids", "class_names", "error"),
@@ -17,6 +17,9 @@ OUTPUTS = {
 
 NET = "net_sha256"
 """The output with the digest of the net, in each row; models exported by earlier versions have none."""
+
+
+_ROUNDING = 1e-3  # of sums in half precision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +95,7 @@ def read_answers(
             raise RefusedError(f"the server returned {count} rows of {name!r} for {len(paths)} images")
     answers = []
     for row, path in enumerate(paths):
-        try:
+        with reading("in keras_vgg's format"):
             for name, width in served.outputs.get(signature, {}).items():
                 if width is not None and name in outputs and len(outputs[name][row]) != width:
                     raise RefusedError(
@@ -100,9 +103,7 @@ def read_answers(
                         f"but version {served.version} announced {width}"
                     )
             error, found = _read_row(signature, outputs, row)
-        except (TypeError, ValueError) as fault:
-            raise RefusedError(f"the response is not in keras_vgg's format: {one_line(str(fault), 80)}") from fault
-        net = one_line(outputs[NET][row]) if NET in outputs else ""
+            net = one_line(outputs[NET][row]) if NET in outputs else ""
         answers.append(Answer(path, error, seconds=seconds, net_sha256=net, **found))
     return answers
 
@@ -115,12 +116,15 @@ def _read_row(signature: str, outputs: Mapping[str, Rows], row: int) -> tuple[st
         top = _top(outputs, row)
         name, numbers, found = "scores", np.array([each.score for each in top]), {"top": top}
     elif signature == "localise":
-        height, width = map(int, outputs["image_size"][row])
+        height, width = (_whole(side, 1) for side in outputs["image_size"][row])
         located = _located(outputs, row, (width, height))
         name, found = "boxes", {"located": located, "size": (width, height)}
         numbers = np.array([[each.score, *each.box] for each in located])
     else:
-        features = np.asarray(outputs["features"][row], np.float32)
+        with np.errstate(over="ignore"):  # infinity is reported below
+            features = np.asarray(outputs["features"][row], np.float32)
+        if features.ndim != 1:
+            raise ValueError(f"features of an image have shape {features.shape}")
         name, numbers, found = "features", features, {"features": features}
     if not np.isfinite(numbers).all():
         return f"the model's {name} are not finite", {}
@@ -131,12 +135,30 @@ def _located(outputs: Mapping[str, Rows], row: int, size: tuple[int, int]) -> tu
     names, labels, scores, boxes = (outputs[name][row] for name in ("class_names", "class_ids", "scores", "boxes"))
     found = []
     for name, label, score, box in zip(names, labels, scores, boxes, strict=True):
-        if int(label) >= 0:  # -1 follows the last guess
+        if _whole(label, -1) >= 0:  # -1 follows the last guess
             edges = tuple(float(edge) * side for edge, side in zip(box, size * 2, strict=True))
-            found.append(Located(str(name), int(label), float(score), edges))
+            found.append(Located(one_line(name), int(label), _score(score), edges))
     return tuple(found)
 
 
 def _top(outputs: Mapping[str, Rows], row: int) -> tuple[TopClass, ...]:
     columns = (outputs[name][row] for name in ("class_names", "class_ids", "scores"))
-    return tuple(TopClass(str(name), int(label), float(score)) for name, label, score in zip(*columns, strict=True))
+    return tuple(TopClass(one_line(name), _whole(label, 0), _score(score)) for name, label, score in zip(*columns, strict=True))
+
+
+def _whole(value: Any, least: int) -> int:
+    """Returns a whole number from `least` on, as large as an int32 at most."""
+    number = int(value)
+    if number != value or not least <= number < 2**31:
+        raise ValueError(f"expected a whole number from {least} on, received {value!r}")
+    return number
+
+
+def _score(value: Any) -> float:
+    """Returns a score, at most rounding away from [0, 1]; NaN and infinity are reported by the caller."""
+    if isinstance(value, str):  # which float would read
+        raise TypeError(f"expected a number, received {value!r}")
+    score = float(value)
+    if np.isfinite(score) and not -_ROUNDING <= score <= 1 + _ROUNDING:
+        raise ValueError(f"expected a score from 0 to 1, received {score:g}")
+    return score

@@ -1,15 +1,29 @@
 """Queries TensorFlow Serving over gRPC. Imports TensorFlow, for its messages."""
 
+import contextlib
 import dataclasses
+import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import Error as ProtobufError
 
-from keras_vgg.remote.protocol import AwayError, Model, RefusedError, Rows, Signatures, SlowError, one_line, width_of
+from keras_vgg.remote.protocol import (
+    MOST_BYTES,
+    AwayError,
+    Model,
+    RefusedError,
+    Rows,
+    Signatures,
+    SlowError,
+    one_line,
+    reading,
+    width_of,
+)
 from keras_vgg.support import extras
 
 with extras.needed("serve"):
@@ -35,7 +49,7 @@ _INDIVISIBLE = {
     grpc.StatusCode.PERMISSION_DENIED,
 }
 _OPTIONS = (
-    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_receive_message_length", MOST_BYTES),
     ("grpc.max_send_message_length", -1),
     # Finds a restarted server soon; by default gRPC would try only every two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -66,16 +80,18 @@ class GrpcTransport:
         """See `Transport`."""
         request = get_model_status_pb2.GetModelStatusRequest(model_spec=model_pb2.ModelSpec(name=self._model.name))
         statuses = self._ask(self._models.GetModelStatus, request).model_version_status
-        return {status.version: get_model_status_pb2.ModelVersionStatus.State.Name(status.state) for status in statuses}
+        with _reading():
+            return {status.version: get_model_status_pb2.ModelVersionStatus.State.Name(status.state) for status in statuses}
 
     def signatures(self) -> Signatures:
         """See `Transport`."""
         request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=self._spec(), metadata_field=["signature_def"])
         answer = self._ask(self._prediction.GetModelMetadata, request)
         packed = get_model_metadata_pb2.SignatureDefMap()
-        answer.metadata["signature_def"].Unpack(packed)
+        with _reading():
+            answer.metadata["signature_def"].Unpack(packed)
         outputs = {
-            name: {output: _width(info.tensor_shape) for output, info in each.outputs.items()}
+            one_line(name): {one_line(output): _width(info.tensor_shape) for output, info in each.outputs.items()}
             for name, each in packed.signature_def.items()
             if name[:2] != "__"
         }
@@ -93,7 +109,8 @@ class GrpcTransport:
         asked, answered = self._model.version, answer.model_spec.version.value
         if asked is not None and answered != asked:  # as some proxies may do; TensorFlow Serving does not
             raise RefusedError(f"version {answered} answered a request for version {asked}")
-        return {name: _values(answer.outputs[name]) for name in outputs}
+        with _reading():
+            return {name: _values(name, answer.outputs) for name in outputs}
 
     def close(self) -> None:
         """Closes the channel; requests in progress end at once."""
@@ -126,8 +143,37 @@ def _width(shape: Any) -> int | None:
     return width_of([dim.size for dim in shape.dim])
 
 
-def _values(tensor: Any) -> np.ndarray:
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Converts the errors of a response in another form."""
+    with reading("TensorFlow Serving's"):
+        try:
+            yield
+        except ProtobufError as error:
+            raise ValueError(str(error)) from error
+
+
+def _values(name: str, outputs: Mapping[str, Any]) -> np.ndarray:
+    """Returns an output as an array.
+
+    Raises:
+        LookupError: if there is no such output.
+        TypeError: for a type without values.
+        ValueError: if it does not have a value for each element of its shape.
+    """
+    if name not in outputs:
+        raise KeyError(name)
+    tensor = outputs[name]
+    shape, dtype = [dim.size for dim in tensor.tensor_shape.dim], tf.as_dtype(tensor.dtype)
+    given = len(tensor.tensor_content) // dtype.size if tensor.tensor_content else _count_fields(tensor)
+    if min(shape, default=0) < 0 or math.prod(shape) != given:  # one value could stand for a shape of any size
+        raise ValueError(f"{name!r} of shape {shape} has {given:,} values")
     values = tf.make_ndarray(tensor)
     if values.dtype == object:
         return np.array([text.decode("utf-8", "replace") for text in values.flat], object).reshape(values.shape)
     return values
+
+
+def _count_fields(tensor: Any) -> int:
+    """Returns the number of values that a tensor has one by one, in the field of its type."""
+    return max((len(value) for field, value in tensor.ListFields() if field.name.endswith("_val")), default=0)

@@ -1,10 +1,14 @@
 """What all transports have in common: their methods, and the ways in which a request can fail."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+
+MOST_BYTES = 2**28
+"""Maximum size of a response: a thousand times that of the usual one, and bounded, whatever a server sends."""
 
 Rows = Sequence[Any] | np.ndarray
 """The values of an output: a row for each image."""
@@ -81,13 +85,25 @@ class Transport(Protocol):
         """Aborts requests in progress, as far as the protocol allows."""
 
 
+@contextlib.contextmanager
+def reading(whose: str) -> Iterator[None]:
+    """Converts the errors of reading a response, which may be anything, to a `RefusedError` that says whose form it lacks."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise RefusedError(f"the response is not {whose}: {one_line(reason, 80)}") from error
+
+
 def width_of(sizes: Sequence[int]) -> int | None:
     """Returns the number of values per image of an output of this shape (-1 where unknown): D of `(B, D)`, otherwise `None`."""
     return sizes[1] if len(sizes) == 2 and sizes[1] >= 0 else None
 
 
 def one_line(text: str, most: int = 300) -> str:
-    """Returns `text` without line breaks and unprintable characters, cut to `most` characters."""
+    """Returns `text` without line breaks and unprintable characters, cut to `most` characters; raises `TypeError` for no text."""
+    if not isinstance(text, str):
+        raise TypeError(f"expected text, received {type(text).__name__}")
     text = "".join(each if each.isprintable() else " " for each in text)
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -2,11 +2,24 @@
 
 import base64
 import json
+import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 from urllib.parse import quote
 
-from keras_vgg.remote.protocol import AwayError, Model, RefusedError, Rows, Signatures, SlowError, one_line, width_of
+from keras_vgg.remote.protocol import (
+    MOST_BYTES,
+    AwayError,
+    Model,
+    RefusedError,
+    Rows,
+    Signatures,
+    SlowError,
+    one_line,
+    reading,
+    width_of,
+)
 from keras_vgg.support import extras
 
 with extras.needed("serve"):
@@ -18,6 +31,8 @@ _DIVISIBLE = {400, 413, 429, 500}
 _AWAY = {429, 499, 502, 503}
 _SLOW = {504}  # DEADLINE_EXCEEDED, or the timeout of a proxy
 _MISSING = {404}
+_AT_ONCE = 2**16  # bytes of a response
+_SERVING = "TensorFlow Serving's"
 
 
 class RestTransport:
@@ -26,7 +41,7 @@ class RestTransport:
     Args:
         url: `http://HOST:PORT` or `https://HOST:PORT`; may include a path that precedes the API's own.
         model: the model to query.
-        timeout: seconds to wait for a connection and then for the response.
+        timeout: seconds to wait for a connection, and for the response: a request ends after twice as long at most.
         concurrency: number of threads that share the transport.
     """
 
@@ -45,18 +60,20 @@ class RestTransport:
     def states(self) -> dict[int, str]:
         """See `Transport`."""
         answer = self._ask("GET", self._model)
-        return {int(each["version"]): each["state"] for each in _member(answer, "model_version_status")}
+        with reading(_SERVING):
+            return {int(each["version"]): one_line(each["state"]) for each in _member(answer, "model_version_status")}
 
     def signatures(self) -> Signatures:
         """See `Transport`."""
         answer = self._ask("GET", f"{self._version}/metadata")
         signatures = _member(answer, "metadata", "signature_def", "signature_def")
-        outputs = {
-            name: {output: _width(info) for output, info in each.get("outputs", {}).items()}
-            for name, each in signatures.items()
-            if name[:2] != "__"
-        }
-        return Signatures(int(_member(answer, "model_spec", "version")), outputs)
+        with reading(_SERVING):
+            outputs = {
+                one_line(name): {one_line(output): _width(info) for output, info in each.get("outputs", {}).items()}
+                for name, each in signatures.items()
+                if name[:2] != "__"
+            }
+            return Signatures(int(_member(answer, "model_spec", "version")), outputs)
 
     def pin(self, version: int) -> None:
         """See `Transport`."""
@@ -75,10 +92,7 @@ class RestTransport:
 
     def _ask(self, method: str, url: str, body: str | None = None) -> Any:
         try:
-            # A redirected POST would become a GET: report the redirection instead.
-            response = self._http.request(
-                method, url, data=body, timeout=self._timeout, headers={"Content-Type": "application/json"}, allow_redirects=False
-            )
+            response, content = self._fetch(method, url, body)
         except requests.ConnectTimeout as error:
             raise AwayError(f"no connection within {self._timeout:g} s") from error
         except requests.Timeout as error:
@@ -90,7 +104,7 @@ class RestTransport:
         except requests.RequestException as error:
             raise RefusedError(one_line(str(error))) from error
         if response.status_code != 200:
-            reason = _told(response)
+            reason = _told(content)
             told = one_line(f"{response.status_code} {response.reason}: {reason}".rstrip(": "))
             divisible = response.status_code in _DIVISIBLE
             if response.status_code in _SLOW:
@@ -99,9 +113,42 @@ class RestTransport:
                 raise AwayError(told)
             raise RefusedError(told, divisible=divisible, missing=response.status_code in _MISSING)
         try:
-            return json.loads(response.content)  # accepts the bare NaN of TensorFlow Serving
+            return json.loads(content)  # accepts the bare NaN of TensorFlow Serving
         except ValueError as error:
-            raise RefusedError(f"the response is not JSON: {one_line(response.text, 80)!r}") from error
+            shown = content[:400].decode("utf-8", "replace")
+            raise RefusedError(f"the response is not JSON: {one_line(shown, 80)!r}") from error
+        except RecursionError as error:
+            raise RefusedError(f"the response is not {_SERVING}: its JSON is too deep") from error
+
+    def _fetch(self, method: str, url: str, body: str | None) -> tuple[requests.Response, bytes]:
+        """Returns the whole response and its content.
+
+        Sockets bound the time between two bytes. A server that sends one now and then is left behind with the thread.
+        """
+        found: Future = Future()
+
+        def fetch():
+            try:
+                found.set_result(self._read(method, url, body))
+            except BaseException as error:  # raised below
+                found.set_exception(error)
+
+        threading.Thread(target=fetch, daemon=True).start()
+        try:
+            return found.result(2 * self._timeout)
+        except TimeoutError as error:
+            raise SlowError(f"no complete response within {2 * self._timeout:g} s") from error
+
+    def _read(self, method: str, url: str, body: str | None) -> tuple[requests.Response, bytes]:
+        # A redirected POST would become a GET: report the redirection instead.
+        request = {"data": body, "timeout": self._timeout, "headers": {"Content-Type": "application/json"}}
+        with self._http.request(method, url, **request, allow_redirects=False, stream=True) as response:
+            content = bytearray()
+            for part in response.iter_content(_AT_ONCE):
+                content += part
+                if len(content) > MOST_BYTES:
+                    raise RefusedError(f"the response has more than {MOST_BYTES:,} bytes", divisible=True)
+            return response, bytes(content)
 
 
 def _width(info: Any) -> int | None:
@@ -116,11 +163,11 @@ def _member(answer: Any, *names: str) -> Any:
     return answer
 
 
-def _told(response: requests.Response) -> str:
+def _told(content: bytes) -> str:
     """Returns the message in an error body, if it is TensorFlow Serving's JSON; a proxy may send anything else."""
     try:
-        return str(json.loads(response.content)["error"])
-    except (ValueError, KeyError, TypeError):
+        return str(json.loads(content)["error"])
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 

@@ -8,12 +8,6 @@ import tensorflow as tf
 from keras_vgg.data import formats, image_headers, images
 from keras_vgg.data.reading import attempt
 
-MAX_ANNOUNCED_PIXELS = 2**26
-"""Maximum number of pixels of an image before rescaling: 67 million, 201 MB once decoded."""
-
-MAX_SCANNED_PIXELS = 2**30
-"""Maximum of pixels times scans of a JPEG, six seconds of work: sixteen scans of the largest image."""
-
 
 def view_shapes(encoded, scales: tuple[int, ...], *, crop: int | None, most_pixels: int):
     """Returns the shapes of an image at several scales, from its header alone.
@@ -89,24 +83,12 @@ def refusal(encoded, header: image_headers.Header, scale: int, most_pixels: int 
         scale: the largest Q.
         most_pixels: of an image rescaled to it; `None` for no limit.
     """
-    text, size, scans = tf.strings.as_string, header.size, image_headers.count_scans(encoded)
     not_decoded = formats.refusal(encoded, header)
-    shown = tf.strings.join([text(size[0]), "x", text(size[1]), " pixels"])
-    # A header may contain sides whose product overflows 64 bits.
-    pixels = tf.reduce_prod(tf.minimum(size, 2**30))
-    rescaled = tf.minimum(pixels, MAX_ANNOUNCED_PIXELS) * scale**2 // tf.maximum(tf.reduce_min(size) ** 2, 1)
-    rules = [
-        (not_decoded != "", not_decoded),
-        (pixels > MAX_ANNOUNCED_PIXELS, tf.strings.join([shown, f", more than {MAX_ANNOUNCED_PIXELS:,}"])),
-        (
-            tf.minimum(pixels, 2**30) * scans > MAX_SCANNED_PIXELS,
-            tf.strings.join([shown, " in ", text(scans), " scans, too expensive"]),
-        ),
-    ]
-    if most_pixels is not None:
-        too_large = tf.strings.join([shown, f", more than {most_pixels:,} once rescaled to Q={scale}"])
-        rules.append((rescaled > most_pixels, too_large))
-    error = tf.constant("")
-    for applies, reason in reversed(rules):  # the first reason that applies wins
-        error = tf.where(applies, reason, error)
-    return error
+    if most_pixels is None:
+        return not_decoded
+    text, size = tf.strings.as_string, header.size
+    rescaled = tf.minimum(formats.count_pixels(size), formats.MAX_PIXELS) * scale**2 // tf.maximum(tf.reduce_min(size) ** 2, 1)
+    too_large = tf.strings.join(
+        [text(size[0]), "x", text(size[1]), f" pixels, more than {most_pixels:,} once rescaled to Q={scale}"]
+    )
+    return tf.where(tf.logical_and(not_decoded == "", rescaled > most_pixels), too_large, not_decoded)

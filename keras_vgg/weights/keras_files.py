@@ -22,7 +22,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.support import files
 from keras_vgg.weights.hdf5_guard import check_hdf5
 from keras_vgg.weights.stored_array import StoredArray
-from keras_vgg.weights.zip_members import Window, member_offset
+from keras_vgg.weights.zip_members import Window, check_checksum, member_offset
 
 NOTE = "keras_vgg"
 """Attribute of an HDF5 file that contains the text of `kinds.note`."""
@@ -46,14 +46,24 @@ def read_h5(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], str | Non
         raise InputError(f"{path} is damaged or truncated: {error}. Fetch or copy it again.") from error
 
 
-def check_keras(path: str | pathlib.Path) -> None:
-    """Checks that Keras can read the arrays of a `.keras` archive safely; raises zipfile's errors or `InputError`."""
+def check_keras(path: str | pathlib.Path) -> tuple[int, int]:
+    """Checks that the arrays of a `.keras` archive are intact and can be read safely.
+
+    Returns:
+        Offset and size in bytes of the HDF5 file that the archive contains.
+
+    Raises:
+        InputError: if they are damaged or compressed.
+        Exception: of many kinds, from zipfile, if the file is not such an archive.
+    """
     with zipfile.ZipFile(path) as archive:
         info = archive.getinfo("model.weights.h5")
-    if info.compress_type == zipfile.ZIP_STORED:
-        check_hdf5(path, member_offset(path, info), info.file_size)
-    else:
-        raise InputError("its model.weights.h5 is compressed; re-save the model with Keras, which stores it plain")
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise InputError(f"{path}: its model.weights.h5 is compressed; re-save the model with Keras, which stores it plain.")
+    check_checksum(path, info)  # first, since damage can make the HDF5 library hang
+    start = member_offset(path, info)
+    check_hdf5(path, start, info.file_size)
+    return start, info.file_size
 
 
 def read_keras(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], dict]:
@@ -65,11 +75,7 @@ def read_keras(path: str | pathlib.Path) -> tuple[dict[str, StoredArray], dict]:
     try:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
-            info = archive.getinfo("model.weights.h5")
-        if info.compress_type != zipfile.ZIP_STORED:
-            raise InputError(f"{path}: its model.weights.h5 is compressed; re-save the model with Keras, which stores it plain.")
-        check_hdf5(path, member_offset(path, info), info.file_size)
-        reopen = functools.partial(_open_member, path, member_offset(path, info), info.file_size)
+        reopen = functools.partial(_open_member, path, *check_keras(path))
         with reopen() as file:
             return _arrays(file, path, reopen), config
     except InputError:

@@ -92,6 +92,8 @@ def load_whole(path: pathlib.Path) -> keras.Model:
         if zipfile.is_zipfile(path):
             keras_files.check_keras(path)
         return keras.saving.load_model(path, compile=False)
+    except InputError:
+        raise
     except Exception as error:  # Keras raises many kinds of exceptions for archives that are damaged or contain no model
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"Expected a model that Keras can load. Received: {path} ({reason}).") from error

@@ -13,7 +13,6 @@ import math
 import pathlib
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable
 
 import ml_dtypes
@@ -25,7 +24,7 @@ from keras_vgg.weights.prefixes import without_prefix
 from keras_vgg.weights.stored_array import StoredArray, raw_array
 from keras_vgg.weights.torch_tensors import ITEM_SIZE, Storage, Tensor
 from keras_vgg.weights.torch_write import NOTE
-from keras_vgg.weights.zip_members import member_offset
+from keras_vgg.weights.zip_members import check_checksum, member_offset
 
 _FLOATS = {"Float": "<f4", "Double": "<f8", "Half": "<f2", "BFloat16": ml_dtypes.bfloat16}
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -138,15 +137,23 @@ def _read_zip(path: pathlib.Path) -> tuple[object, _Find]:
         raise InputError(f"{path} must be in little-endian byte order. Received: {order[:20]!r}. Save it again on such a machine.")
     content = torch_pickle.load(io.BytesIO(_read_entry(path, entries[pickles[0]])), path, {})
 
+    @functools.cache  # arrays may share a storage
+    def check(key: str) -> None:
+        check_checksum(path, entries[f"{prefix}data/{key}"])
+
     def find(name: str, storage: Storage) -> StoredArray:
         dtype, entry = np.dtype(_FLOATS[storage.kind]), entries.get(f"{prefix}data/{storage.key}")
         end = storage.start + storage.numel
         if entry is None or end * dtype.itemsize > entry.file_size:
             raise _truncated(path, f"the archive lacks the values of {name}")
         if entry.compress_type == zipfile.ZIP_STORED:
-            return raw_array(path, name, member_offset(path, entry), (end,), dtype)
+            array = raw_array(path, name, member_offset(path, entry), (end,), dtype)
+            check(storage.key)
+            return array
+        _check_compression(path, entry)
         if entry.file_size > max(torch_pickle.MAX_BYTES, 20 * entry.compress_size):
             raise InputError(f"{path} was refused: {name} would unpack to {entry.file_size:,} bytes from {entry.compress_size:,}.")
+        check(storage.key)
         unpacked = functools.cache(lambda: np.frombuffer(_unpack(path, entry, entry.file_size), dtype, end))
         return StoredArray((end,), dtype, lambda start, stop: unpacked()[start:stop])
 
@@ -162,15 +169,17 @@ def _read_entry(path: pathlib.Path, entry: zipfile.ZipInfo) -> bytes:
     if entry.compress_type != zipfile.ZIP_STORED:
         return _unpack(path, entry, entry.file_size)
     name, offset = entry.filename.rpartition("/")[2], member_offset(path, entry)
-    data = raw_array(path, name, offset, (entry.file_size,), np.uint8).read().tobytes()
-    if entry.CRC not in (0, zlib.crc32(data)):  # 0: saved by torch without checksums
-        raise _truncated(path, f"{entry.filename!r} does not match its checksum")
-    return data
+    check_checksum(path, entry)
+    return raw_array(path, name, offset, (entry.file_size,), np.uint8).read().tobytes()
+
+
+def _check_compression(path: pathlib.Path, entry: zipfile.ZipInfo) -> None:
+    if entry.compress_type != zipfile.ZIP_DEFLATED:  # others unpack everything when only a part is read
+        raise InputError(f"{path} uses a compression other than deflate. Save it again with torch.save.")
 
 
 def _unpack(path: pathlib.Path, entry: zipfile.ZipInfo, size: int) -> bytes:
-    if entry.compress_type != zipfile.ZIP_DEFLATED:  # others unpack everything when only a part is read
-        raise InputError(f"{path} uses a compression other than deflate. Save it again with torch.save.")
+    _check_compression(path, entry)
     try:
         with zipfile.ZipFile(path) as archive, archive.open(entry) as file:
             data = file.read(size)  # never more, whatever the entry contains
