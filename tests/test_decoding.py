@@ -1,3 +1,4 @@
+import base64
 import io
 import pathlib
 
@@ -6,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_vgg.data import decoding, images
+from keras_vgg.data import decoding, image_headers, images
 
 HEIGHT, WIDTH = 93, 141  # no multiples of a block of 8 or 16
 
@@ -78,3 +79,33 @@ def test_photographs_are_decoded_to_pillows_pixels():
     for path in sorted(SHARED.glob("*.JPEG")):
         encoded = path.read_bytes()
         np.testing.assert_array_equal(decoding.decode_image(encoded), with_pillow(encoded), err_msg=path.name)
+
+
+COARSE = base64.b85decode(
+    b"|JeWF01!$>Nk#wx0RR9200961|JwjV01XKW3knDg3knMk4h;_zAQcl55)&sJ9v2`kDKRiEDJ?8BI!Zn>HbyrrEkIX6ModmpQ&KWMT47pHU`kO^"
+    b"PygEhLjevB4iga*CKVMXPc<zyPft%zPft%zPft%zPft%zPft%zPft%zPft%zPft%zPft%zPft%zPft%zPft%zPf!2A01*fPKmbq!0YU%*5di}c"
+    b"0sq7R8vp<U0RaI40RR9100000000041p@{G2Lb=Y03r|o0R#g900IL600000000000Rsdf0ueD11tJp^QDOhY02%=R0s{d7000000000000004"
+    b"1_A>G0SEuY038tk0s{a80RaF200000000011ONg91rZYx6#v=)3<CiG0ucid06zfjVmO*X@5-J;WxkqQB1wHVwrLt_X)J3g$>*fmlj&@SCVj1v"
+    b")}9sUK^{`YVJjo)>!Z=0O0t_SqM_->6GzW*o%ZQUB;HwFiIvkwCD%opDQ(#9Pl;5F4AuP5QCv-c3doqB(F~_1`T#vFpPpbvhL*9`(-`wtT{q5h"
+    b"`ROiX<+~!tn!8&lvzqAFJl90oS!HC0m3C*naecl-^!Hb&P)D1VzPeV2DQe3sNnLdI<fYe7pE8T+u?-fBEbquXtK>B#Y6!8Fad}t7&l09B*)hqh"
+    b"zJMNPX0}RmHS_>!@3m@ri`%VVOHQ4b>#iH+8Fj%KF&5~U>^0vG<~%Ck*XUOTU-<t3@SN|*-vosiJG0!{<Xr(lIfh}ct`*_LTB5U2SI-ROMqMo*"
+    b"jX=H>;=$z<u!r^Ggot#sHL~4s&I`mk4n}bkBdyUT$m{EX2W2uHtrIeX_TT`yuOM%3=05HZLp#{f(x`nSCb%yARM!d5MosXg6ExBkamhT3NX;}$"
+    b"ecW~n!mnX(qa(@Q-;_nLVK>5rc2cN&7L!I28BHw`v3WK*9rXT>;PPvxPr8~p&b4o^kt^YTyiAQLgxb)8#!p-TDoM>YqMnn`06L4_`S&o|y@s}*"
+    b"|Je"
+)
+"""Waves of color in 64x80 pixels, of which groups of 4x2 share their chroma: Pillow reads such files and does not write them."""
+
+
+def test_reduced_view_of_a_jpeg_with_coarse_chroma_is_that_of_the_whole_image():
+    """Of libjpeg-turbo's windows of half the resolution, parts are arbitrary."""
+    assert image_headers.has_coarse_chroma(COARSE)
+    crop = 24
+    expected = np.asarray(Image.fromarray(with_pillow(COARSE)).resize((30, crop), Image.Resampling.BOX), np.int32)[:, 3:27]
+    found = images.decode_view(COARSE, crop, 0.5, 0.5, tf.constant(False), crop).numpy()
+    assert np.abs(found - expected).max() < 20
+
+
+def test_usual_chroma_is_not_coarse():
+    for options in KINDS.values():
+        assert not image_headers.has_coarse_chroma(encode(**options))
+    assert not image_headers.has_coarse_chroma(b"\xff\xd8\xff\xc0\x00\x11\x08")

@@ -146,6 +146,20 @@ def jpeg_scans(encoded):
     return tf.maximum(tf.size(parts, tf.int64) - 1, 1)
 
 
+def has_coarse_chroma(encoded):
+    """Whether pixels of a JPEG share chroma in groups of eight or more, a bool.
+
+    Args:
+        encoded: scalar string, a JPEG; an embedded thumbnail counts, too.
+    """
+    # Of a frame header for three components, the identifiers of the components, each with its sampling factors, are from byte 5 on.
+    starts = [b"\xff" + kind + b"\0\x11\x08" for kind in (b"\xc0", b"\xc1", b"\xc2")]
+    frames = [tf.raw_ops.StringSplitV2(input=[encoded], sep=start).values[1:] for start in starts]
+    factors = tf.gather(tf.io.decode_raw(tf.concat(frames, axis=0), tf.uint8, fixed_length=15), [6, 9, 12], axis=1)
+    widest, highest = tf.reduce_max(factors // 16, axis=1), tf.reduce_max(factors % 16, axis=1)
+    return tf.reduce_any(tf.cast(widest, tf.int32) * tf.cast(highest, tf.int32) >= 8)
+
+
 def png_size(encoded):
     """Returns `[height, width]` of a PNG, int64."""
     return _png_size(tf.cast(_head(encoded), tf.int64))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_vgg import randomness
-from keras_vgg.data import decoding
+from keras_vgg.data import decoding, image_headers
 from keras_vgg.resizing import cut, resize, to_pixels, window
 from keras_vgg.resizing import rescaled_size as rescaled_size  # an operation like those below
 
@@ -163,6 +163,9 @@ def _window_of_jpeg(encoded, size, box, crop):
 
     # The largest reduction that leaves at least the pixels of the crop.
     branch = tf.reduce_sum(tf.cast(tf.reduce_min(box[2:]) // crop >= tf.constant(_REDUCTIONS[1:]), tf.int32))
+    # libjpeg-turbo decodes other pixels in a reduced window of such JPEGs, and from uninitialized memory if they are damaged.
+    is_coarse = tf.cond(branch > 0, lambda: image_headers.has_coarse_chroma(encoded), lambda: False)
+    branch = tf.where(is_coarse, 0, branch)
     return _resize(tf.switch_case(branch, [decode_reduced(reduction) for reduction in _REDUCTIONS]), [crop, crop])
 
 
