@@ -6,6 +6,7 @@ import shutil
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from keras_vgg import evaluate, export, fit, predict, transfer
@@ -171,12 +172,13 @@ def test_the_state_of_a_run_of_version_0_1_is_taken_up():
 @every_damage
 def test_a_damaged_list_of_broken_images_begins_anew(tmp_path, damage, capsys):
     path = tmp_path / "broken_images.csv"
-    report.add_broken(path, {"train": [("a.jpg", "why"), ("b.jpg", "why")]})
+    report.write_broken(
+        path, pd.DataFrame([("train", f"{name}.jpg", "why") for name in "ab"], columns=["split", "image", "reason"])
+    )
     spoil(path, damage)
-    report.add_broken(path, {"train": [("c.jpg", "why")]})
-    listed = path.read_text().splitlines()
-    assert (listed[0], listed[-1]) == ("split,image,reason", "train,c.jpg,why")
-    assert ("is damaged: replacing it" in capsys.readouterr().out) == (len(listed) == 2)
+    listed = report.read_broken(path)
+    assert list(listed.columns) == ["split", "image", "reason"]
+    assert ("is damaged: replacing it" in capsys.readouterr().out) == (not len(listed))
 
 
 # --- What others read of a run --------------------------------------------------------------------------------------------

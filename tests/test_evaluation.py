@@ -468,6 +468,16 @@ def test_a_store_keeps_what_was_put(tmp_path):
     assert PassStore(tmp_path / "passes", ["other net"], images, 3, {}).pending.all()
 
 
+def test_rows_that_a_power_failure_lost_are_computed_again(tmp_path):
+    """Pages of both files reach the disk in any order: here the marks, and not the last row."""
+    images = np.arange(1, 6)
+    store = PassStore(tmp_path, ["net"], images, 3, {})
+    store.put(np.arange(5), np.full((5, 3), 0.25, np.float32), 1.0)
+    store.rows[4, 1:] = np.nan
+    again = PassStore(tmp_path, ["net"], images, 3, {})
+    assert again.pending.tolist() == [False] * 4 + [True]
+
+
 def test_what_is_not_finite_is_no_posterior(tmp_path):
     for store, told in (
         (PassStore(tmp_path, ["net"], np.arange(1, 4), 2, {"net": "runs/a"}), "runs/a"),

@@ -189,6 +189,20 @@ def test_a_folder_appears_whole_beside_others_being_written(tmp_path):
     assert (tmp_path / "1" / "a").read_text() == "whole"
 
 
+def test_a_folder_is_on_the_disk_before_it_appears_and_its_name_after(tmp_path, monkeypatch):
+    """In this order, since a power failure may keep the name and lose the content."""
+    calls = []
+    monkeypatch.setattr(files.os, "fsync", lambda descriptor: calls.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    rename = pathlib.Path.rename
+    monkeypatch.setattr(pathlib.Path, "rename", lambda path, to: (calls.append("rename"), rename(path, to))[1])
+    with files.appearing(tmp_path / "1") as beside:
+        (beside / "variables").mkdir()
+        (beside / "variables" / "data").write_bytes(b"weights")
+        (beside / "saved_model.pb").write_bytes(b"graph")
+    assert {str(beside / "variables" / "data"), str(beside / "saved_model.pb"), str(beside)} <= {*calls[: calls.index("rename")]}
+    assert calls[calls.index("rename") :] == ["rename", str(tmp_path)]
+
+
 def test_of_two_that_write_the_same_folder_the_second_is_told(tmp_path):
     def write(text, meanwhile=lambda: None):
         with files.appearing(tmp_path / "1") as beside:

@@ -575,6 +575,20 @@ def test_broken_images_are_skipped_counted_and_listed(of_images):
     assert len(listed) == 2
 
 
+def test_an_image_that_came_back_leaves_the_list_and_one_that_did_not_stays(of_images, tmp_path):
+    place = shutil.copytree(of_images, tmp_path / "mended")
+    (place / "run" / "summary.json").unlink()
+    images = place / "data" / "train" / "a"
+    shutil.copy(images / "7.jpg", images / "0.jpg")
+    table = pd.read_csv(place / "run" / "broken_images.csv")
+    table["image"] = table.image.str.replace(str(of_images), str(place))
+    table.to_csv(place / "run" / "broken_images.csv", index=False)
+    fit.main([*IMAGES, *in_folder(place), "--epochs", "2"])
+    listed = pd.read_csv(place / "run" / "broken_images.csv")
+    assert listed.image.tolist() == [str(images / "1.jpg")]
+    assert pd.read_csv(place / "run" / "log.csv").broken_images.tolist() == [2, 1]
+
+
 def test_other_data_are_not_gone_on_with(of_images, tmp_path):
     place = shutil.copytree(of_images, tmp_path / "moved")
     (place / "run" / "summary.json").unlink()

@@ -898,6 +898,30 @@ def test_damaged_note_in_a_keras_archive_is_told(net_a, tmp_path):
     assert_refused(victim("A"), path, "its record of preprocessing cannot be read")
 
 
+@pytest.mark.parametrize(
+    ("note", "told"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a":' * 50_000 + "1" + "}" * 50_000, "nested too deeply"),
+        ("[1]", "Expected a preprocessing as JSON"),
+        ('{"mean": [1, 2, 3], "mean": [4, 5, 6], "std": [1, 1, 1], "bgr": false}', "repeats the key 'mean'"),
+        ('{"mean": [1e999, 1, 1], "std": [1, 1, 1], "bgr": false}', "must be finite"),
+        ('{"mean": [NaN, 1, 1], "std": [1, 1, 1], "bgr": false}', "it contains NaN"),
+        ('{"mean": [1, 1, 1], "std": [0, 1, 1], "bgr": false}', "std not 0"),
+        ('{"mean": [[1]], "std": [1, 1, 1], "bgr": false}', "Expected a preprocessing as JSON"),
+    ],
+)
+def test_notes_that_make_no_sense_are_one_line_and_change_nothing(note, told, net_a, tmp_path):
+    save_file(load_file(net_a / "a.safetensors"), tmp_path / "net.safetensors", metadata={"keras_vgg": note})
+    model = victim("A")
+    before = [w.tobytes() for w in model.get_weights()]
+    with pytest.raises(InputError, match=told) as error:
+        loading.load_weights(model, tmp_path / "net.safetensors")
+    assert len(str(error.value).splitlines()) == 1
+    assert len(str(error.value)) < 500
+    assert [w.tobytes() for w in model.get_weights()] == before
+
+
 @pytest.mark.parametrize("array", [np.ones((3, 3, 3, 3), "i4"), np.float32(1), np.array(b"text")])
 def test_hdf5_arrays_of_other_things_are_named(array, net_a, tmp_path):
     path = shutil.copy(net_a / "a.weights.h5", tmp_path / "net.weights.h5")

@@ -7,7 +7,6 @@ classes. Images without classes, where annotators found none that fits, do not c
 
 import dataclasses
 import hashlib
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import numpy as np
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.results import REAL_DIGEST, Posteriors
 from keras_vgg.inference.class_labels import IMAGENET_CLASSES, imagenet_classes, is_imagenet
+from keras_vgg.support import strict_json
 from keras_vgg.support.paths import path_of
 
 IMAGES = 50_000
@@ -91,7 +91,7 @@ def read_real_labels(path: str | os.PathLike[str]) -> RealLabels:
     """
     try:
         content = path_of(path).read_bytes()
-        lists = json.loads(content)
+        lists = strict_json.parse(content)
     except (OSError, ValueError) as error:
         raise InputError(
             f"Expected ReaL labels, real.json of google-research/reassessed-imagenet. Received: {path} ({error})."

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_vgg.data.class_names import class_name
 from keras_vgg.errors import InputError
+from keras_vgg.support import strict_json
 from keras_vgg.support.paths import path_of
 from keras_vgg.weights import catalogue, download
 
@@ -59,7 +60,7 @@ def read_class_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     file = path_of(path)
     try:
         text = file.read_text(encoding="utf-8-sig")
-        names = _names_of_json(json.loads(text)) if text.lstrip()[:1] in ("{", "[") else text.splitlines()
+        names = _names_of_json(strict_json.parse(text)) if text.lstrip()[:1] in ("{", "[") else text.splitlines()
     except (OSError, ValueError) as error:
         raise InputError(f"Expected class names, one per line or as JSON. Received: {path} ({error}).") from error
     if names and all(_is_id(name.split()[0] if name.strip() else "") for name in names):

@@ -1,7 +1,6 @@
 """The nets of an evaluation before loading: their files, training sets and class names."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable
 
@@ -259,9 +258,8 @@ def _noted_views(file: pathlib.Path) -> dict:
     Raises:
         InputError: if their values are invalid.
     """
-    note = preprocessing.read_note(file) if kinds.tell(file) is kinds.KERAS else None
-    facts = json.loads(note) if note else None
-    found = {name: facts[name] for name in VIEWS if name in facts} if isinstance(facts, dict) else {}
+    facts = preprocessing.read_facts(file) if kinds.tell(file) is kinds.KERAS else {}
+    found = {name: facts[name] for name in VIEWS if name in facts}
     scale, flip = found.get("scale", 1), found.get("flip", True)
     if type(scale) is not int or scale < 1 or type(flip) is not bool:
         raise InputError(

@@ -74,6 +74,8 @@ class RowCache:
         self._map(paths)
         if is_new:
             self._take_over(folder, kind, fingerprints)
+        else:
+            self._check_rows()
         self.state[self.state == BROKEN] = PENDING  # so that they are tried and reported again
 
     @classmethod
@@ -83,6 +85,14 @@ class RowCache:
     def _map(self, paths: Sequence[pathlib.Path]) -> None:
         self._map_rows = functools.partial(_map_for_writing, paths[0])
         self.state, self._seconds = map(_map_for_writing, paths[1:])
+
+    def _check_rows(self) -> None:
+        """Marks rows pending that a power failure has lost: marks may reach the disk before rows, which are NaN until they do."""
+        rows, at_once = self.rows, rows_at_once((self.rows.shape[1],))
+        for start in range(0, len(rows), at_once):
+            part = slice(start, start + at_once)
+            is_lost = np.isnan(rows[part]).any(axis=1) & (self.state[part] == DONE)
+            self.state[part][is_lost] = PENDING
 
     def _take_over(self, folder: pathlib.Path, kind: str, fingerprints: np.ndarray) -> None:
         for path in sorted(folder.glob(f"{kind}-*{_IMAGES}")):

@@ -6,6 +6,7 @@ record it (`attach`, `read_attached`), and for a model in memory `for_model` ret
 
 import dataclasses
 import json
+import math
 import pathlib
 import weakref
 import zipfile
@@ -18,6 +19,7 @@ import tensorflow as tf
 
 from keras_vgg.errors import InputError
 from keras_vgg.input_layers import affine_before
+from keras_vgg.support import strict_json
 
 _MEMBER = "keras_vgg.json"  # in a .keras file, a zip archive in which Keras ignores unknown members
 
@@ -40,6 +42,8 @@ class Preprocessing:
         # As floats, so that integers give the same digest of a net.
         object.__setattr__(self, "mean", _three(self.mean))
         object.__setattr__(self, "std", _three(self.std))
+        if not all(map(math.isfinite, self.mean + self.std)) or not all(self.std):
+            raise ValueError(f"mean and std must be finite, and std not 0; received {self.mean} and {self.std}")
 
     def __call__(self, images):
         """Maps `(…, 3)` RGB in 0–255 of any dtype to float32 of the same shape; never changes its argument."""
@@ -62,10 +66,12 @@ class Preprocessing:
     def from_json(cls, text: str | bytes) -> "Preprocessing":
         """Returns the preprocessing saved by `to_json`; raises `InputError` for anything else."""
         try:
-            values = json.loads(text)
+            values = strict_json.parse(text)
             return cls(tuple(values["mean"]), tuple(values["std"]), bool(values["bgr"]))
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"Expected a preprocessing as JSON with mean, std and bgr. Received: {text!r}.") from error
+            raise InputError(
+                f"Expected a preprocessing as JSON with mean, std and bgr. Received: {text!r:.200} ({error})."
+            ) from error
 
 
 def _three(values: Iterable) -> tuple[float, float, float]:
@@ -266,8 +272,21 @@ def read_attached(path: str | pathlib.Path) -> Preprocessing | None:
 
 def attached_origin(path: str | pathlib.Path) -> Origin:
     """Returns how the preprocessing that `read_attached` returns is known."""
+    return noted_origin(read_facts(path).get("origin"))
+
+
+def read_facts(path: str | pathlib.Path) -> dict:
+    """Returns the facts that `attach_note` recorded in a `.keras` file; none if there are none.
+
+    Raises:
+        InputError: if they are not a JSON object.
+    """
     note = read_note(path)
-    return noted_origin(json.loads(note).get("origin") if note else None)
+    try:
+        facts = strict_json.parse(note) if note else {}
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: its record of preprocessing cannot be read ({error}).") from error
+    return facts if isinstance(facts, dict) else {}
 
 
 def read_note(path: str | pathlib.Path) -> bytes | None:

@@ -45,8 +45,7 @@ def replacing(path: str | pathlib.Path, companions: Sequence[str] = ()) -> Itera
     try:
         yield beside
         for written, _ in pairs:
-            with open(written, "rb") as file:
-                os.fsync(file.fileno())
+            _synchronise(written)
         if companions:
             _replace_together(pairs)
         else:
@@ -96,14 +95,20 @@ def scratch(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         shutil.rmtree(within, ignore_errors=True)
 
 
-def _synchronise(folder: pathlib.Path) -> None:
-    """Flushes a folder's entries to disk, so that after a power failure a file has its new content under its name."""
-    with contextlib.suppress(OSError):  # not supported by every file system; the file is intact in either case
-        descriptor = os.open(folder, os.O_RDONLY)
+def _synchronise(path: pathlib.Path) -> None:
+    """Flushes a file, or the entries of a folder, to disk.
+
+    After a power failure a file then has its new content, under its new name.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError:
+        if not path.is_dir():  # of folders it is not supported by every file system; the file is intact in either case
+            raise
 
 
 @contextlib.contextmanager
@@ -122,8 +127,13 @@ def appearing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
         beside.mkdir(parents=True)
         yield beside
+        for within, _, names in os.walk(beside, topdown=False):
+            for name in names:
+                _synchronise(pathlib.Path(within, name))
+            _synchronise(pathlib.Path(within))
         try:
             beside.rename(folder)
+            _synchronise(folder.parent)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 raise _TakenError from error

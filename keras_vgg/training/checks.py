@@ -77,7 +77,7 @@ def check_disk(folder: RunFolder, num_weights: int, slots: int = 1) -> None:
     present = sum(path.stat().st_size for path in (folder.state, folder.best, folder.last) if path.exists())
     if free + present < needed:
         raise InputError(
-            f"Checkpoints in {folder.path} need {needed / 1e9:.1f} GB of free disk space. Received: {free / 1e9:.1f} GB; "
+            f"Checkpoints in {folder.path} need {needed / 1e6:,.0f} MB of free disk space. Received: {free / 1e6:,.0f} MB; "
             "free disk space or pass another --workdir."
         )
 

@@ -28,16 +28,28 @@ def write_log(path: pathlib.Path, history: list[dict], task: Task) -> None:
     files.write_text(path, pd.DataFrame(history, columns=log_columns(task)).to_csv(index=False))
 
 
-def add_broken(path: pathlib.Path, found: dict[str, list[tuple[str, str]]]) -> None:
-    """Adds unreadable images, `(image, reason)` by split, to the CSV file at `path`, without duplicates."""
-    table = pd.DataFrame([(split, *row) for split, rows in found.items() for row in rows], columns=["split", "image", "reason"])
-    if path.exists():
-        try:
-            table = pd.concat([pd.read_csv(path)[table.columns], table])
-        except (OSError, ValueError, KeyError):  # damaged, e.g. by a power failure; pandas' errors are subclasses
-            print(f"{path} is damaged: replacing it with a list of the images found from now on")
+_BROKEN_COLUMNS = ["split", "image", "reason"]
+
+
+def read_broken(path: pathlib.Path) -> pd.DataFrame:
+    """Returns the list of unreadable images that `write_broken` wrote; an empty one if it is missing or damaged."""
+    nothing = pd.DataFrame([], columns=_BROKEN_COLUMNS)
+    if not path.exists():
+        return nothing
+    try:
+        return pd.read_csv(path)[_BROKEN_COLUMNS]
+    except (OSError, ValueError, KeyError):  # damaged, e.g. by a power failure; pandas' errors are subclasses
+        print(f"{path} is damaged: replacing it with a list of the images found from now on")
+        return nothing
+
+
+def write_broken(path: pathlib.Path, table: pd.DataFrame) -> None:
+    """Writes a list of unreadable images, with the columns split, image and reason; without any there is no file."""
     if len(table):
-        files.write_text(path, table.drop_duplicates(["split", "image"]).to_csv(index=False))
+        files.write_text(path, table.to_csv(index=False))
+    else:
+        with files.telling(path):
+            path.unlink(missing_ok=True)
 
 
 def draw_curves(path: pathlib.Path, history: list[dict], task: Task, title: str) -> None:

@@ -5,12 +5,15 @@ import pathlib
 import sys
 import time
 import zipfile
+from collections.abc import Mapping
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from keras_vgg import preprocessing
+from keras_vgg.data.broken import BrokenImages
 from keras_vgg.errors import InputError
 from keras_vgg.identity import digest_of_net
 from keras_vgg.support import files
@@ -49,6 +52,7 @@ class RunWriter:
         self._folder, self._cluster, self._model, self._variables = folder, cluster, model, variables
         self._preprocessing, self._task, self._title = wanted, task, title
         self._events = report.Events(folder.tensorboard, task) if cluster.is_chief else None
+        self._broken_checked: set[str] = set()
         self._saved_at = self._drawn_at = time.monotonic()
         preprocessing.remember(model, wanted)  # part of the net's digest
 
@@ -138,12 +142,21 @@ class RunWriter:
         if self._events and len(pictures):
             self._events.write_pictures(pictures, epoch)
 
-    def write_broken(self, found: dict[str, list[tuple[str, str]]]) -> None:
-        """Adds to the list of unreadable images; every worker has its own list."""
+    def write_broken(self, ledgers: Mapping[str, BrokenImages]) -> None:
+        """Writes the list of unreadable images, by split; every worker has its own.
+
+        Images that an earlier process of the run listed are read again, once: those that came back are dropped.
+        """
         path = self._folder.broken
         if not self._cluster.is_chief:
             path = path.with_stem(f"{path.stem}-replica{self._cluster.my_replicas.start}")
-        report.add_broken(path, found)
+        listed = report.read_broken(path)
+        for split in [split for split in ledgers if split not in self._broken_checked]:
+            ledgers[split].report_if_broken(listed.image[listed.split == split].astype(str))
+            self._broken_checked.add(split)
+        found = [(split, *row) for split, ledger in ledgers.items() for row in ledger.rows()]
+        others = listed[~listed.split.isin([*ledgers])]
+        report.write_broken(path, pd.concat([others, pd.DataFrame(found, columns=listed.columns)]))
 
     def close(self) -> None:
         """Flushes pending events."""

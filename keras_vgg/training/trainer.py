@@ -331,7 +331,7 @@ class Trainer:
 
     def _write_broken(self):
         feeds = {"train": self._training, "validation": self._validation}
-        self._writer.write_broken({name: feed.broken.rows() for name, feed in feeds.items() if feed})
+        self._writer.write_broken({name: feed.broken for name, feed in feeds.items() if feed})
 
     def _callbacks_stop(self) -> bool:
         """Whether callbacks have ended the run on any worker, which all workers must agree on."""

@@ -13,6 +13,7 @@ from keras_vgg import configs, preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import KNOWN, Origin, Preprocessing
 from keras_vgg.regression import REGRESSIONS
+from keras_vgg.support import strict_json
 from keras_vgg.weights import (
     caffe_files,
     catalogue,
@@ -111,7 +112,7 @@ def note(
 def _noted(arrays: Mapping[str, StoredArray], text: str | bytes | None) -> Content:
     """Returns arrays with the facts recorded by `note`."""
     try:
-        facts = json.loads(text or NOT_KNOWN)
+        facts = strict_json.parse(text or NOT_KNOWN)
     except ValueError:  # reported by `Preprocessing.from_json`
         facts = None
     if not isinstance(facts, dict):
