@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from keras_vgg.data.datasets import open_dataset
-from keras_vgg.evaluation.measures.errors import NAMED
+from keras_vgg.evaluation.confusion_matrix import NAMED
 from keras_vgg.evaluation.metrics import confusion, most_confused
 from keras_vgg.identity import short
 from keras_vgg.reproduction import examples, figures
@@ -25,7 +25,7 @@ from keras_vgg.reproduction.statistics import FAILS, HOLDS, OPEN
 from keras_vgg.reproduction.study import Study
 from keras_vgg.reproduction.tables import measured
 from keras_vgg.reproduction.work_folder import WorkFolder, write_json
-from keras_vgg.support import extras, files
+from keras_vgg.support import extras, files, plot_style
 from keras_vgg.support.progress import duration, speed
 
 _MINUS = "−"
@@ -201,4 +201,4 @@ def _look(study: Study, work: WorkFolder) -> _Looked:
 
 def _alone(svg: str) -> str:
     """Returns a chart as a separate file: on white, since it does not inherit a page's color."""
-    return svg.replace("currentColor", "#1a1a1a").replace("<svg ", '<svg style="background:#ffffff" ', 1)
+    return svg.replace("currentColor", plot_style.INK).replace("<svg ", f'<svg style="background:{plot_style.PAPER}" ', 1)
