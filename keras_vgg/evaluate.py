@@ -63,7 +63,7 @@ def _parser() -> cli.Parser:
         "dataset",
         split="split to test (default: val; if the dataset has none and the nets were trained on another, test or all)",
     )
-    parser.add_argument("--recipe", type=cli.path, metavar="FILE", help="evaluation recipe (TOML), e.g. recipes/table5.toml")
+    parser.add_argument("--recipe", type=cli.path, metavar="FILE", help="test recipe (TOML), e.g. recipes/table5.toml")
     parser.add_argument(
         "--protocol", nargs="+", choices=tuple(PROTOCOLS), help="testing protocols, one table row each (default: dense)"
     )
@@ -77,7 +77,7 @@ def _parser() -> cli.Parser:
         "--real-labels", type=cli.path, metavar="FILE",
         help="for ImageNet's validation set, also report errors by the ReaL labels in real.json (Beyer et al. 2020)",
     )  # fmt: skip
-    parser.add_argument("--limit-images", type=int, help="maximum number of images to test")
+    cli.add_net_flags(parser, **{"limit-images": "maximum number of images to test (default: all)"})
     return parser
 
 

@@ -83,8 +83,7 @@ def _parser() -> cli.Parser:
         action="store_true",
         help="write rows of NaN for images that could not be used, instead of skipping them",
     )
-    cli.add_net_flags(parser, "preprocessing", "batch", "replicas")
-    parser.add_argument("--limit-images", type=int, help="maximum number of images per split")
+    cli.add_net_flags(parser, "preprocessing", "batch", "replicas", "limit-images")
     return parser
 
 

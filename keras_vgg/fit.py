@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int | None:
     )
     groups = {name: parser.add_argument_group(name) for name in recipe.GROUPS}
     groups[recipe.RUN].add_argument(
-        "--recipe", type=cli.path, metavar="FILE", help="recipe file (TOML), e.g. recipes/quickstart.toml"
+        "--recipe", type=cli.path, metavar="FILE", help="training recipe (TOML), e.g. recipes/quickstart.toml"
     )
     groups[recipe.RUN].add_argument(
         "--workdir",

@@ -122,7 +122,7 @@ def _parser() -> cli.Parser:
     )  # fmt: skip
     parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="folder for the results (default: localisations/NAME)")
     cli.add_net_flags(parser, "pooling", "preprocessing", "precision", "classes", "batch", "replicas")
-    parser.add_argument("--limit-images", type=int, help="maximum number of images to test")
+    cli.add_net_flags(parser, **{"limit-images": "maximum number of images to test (default: all)"})
     return parser
 
 

@@ -77,10 +77,8 @@ def _parsed(argv: list[str]):
         help="run folder or weight file of a classifier, or of a localiser alone",
     )  # fmt: skip
     cli.add_net_flags(parser, "scales", "flip", "average", "pooling")
-    parser.add_argument(
-        "--top", type=int,
-        help=f"number of classes and boxes to print (default: {_TOP}), and of boxes to draw (default: 1)",
-    )  # fmt: skip
+    cli.add_net_flags(parser, top=f"number of classes and boxes to print (default: {_TOP}), and of boxes to draw (default: 1)")
+    parser.also_accept("--top", "--top-k")
     cli.add_net_flags(parser, "preprocessing", "precision", "classes")
     parser.set_defaults(precision=FLOAT32)
     parser.add_argument("--json", action="store_true", help="print JSON, one line per image")

@@ -36,7 +36,8 @@ NETWORK, DATA, AUGMENTATION, OPTIMIZATION, SCHEDULE, DEVICES, RUN = GROUPS
 
 def _field(default, group: str, help: str, *, choices=None, machine: bool = False, path: bool = False, **flag):
     # `group` is one of `GROUPS`. `machine` marks a field that changes how the run is computed but not its result: it may change
-    # when a run is resumed. In `flag`, `once` is the name of the field in earlier versions, which recipes and commands may use.
+    # when a run is resumed. In `flag`, `once` is the name of the field in earlier versions, and `also` other spellings of its
+    # choices, which recipes and commands may use.
     metadata = {"group": group, "help": help, "choices": choices, "machine": machine, "path": path, **flag}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -67,11 +68,15 @@ class Recipe:
         "or of the --init-from weights)",
         choices=configs.HEADS,
     )
-    width: float = _field(1.0, NETWORK, "multiplier of all filter counts and FC sizes, for small machines")
+    width: float = _field(1.0, NETWORK, "factor on all filters and FC units, for small machines")
     batch_norm: bool = _field(False, NETWORK, "batch normalization before every ReLU of a convolution, as in torchvision's vgg*_bn")
     norm_group: int = _field(32, NETWORK, "examples of a batch that share batch normalization statistics")
     task: str = _field(
-        "classification", DATA, "what to predict for an image: its class, the presence of each class, or a box", choices=TASKS
+        "classification",
+        DATA,
+        "what to predict for an image: its class, the presence of each class, or a box",
+        choices=TASKS,
+        also={"localization": LOCALISATION},
     )
     regression: str | None = _field(
         None,
@@ -222,6 +227,9 @@ class Recipe:
         object.__setattr__(self, "batch_norm", self.batch_norm or with_batch_norm)
         for field in dataclasses.fields(self):
             choices, value = field.metadata["choices"], getattr(self, field.name)
+            if value in (also := field.metadata.get("also", {})):
+                value = also[value]
+                object.__setattr__(self, field.name, value)
             if choices and value not in (*choices, field.default):  # an optional choice may be none
                 raise InputError(f"`{field.name}` must be one of {', '.join(choices)}. Received: {value!r}.")
         object.__setattr__(self, "head", "pool" if configs.get_config(arch).global_pooling else "fc")
@@ -308,7 +316,7 @@ def read_run_recipe(path: str | pathlib.Path) -> Recipe:
 
 
 def called_as_now(values: Mapping) -> dict:
-    """Returns the fields of a recipe with names of earlier versions replaced by the current ones."""
+    """Returns the fields of a recipe with other names, such as those of earlier versions, replaced by the current ones."""
     now = {once: field.name for field in dataclasses.fields(Recipe) if (once := field.metadata.get("once"))}
     return {now.get(name, name): value for name, value in values.items()}
 

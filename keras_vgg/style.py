@@ -86,7 +86,7 @@ def _parser() -> cli.Parser:
     )
     parser.add_argument("--preprocessing", choices=cli.PREPROCESSINGS, help="input preprocessing, if the weights record none")
     parser.add_argument(
-        "--recipe", type=cli.path, metavar="FILE", help="TOML file with these flags, e.g. recipes/style.toml; flags override it"
+        "--recipe", type=cli.path, metavar="FILE", help="recipe (TOML) with these flags, e.g. recipes/style.toml; flags override it"
     )
     for field in dataclasses.fields(Settings):
         shown = " ".join(field.default) if isinstance(field.default, tuple) else field.default
