@@ -68,7 +68,7 @@ def main(argv: list[str]) -> None:
 def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m keras_vgg.localise", description=__doc__.split("\n")[0])
     from keras_vgg.inference.views import OF_LOCALISERS
-    from keras_vgg.localisation.guessing import Merging
+    from keras_vgg.localisation.merging_settings import Merging
 
     usual = Merging()
     parser.add_argument(
@@ -128,7 +128,7 @@ def _parser() -> cli.Parser:
 
 def _wanted(arguments):
     """Returns what to test, as a recipe."""
-    from keras_vgg.localisation.guessing import Merging
+    from keras_vgg.localisation.merging_settings import Merging
     from keras_vgg.localisation.recipe import LocalisationRecipe, Row, read_localisation
     from keras_vgg.precision import FLOAT32
 

@@ -10,8 +10,6 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-import numpy as np
-
 from keras_vgg.errors import InputError
 from keras_vgg.precision import FLOAT32, told
 from keras_vgg.support import cli, entry, extras, files
@@ -213,6 +211,8 @@ def _open_finder(run_or_file: str, names, scales, arguments):
 
 def _by_localiser_alone(source, paths, arguments) -> int | None:
     """Predicts boxes without a classifier, and returns the exit code."""
+    import numpy as np
+
     from keras_vgg.inference.code_digest import digest_of_code
     from keras_vgg.regression import PCR
 

@@ -118,7 +118,7 @@ def export_saved_model(
             have the classes of this one.
         localiser_scales: smallest sides Q of the localizer, whose boxes are united; by default its S. It sees mirror images too
             if `flip` is explicitly true.
-        merge_threshold: match score up to which boxes are merged; by default that of `localisation.guessing.Merging`.
+        merge_threshold: match score up to which boxes are merged; by default that of `localisation.merging_settings.Merging`.
         precision: compute precision of all signatures, one of `precision.PRECISIONS`; weights and outputs are float32. By default
             float32 for files, and a model's own precision for models.
 

@@ -10,8 +10,6 @@ import pathlib
 import sys
 from typing import Any
 
-import numpy as np
-
 import keras_vgg
 from keras_vgg import configs
 from keras_vgg.errors import InputError
@@ -128,6 +126,7 @@ def _check(values: dict) -> pathlib.Path:
 
 def _read_image(path: str, size: int):
     """Returns an image file's pixels, `(height, width, 3)` uint8, rescaled to a longer side of `size`, and its bytes."""
+    import numpy as np
     from PIL import Image, ImageOps
 
     try:

@@ -7,11 +7,12 @@ import pathlib
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from keras_vgg.support import extras, files, plot_style
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @contextlib.contextmanager
@@ -102,7 +103,7 @@ def fit_lines(artist, width: float) -> None:
     artist.set_text("\n".join([fitted(line, fits) for line in artist.get_text().split("\n")]))
 
 
-def write_png(path: pathlib.Path, pixels: np.ndarray, facts: Mapping[str, Any]) -> None:
+def write_png(path: pathlib.Path, pixels: "np.ndarray", facts: Mapping[str, Any]) -> None:
     """Writes pixels as a PNG.
 
     Args:
