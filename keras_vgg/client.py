@@ -11,6 +11,7 @@ import pathlib
 import sys
 
 from keras_vgg.support import cli, entry, extras, files
+from keras_vgg.support.counts import counted
 from keras_vgg.support.image_files import find_images, printable
 
 _BAR = 30
@@ -129,7 +130,8 @@ def _run(session, version, paths, features, arguments) -> int | None:
                 features.add(answer)
         if features is not None:
             count, width = features.write()
-            print(f"features of {count} images, {width} each: {arguments.features}" if count else "no features, nothing written")
+            told = f"features of {counted(count, 'image')}, {width} each: {arguments.features}"
+            print(told if count else "no features, nothing written")
     finally:
         _say(str(session.tally.report()))
     return cli.USER_ERROR if failed else None

@@ -9,6 +9,7 @@ import sys
 
 from keras_vgg.errors import InputError
 from keras_vgg.support import cli, entry, extras, files, naming
+from keras_vgg.support.counts import agree, counted
 
 _OF_FUSING = ("posteriors", "out", "real_labels")  # flags allowed beside `--posteriors`
 
@@ -117,7 +118,9 @@ def _check(folder: pathlib.Path) -> None:
 
     files.check_folder(folder)
     if before := sum(not line.get("nets sha256") for line in report.read_tables(folder)):
-        print(f"{before} rows in {folder} were written by an earlier version and do not record their weights; they are kept")
+        were, do, their, they = agree(before, ("was", "does", "its", "it is"), ("were", "do", "their", "they are"))
+        written = f"{were} written by an earlier version and {do} not record {their} weights"
+        print(f"{counted(before, 'row')} in {folder} {written}; {they} kept")
 
 
 def _wanted(arguments):

@@ -10,6 +10,7 @@ import sys
 from keras_vgg import configs
 from keras_vgg.precision import FLOAT32, told
 from keras_vgg.support import cli, entry, extras
+from keras_vgg.support.counts import counted
 
 _OF_SAVED_MODELS = (
     "version",
@@ -140,7 +141,7 @@ def _tell_figures(facts: dict) -> None:
     print(f"quantized by {facts['tool']}; measured one image at a time, {facts['seen as']}:")
     for name in ("calibration", "labelled"):
         if name in facts:
-            print(f"{name}: {facts[name]['data']}, {facts[name]['images']} images")
+            print(f"{name}: {facts[name]['data']}, {counted(facts[name]['images'], 'image')}")
     print(f"\n{format_table(facts['figures'])}")
 
 
@@ -158,7 +159,8 @@ def _told(card: dict) -> str:
         views += f"; boxes by net {localiser['configuration']} at Q = {', '.join(map(str, localiser['scales']))}"
     precision = card["net"]["precision"]
     views += f"; computed in {precision}" if told(precision) else ""
-    return f"net {card['net']['configuration']}, {len(labels)} classes from {labels[0]} to {labels[-1]}, {views}"
+    classes = f"{len(labels)} classes from {labels[0]} to {labels[-1]}" if len(labels) > 1 else f"1 class, {labels[0]}"
+    return f"net {card['net']['configuration']}, {classes}, {views}"
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import sys
 
 from keras_vgg.errors import InputError
 from keras_vgg.support import cli, entry, extras, files, naming, paths
+from keras_vgg.support.counts import counted
 
 _OF_RECIPE = ("protocol", "scales", "flip", "merge_threshold", "class_count")  # flags that a recipe sets
 
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> None:
         print(f"{name}: {source.preprocessing_text}", flush=True)
     which = classification.split_of(dataset, sources, sources, arguments.split)
     split = dataset.split(which)
-    print(f"data: {dataset.description}, {split.size} images, {len(dataset.classes)} classes")
+    print(f"data: {dataset.description}, {counted(split.size, 'image')}, {counted(len(dataset.classes), 'class')}")
     for note in dataset.notes:
         print(note)
     posteriors = _posteriors(wanted, arguments, dataset, which, folder, devices)

@@ -16,6 +16,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.features.style_settings import Settings
 from keras_vgg.precision import told
 from keras_vgg.support import cli, entry, extras, files, paths, picture
+from keras_vgg.support.counts import counted
 from keras_vgg.support.progress import Progress
 from keras_vgg.training.signals import StopRequest
 
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> int | None:
     pixels = content.shape[0] * content.shape[1]
     half_precision.advise(settings.precision, settings.steps * _PASSES * pixels * multiply_adds(net))
     computed = f", computed in {settings.precision}" if told(settings.precision) else ""
-    print(f"{content.shape[1]}x{content.shape[0]} pixels, {settings.steps} steps{computed}", flush=True)
+    print(f"{content.shape[1]}x{content.shape[0]} pixels, {counted(settings.steps, 'step')}{computed}", flush=True)
     done, stopped, failed = _paint(painting, content, style, net, settings)
     if done.step or not (stopped or failed):
         facts = {
@@ -59,7 +60,7 @@ def main(argv: list[str]) -> int | None:
             "keras_vgg": keras_vgg.__version__,
         }
         picture.write_png(out, done.picture, facts)
-        ended = f"loss {done.loss:.4g} after {done.step} steps" if done.step else "unchanged: no step lowers the loss"
+        ended = f"loss {done.loss:.4g} after {counted(done.step, 'step')}" if done.step else "unchanged: no step lowers the loss"
         print(f"{out}: {ended}{', interrupted' if stopped else ''}")
     if failed:
         raise failed

@@ -26,6 +26,7 @@ from keras_vgg.reproduction.study import Study
 from keras_vgg.reproduction.tables import measured
 from keras_vgg.reproduction.work_folder import WorkFolder, write_json
 from keras_vgg.support import extras, files, plot_style
+from keras_vgg.support.counts import counted
 from keras_vgg.support.progress import duration, speed
 
 _MINUS = "−"
@@ -78,7 +79,7 @@ def render(template: str, values: dict[str, Any]) -> str:
     )
     environment.filters |= {
         "spread": spread, "points": points, "duration": duration, "speed": speed, "short": short, "interval": _interval,
-        "label": label_of, "said": said, "error": _error,
+        "label": label_of, "counted": counted, "said": said, "error": _error,
     }  # fmt: skip
     return environment.get_template(template).render(**values)
 
@@ -132,7 +133,7 @@ def verdicts_told(outcome: dict) -> str:
     """Returns the numbers of the paper's claims by verdict, as text."""
     found = [claim["verdict"] for claim in claims_of(outcome["tables"])]
     counts = ", ".join(f"{found.count(verdict)} {verdict}" for verdict in (HOLDS, FAILS, OPEN))
-    return f"of {len(found)} claims: {counts}"
+    return f"of {counted(len(found), 'claim')}: {counts}"
 
 
 def _charts(outcome: dict) -> dict[str, str]:

@@ -9,6 +9,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.evaluation.measures.caption import caption
 from keras_vgg.evaluation.results import Posteriors
 from keras_vgg.support import picture, plot_style
+from keras_vgg.support.counts import counted
 from keras_vgg.tasks.average_precision import DIFFICULT, PRESENT, area, eleven_point
 
 DEFINITIONS = {"AP": area, "AP (11 points)": eleven_point}
@@ -42,7 +43,8 @@ def of_classes(result: Posteriors) -> pd.DataFrame:
         if images := int((labels == PRESENT).sum()):
             rows.append({"class": name, "images": images} | {k: 100 * f(labels, scores[:, number]) for k, f in DEFINITIONS.items()})
     if not rows:
-        raise InputError(f"Average precision requires an image of some class. Received: none among {len(result.labels)} images.")
+        found = counted(len(result.labels), "image")
+        raise InputError(f"Average precision requires an image of some class. Received: none among {found}.")
     return pd.DataFrame(rows)
 
 
