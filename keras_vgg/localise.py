@@ -68,10 +68,19 @@ def main(argv: list[str]) -> None:
 
 def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m keras_vgg.localise", description=__doc__.split("\n")[0])
-    from keras_vgg.inference.views import OF_LOCALISERS
-    from keras_vgg.localisation.merging_settings import Merging
+    _add_test(parser)
+    _add_guesses(parser)
+    _add_scoring(parser)
+    parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="folder for the results (default: localisations/NAME)")
+    cli.add_net_flags(parser, "pooling", "preprocessing", "precision", "classes", "batch", "replicas")
+    cli.add_net_flags(parser, **{"limit-images": "maximum number of images to test (default: all)"})
+    return parser
 
-    usual = Merging()
+
+def _add_test(parser: cli.Parser) -> None:
+    """Adds the flags of nets, images and views."""
+    from keras_vgg.inference.views import OF_LOCALISERS
+
     parser.add_argument(
         "--model", type=cli.path, action="append", default=[], metavar="[NAME=]PATH",
         help="run folder or weight file of a localiser; several are tested alone and combined; with --recipe, PATH replaces NAME",
@@ -86,6 +95,13 @@ def _parser() -> cli.Parser:
         "--protocol", nargs="+", choices=OF_LOCALISERS, help="testing protocols, one table row each (default: dense)"
     )
     cli.add_net_flags(parser, "scales", flip="also predict boxes from mirror images (default: off, as in the paper)")
+
+
+def _add_guesses(parser: cli.Parser) -> None:
+    """Adds the flags of the way from boxes to guesses."""
+    from keras_vgg.localisation.merging_settings import Merging
+
+    usual = Merging()
     parser.add_argument(
         "--classifier", type=cli.path, action="append", default=[], metavar="[NAME=]PATH",
         help="classifier, evaluated densely; the posteriors of several are averaged (default: the class is known)",
@@ -109,6 +125,10 @@ def _parser() -> cli.Parser:
         "--class-count", type=int, nargs="+", metavar="K",
         help=f"number of classes whose boxes are merged and rated; one table row each (default: {usual.classes})",
     )  # fmt: skip
+
+
+def _add_scoring(parser: cli.Parser) -> None:
+    """Adds the flags of how guesses are judged."""
     parser.add_argument(
         "--trivial", action="store_true",
         help="add rows for guesses that ignore the image: the whole image, and mean boxes of the training set",
@@ -121,10 +141,6 @@ def _parser() -> cli.Parser:
         "--submission", type=cli.path, metavar="FILE",
         help="also write guesses in the devkit's format; FILE lists one class per line in ILSVRC's order, like map_clsloc.txt",
     )  # fmt: skip
-    parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="folder for the results (default: localisations/NAME)")
-    cli.add_net_flags(parser, "pooling", "preprocessing", "precision", "classes", "batch", "replicas")
-    cli.add_net_flags(parser, **{"limit-images": "maximum number of images to test (default: all)"})
-    return parser
 
 
 def _wanted(arguments):

@@ -17,7 +17,8 @@ from keras_vgg.errors import InputError
 from keras_vgg.identity import digest_of_net, short
 from keras_vgg.mixed_precision import set_precision
 from keras_vgg.preprocessing import Preprocessing
-from keras_vgg.recipe import BALANCED, Recipe, to_toml
+from keras_vgg.recipe import Recipe, to_toml
+from keras_vgg.recipe_bounds import BALANCED
 from keras_vgg.support import extras, files, half_precision
 from keras_vgg.support.counts import counted
 from keras_vgg.support.xla import convolutions_prefer_xla
