@@ -15,7 +15,7 @@ def main(argv: list[str]) -> None:
     """Parses `argv` and runs the command."""
     arguments = _parser().parse_args(argv)
     extras.require("paper")
-    from keras_vgg.reproduction.study import read_study
+    from keras_vgg.reproduction.study_file import read_study
     from keras_vgg.reproduction.work_folder import WorkFolder
 
     study = read_study(arguments.study).changed(
