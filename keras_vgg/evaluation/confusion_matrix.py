@@ -11,15 +11,19 @@ NAMED = 40
 
 _WRITTEN, _LEAST = 30, 2  # classes up to which cells contain their share; the least share that is written, in percent
 _CELL, _SMALLEST, _LARGEST = 0.26, 2.6, 7.0  # inches: side of a cell with names, bounds of a matrix's side
-_LETTER, _BAR, _LABELS = 0.085, 1.2, 1.0  # inches: width of a letter, color bar, everything else
+_LETTER, _BAR, _LABELS = 0.085, 0.95, 1.0  # inches: width of a letter, labels of the color bar, everything else
+_THICK, _SHRINK = 0.05, 0.8  # of the color bar, relative to the matrix
 
 
 def size_of(classes: Sequence[str]) -> tuple[float, float]:
     """Returns width and height of a figure for the confusion matrix of these classes, in inches."""
     if len(classes) > NAMED:
-        return _LARGEST + _BAR + _LABELS, _LARGEST + _LABELS
-    side = max(_CELL * len(classes), _SMALLEST) + _LETTER * max(len(picture.shortened(name)) for name in classes) + _LABELS
-    return side + _BAR, side
+        matrix, names = _LARGEST, 0.0
+    else:
+        matrix = max(_CELL * len(classes), _SMALLEST)
+        names = _LETTER * max(len(picture.shortened(name)) for name in classes)
+    side = matrix + names + _LABELS
+    return side + _THICK * matrix + _BAR, side
 
 
 def draw(figure, axes, counts: np.ndarray, classes: Sequence[str]) -> None:
@@ -33,7 +37,8 @@ def draw(figure, axes, counts: np.ndarray, classes: Sequence[str]) -> None:
     """
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap=plot_style.SHARES, vmin=0, vmax=100, interpolation="nearest")
-    figure.colorbar(image, label="share of the true class's images (%)", shrink=0.8).outline.set_visible(False)
+    bar = {"shrink": _SHRINK, "fraction": _THICK, "aspect": _SHRINK / _THICK}
+    figure.colorbar(image, label="share of the true class's images (%)", **bar).outline.set_visible(False)
     if len(classes) <= NAMED:
         names = [picture.shortened(name) for name in classes]
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=plot_style.SMALL)
