@@ -11,7 +11,7 @@ NAMED = 40
 
 _WRITTEN, _LEAST = 30, 2  # classes up to which cells contain their share; the least share that is written, in percent
 _CELL, _SMALLEST, _LARGEST = 0.26, 2.6, 7.0  # inches: side of a cell with names, bounds of a matrix's side
-_LETTER, _BAR, _LABELS = 0.085, 0.95, 1.0  # inches: width of a letter, labels of the color bar, everything else
+_LETTER, _BAR, _LABELS = 0.085, 1.15, 1.0  # inches: width of a letter, labels of the color bar, everything else
 _THICK, _SHRINK = 0.05, 0.8  # of the color bar, relative to the matrix
 
 
