@@ -23,11 +23,13 @@ COMMANDS = {
     "convert": "converts weights between file formats",
     "describe": "prints nets and their public weights",
 }
+AMERICAN = {"localize": "localise"}
 
 
 def main() -> None:
     """Runs the command named by the first argument with the others, and ends the process as the command does."""
     name, *arguments = sys.argv[1:] or ["--help"]
+    name = AMERICAN.get(name, name)
     if name in ("-h", "--help"):
         lines = [f"  {command:<15}{what}" for command, what in COMMANDS.items()]
         print("\n".join(["usage: keras-vgg COMMAND …", "", *lines, "", "keras-vgg COMMAND --help shows the flags of a command."]))

@@ -11,6 +11,7 @@ import pathlib
 import sys
 
 from keras_vgg.support import cli, entry, extras, files
+from keras_vgg.support.counts import counted
 from keras_vgg.support.image_files import find_images, printable
 
 _BAR = 30
@@ -26,12 +27,14 @@ def main(argv: list[str]) -> int | None:
         required=True,
         help="server address: HOST:8500 for gRPC (grpcs://HOST:PORT with TLS), http://HOST:8501 or https:// for REST",
     )
-    parser.add_argument("--name", default="vgg", help="model name on the server (default: %(default)s)")
+    parser.add_argument(
+        "--model-name", dest="name", default="vgg", metavar="NAME", help="model name on the server (default: %(default)s)"
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--model-version", type=int, metavar="N", help="model version (default: the newest at the start)")
     which.add_argument("--label", help="version label, such as canary, if the server has labels")
     parser.add_argument(
-        *("--images-per-request", "--batch"),  # its first name, `--batch`, means something else in other commands
+        "--images-per-request",
         dest="batch",
         type=int,
         default=8,
@@ -51,15 +54,21 @@ def main(argv: list[str]) -> int | None:
         "--repeat", type=int, default=1, metavar="N", help="send all images N times, print results once (default: %(default)s)"
     )
     parser.add_argument("--localise", action="store_true", help="print class, score and box (models exported with --localiser)")
+    parser.also_accept("--model-name", "--name")
+    parser.also_accept("--images-per-request", "--batch")  # its former name means something else in other commands
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print one line of JSON per image")
     output.add_argument(
         "--features", type=cli.path, metavar="FILE", help="write the images' features instead (.npz with paths and features)"
     )
     arguments = parser.parse_args(argv)
-    for name in ("batch", "concurrency", "repeat"):
-        if getattr(arguments, name) < 1:
-            parser.error(f"argument --{name}: must be at least 1 (received {getattr(arguments, name)})")
+    for flag, value in (
+        ("--images-per-request", arguments.batch),
+        ("--concurrency", arguments.concurrency),
+        ("--repeat", arguments.repeat),
+    ):
+        if value < 1:
+            parser.error(f"argument {flag}: must be at least 1 (received {value})")
     if not 0 < arguments.timeout <= _LONGEST_TIMEOUT:
         parser.error(f"argument --timeout: must be positive, up to {_LONGEST_TIMEOUT:,} (received {arguments.timeout:g})")
     if not arguments.retry_for >= 0:
@@ -121,7 +130,8 @@ def _run(session, version, paths, features, arguments) -> int | None:
                 features.add(answer)
         if features is not None:
             count, width = features.write()
-            print(f"features of {count} images, {width} each: {arguments.features}" if count else "no features, nothing written")
+            told = f"features of {counted(count, 'image')}, {width} each: {arguments.features}"
+            print(told if count else "no features, nothing written")
     finally:
         _say(str(session.tally.report()))
     return cli.USER_ERROR if failed else None

@@ -10,6 +10,7 @@ import sys
 from keras_vgg.errors import InputError
 from keras_vgg.precision import FLOAT32, told
 from keras_vgg.support import cli, entry, files, naming
+from keras_vgg.support.counts import agree, counted
 
 LPIPS, DISTS, PRECISION_RECALL = METRICS = ("lpips", "dists", "precision-recall")
 _OF_METRIC = {
@@ -63,10 +64,11 @@ def _compare_pairs(arguments, weights: str, folder: pathlib.Path, devices) -> di
     if metric == LPIPS:
         settings.insert(0, f"version {version}")
     print(f"{metric}: net D, {weights}")
-    print(f"data: {len(pairs.names)} pairs of images with the same name")
+    print(f"data: {counted(len(pairs.names), 'pair of images', 'pairs of images')} with the same name")
     for where, names in pairs.alone.items():
         if names:
-            print(f"{len(names)} images of {where} have no partner and are skipped, e.g. {names[0]}")
+            have, are = agree(len(names), ("has", "is"), ("have", "are"))
+            print(f"{counted(len(names), 'image')} of {where} {have} no partner and {are} skipped, e.g. {names[0]}")
     found = measure(pairs, metric, models, folder, batch=arguments.batch, devices=devices, stream=sys.stdout)
     print(f"pairs: {report.write_pairs(folder, metric, pairs.names, found.values, found.digests)}")
     return report.line_of_pairs(metric, ", ".join(settings), found.values, found.left_out, found.digests)
@@ -85,7 +87,7 @@ def _compare_sets(arguments, weights: str, folder: pathlib.Path, devices) -> dic
     real, generated = (files(paths, np.full(len(paths), UNKNOWN)) for paths in found)
     source = open_feature_source(weights, preprocessing=arguments.preprocessing)
     print(f"{source.name}: {source.preprocessing_text}")
-    print(f"data: {real.size} real and {generated.size} generated images", flush=True)
+    print(f"data: {counted(real.size, 'real image')} and {counted(generated.size, 'generated image')}", flush=True)
     options = {"precision": arguments.precision or FLOAT32, "batch": arguments.batch, "devices": devices, "stream": sys.stdout}
     k = NEIGHBOUR if arguments.k is None else arguments.k
     result = sets.compare(real, generated, source, folder, k=k, **options)

@@ -16,8 +16,10 @@ def main(argv: list[str]) -> None:
         **cli.named(configs.arch_called, configs.CONFIGS),
         help="net to print layer by layer (default: compare all six)",
     )
-    parser.add_argument("--size", type=int, default=configs.TRAINING_SIZE, help="input size in pixels (default: %(default)s)")
-    parser.add_argument("--classes", type=int, default=1000, help="number of classes (default: %(default)s)")
+    parser.add_argument(
+        "--size", type=int, metavar="PIXELS", default=configs.TRAINING_SIZE, help="side of the input (default: %(default)s)"
+    )
+    parser.add_argument("--classes", type=int, metavar="N", default=1000, help="number of classes (default: %(default)s)")
     parser.add_argument("--width", type=float, default=1.0, help="factor on all filters and FC units (default: %(default)s)")
     parser.add_argument("--diagram", type=cli.path, metavar="FILE.png", help="draw the nets instead, as in Table 1")
     parser.add_argument("--weights", action="store_true", help="list public weights (only of net --arch, if given)")

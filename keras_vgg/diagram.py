@@ -6,12 +6,9 @@ from typing import Any
 
 from keras_vgg import configs
 from keras_vgg.configs import Config
-from keras_vgg.support.picture import drawing
+from keras_vgg.support import picture, plot_style
+from keras_vgg.support.plot_style import INK, PAPER
 
-_COLORS = ("#d6e4f0", "#a9cbe3", "#76aed3", "#4589bd", "#2a6096", "#1b4470")
-"""Of the blocks, from the first to the last; further blocks have the last one's."""
-_FC_COLOR, _POOLING_COLOR, _LRN_COLOR = "#f2c14e", "#c0392b", "#8e9aaf"
-_INK, _PAPER = "#1d1d1f", "#ffffff"
 _WIDTH, _GAP = 1.0, 0.22  # of a column
 _POOLING_HEIGHT, _LRN_HEIGHT, _SPACE = 0.3, 0.45, 0.25  # a convolution is one high
 _INCHES = 1.45, 0.34  # of a column and of a convolution
@@ -23,7 +20,7 @@ def draw_nets(
     """Draws nets side by side, as Table 1 of the paper lists them, and writes a PNG.
 
     Convolutions show kernel size and filters, one color per block. Layers that a net has beyond the net to its left have a
-    dark border, as they are bold in the paper. Poolings are red lines; beside them is the side of the feature map.
+    dark border, as they are bold in the paper. Poolings are orange lines; beside them is the side of the feature map.
 
     Args:
         path: the file to write.
@@ -40,7 +37,7 @@ def draw_nets(
     height = sum(rows) + len(rows) * (_POOLING_HEIGHT + _SPACE) + heads + 3.2
     inches = _INCHES[0] * (len(nets) + 0.9), _INCHES[1] * height
     facts = {"nets": ", ".join(net.arch for net in nets), "input": f"{size}x{size}", "classes": classes}
-    with drawing(path, inches, dpi=160, facts=facts) as figure:
+    with picture.drawing(path, inches, dpi=160, facts=facts) as figure:
         axes = figure.add_subplot()
         axes.set(xlim=(-0.75, len(nets) * (_WIDTH + _GAP)), ylim=(height, 0))
         axes.axis("off")
@@ -61,24 +58,24 @@ def _draw_net(axes, left: float, net: Config, before: Config | None, rows: Seque
     parameters = configs.parameter_count(net.arch, input_shape=shape, classes=facts["classes"], width=facts["width"])
     middle = left + _WIDTH / 2
     known_as = f"{net.known_as[0]}, " if net.known_as else ""
-    axes.text(middle, 0.55, net.arch, ha="center", va="center", fontsize=15, fontweight="bold", color=_INK)
-    axes.text(middle, 1.3, f"{known_as}{net.depth} layers", ha="center", va="center", fontsize=7.5, color=_INK)
-    axes.text(middle, 1.85, f"{parameters / 1e6:.3g} M parameters", ha="center", va="center", fontsize=7.5, color=_INK)
+    axes.text(middle, 0.55, net.arch, ha="center", va="center", fontsize=15, fontweight="bold", color=INK)
+    axes.text(middle, 1.3, f"{known_as}{net.depth} layers", ha="center", va="center", fontsize=7.5, color=INK)
+    axes.text(middle, 1.85, f"{parameters / 1e6:.3g} M parameters", ha="center", va="center", fontsize=7.5, color=INK)
     top = 2.4
     for block, height in enumerate(rows):
         if block < len(net.blocks):
             _draw_block(axes, left, top, net, before, block, facts["width"])
             bottom = top + height
-            axes.add_patch(_box(left, bottom + 0.06, _POOLING_HEIGHT - 0.12, _POOLING_COLOR, is_new=False))
+            axes.add_patch(_box(left, bottom + 0.06, _POOLING_HEIGHT - 0.12, plot_style.POOLING, is_new=False))
         top += height + _POOLING_HEIGHT + _SPACE
     units = [configs.scaled_width(each, facts["width"]) for each in net.fully_connected.values()] + [facts["classes"]]
     for number, (name, count) in enumerate(zip(net.top, units, strict=True)):
         label = f"FC-{count}" if name != "predictions" else f"FC-{count}, soft-max"
-        _draw_layer(axes, left, top + number, label, _FC_COLOR, is_new=False)
+        _draw_layer(axes, left, top + number, label, plot_style.FC, is_new=False)
 
 
 def _draw_block(axes, left: float, top: float, net: Config, before: Config | None, block: int, width: float) -> None:
-    color = _COLORS[min(block, len(_COLORS) - 1)]
+    color = plot_style.BLOCKS[min(block, len(plot_style.BLOCKS) - 1)]
     theirs = list(before.blocks[block]) if before and block < len(before.blocks) else None
     for place, each in enumerate(net.blocks[block]):
         other = theirs[place] if theirs is not None and place < len(theirs) else None
@@ -86,7 +83,7 @@ def _draw_block(axes, left: float, top: float, net: Config, before: Config | Non
         _draw_layer(axes, left, top, f"conv{each.kernel}-{configs.scaled_width(each.filters, width)}", color, is_new=is_new)
         top += 1
         if each.lrn:
-            _draw_layer(axes, left, top, "LRN", _LRN_COLOR, is_new=before is not None, height=_LRN_HEIGHT)
+            _draw_layer(axes, left, top, "LRN", plot_style.LRN, is_new=before is not None, height=_LRN_HEIGHT)
             top += _LRN_HEIGHT
 
 
@@ -101,7 +98,7 @@ def _draw_layer(axes, left: float, top: float, label: str, color: str, *, is_new
         va="center",
         fontsize=8 if height == 1 else 6.5,
         fontweight="bold" if is_new else "normal",
-        color=_PAPER if is_dark else _INK,
+        color=PAPER if is_dark else INK,
     )
 
 
@@ -109,7 +106,7 @@ def _box(left: float, top: float, height: float, color: str, *, is_new: bool):
     from matplotlib.patches import FancyBboxPatch
 
     style = "round,pad=0,rounding_size=0.06"
-    edge, width = (_INK, 1.6) if is_new else (color, 0.0)
+    edge, width = (INK, 1.6) if is_new else (color, 0.0)
     return FancyBboxPatch((left, top), _WIDTH, height, boxstyle=style, facecolor=color, edgecolor=edge, linewidth=width)
 
 
@@ -117,9 +114,11 @@ def _draw_sides(axes, net: Config, rows: Sequence[float], size: int) -> None:
     """Writes the side of the feature map to the left of each block, and what the lines are."""
     top, side = 2.4, size
     for block, height in enumerate(rows):
-        axes.text(-0.12, top + 0.5, f"{side}×{side}", ha="right", va="center", fontsize=8, color=_INK)
+        axes.text(-0.12, top + 0.5, f"{side}×{side}", ha="right", va="center", fontsize=8, color=INK)
         for each in net.blocks[block]:
             side = -(-side // each.stride)
-        axes.text(-0.12, top + height + _POOLING_HEIGHT / 2, "max pool", ha="right", va="center", fontsize=7, color=_POOLING_COLOR)
+        axes.text(
+            -0.12, top + height + _POOLING_HEIGHT / 2, "max pool", ha="right", va="center", fontsize=7, color=plot_style.POOLING
+        )
         side = (side - net.pooling.size) // net.pooling.stride + 1
         top += height + _POOLING_HEIGHT + _SPACE

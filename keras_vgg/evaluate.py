@@ -9,6 +9,7 @@ import sys
 
 from keras_vgg.errors import InputError
 from keras_vgg.support import cli, entry, extras, files, naming
+from keras_vgg.support.counts import agree, counted
 
 _OF_FUSING = ("posteriors", "out", "real_labels")  # flags allowed beside `--posteriors`
 
@@ -63,7 +64,7 @@ def _parser() -> cli.Parser:
         "dataset",
         split="split to test (default: val; if the dataset has none and the nets were trained on another, test or all)",
     )
-    parser.add_argument("--recipe", type=cli.path, metavar="FILE", help="evaluation recipe (TOML), e.g. recipes/table5.toml")
+    parser.add_argument("--recipe", type=cli.path, metavar="FILE", help="test recipe (TOML), e.g. recipes/table5.toml")
     parser.add_argument(
         "--protocol", nargs="+", choices=tuple(PROTOCOLS), help="testing protocols, one table row each (default: dense)"
     )
@@ -77,7 +78,7 @@ def _parser() -> cli.Parser:
         "--real-labels", type=cli.path, metavar="FILE",
         help="for ImageNet's validation set, also report errors by the ReaL labels in real.json (Beyer et al. 2020)",
     )  # fmt: skip
-    parser.add_argument("--limit-images", type=int, help="maximum number of images to test")
+    cli.add_net_flags(parser, **{"limit-images": "maximum number of images to test (default: all)"})
     return parser
 
 
@@ -117,7 +118,9 @@ def _check(folder: pathlib.Path) -> None:
 
     files.check_folder(folder)
     if before := sum(not line.get("nets sha256") for line in report.read_tables(folder)):
-        print(f"{before} rows in {folder} were written by an earlier version and do not record their weights; they are kept")
+        were, do, their, they = agree(before, ("was", "does", "its", "it is"), ("were", "do", "their", "they are"))
+        written = f"{were} written by an earlier version and {do} not record {their} weights"
+        print(f"{counted(before, 'row')} in {folder} {written}; {they} kept")
 
 
 def _wanted(arguments):

@@ -10,6 +10,7 @@ import sys
 from keras_vgg import configs
 from keras_vgg.precision import FLOAT32, told
 from keras_vgg.support import cli, entry, extras
+from keras_vgg.support.counts import counted
 
 _OF_SAVED_MODELS = (
     "version",
@@ -21,6 +22,7 @@ _OF_SAVED_MODELS = (
     "localiser_scales",
     "merge_threshold",
 )  # flags that apply only to SavedModels
+_ARGUMENTS = {"top": "top_k", "classes": "labels"}  # of `export_saved_model`, by flag, where the names differ
 _OF_FILES = ("quantize", "calibrate", "calibration_images", "labelled")  # flags that do not apply to SavedModels
 
 
@@ -31,17 +33,24 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--out", type=cli.path, required=True, metavar="PATH", help="model folder, e.g. models/vgg; with --format, the file"
     )
-    parser.add_argument("--version", type=int, help="version number (default: the next one)")
+    parser.add_argument(
+        "--model-version", dest="version", type=int, metavar="N", help="version number of the model (default: the next one)"
+    )
+    parser.also_accept("--model-version", "--version")
     cli.add_net_flags(parser, "dense", "scales", "flip")
-    parser.add_argument("--top-k", type=int, metavar="K", help="number of classes to return (default: 5)")
-    parser.add_argument(
-        "--labels", type=cli.path, metavar="FILE", help="class names, one per line (default: the run's, or ImageNet's)"
+    cli.add_net_flags(parser, "top")
+    cli.add_net_flags(
+        parser,
+        classes="class names in label order, one per line (default: the run's, or ImageNet's)",
     )
     parser.add_argument(
-        "--features",
+        "--layer",
+        dest="features",
         choices=configs.feature_layers(),
-        help="layer of the features (default: fc2, or block5_pool if the net has no fc2)",
+        help="layer of the signature features (default: fc2, or block5_pool if the net has no fc2)",
     )
+    for flag, former in (("--top", "--top-k"), ("--classes", "--labels"), ("--layer", "--features")):
+        parser.also_accept(flag, former)
     cli.add_net_flags(parser, "average", "pooling", "preprocessing", "precision")
     cli.add_net_flags(parser, localiser="run folder or weight file of a localization net, for the signature localise")
     cli.add_net_flags(parser, "localiser-scales", "merge-threshold")
@@ -74,11 +83,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--check", action=cli.BooleanOptionalAction, help="reload the SavedModel and compare its outputs (default: on)"
     )
-    given = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
+    given = {_ARGUMENTS.get(name, name): value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
     model, out, format_ = (given.pop(name) for name in ("model", "out", "format"))
     if format_ != "saved_model" and (of_saved_models := [name for name in _OF_SAVED_MODELS if name in given]):
-        flag = of_saved_models[0].replace("_", "-")
-        parser.error(f"argument --{flag}: applies only to SavedModels (received --format {format_})")
+        parser.error(f"argument --{_flag_of(of_saved_models[0])}: applies only to SavedModels (received --format {format_})")
     if format_ != "saved_model" and told(given.get("precision", FLOAT32)):
         parser.error(f"argument --precision: --format {format_} supports only float32 (received {given['precision']})")
     _check_quantization(parser, format_, given)
@@ -100,6 +108,11 @@ def main(argv: list[str]) -> None:
         else:
             _tell(file.card, None)
             _tell_figures(file.card["quantization"])
+
+
+def _flag_of(argument: str) -> str:
+    """Returns the flag of an argument that applies only to SavedModels."""
+    return {"top_k": "top", "features": "layer", "version": "model-version"}.get(argument, argument.replace("_", "-"))
 
 
 def _tell(card: dict, difference: float | None) -> None:
@@ -128,7 +141,7 @@ def _tell_figures(facts: dict) -> None:
     print(f"quantized by {facts['tool']}; measured one image at a time, {facts['seen as']}:")
     for name in ("calibration", "labelled"):
         if name in facts:
-            print(f"{name}: {facts[name]['data']}, {facts[name]['images']} images")
+            print(f"{name}: {facts[name]['data']}, {counted(facts[name]['images'], 'image')}")
     print(f"\n{format_table(facts['figures'])}")
 
 
@@ -146,7 +159,8 @@ def _told(card: dict) -> str:
         views += f"; boxes by net {localiser['configuration']} at Q = {', '.join(map(str, localiser['scales']))}"
     precision = card["net"]["precision"]
     views += f"; computed in {precision}" if told(precision) else ""
-    return f"net {card['net']['configuration']}, {len(labels)} classes from {labels[0]} to {labels[-1]}, {views}"
+    classes = f"{len(labels)} classes from {labels[0]} to {labels[-1]}" if len(labels) > 1 else f"1 class, {labels[0]}"
+    return f"net {card['net']['configuration']}, {classes}, {views}"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import sys
 from keras_vgg.errors import InputError
 from keras_vgg.precision import told
 from keras_vgg.support import cli, entry, files
+from keras_vgg.support.counts import agree, counted, none_could
 from keras_vgg.support.image_files import find_images
 
 
@@ -44,12 +45,12 @@ def main(argv: list[str]) -> None:
             open_dataset(arguments.dataset, limit_images=arguments.limit_images), arguments.split or inputs.ALL
         )
     computed = f", computed in {protocol.precision}" if told(protocol.precision) else ""
-    print(f"data: {given.description}, {given.split.size} images{computed}", *given.notes, sep="\n", flush=True)
+    print(f"data: {given.description}, {counted(given.split.size, 'image')}{computed}", *given.notes, sep="\n", flush=True)
     for source in sources:
         print(f"{source.name}: {source.preprocessing_text}", flush=True)
     found = extraction.extract(given.split, sources, protocol, folder, batch=arguments.batch, devices=devices, stream=sys.stdout)
     if found.left_out == len(found.values):
-        raise InputError(f"None of the {found.left_out} images could be used; see {folder} for the reasons.")
+        raise InputError(f"{none_could(found.left_out, 'image', 'be used').capitalize()}; see {folder} for the reasons.")
     of_data = {"data": given.description, "data images": given.split.size, "problems": found.problems}
     of_data |= {"images sha256": digest_of_images(found.fingerprints, found.labels)}
     facts = extraction.facts_of(sources, found.digests, protocol) | of_data
@@ -60,8 +61,9 @@ def main(argv: list[str]) -> None:
     found.discard()  # the file contains them now
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     left = found.left_out
-    lost = f", {left} images {'have rows of NaN' if arguments.keep_broken else 'left out'}" if left else ""
-    print(f"{out}: descriptors of {number} images, {found.values.shape[1]} each{lost}")
+    kept = agree(left, "has a row of NaN", "have rows of NaN")
+    lost = f", {counted(left, 'image')} {kept if arguments.keep_broken else 'left out'}" if left else ""
+    print(f"{out}: descriptors of {counted(number, 'image')}, {found.values.shape[1]} each{lost}")
     print(f"{folder}: {size / 1e6:.3g} MB, for other combinations of these nets and scales; may be deleted")
 
 
@@ -83,8 +85,7 @@ def _parser() -> cli.Parser:
         action="store_true",
         help="write rows of NaN for images that could not be used, instead of skipping them",
     )
-    cli.add_net_flags(parser, "preprocessing", "batch", "replicas")
-    parser.add_argument("--limit-images", type=int, help="maximum number of images per split")
+    cli.add_net_flags(parser, "preprocessing", "batch", "replicas", "limit-images")
     return parser
 
 

@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from keras_vgg import optimizers, recipe
+from keras_vgg.support.counts import counted
 from keras_vgg.tasks import LOCALISATION, get_task
 from keras_vgg.weights import loading, weight_file
 
@@ -51,7 +52,7 @@ def choices(images: int, optimizer: str = optimizers.SGD) -> list[Choice]:
     frozen = next((layers for fewer, layers in _FROZEN if images < fewer), None)
     found = [
         Choice("head", "pool", "one small layer after global average pooling"),
-        Choice("freeze", frozen, f"{images:,} images can train only the other layers") if frozen else None,
+        Choice("freeze", frozen, f"{counted(images, 'image', separator=',')} can train only the other layers") if frozen else None,
         Choice("init", "gaussian", "the new layer starts near zero, so that no large gradient disturbs the pretrained layers"),
         Choice("batch_size", batch, "many updates per epoch"),
         Choice("learning_rate", optimizers.RATES[optimizer] / 10, "a tenth of the learning rate for random weights"),

@@ -5,13 +5,13 @@ Defaults are the paper's; a recipe file overrides them and flags override the re
 
 import pathlib
 import signal
+import sys
 
 from keras_vgg import recipe
 from keras_vgg.errors import InputError
 from keras_vgg.support import backend, cli, entry, extras
 from keras_vgg.support.huge_pages import restart_with_huge_pages
 from keras_vgg.training.freezing import frozen_layers
-from keras_vgg.training.run_folder import choose_folder
 from keras_vgg.training.workers import many_workers
 
 _EXAMPLES = """\
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int | None:
     )
     groups = {name: parser.add_argument_group(name) for name in recipe.GROUPS}
     groups[recipe.RUN].add_argument(
-        "--recipe", type=cli.path, metavar="FILE", help="recipe file (TOML), e.g. recipes/quickstart.toml"
+        "--recipe", type=cli.path, metavar="FILE", help="training recipe (TOML), e.g. recipes/quickstart.toml"
     )
     groups[recipe.RUN].add_argument(
         "--workdir",
@@ -42,6 +42,8 @@ def main(argv: list[str]) -> int | None:
     )
     cli.add_field_flags(parser, recipe.Recipe, groups)
     arguments = parser.parse_args(argv)
+    from keras_vgg.training.run_folder import choose_folder
+
     extras.require("train")
     backend.require_tensorflow()  # before the run folder is created
     flags = cli.field_values(arguments, recipe.Recipe)
@@ -102,5 +104,6 @@ def _train(wanted: recipe.Recipe, folder) -> int | None:
 
 
 if __name__ == "__main__":
-    restart_with_huge_pages()
+    if not {"-h", "--help"} & set(sys.argv):
+        restart_with_huge_pages()
     entry.run(main)

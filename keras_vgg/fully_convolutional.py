@@ -60,6 +60,21 @@ def to_fully_convolutional(
     """
     if pooling not in ROUNDINGS:
         raise InputError(f"`pooling` must be 'floor' or 'ceil'. Received: pooling={pooling!r}.")
+    classifier = _classifier_of(model)
+    inputs = keras.Input(_any_size(model.input_shape[1:]), dtype=model.inputs[0].dtype, name="images")
+    outputs, pairs = _applied(model, inputs, classifier, activation, ROUNDINGS[pooling], share_weights)
+    for layer, new in () if share_weights else pairs:
+        for source, target in zip(layer.weights, new.weights, strict=True):
+            target.assign(keras.ops.reshape(source, target.shape))
+    result = keras.Model(inputs, outputs, name=name or f"{model.name}_fully_convolutional")
+    if preprocessing.is_known(model):
+        preprocessing.remember(result, preprocessing.of_weights(model), preprocessing.origin_of(model))
+    class_names.adopt(result, class_names.known(model))
+    return result
+
+
+def _classifier_of(model: keras.Model) -> keras.layers.Dense:
+    """Returns the last Dense layer of a net, of which it checks the head."""
     if len(model.outputs) > 1:
         raise InputError(f"Expected a net with one output. Received: {model.name!r} with {len(model.outputs)}.")
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
@@ -68,9 +83,13 @@ def to_fully_convolutional(
     head = model.layers[model.layers.index(dense[-1]) + 1 :]
     if strange := next((layer for layer in head if not isinstance(layer, ENDINGS)), None):
         raise InputError(f"Expected only an activation after the last Dense layer. Received: {_name_of(strange)}.")
+    return dense[-1]
+
+
+def _applied(model: keras.Model, inputs, classifier: keras.layers.Dense, activation, padding: str, share: bool):
+    """Applies the rewritten layers of a net to `inputs`; returns their outputs, and pairs of each layer and the new one for it."""
     pools_scores = has_score_map(model.layers)
-    inputs = keras.Input(_any_size(model.input_shape[1:]), dtype=model.inputs[0].dtype, name="images")
-    outputs, copies, field, is_map = inputs, [], (1, 1), True
+    outputs, pairs, field, is_map = inputs, [], (1, 1), True
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
@@ -82,34 +101,22 @@ def to_fully_convolutional(
             if not pools_scores:
                 outputs = type(layer)(keepdims=True, dtype=layer.dtype_policy, name=layer.name)(outputs)
             continue  # otherwise scores of the mean equal the mean of the scores at each position
-        is_classifier = layer is dense[-1]
         if is_map or isinstance(layer, _AT_EVERY_PLACE):
-            new = _rewritten(layer, field, activation if is_classifier else KEEP, ROUNDINGS[pooling], share_weights)
-        elif field == (1, 1):
-            new = AtEveryPlace(layer if share_weights else type(layer).from_config(layer.get_config()), name=layer.name)
+            new = _rewritten(layer, field, activation if layer is classifier else KEEP, padding, share)
         else:
-            raise InputError(
-                f"Expected a Dense layer after Flatten. Received: {_name_of(layer)}, which sees all positions at once."
-            )
-        if softmax := is_classifier and _is_softmax_along_rows(new):
+            new = _at_every_place(layer, field, share)
+        if softmax := layer is classifier and _is_softmax_along_rows(new):
             new.activation = keras.activations.linear
         outputs = new(outputs)
         if softmax:
             outputs = keras.layers.Softmax(axis=1, dtype=layer.dtype_policy, name=f"{layer.name}_softmax")(outputs)
         if isinstance(layer, keras.layers.Dense):
             field = (1, 1)
-        if new is not layer and not share_weights:
-            copies.append((layer, new))
-        if is_classifier and not _keeps(activation):
+        if new is not layer:
+            pairs.append((layer, new))
+        if layer is classifier and not _keeps(activation):
             break  # only the replaced activation follows
-    for layer, new in copies:
-        for source, target in zip(layer.weights, new.weights, strict=True):
-            target.assign(keras.ops.reshape(source, target.shape))
-    result = keras.Model(inputs, outputs, name=name or f"{model.name}_fully_convolutional")
-    if preprocessing.is_known(model):
-        preprocessing.remember(result, preprocessing.of_weights(model), preprocessing.origin_of(model))
-    class_names.adopt(result, class_names.known(model))
-    return result
+    return outputs, pairs
 
 
 def stride_of(model: keras.Model) -> int:
@@ -183,6 +190,13 @@ def _rewritten(layer: keras.layers.Layer, field: tuple[int, int], activation, pa
     if isinstance(layer, _KEPT):
         return layer if share else type(layer).from_config(layer.get_config())
     raise InputError(f"Expected a chain of the layers of a VGG net. Received: {layer.name!r} ({type(layer).__name__}).")
+
+
+def _at_every_place(layer: keras.layers.Layer, field: tuple[int, int], share: bool) -> keras.layers.Layer:
+    """Returns a layer for vectors, after the first Dense layer, as one for maps."""
+    if field != (1, 1):
+        raise InputError(f"Expected a Dense layer after Flatten. Received: {_name_of(layer)}, which sees all positions at once.")
+    return AtEveryPlace(layer if share else type(layer).from_config(layer.get_config()), name=layer.name)
 
 
 class DenseAsConvolution(keras.layers.Layer):

@@ -12,6 +12,7 @@ import sys
 
 from keras_vgg.errors import InputError
 from keras_vgg.support import cli, entry, extras, files, naming, paths
+from keras_vgg.support.counts import counted
 
 _OF_RECIPE = ("protocol", "scales", "flip", "merge_threshold", "class_count")  # flags that a recipe sets
 
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> None:
         print(f"{name}: {source.preprocessing_text}", flush=True)
     which = classification.split_of(dataset, sources, sources, arguments.split)
     split = dataset.split(which)
-    print(f"data: {dataset.description}, {split.size} images, {len(dataset.classes)} classes")
+    print(f"data: {dataset.description}, {counted(split.size, 'image')}, {counted(len(dataset.classes), 'class')}")
     for note in dataset.notes:
         print(note)
     posteriors = _posteriors(wanted, arguments, dataset, which, folder, devices)
@@ -67,10 +68,19 @@ def main(argv: list[str]) -> None:
 
 def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m keras_vgg.localise", description=__doc__.split("\n")[0])
-    from keras_vgg.inference.views import OF_LOCALISERS
-    from keras_vgg.localisation.guessing import Merging
+    _add_test(parser)
+    _add_guesses(parser)
+    _add_scoring(parser)
+    parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="folder for the results (default: localisations/NAME)")
+    cli.add_net_flags(parser, "pooling", "preprocessing", "precision", "classes", "batch", "replicas")
+    cli.add_net_flags(parser, **{"limit-images": "maximum number of images to test (default: all)"})
+    return parser
 
-    usual = Merging()
+
+def _add_test(parser: cli.Parser) -> None:
+    """Adds the flags of nets, images and views."""
+    from keras_vgg.inference.views import OF_LOCALISERS
+
     parser.add_argument(
         "--model", type=cli.path, action="append", default=[], metavar="[NAME=]PATH",
         help="run folder or weight file of a localiser; several are tested alone and combined; with --recipe, PATH replaces NAME",
@@ -85,6 +95,13 @@ def _parser() -> cli.Parser:
         "--protocol", nargs="+", choices=OF_LOCALISERS, help="testing protocols, one table row each (default: dense)"
     )
     cli.add_net_flags(parser, "scales", flip="also predict boxes from mirror images (default: off, as in the paper)")
+
+
+def _add_guesses(parser: cli.Parser) -> None:
+    """Adds the flags of the way from boxes to guesses."""
+    from keras_vgg.localisation.merging_settings import Merging
+
+    usual = Merging()
     parser.add_argument(
         "--classifier", type=cli.path, action="append", default=[], metavar="[NAME=]PATH",
         help="classifier, evaluated densely; the posteriors of several are averaged (default: the class is known)",
@@ -108,6 +125,10 @@ def _parser() -> cli.Parser:
         "--class-count", type=int, nargs="+", metavar="K",
         help=f"number of classes whose boxes are merged and rated; one table row each (default: {usual.classes})",
     )  # fmt: skip
+
+
+def _add_scoring(parser: cli.Parser) -> None:
+    """Adds the flags of how guesses are judged."""
     parser.add_argument(
         "--trivial", action="store_true",
         help="add rows for guesses that ignore the image: the whole image, and mean boxes of the training set",
@@ -120,15 +141,11 @@ def _parser() -> cli.Parser:
         "--submission", type=cli.path, metavar="FILE",
         help="also write guesses in the devkit's format; FILE lists one class per line in ILSVRC's order, like map_clsloc.txt",
     )  # fmt: skip
-    parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="folder for the results (default: localisations/NAME)")
-    cli.add_net_flags(parser, "pooling", "preprocessing", "precision", "classes", "batch", "replicas")
-    parser.add_argument("--limit-images", type=int, help="maximum number of images to test")
-    return parser
 
 
 def _wanted(arguments):
     """Returns what to test, as a recipe."""
-    from keras_vgg.localisation.guessing import Merging
+    from keras_vgg.localisation.merging_settings import Merging
     from keras_vgg.localisation.recipe import LocalisationRecipe, Row, read_localisation
     from keras_vgg.precision import FLOAT32
 

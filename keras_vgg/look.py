@@ -9,6 +9,7 @@ import sys
 
 from keras_vgg.errors import InputError
 from keras_vgg.support import cli, entry, extras, files
+from keras_vgg.support.counts import agree, counted
 from keras_vgg.support.image_files import printable
 
 
@@ -40,16 +41,17 @@ def main(argv: list[str]) -> None:
         image, of_image = prediction.read_image(arguments.image, scale)
     if arguments.filters:
         filters = learnt.first_filters(model)
-        title = f"{len(filters)} filters of the first convolution, {net}"
+        title = f"{counted(len(filters), 'filter')} of the first convolution, {net}"
         sheet.draw(
             pathlib.Path(arguments.filters), list(filters), [""] * len(filters), title=title, facts=facts, columns=16, side=0.5
         )
-        print(f"{len(filters)} filters: {arguments.filters}")
+        print(f"{counted(len(filters), 'filter')}: {arguments.filters}")
     if arguments.maps:
         maps = learnt.feature_maps(model, image, arguments.layer)
         channels = learnt.strongest(maps, arguments.channels)
         name = printable(pathlib.Path(arguments.image).name)
-        title = f"{name}, {arguments.layer} of {net}, Q = {scale}: the {len(channels)} strongest of {maps.shape[-1]} channels"
+        strongest = agree(len(channels), "strongest", f"{len(channels)} strongest")
+        title = f"{name}, {arguments.layer} of {net}, Q = {scale}: the {strongest} of {counted(maps.shape[-1], 'channel')}"
         pictures = [image, *(maps[..., channel] for channel in channels)]
         captions = ["image", *(f"{channel}: mean {maps[..., channel].mean():.3g}" for channel in channels)]
         told = facts | {"image": name, "image sha256": of_image, "layer": arguments.layer, "scale": scale, "channels": channels}

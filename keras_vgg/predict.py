@@ -10,8 +10,6 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-import numpy as np
-
 from keras_vgg.errors import InputError
 from keras_vgg.precision import FLOAT32, told
 from keras_vgg.support import cli, entry, extras, files
@@ -77,10 +75,8 @@ def _parsed(argv: list[str]):
         help="run folder or weight file of a classifier, or of a localiser alone",
     )  # fmt: skip
     cli.add_net_flags(parser, "scales", "flip", "average", "pooling")
-    parser.add_argument(
-        "--top", type=int,
-        help=f"number of classes and boxes to print (default: {_TOP}), and of boxes to draw (default: 1)",
-    )  # fmt: skip
+    cli.add_net_flags(parser, top=f"number of classes and boxes to print (default: {_TOP}), and of boxes to draw (default: 1)")
+    parser.also_accept("--top", "--top-k")
     cli.add_net_flags(parser, "preprocessing", "precision", "classes")
     parser.set_defaults(precision=FLOAT32)
     parser.add_argument("--json", action="store_true", help="print JSON, one line per image")
@@ -215,6 +211,8 @@ def _open_finder(run_or_file: str, names, scales, arguments):
 
 def _by_localiser_alone(source, paths, arguments) -> int | None:
     """Predicts boxes without a classifier, and returns the exit code."""
+    import numpy as np
+
     from keras_vgg.inference.code_digest import digest_of_code
     from keras_vgg.regression import PCR
 

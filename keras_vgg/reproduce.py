@@ -8,13 +8,14 @@ all seeds, `report` writes the report.
 import sys
 
 from keras_vgg.support import cli, entry, extras
+from keras_vgg.support.counts import agree, counted
 
 
 def main(argv: list[str]) -> None:
     """Parses `argv` and runs the command."""
     arguments = _parser().parse_args(argv)
     extras.require("paper")
-    from keras_vgg.reproduction.study import read_study
+    from keras_vgg.reproduction.study_file import read_study
     from keras_vgg.reproduction.work_folder import WorkFolder
 
     study = read_study(arguments.study).changed(
@@ -55,10 +56,10 @@ def _prepare(study, work, arguments) -> None:
 
     facts = prepare(study, work, stream=sys.stdout)
     told = ", ".join(f"{number:,} for {name}" for name, number in facts["images"].items())
-    print(f"{facts['description']}: {told}; {facts['classes']} classes")
+    print(f"{facts['description']}: {told}; {counted(facts['classes'], 'class')}")
     for name, broken in facts["broken"].items():
         if broken:
-            print(f"{len(broken)} images for {name} are unreadable, such as {broken[0]}")
+            print(f"{counted(len(broken), 'image')} for {name} {agree(len(broken), 'is', 'are')} unreadable, such as {broken[0]}")
 
 
 def _plan(study, work, arguments) -> None:

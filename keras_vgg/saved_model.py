@@ -118,7 +118,7 @@ def export_saved_model(
             have the classes of this one.
         localiser_scales: smallest sides Q of the localizer, whose boxes are united; by default its S. It sees mirror images too
             if `flip` is explicitly true.
-        merge_threshold: match score up to which boxes are merged; by default that of `localisation.guessing.Merging`.
+        merge_threshold: match score up to which boxes are merged; by default that of `localisation.merging_settings.Merging`.
         precision: compute precision of all signatures, one of `precision.PRECISIONS`; weights and outputs are float32. By default
             float32 for files, and a model's own precision for models.
 
@@ -140,15 +140,7 @@ def export_saved_model(
     """
     extras.require("serve")
     root = paths.path_of(path)
-    if version is not None and version < 1:
-        raise InputError(f"`version` must be at least 1. Received: version={version}.")
-    if version is not None and (root / str(version)).exists():
-        raise _exists(root, version)
-    if is_saved_model(root):
-        raise InputError(
-            f"`path` must be a folder for numbered versions, such as models/vgg. Received: {path}, which is a SavedModel."
-        )
-    files.check_folder(root)
+    _check_place(root, version)
     plan = plan_export(
         model_or_run,
         dense=dense,
@@ -170,15 +162,33 @@ def export_saved_model(
     _check_disk(root, plan)
     with _file_of_labels(plan.labels) as file_of_labels:
         served = Served(plan.network, plan.weights, file_of_labels, plan.protocol, plan.card["net"]["sha256"], plan.finder)
-        signatures = served.signatures()  # once: tracing takes a good part of the time
-        number = _highest(root) + 1 if version is None else version
-        while True:
-            try:
-                return _write(served, signatures, plan, root / str(number), check)
-            except FileExistsError as error:  # another process has taken this number
-                if version is not None:
-                    raise _exists(root, version) from error
-                number += 1
+        return _write_version(served, plan, root, version, check)
+
+
+def _check_place(root: pathlib.Path, version: int | None) -> None:
+    """Raises `InputError` if a version cannot be written to a model's folder."""
+    if version is not None and version < 1:
+        raise InputError(f"`version` must be at least 1. Received: version={version}.")
+    if version is not None and (root / str(version)).exists():
+        raise _exists(root, version)
+    if is_saved_model(root):
+        raise InputError(
+            f"`path` must be a folder for numbered versions, such as models/vgg. Received: {root}, which is a SavedModel."
+        )
+    files.check_folder(root)
+
+
+def _write_version(served: Served, plan: Plan, root: pathlib.Path, version: int | None, check: bool) -> Exported:
+    """Writes the version, or the next free one."""
+    signatures = served.signatures()  # once: tracing takes a good part of the time
+    number = _highest(root) + 1 if version is None else version
+    while True:
+        try:
+            return _write(served, signatures, plan, root / str(number), check)
+        except FileExistsError as error:  # another process has taken this number
+            if version is not None:
+                raise _exists(root, version) from error
+            number += 1
 
 
 @contextlib.contextmanager

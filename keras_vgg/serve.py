@@ -24,17 +24,16 @@ def main(argv: list[str]) -> None:
     """Parses `argv` and serves until told to stop."""
     parser = cli.Parser(prog="python -m keras_vgg.serve", description=__doc__.split("\n")[0])
     parser.add_argument(
-        *("--model", "--model-base-path", "--model_base_path"),  # TensorFlow Serving's flag names are accepted too
+        "--model",
         type=cli.path,
         required=True,
         metavar="DIR",
         help="folder of numbered versions, such as models/vgg, or a SavedModel",
     )
-    parser.add_argument("--model-name", "--model_name", default="vgg", metavar="NAME", help="model name (default: %(default)s)")
+    parser.add_argument("--model-name", default="vgg", metavar="NAME", help="model name (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=8500, help="gRPC port; 0 disables gRPC (default: %(default)s)")
     parser.add_argument(
-        *("--rest-port", "--rest-api-port", "--rest_api_port"),
-        dest="rest_port",
+        "--rest-port",
         type=_port,
         default=8501,
         metavar="PORT",
@@ -54,13 +53,19 @@ def main(argv: list[str]) -> None:
         help="label for a version, which is then served alongside the newest; repeatable",
     )
     parser.add_argument(
-        *("--poll-seconds", "--file_system_poll_wait_seconds"),
-        dest="poll_seconds",
+        "--poll-seconds",
         type=float,
         default=1.0,
         metavar="SECONDS",
         help="interval between checks for new versions; 0 disables them (default: %(default)s)",
     )
+    for flag, of_tensorflow_serving in (
+        ("--model", ("--model-base-path", "--model_base_path")),
+        ("--model-name", ("--model_name",)),
+        ("--rest-port", ("--rest-api-port", "--rest_api_port")),
+        ("--poll-seconds", ("--file_system_poll_wait_seconds",)),
+    ):
+        parser.also_accept(flag, *of_tensorflow_serving)
     arguments = parser.parse_args(argv)
     if not re.fullmatch(r"[^/:\s]+", arguments.model_name):
         parser.error(f"argument --model-name: must be a name without /, : or spaces (received {arguments.model_name!r})")

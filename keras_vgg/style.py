@@ -10,14 +10,13 @@ import pathlib
 import sys
 from typing import Any
 
-import numpy as np
-
 import keras_vgg
 from keras_vgg import configs
 from keras_vgg.errors import InputError
 from keras_vgg.features.style_settings import Settings
 from keras_vgg.precision import told
 from keras_vgg.support import cli, entry, extras, files, paths, picture
+from keras_vgg.support.counts import counted
 from keras_vgg.support.progress import Progress
 from keras_vgg.training.signals import StopRequest
 
@@ -47,7 +46,7 @@ def main(argv: list[str]) -> int | None:
     pixels = content.shape[0] * content.shape[1]
     half_precision.advise(settings.precision, settings.steps * _PASSES * pixels * multiply_adds(net))
     computed = f", computed in {settings.precision}" if told(settings.precision) else ""
-    print(f"{content.shape[1]}x{content.shape[0]} pixels, {settings.steps} steps{computed}", flush=True)
+    print(f"{content.shape[1]}x{content.shape[0]} pixels, {counted(settings.steps, 'step')}{computed}", flush=True)
     done, stopped, failed = _paint(painting, content, style, net, settings)
     if done.step or not (stopped or failed):
         facts = {
@@ -61,7 +60,7 @@ def main(argv: list[str]) -> int | None:
             "keras_vgg": keras_vgg.__version__,
         }
         picture.write_png(out, done.picture, facts)
-        ended = f"loss {done.loss:.4g} after {done.step} steps" if done.step else "unchanged: no step lowers the loss"
+        ended = f"loss {done.loss:.4g} after {counted(done.step, 'step')}" if done.step else "unchanged: no step lowers the loss"
         print(f"{out}: {ended}{', interrupted' if stopped else ''}")
     if failed:
         raise failed
@@ -86,7 +85,7 @@ def _parser() -> cli.Parser:
     )
     parser.add_argument("--preprocessing", choices=cli.PREPROCESSINGS, help="input preprocessing, if the weights record none")
     parser.add_argument(
-        "--recipe", type=cli.path, metavar="FILE", help="TOML file with these flags, e.g. recipes/style.toml; flags override it"
+        "--recipe", type=cli.path, metavar="FILE", help="recipe (TOML) with these flags, e.g. recipes/style.toml; flags override it"
     )
     for field in dataclasses.fields(Settings):
         shown = " ".join(field.default) if isinstance(field.default, tuple) else field.default
@@ -128,6 +127,7 @@ def _check(values: dict) -> pathlib.Path:
 
 def _read_image(path: str, size: int):
     """Returns an image file's pixels, `(height, width, 3)` uint8, rescaled to a longer side of `size`, and its bytes."""
+    import numpy as np
     from PIL import Image, ImageOps
 
     try:

@@ -66,7 +66,7 @@ def _parser() -> cli.Parser:
         help="folder:PATH, csv:FILE, tfds:NAME[/CONFIG]; with several labels per image voc:PATH or tfds:voc/YEAR. With --recipe, "
         "NAME is the dataset it replaces",
     )  # fmt: skip
-    parser.add_argument("--recipe", type=cli.path, metavar="FILE", help="table recipe (TOML), such as recipes/table11.toml")
+    parser.add_argument("--recipe", type=cli.path, metavar="FILE", help="test recipe (TOML), e.g. recipes/table11.toml")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="datasets of the recipe whose rows to run (default: all)")
     parser.add_argument(
         "--features",
@@ -96,7 +96,9 @@ def _parser() -> cli.Parser:
     )  # fmt: skip
     cli.add_net_flags(parser, *cli.OF_DESCRIPTOR)
     parser.set_defaults(pooling=None)  # the default is that of `DescriptorProtocol`, or of a recipe
-    parser.add_argument("--out", type=cli.path, metavar="FOLDER", help="output folder (default: evaluations/transfer-NAME)")
+    parser.add_argument(
+        "--out", type=cli.path, metavar="FOLDER", help="folder for the results (default: evaluations/transfer-NAME)"
+    )
     parser.add_argument(
         "--save", type=cli.path, metavar="FILE.keras",
         help="save net and classifier as one net for predict, evaluate and export; needs one net, one scale, no mirror images",

@@ -83,9 +83,9 @@ def test_every_kind_of_file_holds_it(run, tmp_path, name):
 
 
 def test_it_is_served_extracted_and_looked_into(run, tmp_path, capsys):
-    export.main(["--model", str(run), "--out", str(tmp_path / "served"), "--features", "block3_pool"])
+    export.main(["--model", str(run), "--out", str(tmp_path / "served"), "--layer", "block3_pool"])
     with pytest.raises(InputError, match=r"`features` must be a layer of the net, fc2 or fc1 or block3_pool\. .*block5_pool"):
-        export.main(["--model", str(run), "--out", str(tmp_path / "served"), "--features", "block5_pool"])
+        export.main(["--model", str(run), "--out", str(tmp_path / "served"), "--layer", "block5_pool"])
     assert "net M, 10 classes" in capsys.readouterr().out
     for layer in ("fc2", "block3_pool"):
         out = tmp_path / f"{layer}.npz"

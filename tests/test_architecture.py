@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import os
 import pathlib
 import re
 import subprocess
@@ -151,6 +152,39 @@ def test_what_must_answer_at_once_imports_no_tensorflow():
     """
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert finished.stdout.strip() == "[]"
+
+
+HELP = """if True:
+    import contextlib, importlib, io, sys
+    before = set(sys.modules)
+    command = importlib.import_module("keras_vgg." + sys.argv.pop())
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        command.main(["--help"])
+    print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)))
+    print(*sorted({"asyncio", "email", "http", "importlib.metadata", "multiprocessing", "ssl"} & (set(sys.modules) - before)))
+"""
+
+
+COMMANDS = [part_of(name) for name in MODULES if level_of(part_of(name)) == len(LEVELS) and part_of(name) not in ("", "__main__")]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_imports_no_library_but_that_of_flags(name):
+    """And `tomli_w`, which is small; nothing slow of the standard library either."""
+    program = [sys.executable, "-c", HELP, name]
+    finished = subprocess.run(program, capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    libraries, slow = finished.stdout.splitlines()
+    assert set(libraries.split()) <= {"keras_vgg", "absl", "tomli_w"}
+    assert slow == ""
+
+
+def test_help_does_not_start_twice():
+    """As training does for huge pages."""
+    settings = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    program = [sys.executable, "-X", "importtime", "-m", "keras_vgg.fit", "--help"]
+    finished = subprocess.run(program, capture_output=True, text=True, check=True, cwd=PACKAGE.parent, env=settings)
+    imported = [line.rpartition("|")[2].strip() for line in finished.stderr.splitlines()]
+    assert imported.count("keras_vgg.support.cli") == 1
 
 
 def test_no_test_module_imports_another():

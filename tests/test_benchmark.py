@@ -249,7 +249,7 @@ def test_all_commands_that_compute_with_nets_show_shares_of_the_limit(tmp_path):
     common = ("--arch", "A", "--crop", "32", "--batch", "2", "--precision", "mixed_bfloat16")
     told = run("train", *common, "--micro-batches", "2", "--steps", "1", "--rounds", "1", "--peers")
     title, table = told.split("\n", 3)[2:]
-    assert title == "weight updates, net A, 32x32, mixed_bfloat16, batches of 2 in 2 micro-batches; 1 rounds of 1 steps"
+    assert title == "weight updates, net A, 32x32, mixed_bfloat16, batches of 2 in 2 micro-batches; 1 round of 1 step"
     _, rows = rows_of(table)
     assert set(rows) == {"ours", "limit"}
     assert rows["limit"][2] == "100%"
@@ -276,7 +276,7 @@ def test_narrow_nets_are_compared_on_the_same_images(tmp_path):
     sizes = ("--width", "0.05", "--crop", "32", "--scale", "36", "--batch", "2", "--steps", "2", "--rounds", "1")
     told = run("small", "--folder", str(tmp_path), "--arch", "A", *sizes)
     title, table = told.split("\n", 3)[2:]
-    assert title == "net A x 0.05 on images of 36x36, float32, batches of 2; 1 rounds of 2 steps"
+    assert title == "net A x 0.05 on images of 36x36, float32, batches of 2; 1 round of 2 steps"
     _, rows = rows_of(table)
     assert set(rows) == {"ours", "keras", "limit"}
     assert len(set(re.findall(r"([\d,]+) parameters", table))) == 1

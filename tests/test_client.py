@@ -258,7 +258,7 @@ def test_no_address(url, told, images):
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        ("--batch 0", "Argument --batch: must be at least 1 (received 0)"),
+        ("--batch 0", "Argument --images-per-request: must be at least 1 (received 0)"),
         ("--concurrency 0", "Argument --concurrency: must be at least 1 (received 0)"),
         ("--repeat 0", "Argument --repeat: must be at least 1 (received 0)"),
         ("--timeout 0", "Argument --timeout: must be positive, up to 1,000,000 (received 0)"),

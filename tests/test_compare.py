@@ -109,7 +109,7 @@ def test_every_pair_has_the_distance_that_the_model_gives(tmp_path, weights, fol
     assert set(found["nets sha256"]) == {line["nets sha256"]}
     told = capsys.readouterr().out
     assert "6 pairs" in told
-    assert re.search(r"1 images of folder:\S*real have no partner and are skipped, e\.g\. z", told)
+    assert re.search(r"1 image of folder:\S*real has no partner and is skipped, e\.g\. z", told)
     assert re.search(rf"{metric}\s.*{line['mean']:.4f}", told)
 
 
@@ -248,5 +248,5 @@ def test_folders_that_cannot_be_paired_are_refused(tmp_path, weights):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"Expected a folder of images. Received: .*, which has none"):
         compared(weights, tmp_path / "empty", other, tmp_path / "out")
-    with pytest.raises(InputError, match="None of the 1 pairs"):
+    with pytest.raises(InputError, match="The only pair of images could not be used"):
         compared(weights, one.with_name("other"), write(tmp_path / "small", {"b": picture((4, 4), 0)}), tmp_path / "out")

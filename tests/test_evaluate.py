@@ -158,7 +158,7 @@ def test_the_same_command_again_computes_nothing(here, evaluated, table, monkeyp
     low, high = table["top-1 low"][1], table["top-1 high"][1]
     assert f"{table['top-1 error'][1]:.1f} ({low:.1f}–{high:.1f})" in line
     assert "most confused" in shown
-    assert "1 images could not be tested and count as errors: out/broken_images.csv" in shown
+    assert "1 image could not be tested and counts as an error: out/broken_images.csv" in shown
 
 
 def test_posteriors_of_earlier_evaluations_are_fused(here, evaluated, table, capsys):

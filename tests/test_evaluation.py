@@ -446,7 +446,7 @@ def test_progress_says_what_is_done_already(tmp_path, run, monkeypatch):
         evaluation_run.evaluate(dataset(), sources, [row()], tmp_path, settings, say=lambda line: None, stream=stream)
     monkeypatch.setattr(Network, "posteriors", original)
     evaluation_run.evaluate(dataset(), sources, [row()], tmp_path, settings, say=lambda line: None, stream=stream)
-    assert stream.getvalue() == "net a, dense at 40: 1 images already done\n"
+    assert stream.getvalue() == "net a, dense at 40: 1 image already done\n"
 
 
 # --- Stored passes --------------------------------------------------------------------------------------------------------
@@ -1106,7 +1106,7 @@ def test_a_net_is_told_that_it_learnt_from_what_is_tested(run, tmp_path):
                 data, {"a": each}, [row()], tmp_path, split=which, say=told.setdefault((name, which), []).append
             )
     tested = {key: lines[0].removeprefix("data: a test, ") for key, lines in told.items()}
-    held_out, whole = "1 images held out of training, 7 classes", "4 images, 7 classes"
+    held_out, whole = "1 image held out of training, 7 classes", "4 images, 7 classes"
     assert [tested[name, None] for name in knows] == [held_out, whole, held_out]
     assert [tested[name, "all"] for name in knows] == [whole] * 3
     assert [key for key, lines in told.items() if any("trained on images that are tested" in line for line in lines)] == [

@@ -37,7 +37,7 @@ def images(*size):
 
 
 def test_the_command_exports_and_says_what(run, tmp_path, capsys):
-    export.main(["--model", str(run), "--out", str(tmp_path / "vgg"), "--scales", "36", "44", "--flip", "--top-k", "2"])
+    export.main(["--model", str(run), "--out", str(tmp_path / "vgg"), "--scales", "36", "44", "--flip", "--top", "2"])
     told = capsys.readouterr().out
     assert f"{tmp_path}/vgg/1: " in told
     assert f"\npreprocessing: {WANTS}, recorded in the file\n" in told
@@ -58,7 +58,7 @@ def test_a_mistake_is_one_line(tmp_path):
     assert "Expected a run folder with best.keras, a weight file" in finished.stderr
 
 
-@pytest.mark.parametrize("flag", [["--version", "3"], ["--scales", "40"], ["--top-k", "2"], ["--features", "fc1"], ["--no-check"]])
+@pytest.mark.parametrize("flag", [["--model-version", "3"], ["--scales", "40"], ["--top", "2"], ["--layer", "fc1"], ["--no-check"]])
 def test_some_flags_go_with_saved_models_alone(capsys, flag):
     with pytest.raises(SystemExit, match="2"):
         export.main(["--model", "x", "--out", "x.onnx", "--format", "onnx", *flag])

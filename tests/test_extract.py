@@ -228,7 +228,7 @@ def test_progress_goes_over_all_nets_and_scales(tmp_path, run, monkeypatch):
     extraction.extract(split_of(), [source], protocol, tmp_path, batch=1, say=lambda line: None, stream=stream)
     looking, *lines = stream.getvalue().splitlines()
     assert looking.startswith("scanning images  ")
-    assert lines[0] == "net A, dense at 36: 1 images already done"
+    assert lines[0] == "net A, dense at 36: 1 image already done"
     assert len(lines) == 2 * len(ENCODED)
     assert lines[1].startswith("net A, dense at 36  ")
     assert lines[-1].startswith("net A, dense at 40  ")
@@ -324,7 +324,7 @@ def test_a_file_says_what_it_holds(here, run, capsys, name, by_scale):
     extract.main(["--model", "run", "--dataset", "folder:data", "--scales", "36", "40", "--out", name])
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith("20 images")
-    assert said[-2] == f"{name}: descriptors of 19 images, 205 each, 1 images left out"
+    assert said[-2] == f"{name}: descriptors of 19 images, 205 each, 1 image left out"
     found = DescriptorFile.read(name)
     assert found.features.shape == (19, 205)
     assert found.features.dtype == np.float32
@@ -426,7 +426,7 @@ def test_none_that_can_be_used_is_a_mistake_and_keeps_the_file_that_is_there(her
     (tmp_path / "a.jpg").write_bytes(b"no image")
     out = tmp_path / "out.npz"
     out.write_bytes(b"earlier")
-    with pytest.raises(InputError, match=r"None of the 1 images could be used; see .*out\.parts for the reasons"):
+    with pytest.raises(InputError, match=r"The only image could not be used; see .*out\.parts for the reasons"):
         extract.main(["--model", "run", "--images", str(tmp_path / "a.jpg"), "--out", str(out)])
     assert out.read_bytes() == b"earlier"
     assert pd.read_csv(tmp_path / "out.parts" / "broken_images.csv").image.tolist() == [str(tmp_path / "a.jpg")]

@@ -30,7 +30,9 @@ def test_it_is_installed():
     assert script.value == "keras_vgg.__main__:main"
 
 
-@pytest.mark.parametrize(("name", "module"), [("describe", "describe"), ("transfer-eval", "transfer_eval")])
+@pytest.mark.parametrize(
+    ("name", "module"), [("describe", "describe"), ("transfer-eval", "transfer_eval"), ("localize", "localise")]
+)
 def test_a_command_says_the_same_under_both_names(name, module):
     assert run("keras_vgg", name, "--help").stdout == run(f"keras_vgg.{module}", "--help").stdout != ""
 

@@ -22,6 +22,7 @@ from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.localisation import Locator, drawing, run
 from keras_vgg.localisation.recipe import Row
 from keras_vgg.localisation.single import Located
+from keras_vgg.support import plot_style
 from keras_vgg.weights.conversion import convert
 
 pytestmark = pytest.mark.usefixtures("graphs_as_traced", "nets_loaded_once")
@@ -119,7 +120,7 @@ def test_the_box_is_drawn_on_the_photograph_and_the_picture_says_what_it_is(here
     x_min, y_min, x_max, y_max = np.round(line["boxes"][0]["box"]).astype(int)
     middle = (x_min + x_max) // 2, (y_min + y_max) // 2
     for x, y in ((x_min + 1, middle[1]), (x_max - 2, middle[1]), (middle[0], y_max - 2)):
-        assert np.abs(drawn[title + y, x] - np.array([255, 60, 60])).max() < 40  # smoothed at its edges
+        assert np.abs(drawn[title + y, x] - np.array(plot_style.rgb(plot_style.BEST_BOX))).max() < 40  # smoothed at its edges
     assert not changed[middle[1] - 20 : middle[1] + 20, middle[0] - 20 : middle[0] + 20].any()
     assert text["image sha256"] == hashlib.sha256((here / "large.png").read_bytes()).hexdigest()
     assert (text["net sha256"], text["localiser sha256"]) == (line["net sha256"], line["localiser sha256"])

@@ -10,7 +10,7 @@ from keras_vgg.evaluation.recipe import Row
 from keras_vgg.reproduction import plan
 from keras_vgg.reproduction.claims import Place
 from keras_vgg.reproduction.costs import Data, costs_of
-from keras_vgg.reproduction.study import read_study
+from keras_vgg.reproduction.study_file import read_study
 from keras_vgg.reproduction.work_folder import WorkFolder
 
 RECIPES = pathlib.Path(__file__).parents[1] / "recipes"

@@ -120,7 +120,7 @@ def test_the_same_command_again_computes_no_feature(here, tested, monkeypatch, c
     pd.testing.assert_frame_equal(after.iloc[:-2].reset_index(drop=True), before.iloc[2:].reset_index(drop=True))  # they stay
     assert not list(pathlib.Path("out/features/descriptors").iterdir())
     shown = capsys.readouterr().out
-    for text in ("folder: out", "data: folder flat, 29 images, 3 classes", "1 images of folder:flat could not be used", "±"):
+    for text in ("folder: out", "data: folder flat, 29 images, 3 classes", "1 image of folder:flat could not be used", "±"):
         assert text in shown
     run("--model", "first", "--model", "b=second", "--dataset", "folder:flat", *RANDOM, "--out", "out", "--costs", "1", "10")
 
@@ -276,7 +276,7 @@ def test_voc_by_both_definitions(here, voc, tmp_path, capsys):
     assert read(tmp_path / "out")["train images"].tolist() == [24, 24, 12, 12]
     run("--model", "first", "--dataset", f"voc:{voc}", "--out", str(tmp_path / "out"))
     assert read(tmp_path / "out")["test images"].tolist()[-2:] == [11, 11]
-    assert "1 images of voc:" in capsys.readouterr().out
+    assert "1 image of voc:" in capsys.readouterr().out
     assert pd.read_csv(tmp_path / "out" / "left_out.csv").image.str.endswith("000030.jpg").tolist() == [True]
 
 
@@ -473,7 +473,7 @@ def test_classes_without_images_for_testing_are_told(here, place, tmp_path, caps
     shutil.copytree(place / "parts", tmp_path / "parts")
     shutil.rmtree(tmp_path / "parts" / "val" / "cat")
     run("--model", "first", "--dataset", f"folder:{tmp_path / 'parts'}", "--protocol", "fixed", "--out", str(tmp_path / "out"))
-    assert "1 classes of" in capsys.readouterr().out
+    assert "1 class of" in capsys.readouterr().out
     assert read(tmp_path / "out").value.notna().all()
 
 

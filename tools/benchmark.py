@@ -21,6 +21,7 @@ from keras_vgg import configs
 from keras_vgg.errors import InputError
 from keras_vgg.precision import FLOAT32, PRECISIONS
 from keras_vgg.support import cli, entry, huge_pages
+from keras_vgg.support.counts import counted
 
 IMAGES = 1000
 _WARM_UP_IMAGES, _WARM_UP_BATCHES = 256, 8  # minimum, so that buffers contain nothing made before the clock starts
@@ -250,7 +251,7 @@ def _hold(title: str, kind: str, settings, peers: list[str], arguments) -> None:
 
 
 def _hold_between(title: str, entries: list[contest.Entry], arguments) -> None:
-    print(f"{machine.describe()}\n{title}; {arguments.rounds} rounds of {arguments.steps} steps", flush=True)
+    print(f"{machine.describe()}\n{title}; {counted(arguments.rounds, 'round')} of {counted(arguments.steps, 'step')}", flush=True)
     for each in entries:
         if each.missing:
             print(f"{each.name}: {' and '.join(each.missing)} not installed", flush=True)
@@ -313,7 +314,7 @@ def _measure_serving(arguments) -> None:
         count = arguments.count
         paths = pictures.find_jpegs(arguments.images, count) if arguments.images else pictures.make_jpegs(folder, count)
         for title, table in serving.tables(net, paths[:count], folder, rounds=arguments.rounds, steps=arguments.steps):
-            print(f"{title}; {arguments.rounds} rounds of {arguments.steps} steps\n{table}", flush=True)
+            print(f"{title}; {counted(arguments.rounds, 'round')} of {counted(arguments.steps, 'step')}\n{table}", flush=True)
 
 
 def _measure_over_images(arguments) -> None:

@@ -1,4 +1,4 @@
-"""Hooks of `mkdocs.yml`: pages outside docs/ are part of the site, and examples in docstrings are code.
+"""Hooks of `mkdocs.yml`: pages outside docs/ are part of the site, examples in docstrings are code, and functions have arguments.
 
 Links in pages are relative to the file in the repository, as GitHub follows them. Here they become relative to the page of the
 site. Docstrings are read from the source; nothing imports the package.
@@ -50,3 +50,33 @@ class Examples(griffe.Extension):
         """Fences those of one object."""
         if obj.docstring:
             obj.docstring.value = EXAMPLE.sub(r"\1```pycon\n\g<0>\n\1```", obj.docstring.value)
+
+
+class Applications(griffe.Extension):
+    """Shows the functions that `as_function` makes, such as `VGG16`, as `help` does: with arguments and docstring of `build`."""
+
+    def on_package(self, *, pkg, **kwargs):
+        """Replaces those of `keras_vgg.applications`."""
+        if pkg.name != "keras_vgg":
+            return
+        build = pkg["applications.building.Application.build"]
+        for module in pkg["applications"].modules.values():
+            for name, made in list(module.attributes.items()):
+                if str(made.value).startswith("as_function("):
+                    module.set_member(name, _function(made, build))
+
+
+def _function(made: griffe.Attribute, build: griffe.Function) -> griffe.Function:
+    """Returns the function that an assignment makes of the method `build`."""
+    net = made.docstring.value.rstrip(".")  # "Net D of Table 1"
+    text = build.docstring.value.replace("the net", net[0].lower() + net[1:], 1).replace("VGG16(", f"{made.name}(")
+    function = griffe.Function(
+        made.name,
+        lineno=made.lineno,
+        endlineno=made.endlineno,
+        parameters=griffe.Parameters(*(each for each in build.parameters if each.name != "self")),
+        returns=build.returns,
+        parent=made.parent,
+    )
+    function.docstring = griffe.Docstring(text, lineno=made.lineno, parent=function)
+    return function

@@ -22,6 +22,7 @@ from keras_vgg.inference.network import PIXELS
 from keras_vgg.inference.passes import BATCH, side_by_side
 from keras_vgg.inference.row_cache import BROKEN, DONE, RowCache
 from keras_vgg.support import files
+from keras_vgg.support.counts import counted, none_could
 from keras_vgg.support.progress import Progress
 
 SMALLEST = 16
@@ -95,9 +96,10 @@ def measure(
     with files.telling(folder / LIST):
         left_out = unusable.write(folder, digests)
     if left_out:
-        say(f"{left_out} images could not be used: {folder / LIST}")
+        say(f"{counted(left_out, 'image')} could not be used: {folder / LIST}")
     if np.isnan(values).all():
-        raise InputError(f"None of the {len(values)} pairs of images could be used; {folder / LIST} lists the reasons.")
+        told = none_could(len(values), "pair of images", "be used", "pairs of images")
+        raise InputError(f"{told.capitalize()}; {folder / LIST} lists the reasons.")
     return Distances(values, left_out, digests)
 
 
@@ -144,7 +146,7 @@ def _run(networks: Sequence[_PairNetwork], images: Images, store: RowCache, name
     pending, writing = int(store.pending.sum()), threading.Lock()
     with Progress(pending, stream=stream, unit="pairs") as progress:
         if pending < len(able):
-            progress.say(f"{name}: {len(able) - pending} pairs already done")
+            progress.say(f"{name}: {counted(len(able) - pending, 'pair')} already done")
 
         def work(network, element, began):
             indices, places, pixels = (each.numpy() for each in element)

@@ -16,6 +16,7 @@ from keras_vgg.identity import digest_of_images
 from keras_vgg.inference.code_digest import digest_of_code
 from keras_vgg.inference.net_files import NetFile
 from keras_vgg.inference.passes import BATCH
+from keras_vgg.support.counts import counted
 from keras_vgg.support.progress import Progress
 
 LAYER = "fc2"
@@ -70,7 +71,9 @@ def compare(
     """
     for split in (real, generated):
         if split.size <= k:
-            raise InputError(f"`k` must be less than the number of images of each set. Received: k={k} for {split.size} images.")
+            raise InputError(
+                f"`k` must be less than the number of images of each set. Received: k={k} for {counted(split.size, 'image')}."
+            )
     side = max(source.smallest_input, configs.get_config(source.arch.split()[0]).side(1))
     protocol = DescriptorProtocol(LAYER, scales=(side,), flip=False, normalize=False, dense=False, precision=precision)
     options = {"batch": batch, "devices": devices, "say": say, "stream": stream}

@@ -17,6 +17,7 @@ import numpy as np
 from keras_vgg.errors import InputError
 from keras_vgg.inference.row_cache import rows_at_once, write_header
 from keras_vgg.support import files, paths
+from keras_vgg.support.counts import counted
 
 SUFFIXES = (".npz", ".parquet")
 
@@ -104,7 +105,7 @@ def _what_is_wrong(content: DescriptorFile) -> str | None:
         if array.shape != (len(content.features),) or (count and array.dtype.kind not in kind):
             return f"{name} of shape {array.shape} {array.dtype} for {len(content.features)} features"
     if count and not -1 <= content.labels.min() <= content.labels.max() < max(len(content.classes), 1):
-        return f"labels from {content.labels.min()} to {content.labels.max()} for {len(content.classes)} classes"
+        return f"labels from {content.labels.min()} to {content.labels.max()} for {counted(len(content.classes), 'class')}"
     if (np.diff(content.places, prepend=-1) < 1).any():
         return "places that do not increase"
     nets = content.facts.get("nets", []) if isinstance(content.facts, dict) else None

@@ -28,6 +28,7 @@ from keras_vgg.inference.row_cache import DONE, RowCache, rows_at_once, write_he
 from keras_vgg.inference.views import Views
 from keras_vgg.precision import noted
 from keras_vgg.support import files
+from keras_vgg.support.counts import counted
 
 NOT_FINITE = "the net's features are not finite: it overflowed"
 
@@ -138,13 +139,14 @@ def extract(
     values, not_finite = _write(folder, [[next(stores) for _ in of_net] for of_net in views], protocol)
     unusable.refused.update(dict.fromkeys(not_finite, NOT_FINITE))
     if not_finite:
-        say(f"features of {len(not_finite)} images are not finite, such as {split.name_of(not_finite[0])}: the net overflowed")
+        such = f"such as {split.name_of(not_finite[0])}"
+        say(f"features of {counted(len(not_finite), 'image')} are not finite, {such}: the net overflowed")
     labels, fingerprints = images.survey.labels.astype(np.int64), images.survey.fingerprints
     told = {"nets sha256": " + ".join(digests), "images sha256": digest_of_images(fingerprints, labels)}
     with files.telling(folder / LIST):
         number = unusable.write(folder, told | {"code sha256": digest_of_code()})
     if number:
-        say(f"{number} images could not be used: {folder / LIST}")
+        say(f"{counted(number, 'image')} could not be used: {folder / LIST}")
     names = np.array([split.name_of(index) for index in range(split.size)])
     return Extracted(values, labels, names, dict(unusable.rows()), number, fingerprints, tuple(digests))
 

@@ -8,6 +8,7 @@ import numpy as np
 from keras_vgg.data.dataset import ALL, Dataset
 from keras_vgg.data.split import LABEL, Split, files, joined
 from keras_vgg.errors import InputError
+from keras_vgg.support.counts import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,4 +47,4 @@ def of_dataset(dataset: Dataset, which: str = ALL) -> Inputs:
 
 def of_files(paths: Sequence[str]) -> Inputs:
     """Returns image files as inputs, with the labels -1."""
-    return Inputs(files(list(paths), np.full(len(paths), -1)), None, (), f"{len(paths)} image files")
+    return Inputs(files(list(paths), np.full(len(paths), -1)), None, (), f"{counted(len(paths), 'image file')}")

@@ -4,19 +4,18 @@ import functools
 import hashlib
 import os
 import pathlib
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from keras_vgg.evaluation.prediction import GRAD_CAM, SCORES, Heatmap
-from keras_vgg.support import naming, picture
+from keras_vgg.support import naming, picture, plot_style
 from keras_vgg.support.image_files import printable
 
 _SIDE, _NARROWEST, _HIGHEST = 8.0, 3.5, 20.0  # inches: the image's longer side, its least width, its greatest height
-_MARGIN, _LINE, _SCALE, _GAP, _LABELS = 0.18, 0.18, 0.16, 0.1, 0.42  # inches
-_LETTERS = 13  # of the title, per inch
+_MARGIN, _SCALE, _GAP, _LABELS = 0.18, 0.16, 0.1, 0.42  # inches
+_LINE = plot_style.LINE * plot_style.MEDIUM / 72  # inches
 _QUANTITIES = {SCORES: "posterior of {}", GRAD_CAM: "Grad-CAM of {} (share of the largest)"}
 
 
@@ -44,7 +43,7 @@ def draw(path: pathlib.Path, heatmap: Heatmap, class_name: str, *, title: str, f
     rows, columns = values.shape
     across = max(_SIDE * min(1, width / height), _NARROWEST)
     down = min(across * height / width, _HIGHEST)
-    lines = textwrap.wrap(f"{title}; {rows}x{columns} positions", int(across * _LETTERS))
+    lines = picture.wrapped(f"{title}; {rows}x{columns} positions", across)
     above, beneath = len(lines) * _LINE + _GAP, _GAP + _SCALE + _LABELS
     size = (across + 2 * _MARGIN, down + above + beneath + 2 * _MARGIN)
 
@@ -52,23 +51,25 @@ def draw(path: pathlib.Path, heatmap: Heatmap, class_name: str, *, title: str, f
         return (_MARGIN / size[0], (_MARGIN + bottom) / size[1], across / size[0], part_height / size[1])
 
     told = {"class": class_name, "heatmap": heatmap.kind, "image sha256": heatmap.digest, **facts}
-    with picture.drawing(path, size, dpi=110, facts=told) as figure:
+    with picture.drawing(path, size, facts=told) as figure:
         figure.set_layout_engine("none")  # the parts have fixed places
         axes = figure.add_axes(part(beneath, down))
         axes.imshow(heatmap.image)
         overlay = axes.imshow(
             _upsampled(values, (height, width), heatmap.centres),
-            cmap="inferno",
+            cmap=plot_style.HEAT,
             alpha=0.55,
             vmin=0,
             vmax=max(values.max(), 1e-3),
         )
         axes.set_axis_off()
-        figure.text(_MARGIN / size[0], 1 - _MARGIN / size[1], "\n".join(lines), va="top", fontsize="medium", linespacing=1.15)
+        heading = {"va": "top", "linespacing": plot_style.LINE}
+        figure.text(_MARGIN / size[0], 1 - _MARGIN / size[1], "\n".join(lines), **heading)
         scale = figure.add_axes(part(_LABELS, _SCALE))
         figure.colorbar(overlay, cax=scale, orientation="horizontal")
         scale.locator_params(axis="x", nbins=6)
-        scale.set_xlabel("\n".join(textwrap.wrap(_QUANTITIES[heatmap.kind].format(class_name), int(across * _LETTERS))[:1]))
+        told_of = _QUANTITIES[heatmap.kind].format
+        scale.set_xlabel(told_of(picture.fitted(class_name, lambda name: len(picture.wrapped(told_of(name), across)) == 1)))
 
 
 def _upsampled(values: np.ndarray, size: tuple[int, int], centres) -> np.ndarray:

@@ -12,6 +12,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.identity import DIGESTS
 from keras_vgg.inference.class_labels import same_classes
 from keras_vgg.support import files, paths
+from keras_vgg.support.counts import counted
 
 _ROWS = 4096
 REAL_DIGEST = "ReaL labels sha256"
@@ -144,4 +145,4 @@ def fuse(results: Sequence[Posteriors]) -> Posteriors:
 
 
 def _told(result: Posteriors) -> str:
-    return f"{result.facts.get('net')}, {len(result.labels)} images in {len(result.classes)} classes"
+    return f"{result.facts.get('net')}, {counted(len(result.labels), 'image')} in {counted(len(result.classes), 'class')}"

@@ -22,6 +22,7 @@ from keras_vgg.inference.row_cache import PassStore
 from keras_vgg.inference.views import Views
 from keras_vgg.precision import FLOAT32, noted, told
 from keras_vgg.support import files
+from keras_vgg.support.counts import agree, counted
 
 PASSES = "passes"
 """The subfolder of the results folder that keeps computed passes."""
@@ -130,7 +131,8 @@ def evaluate(
     with files.telling(folder / LIST):
         number = unusable.write(folder, {"nets sha256": " + ".join(each.digest for each in tested.values())} | digests)
     if number:
-        say(f"{number} images could not be tested and count as errors: {folder / LIST}")
+        count = agree(number, "counts as an error", "count as errors")
+        say(f"{counted(number, 'image')} could not be tested and {count}: {folder / LIST}")
     of_all = {"data": dataset.description} | digests
     told = {name: {"settings": settings.told_of(sources[name]), "nets sha256": tested[name].digest} | of_all for name in wanted}
     known = {name: _Known(classes[name], labels[name], told[name]) for name in wanted}
@@ -162,8 +164,10 @@ def _told_of(dataset: Dataset, which: str) -> str:
     """Returns a description of the tested images, with the number of classes."""
     held_out = which == VALIDATION and VALIDATION not in dataset.sets
     use = {TRAIN: " for training", VALIDATION: " held out of training" if held_out else " for validation", TEST: " for testing"}
-    told = f"{dataset.split(which).size} images{use.get(which, '')}, {len(dataset.classes)} classes"
-    return told if which in (TEST, ALL) or not dataset.test else f"{told}; the test set of {dataset.test.size} images is not used"
+    told = f"{counted(dataset.split(which).size, 'image')}{use.get(which, '')}, {counted(len(dataset.classes), 'class')}"
+    if which in (TEST, ALL) or not dataset.test:
+        return told
+    return f"{told}; the test set of {counted(dataset.test.size, 'image')} is not used"
 
 
 def _wanted_passes(

@@ -16,7 +16,7 @@ from keras_vgg.support import files, sheet
 MOST = 24
 """Maximum number of images on a sheet."""
 
-_SIDE, _LETTERS = 160, 24  # pixels of a thumbnail's shorter side; letters of a caption's line
+_SIDE = 160  # pixels of a thumbnail's shorter side
 
 
 def write_tables(folder: pathlib.Path, name: str, result: Posteriors) -> None:
@@ -46,7 +46,7 @@ def draw_worst(folder: pathlib.Path, name: str, result: Posteriors, split: Split
             pictures.append(thumbnail(split, place, _SIDE))
         except tf.errors.OpError:
             continue
-        captions.append("\n".join(line if len(line) <= _LETTERS else f"{line[: _LETTERS - 1]}…" for line in text.split("\n")))
+        captions.append(text)
     if pictures:
         title, facts = caption(result)
         title = f"{title}: {measure.WORST}"

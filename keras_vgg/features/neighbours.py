@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from keras_vgg.errors import InputError
+from keras_vgg.support.counts import counted
 
 NEIGHBOUR = 3
 """k of the paper."""
@@ -83,7 +84,7 @@ def pairs_of(real: int, generated: int) -> int:
 def _check(name: str, rows: Rows, k: int) -> None:
     if not 1 <= k < len(rows):
         raise InputError(
-            f"`k` must be at least 1 and less than the number of images. Received: k={k} for {len(rows)} {name} images."
+            f"`k` must be at least 1 and less than the number of images. Received: k={k} for {counted(len(rows), f'{name} image')}."
         )
     for part in map(rows.__getitem__, _blocks(len(rows))):
         if np.ndim(part) != 2 or not np.isfinite(part).all():

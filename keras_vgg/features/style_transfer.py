@@ -14,6 +14,7 @@ from keras_vgg.features.losses import content_loss, gram_matrix, style_loss, tot
 from keras_vgg.features.perceptual import perceptual_model
 from keras_vgg.features.style_settings import Settings
 from keras_vgg.support import extras
+from keras_vgg.support.counts import counted
 
 with extras.needed("style"):
     import scipy.optimize
@@ -139,9 +140,9 @@ def _as_picture(values) -> np.ndarray:
 def _finite(loss, gradient, step: int) -> float:
     remedy = "pass smaller loss weights."
     if not np.isfinite(loss):
-        raise InputError(f"After {step} steps the loss is {float(loss)}; {remedy}")
+        raise InputError(f"After {counted(step, 'step')} the loss is {float(loss)}; {remedy}")
     if not np.isfinite(gradient).all():
-        raise InputError(f"After {step} steps the gradient of the loss is not finite; {remedy}")
+        raise InputError(f"After {counted(step, 'step')} the gradient of the loss is not finite; {remedy}")
     return float(loss)
 
 

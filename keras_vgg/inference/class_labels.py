@@ -13,6 +13,7 @@ import numpy as np
 from keras_vgg.data.class_names import class_name
 from keras_vgg.errors import InputError
 from keras_vgg.support import strict_json
+from keras_vgg.support.counts import counted
 from keras_vgg.support.paths import path_of
 from keras_vgg.weights import catalogue, download
 
@@ -151,7 +152,7 @@ def labels_of(
         return np.argsort(order)  # the position of each
     missing = sorted(set(dataset_classes) - set(known or ()))
     raise InputError(
-        f"{told} has {num_classes} classes; the dataset has {len(dataset_classes)}, of which the net lacks "
+        f"{told} has {counted(num_classes, 'class')}; the dataset has {len(dataset_classes)}, of which the net lacks "
         f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}."
     )
 

@@ -16,6 +16,7 @@ from keras_vgg.inference.localiser import Localiser
 from keras_vgg.inference.network import Network
 from keras_vgg.precision import FLOAT32
 from keras_vgg.support import paths
+from keras_vgg.support.counts import counted
 from keras_vgg.weights import kinds, weight_file
 from keras_vgg.weights.weight_file import CLASSES
 
@@ -190,7 +191,7 @@ class NetFile:
         """
         if self.classes is not None and len(self.classes) != num_classes:
             raise InputError(
-                f"{self.told_by or CLASSES} must list the net's {num_classes} classes. Received: {len(self.classes)}; "
+                f"{self.told_by or CLASSES} must list the net's {counted(num_classes, 'class')}. Received: {len(self.classes)}; "
                 "fix or delete it."
             )
         return class_names(self.classes, num_classes)

@@ -18,6 +18,7 @@ from keras_vgg.inference.row_cache import RowCache
 from keras_vgg.inference.views import CENTER, DENSE, Views
 from keras_vgg.mixed_precision import multiply_adds, precision_of
 from keras_vgg.support import half_precision
+from keras_vgg.support.counts import counted
 from keras_vgg.support.progress import Progress
 
 BATCH = 32
@@ -89,7 +90,7 @@ def run_passes(passes: Sequence[Pass], images: Images, *, batch: int, stream=Non
                 progress.show(told)
 
             if pixels and np.any(~each.store.pending):
-                progress.say(f"{told}: {np.sum(~each.store.pending)} images already done")
+                progress.say(f"{told}: {counted(np.sum(~each.store.pending), 'image')} already done")
             run_pass(each.networks, images, each.views, each.store, batch=batch, on_done=done)
 
 

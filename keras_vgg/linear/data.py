@@ -16,6 +16,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.inference.batches import Survey, survey
 from keras_vgg.linear.benchmarks import Benchmark
 from keras_vgg.linear.joining import join
+from keras_vgg.support.counts import counted, none_could
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,13 +116,13 @@ def with_descriptors(data: Data, values: np.ndarray, names: np.ndarray, problems
     if odd:
         raise InputError(
             f"Features of an image must be all finite or all NaN. Received: partly NaN or infinite features for "
-            f"{len(odd)} images, such as {names[odd[0]]}."
+            f"{counted(len(odd), 'image')}, such as {names[odd[0]]}."
         )
     usable = data.usable & (numbers > 0)
     if not usable.any():
         reason = statistics.mode(problems.values()) if problems else ""
         told = f", such as {next(name for name in problems if problems[name] == reason)}: {reason}" if reason else ""
-        raise InputError(f"{data.description}: none of the {len(values)} images could be used{told}.")
+        raise InputError(f"{data.description}: {none_could(len(values), 'image', 'be used')}{told}.")
     return dataclasses.replace(data, usable=usable)
 
 

@@ -19,6 +19,7 @@ from keras_vgg.linear.benchmarks import Benchmark, Row
 from keras_vgg.linear.classify import Outcome
 from keras_vgg.linear.data import Data, open_data, open_files, with_descriptors
 from keras_vgg.support import extras, files
+from keras_vgg.support.counts import agree, counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +74,8 @@ def evaluate(
     opened = {}
     for name in dict.fromkeys(row.data for row in rows):
         data = opened[name] = open_data(benchmarks[name], stream=stream)
-        say("\n".join([f"data: {data.description}, {len(data.parts)} images, {len(data.classes)} classes", *data.notes]))
+        told = f"data: {data.description}, {counted(len(data.parts), 'image')}, {counted(len(data.classes), 'class')}"
+        say("\n".join([told, *data.notes]))
         protocols.check(data, benchmarks[name], settings.costs, settings.seed, keep=settings.save is not None)
 
     def describe(row: Row) -> _Described:
@@ -108,7 +110,7 @@ def evaluate_files(
     data, values, names, fingerprints, facts = open_files(paths, benchmark)
     if fingerprints is None:
         say("descriptors of an earlier version do not record image fingerprints; images are compared by name")
-    say(f"data: {data.description}, {len(values)} images, {len(data.classes)} classes")
+    say(f"data: {data.description}, {counted(len(values), 'image')}, {counted(len(data.classes), 'class')}")
     net = " & ".join(net["net"] for net in facts.get("nets", []))
     images = "" if fingerprints is None else digest_of_images(fingerprints, data.labels)
     told = _told(net, data.description, facts, images)
@@ -199,7 +201,8 @@ def _evaluate(benchmarks, rows, describe, folder, settings: TransferSettings, sa
             told["nets sha256"] |= dict.fromkeys(found.told["nets sha256"].split(" + "))
         _write_left_out(folder / "left_out.csv", left_out)
         if lost.size:
-            say(f"{lost.size} images of {row.data} could not be used and were skipped: {folder / 'left_out.csv'}")
+            were = agree(lost.size, "was", "were")
+            say(f"{counted(lost.size, 'image')} of {row.data} could not be used and {were} skipped: {folder / 'left_out.csv'}")
         keep = settings.save is not None
         outcomes = protocols.run(data, found.values, benchmark, costs=settings.costs, seed=settings.seed, keep=keep)
         found.discard()
@@ -209,7 +212,8 @@ def _evaluate(benchmarks, rows, describe, folder, settings: TransferSettings, sa
                 f"{squared_hinge.GAP:.0e} counts as converged. Normalize the descriptors, or pass smaller --costs."
             )
         if untested := sum(np.isnan(each).sum() for each in outcomes[0].by_class.values()):
-            say(f"{untested} classes of {row.data} have no test images and do not count in means over classes")
+            have, do = agree(untested, ("has", "does"), ("have", "do"))
+            say(f"{counted(untested, 'class')} of {row.data} {have} no test images and {do} not count in means over classes")
         facts = found.told | {
             "protocol": benchmark.protocol,
             "classes": len(data.classes),

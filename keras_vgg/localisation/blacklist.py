@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_vgg.errors import InputError
 from keras_vgg.support import paths
+from keras_vgg.support.counts import counted
 
 _NUMBER_IN_NAME = re.compile(r"_val_(\d{8})$")
 _DIGITS = re.compile(r"[+-]?\d+")
@@ -71,7 +72,7 @@ class Blacklist:
             )
         if (largest := max(self.numbers, default=0)) > len(images):
             raise InputError(
-                f"Images in the devkit's order must be the whole set. Received: {len(images)} images, "
+                f"Images in the devkit's order must be the whole set. Received: {counted(len(images), 'image')}, "
                 f"but the number {largest} in {self.path}."
             )
         return places

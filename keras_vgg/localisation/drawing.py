@@ -1,25 +1,22 @@
 """Photographs with the boxes of guesses drawn on them, pixel for pixel."""
 
 import pathlib
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_vgg.localisation.single import Located
-from keras_vgg.support import picture
+from keras_vgg.support import picture, plot_style
 
 _DPI = 100
 _LEAST, _NARROWEST = 480, 360  # dots: mean side of an enlarged small photograph; minimum width of the plot
 _FONT = 0.022  # size of labels relative to the photograph's mean side
 _SMALLEST, _LARGEST = 11, 64  # of a font, dots
-_BEST, _OTHERS = "#ff3c3c", "#ffc83c"
-_LETTER = 0.62  # mean width of a letter relative to the font size
 
 
 def draw(path: pathlib.Path, pixels: np.ndarray, guesses: Sequence[Located], *, title: str, facts: Mapping[str, Any]) -> None:
-    """Writes a PNG of a photograph with boxes, labels and scores: the first box thick and red, the others thin and yellow.
+    """Writes a PNG of a photograph with boxes, labels and scores: the first box thick and orange, the others thin and yellow.
 
     All pixels of the photograph are kept; a small one is enlarged by an integer factor.
 
@@ -35,18 +32,17 @@ def draw(path: pathlib.Path, pixels: np.ndarray, guesses: Sequence[Located], *, 
     height, width = zoom * height, zoom * width
     font = float(np.clip(_FONT * np.sqrt(height * width), _SMALLEST, _LARGEST))
     across = max(width, _NARROWEST)
-    lines = textwrap.wrap(title, max(int(across / (_LETTER * font)), 20))
+    points = 72 / _DPI
+    lines = picture.wrapped(title, (across - 0.8 * font) / _DPI, font * points)
     above = round((1.35 * len(lines) + 0.6) * font)
     size = (across / _DPI, (height + above) / _DPI)
     told = [guess._asdict() | {"box": [round(edge, 2) for edge in guess.box]} for guess in guesses]
     with picture.drawing(path, size, dpi=_DPI, facts={**facts, "boxes": told}) as figure:
         figure.set_layout_engine("none")  # everything has a fixed position, in dots
-        figure.set_dpi(_DPI)
         figure.add_artist(_pixel_for_pixel(pixels.repeat(zoom, axis=0).repeat(zoom, axis=1)))
         axes = figure.add_axes((0, 0, width / across, height / (height + above)))
         axes.set(xlim=(0, width), ylim=(height, 0))
         axes.set_axis_off()
-        points = 72 / _DPI
         figure.text(
             0.4 * font / across,
             1 - 0.3 * font / (height + above),
@@ -98,9 +94,13 @@ def _label(axes, guess: Located, box: np.ndarray, place: int, font: float, taken
     width, height = axes.get_xlim()[1], axes.get_ylim()[0]
     size, margin = font * (1 if place == 0 else 0.85), 0.25 * font
     score = f"{100 * guess.score:.0f}%"
-    letters = max(int((width - 2 * margin) / (_LETTER * size)) - len(score) - 1, 8)
-    name = guess.label if len(guess.label) <= letters else f"{guess.label[: letters - 1]}…"
-    text = axes.text(0, 0, f"{name} {score}".strip(), va="top", ha="left", fontsize=size * 72 / _DPI, color="black", clip_on=True)
+    text = axes.text(0, 0, "", va="top", ha="left", fontsize=size * 72 / _DPI, color="black", clip_on=True)
+
+    def fits(name: str) -> bool:
+        text.set_text(f"{name} {score}".strip())
+        return text.get_window_extent().width <= width - 2 * margin
+
+    fits(picture.fitted(guess.label, fits))  # leaves the text
     extent = text.get_window_extent(axes.figure.canvas.get_renderer())
     across, down = extent.width + 2 * margin, extent.height + 2 * margin
     left = min(max(box[0], 0), max(width - across, 0))
@@ -121,4 +121,4 @@ def _meet(a: tuple, b: tuple) -> bool:
 
 
 def _color(place: int) -> str:
-    return _BEST if place == 0 else _OTHERS
+    return plot_style.BEST_BOX if place == 0 else plot_style.OTHER_BOXES

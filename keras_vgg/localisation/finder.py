@@ -12,7 +12,7 @@ from keras_vgg.inference.localiser import Localiser
 from keras_vgg.inference.net_files import NetFile, open_net_file
 from keras_vgg.inference.passes import check_scale
 from keras_vgg.inference.views import DENSE, Views
-from keras_vgg.localisation.guessing import Merging
+from keras_vgg.localisation.merging_settings import Merging
 from keras_vgg.mixed_precision import precision_of
 from keras_vgg.precision import FLOAT32, noted
 from keras_vgg.regression import PCR

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from keras_vgg.localisation.guessing import Merging
+from keras_vgg.localisation.merging_settings import Merging
 from keras_vgg.localisation.scoring import MOST_GUESSES
 
 _ROWS = 64  # boxes compared with all others at a time, to bound memory

@@ -24,7 +24,7 @@ import pathlib
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.recipe import PAPER_KEYS, read_precision
 from keras_vgg.inference.views import OF_LOCALISERS
-from keras_vgg.localisation.guessing import Merging
+from keras_vgg.localisation.merging_settings import Merging
 from keras_vgg.support import files, paths
 
 _KEYS = {"dataset", "localisers", "classifiers", "classifier_scales", "rows", "precision"}

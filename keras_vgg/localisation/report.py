@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from keras_vgg.data.boxes.drawing import FOUND, TRUE, outlined
+from keras_vgg.data.boxes.drawing import outlined
 from keras_vgg.data.split import Split
 from keras_vgg.evaluation.metrics import wilson_interval
 from keras_vgg.evaluation.single import thumbnail
@@ -14,13 +14,13 @@ from keras_vgg.identity import digests_of, short
 from keras_vgg.localisation.boxes import clipped, overlap
 from keras_vgg.localisation.results import Localised
 from keras_vgg.localisation.scoring import LocalisationScore
-from keras_vgg.support import files, sheet
+from keras_vgg.support import files, plot_style, sheet
 
 ON_SHEET = 12
 """Photographs on a sheet."""
 
 _SIDE = 240  # pixels of a photograph's shorter side
-_LETTERS = 32  # per line of its caption
+_TRUE, _FOUND = plot_style.rgb(plot_style.TRUE_BOX), plot_style.rgb(plot_style.BEST_BOX)
 
 
 def table_line(result: Localised) -> dict:
@@ -96,7 +96,7 @@ def write_tables(folder: pathlib.Path, name: str, result: Localised) -> None:
 
 
 def draw_boxes(folder: pathlib.Path, name: str, result: Localised, split: Split) -> None:
-    """Writes `<name>-boxes.png`: evenly sampled photographs with true boxes (green) and first guess (red)."""
+    """Writes `<name>-boxes.png`: evenly sampled photographs with true boxes (blue) and the first predicted one (orange)."""
     path = folder / f"{name}-boxes.png"
     with files.telling(path):
         path.unlink(missing_ok=True)
@@ -109,14 +109,13 @@ def draw_boxes(folder: pathlib.Path, name: str, result: Localised, split: Split)
             continue
         frame = result.truth.frames[place]
         found = clipped(result.boxes[place, :1] / frame, (1, 1))
-        pictures.append(outlined(outlined(pixels, result.truth.boxes[place] / frame, TRUE, 3), found, FOUND, 3))
+        pictures.append(outlined(outlined(pixels, result.truth.boxes[place] / frame, _TRUE, 3), found, _FOUND, 3))
         label = result.labels[place, 0]
-        told = f"{result.classes[label]}, IoU {overlaps[place]:.2f}" if label >= 0 else "no guess"
-        captions.append(told if len(told) <= _LETTERS else f"{told[: _LETTERS - 1]}…")
+        captions.append(f"{result.classes[label]}\nIoU {overlaps[place]:.2f}" if label >= 0 else "no prediction")
     if not pictures:
         return
     facts = {key: result.facts[key] for key in ("net", "S", "Q", "protocol", "settings", "data")} | digests_of(result.facts)
-    title = f"{_title(result.facts)}: true boxes green, predicted boxes red"
+    title = f"{_title(result.facts)}: true boxes blue, predicted boxes orange"
     sheet.draw(path, pictures, captions, title=title, facts=facts, columns=4, side=2.2)
 
 

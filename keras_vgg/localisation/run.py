@@ -26,6 +26,7 @@ from keras_vgg.localisation.truth import Truth, digest_of_boxed, truth_of
 from keras_vgg.precision import FLOAT32, told
 from keras_vgg.regression import PCR
 from keras_vgg.support import files
+from keras_vgg.support.counts import agree, counted
 from keras_vgg.support.progress import Progress
 
 
@@ -59,7 +60,7 @@ class LocalisationSettings:
         is_single = row.protocol == CENTER and len(row.localisers) == 1 and not row.flip
         differs = {
             f"merged up to {row.merging.threshold:g}": not is_single,
-            f"{row.merging.classes} classes": row.classes,
+            counted(row.merging.classes, "class"): row.classes,
             f"{self.pooling} pooling": self.pooling != "floor",
             self.precision: told(self.precision),
             self.scoring: self.scoring,
@@ -116,7 +117,9 @@ def localise(
     blacklist = np.zeros(split.size, bool)
     if settings.blacklist:
         blacklist = read_blacklist(settings.blacklist).of_images([*names])
-        say(f"{blacklist.sum()} of {split.size} images are on the blacklist {settings.blacklist} and are ignored")
+        are = agree(blacklist.sum(), "is", "are")
+        told = f"{blacklist.sum()} of {counted(split.size, 'image')}"
+        say(f"{told} {are} on the blacklist {settings.blacklist} and {are} ignored")
     tested = _Tested(truth_of(images.survey), classes, names, blacklist)
     told = {id(row): _classes_of(row, tested.truth, classes, posteriors, images) for row in rows}
     labels = {(id(row), name): _labels_for(sources[name], told[id(row)], say) for row in rows for name in row.localisers}
@@ -131,7 +134,8 @@ def localise(
     with files.telling(folder / LIST):
         number = unusable.write(folder, {"nets sha256": " + ".join(digests.values())} | of_images)
     if number:
-        say(f"{number} images could not be tested and count as errors: {folder / LIST}")
+        count = agree(number, "counts as an error", "count as errors")
+        say(f"{counted(number, 'image')} could not be tested and {count}: {folder / LIST}")
     results = []
     for row in rows:
         given = told[id(row)]

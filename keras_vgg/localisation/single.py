@@ -63,7 +63,7 @@ class Locator:
         scales: smallest sides Q for the classifier, whose posteriors are averaged.
         localiser_scales: smallest sides Q for the localiser, whose boxes are combined.
         flip: whether both use mirror images, too.
-        merge_threshold: maximum match score of merged boxes; by default that of `guessing.Merging`.
+        merge_threshold: maximum match score of merged boxes; by default that of `merging_settings.Merging`.
         pooling: rounding of odd sizes, `"floor"` or `"ceil"`.
         precision: compute precision of both, one of `precision.PRECISIONS`.
 

@@ -18,6 +18,7 @@ from keras_vgg.errors import InputError
 from keras_vgg.localisation import boxes as edges
 from keras_vgg.localisation.scoring import MOST_GUESSES
 from keras_vgg.support import files, paths
+from keras_vgg.support.counts import counted
 
 _FIELDS = 5  # per guess
 _NONE = "0 0 0 0 0"
@@ -67,7 +68,7 @@ def write_submission(
     if boxes.shape != (*labels.shape, 4) or labels.ndim != 2:
         raise InputError(f"Expected labels (N, guesses) and boxes (N, guesses, 4). Received: {labels.shape} and {boxes.shape}.")
     if labels.size and labels.max() >= len(numbers):
-        raise InputError(f"Each of {labels.max() + 1} classes must have a number. Received: {len(numbers)} numbers.")
+        raise InputError(f"Each of {labels.max() + 1} classes must have a number. Received: {counted(len(numbers), 'number')}.")
     labels, boxes = labels[:, :MOST_GUESSES], boxes[:, :MOST_GUESSES]
     guessed = (labels >= 0) & np.isfinite(boxes).all(axis=-1)
     numbered = numbers[np.where(guessed, labels, 0)]

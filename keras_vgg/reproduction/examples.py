@@ -17,7 +17,7 @@ from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.reproduction.study import Study
 from keras_vgg.reproduction.tables import Measured
 from keras_vgg.reproduction.work_folder import WorkFolder
-from keras_vgg.support import extras
+from keras_vgg.support import extras, plot_style
 
 HARDEST, SEEN = 12, 6
 _SIDE = 128  # pixels of a picture's shorter side
@@ -120,7 +120,7 @@ def _under(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
     height, width = pixels.shape[:2]
     smooth = tf.image.resize(heat[..., np.newaxis] / max(float(heat.max()), 1e-12), (height, width), "bicubic").numpy()[..., 0]
-    colors = 255 * colormaps["inferno"](np.clip(smooth, 0, 1))[..., :3]
+    colors = 255 * colormaps[plot_style.HEAT](np.clip(smooth, 0, 1))[..., :3]
     return np.concatenate([pixels, (0.45 * pixels + 0.55 * colors).astype(np.uint8)], axis=1)
 
 

@@ -15,6 +15,7 @@ from keras_vgg.reproduction.costs import TRAINING_PASSES, Cost, Data, costs_of
 from keras_vgg.reproduction.study import Study
 from keras_vgg.reproduction.work_folder import WorkFolder
 from keras_vgg.support import files, own_recipes, paths
+from keras_vgg.support.counts import counted
 from keras_vgg.support.progress import duration, speed
 
 _REFERENCE = "D"  # the net of the published speeds, at 224x224
@@ -157,10 +158,10 @@ def told(plan: Plan) -> str:
     study = plan.study
     runs = sum(map(plan.times, plan.costs))
     lines = [
-        f"{study.title}: {len(study.trainings)} nets, {len(study.starts)} starts, {len(study.tables)} tables; "
-        f"seeds: {study.seeds}; {runs} trainings and tests",
+        f"{study.title}: {counted(len(study.trainings), 'net')}, {counted(len(study.starts), 'start')}, "
+        f"{counted(len(study.tables), 'table')}; seeds: {study.seeds}; {runs} trainings and tests",
         f"images: {plan.data.train:,} for training, {plan.data.validation:,} for validation, {plan.data.test:,} for tests, "
-        f"{plan.data.classes} classes",
+        f"{counted(plan.data.classes, 'class')}",
         "",
         *_times(plan),
         "",

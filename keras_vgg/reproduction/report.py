@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from keras_vgg.data.datasets import open_dataset
-from keras_vgg.evaluation.measures.errors import NAMED
+from keras_vgg.evaluation.confusion_matrix import NAMED
 from keras_vgg.evaluation.metrics import confusion, most_confused
 from keras_vgg.identity import short
 from keras_vgg.reproduction import examples, figures
@@ -25,7 +25,8 @@ from keras_vgg.reproduction.statistics import FAILS, HOLDS, OPEN
 from keras_vgg.reproduction.study import Study
 from keras_vgg.reproduction.tables import measured
 from keras_vgg.reproduction.work_folder import WorkFolder, write_json
-from keras_vgg.support import extras, files
+from keras_vgg.support import extras, files, plot_style
+from keras_vgg.support.counts import counted
 from keras_vgg.support.progress import duration, speed
 
 _MINUS = "−"
@@ -78,7 +79,7 @@ def render(template: str, values: dict[str, Any]) -> str:
     )
     environment.filters |= {
         "spread": spread, "points": points, "duration": duration, "speed": speed, "short": short, "interval": _interval,
-        "label": label_of, "said": said, "error": _error,
+        "label": label_of, "counted": counted, "said": said, "error": _error,
     }  # fmt: skip
     return environment.get_template(template).render(**values)
 
@@ -132,7 +133,7 @@ def verdicts_told(outcome: dict) -> str:
     """Returns the numbers of the paper's claims by verdict, as text."""
     found = [claim["verdict"] for claim in claims_of(outcome["tables"])]
     counts = ", ".join(f"{found.count(verdict)} {verdict}" for verdict in (HOLDS, FAILS, OPEN))
-    return f"of {len(found)} claims: {counts}"
+    return f"of {counted(len(found), 'claim')}: {counts}"
 
 
 def _charts(outcome: dict) -> dict[str, str]:
@@ -201,4 +202,4 @@ def _look(study: Study, work: WorkFolder) -> _Looked:
 
 def _alone(svg: str) -> str:
     """Returns a chart as a separate file: on white, since it does not inherit a page's color."""
-    return svg.replace("currentColor", "#1a1a1a").replace("<svg ", '<svg style="background:#ffffff" ', 1)
+    return svg.replace("currentColor", plot_style.INK).replace("<svg ", f'<svg style="background:{plot_style.PAPER}" ', 1)

@@ -18,6 +18,7 @@ from keras_vgg.inference import batches
 from keras_vgg.inference.images import Images, Unusable, look_through
 from keras_vgg.inference.passes import BATCH
 from keras_vgg.inference.views import Views
+from keras_vgg.support.counts import counted
 from keras_vgg.support.image_files import find_images
 
 CALIBRATION_IMAGES = 300
@@ -99,7 +100,7 @@ def open_calibration(spec: str, most: int, *, stream=None) -> ImageSet:
         split, description = dataset.split(TRAIN if TRAIN in dataset.splits else ALL), dataset.description
     else:
         paths = list(find_images([spec]))
-        split, description = files(paths, np.full(len(paths), -1)), f"{len(paths)} image files"
+        split, description = files(paths, np.full(len(paths), -1)), f"{counted(len(paths), 'image file')}"
     chosen = np.unique(np.linspace(0, split.size - 1, min(most, split.size)).round().astype(np.int64))
     return _looked_through("calibrate", spec, description, split.subset(chosen), stream)
 

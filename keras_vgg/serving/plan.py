@@ -24,6 +24,7 @@ from keras_vgg.serving import warm_up
 from keras_vgg.serving.model_card import model_card, read_table
 from keras_vgg.serving.signatures import Protocol
 from keras_vgg.support import paths
+from keras_vgg.support.counts import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _given_labels(labels) -> tuple[str, ...] | None:
 
 def _check_labels(names: tuple[str, ...], classes: int, origin: str) -> None:
     if len(names) != classes:
-        raise InputError(f"{origin} must contain a name for each of the net's {classes} classes. Received: {len(names)}.")
+        raise InputError(f"{origin} must contain a name for each of the net's {counted(classes, 'class')}. Received: {len(names)}.")
     for name in names:
         if not isinstance(name, str) or not name.strip() or "\n" in name or "\r" in name:
             raise InputError(f"Each name in {origin} must be one line of text. Received: {name!r}.")

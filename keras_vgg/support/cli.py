@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -68,7 +69,7 @@ _NET_FLAGS: dict[str, dict[str, Any]] = {
     "merge-threshold": {
         "type": float,
         "metavar": "T",
-        "help": "largest match score at which boxes are merged, in [0, 2) (default: as in keras_vgg.localise)",
+        "help": "maximum match score of merged boxes, in [0, 2) (default: as in keras_vgg.localise)",
     },
     "average": {
         "choices": ("posteriors", "scores"),
@@ -78,7 +79,7 @@ _NET_FLAGS: dict[str, dict[str, Any]] = {
     "pooling": {
         "choices": ("floor", "ceil"),
         "default": "floor",
-        "help": "rounding of odd sizes: floor as in Keras, ceil as in Caffe (default: %(default)s)",
+        "help": "rounding of odd sizes: floor as in Keras, ceil as in Caffe (default: floor)",
     },
     "preprocessing": {"choices": PREPROCESSINGS, "help": "input preprocessing, overriding what the file records"},
     "precision": {
@@ -92,10 +93,13 @@ _NET_FLAGS: dict[str, dict[str, Any]] = {
     },
     "batch": {
         "type": int,
+        "metavar": "N",
         "default": 32,
         "help": "batch size at the network's resolution (default: %(default)s)",
     },
-    "replicas": {"type": int, "help": "number of devices to use in parallel (default: all GPUs)"},
+    "replicas": {"type": int, "metavar": "N", "help": "number of devices to use in parallel (default: all GPUs)"},
+    "limit-images": {"type": int, "metavar": "N", "help": "maximum number of images of each split (default: all)"},
+    "top": {"type": int, "metavar": "K", "help": "number of classes to return (default: 5)"},
     "dataset": {"type": path, "help": "digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG], wds:PATH or voc:PATH"},
     "split": {
         "type": lambda text: "validation" if text == "val" else text,
@@ -109,8 +113,38 @@ OF_DESCRIPTOR = ("layer", "dense", "scales", "flip", "combine", "normalize", "po
 """The flags among them that define an image's descriptor."""
 
 
+AMERICAN = {
+    "--labeled": "--labelled",
+    "--license": "--licence",
+    "--localize": "--localise",
+    "--localizer": "--localiser",
+    "--localizer-scales": "--localiser-scales",
+}
+"""American spellings of flags, accepted by every command that has the flag."""
+
+
 class Parser(argparse_flags.ArgumentParser):
-    """An argument parser that reports errors in one line."""
+    """An argument parser that reports errors in one line, and accepts other names of flags without showing them in `--help`."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self._names: dict[str, str] = {}
+
+    def also_accept(self, flag: str, *others: str) -> None:
+        """Accepts other names of `flag`, such as a former one; for an on/off flag also with `--no-`."""
+        for other in others:
+            self._names |= {other: flag, f"--no-{other[2:]}": f"--no-{flag[2:]}"}
+
+    def parse_known_args(self, args=None, namespace=None):
+        """Parses `args`, by default those of the process, with the shown names in place of others."""
+        flags, ends, others = list(sys.argv[1:] if args is None else args), "--", AMERICAN | self._names
+        count = flags.index(ends) if ends in flags else len(flags)
+        return super().parse_known_args([self._shown(flag, others) for flag in flags[:count]] + flags[count:], namespace)
+
+    def _shown(self, flag: str, others: Mapping[str, str]) -> str:
+        name, equals, value = flag.partition("=")
+        shown = others.get(name, name)
+        return f"{shown}{equals}{value}" if shown in self._option_string_actions else flag
 
     def error(self, message):
         """Prints `message` and exits with 2."""
@@ -127,22 +161,30 @@ def add_field_flags(parser: Parser, of: type, groups: Mapping[str, Any] | None =
     """Adds one flag for each field of the dataclass `of`; a flag that is not given sets no attribute.
 
     A field's metadata contains its `help`, and may contain `choices`, `path` (expands `~`), `metavar` of several values, `parse`,
-    which converts the text to the value, and `once`, a former name that is still accepted. With `groups`, `group` names the
-    argument group of `parser` that the flag belongs to.
+    which converts the text to the value, `once`, a former name that is still accepted, and `also`, other spellings of choices. With
+    `groups`, `group` names the argument group of `parser` that the flag belongs to.
     """
     for field in dataclasses.fields(of):
         into = groups[field.metadata["group"]] if groups else parser
         told, choices, omit = field.metadata, field.metadata.get("choices"), argparse_flags.argparse.SUPPRESS
-        flags = [f"--{name.replace('_', '-')}" for name in (field.name, told.get("once")) if name]
+        flag = f"--{field.name.replace('_', '-')}"
+        if once := told.get("once"):
+            parser.also_accept(flag, f"--{once.replace('_', '-')}")
         help = told["help"] if "default:" in told["help"] else f"{told['help']} (default: {_shown(field.default)})"
         shared: dict[str, Any] = {"dest": field.name, "default": omit, "help": help.replace("%", "%%")}
         if bool in _kinds(field.type):
-            into.add_argument(*flags, action=BooleanOptionalAction, **shared)
+            into.add_argument(flag, action=BooleanOptionalAction, **shared)
         elif metavar := told.get("metavar"):
-            into.add_argument(*flags, nargs=len(metavar), type=_kinds(field.type)[0], metavar=metavar, **shared)
+            into.add_argument(flag, nargs=len(metavar), type=_kinds(field.type)[0], metavar=metavar, **shared)
         else:
             kind = path if told.get("path") else told.get("parse") or _kinds(field.type)[0]
-            into.add_argument(*flags, type=kind, choices=choices, metavar=None if choices else field.name.upper(), **shared)
+            if also := told.get("also"):
+                kind = functools.partial(_spelled, also)
+            into.add_argument(flag, type=kind, choices=choices, metavar=None if choices else field.name.upper(), **shared)
+
+
+def _spelled(also: Mapping[str, str], text: str) -> str:
+    return also.get(text, text)
 
 
 def field_values(arguments, of: type) -> dict:

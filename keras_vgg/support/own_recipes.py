@@ -1,6 +1,5 @@
 """The recipes that come with the package, found by name from any working directory."""
 
-import importlib.metadata
 import pathlib
 
 _FOLDER = "recipes"
@@ -22,6 +21,8 @@ def _own() -> list[pathlib.Path]:
     checkout = pathlib.Path(__file__).resolve().parents[2] / _FOLDER
     if checkout.is_dir():
         return [*checkout.glob("*.toml")]
+    import importlib.metadata  # slow, and not needed in a checkout
+
     installed = importlib.metadata.files("keras_vgg") or []
     return [
         pathlib.Path(str(file.locate())).resolve() for file in installed if file.parent.name == _FOLDER and file.suffix == ".toml"

@@ -7,11 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vgg.data.boxes.datasets import open_boxes
-from keras_vgg.data.boxes.drawing import FOUND, TRUE, outlined
+from keras_vgg.data.boxes.drawing import outlined
 from keras_vgg.data.boxes.targets import COUNT_AT, FIRST, FRAME, HEADER, LABEL_AT
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.images import Geometry
 from keras_vgg.regression import PCR, outputs_of
+from keras_vgg.support import plot_style
 from keras_vgg.tasks.task import LOSS, Panel, Task
 
 LEAST_SHOWN = 0.5
@@ -22,6 +23,8 @@ START, START_DEVIATION = (0.5, 0.5, 0.6, 0.6), 1e-3
 
 LEAST_OVERLAP = 0.5
 """IoU from which a box counts as correct, as in the devkit of ILSVRC."""
+
+_TRUE, _FOUND = plot_style.rgb(plot_style.TRUE_BOX), plot_style.rgb(plot_style.BEST_BOX)
 
 
 class Localisation(Task):
@@ -132,12 +135,12 @@ class Localisation(Task):
         }
 
     def draw(self, pixels, outputs, targets):
-        """Draws ground truth boxes in green and predicted ones in red."""
+        """Draws ground truth boxes in blue and predicted ones in orange."""
         found = _edges(self._of_class(tf.constant(outputs), targets)).numpy()
         true = targets[:, FIRST:]
         return np.stack(
             [
-                outlined(outlined(view, boxes, TRUE, 1), box[np.newaxis], FOUND, 1)
+                outlined(outlined(view, boxes, _TRUE, 1), box[np.newaxis], _FOUND, 1)
                 for view, boxes, box in zip(pixels, true, found, strict=True)
             ]
         )

@@ -6,6 +6,7 @@ from keras_vgg.data.class_names import class_name
 from keras_vgg.errors import InputError
 from keras_vgg.recipe import Recipe
 from keras_vgg.support import files
+from keras_vgg.support.counts import counted
 from keras_vgg.tasks.task import Task
 from keras_vgg.training.run_folder import RunFolder
 
@@ -63,8 +64,9 @@ def check_broken(split: str, broken: float, size: int, named: list[tuple[str, st
         number = max(int(broken), len(named))
         told = "; ".join(f"{name}: {reason}" for name, reason in named[:5])
         ways = "Fix them" if folder.state.exists() else "Fix or remove them"  # a resumed run needs all its images
+        unreadable = f"{number} of {counted(size, f'{split} image')}"
         raise InputError(
-            f"{number} of {size} {split} images could not be read, more than --max-bad-fraction {recipe.max_bad_fraction:g}"
+            f"{unreadable} could not be read, more than --max-bad-fraction {recipe.max_bad_fraction:g}"
             f"{', e.g. ' if number > len(named[:5]) else ': '}{told} (all listed in {folder.broken}). "
             f"{ways}, or raise --max-bad-fraction."
         )

@@ -9,7 +9,8 @@ from keras_vgg.data import order, pipeline
 from keras_vgg.data.augmentation import Augmentation
 from keras_vgg.data.broken import BrokenImages
 from keras_vgg.data.split import Split
-from keras_vgg.recipe import BALANCED, Recipe
+from keras_vgg.recipe import Recipe
+from keras_vgg.recipe_bounds import BALANCED
 from keras_vgg.tasks.task import Task
 from keras_vgg.training.cluster import Cluster
 

@@ -1,6 +1,7 @@
 """Reports of a run: `log.csv`, TensorBoard events, `curves.png`."""
 
 import contextlib
+import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import pandas as pd
 import tensorflow as tf
 
 from keras_vgg.errors import InputError
-from keras_vgg.support import files, picture
+from keras_vgg.support import files, picture, plot_style
 from keras_vgg.tasks.task import Panel, Task
 
 
@@ -56,52 +57,69 @@ def draw_curves(path: pathlib.Path, history: list[dict], task: Task, title: str)
     """Plots the task's metrics and the learning rate over epochs; the file records the digest of the last net."""
     table = pd.DataFrame(history, columns=log_columns(task))
     facts = {"title": title, "epochs": len(history), "net sha256": history[-1].get("net sha256")}
-    with picture.drawing(path, (4 * (1 + len(task.panels)), 3.6), dpi=110, facts=facts) as figure:
+    with picture.drawing(path, (4 * (1 + len(task.panels)), 3.6), facts=facts) as figure:
         *panels, rate = figure.subplots(1, 1 + len(task.panels))
         for axes, panel in zip(panels, task.panels, strict=True):
             _draw_panel(axes, table, panel)
         _draw_rate(rate, table)
-        figure.suptitle(title)
+        picture.add_title(figure, title)
 
 
 def _draw_panel(axes, table: pd.DataFrame, panel: Panel) -> None:
-    many = len(panel.columns) > 1  # then colors distinguish the columns, and dotted lines the training
-    names = panel.names or panel.columns
-    for number, column in enumerate(panel.columns):
-        told = f"{names[number]}, " if many else ""
-        validation = {"color": f"C{number if many else 1}", "marker": _mark(table), "markersize": 3}
-        training = {"color": f"C{number}", "linestyle": ":"} if many else validation | {"color": "C0"}
-        for name, label, style in ((column, "training", training), (f"val_{column}", "validation", validation)):
-            if name in table:
-                axes.plot(table.epoch, panel.factor * table[name], label=f"{told}{label}", **style)
+    """Draws training and validation, each in its color in every panel; dashes tell several columns apart."""
+    names = [picture.shortened(name) for name in panel.names or panel.columns]
+    shapes = itertools.cycle(zip(plot_style.DASHES, plot_style.MARKS, strict=True))
+    for column, name, (dash, mark) in zip(panel.columns, names, shapes, strict=False):
+        told = f"{name}, " if len(names) > 1 else ""
+        for key, label, color in (
+            (column, "training", plot_style.TRAINING),
+            (f"val_{column}", "validation", plot_style.VALIDATION),
+        ):
+            if key in table:
+                style = {"color": color, "linestyle": dash, "marker": mark if _is_short(table) else None}
+                axes.plot(table.epoch, panel.factor * table[key], label=told + label, markersize=_MARK, **style)
     axes.set_ylabel(panel.label)
     if panel.factor != 1:  # percentages: show zero
         axes.set_ylim(bottom=0)
     _finish(axes)
-    axes.legend(fontsize="small" if many else None)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, ncols=2)  # above the panel: it never covers a line
 
 
 def _draw_rate(axes, table: pd.DataFrame) -> None:
-    from matplotlib.ticker import LogFormatter
+    from matplotlib.ticker import FixedLocator, LogFormatter, NullLocator, StrMethodFormatter
 
-    axes.plot(table.epoch, table.learning_rate, drawstyle="steps-mid", color="C2")
+    style = {"color": plot_style.LEARNING_RATE, "marker": plot_style.MARKS[0] if _is_short(table) else None}
+    axes.plot(table.epoch, table.learning_rate, drawstyle="steps-mid", markersize=_MARK, **style)
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(LogFormatter())  # plain text: the default one writes formulas
-    axes.yaxis.set_minor_formatter(LogFormatter())
+    rates = np.unique(table.learning_rate)
+    if len(rates) <= _MOST_RATES and np.all(rates[1:] >= _APART * rates[:-1]):  # constant, or falls in steps: show each
+        axes.yaxis.set_major_locator(FixedLocator(rates))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
+    else:
+        axes.yaxis.set_major_formatter(LogFormatter())  # plain text: the default one writes formulas
+        axes.yaxis.set_minor_formatter(LogFormatter())
     axes.set_ylabel("learning rate")
     _finish(axes)
+
+
+_MOST_RATES, _APART = 6, 2.5
+"""How many learning rates are written at the axis, and by what factor they must differ for that."""
 
 
 def _finish(axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+    axes.grid(visible=True)
 
 
-def _mark(table: pd.DataFrame) -> str | None:
-    return "o" if len(table) < 30 else None
+_MARK = 3.5  # points
+
+
+def _is_short(table: pd.DataFrame) -> bool:
+    return len(table) < 30
 
 
 class Events:

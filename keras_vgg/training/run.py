@@ -17,8 +17,10 @@ from keras_vgg.errors import InputError
 from keras_vgg.identity import digest_of_net, short
 from keras_vgg.mixed_precision import set_precision
 from keras_vgg.preprocessing import Preprocessing
-from keras_vgg.recipe import BALANCED, Recipe, to_toml
+from keras_vgg.recipe import Recipe, to_toml
+from keras_vgg.recipe_bounds import BALANCED
 from keras_vgg.support import extras, files, half_precision
+from keras_vgg.support.counts import counted
 from keras_vgg.support.xla import convolutions_prefer_xla
 from keras_vgg.tasks import get_task
 from keras_vgg.tasks.task import Task
@@ -76,7 +78,8 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
     dataset = task_class.open(recipe.dataset, limit_images=recipe.limit_images, stream=sys.stdout if cluster.is_chief else None)
     weights = _class_weights(recipe, dataset)
     task = task_class.of_recipe(recipe, dataset.classes, weights)
-    say(f"data: {dataset.description}, {dataset.train.size} + {dataset.validation.size} images, {len(dataset.classes)} classes")
+    sizes = f"{dataset.train.size} + {dataset.validation.size} images, {counted(len(dataset.classes), 'class')}"
+    say(f"data: {dataset.description}, {sizes}")
     for note in dataset.training_notes:
         say(note)
     if weights:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from keras_vgg.errors import InputError
+from keras_vgg.support.counts import counted
 
 PATIENCE = 600.0  # seconds: pods fetch their images meanwhile
 _BETWEEN_TRIES, _BETWEEN_WORDS, _FOR_ONE = 0.2, 30.0, 1.0
@@ -43,7 +44,7 @@ def meet(
 
 
 def _named(addresses) -> str:
-    return f"{len(addresses)} other{'s' if len(addresses) > 1 else ''}: {', '.join(addresses)}"
+    return f"{counted(len(addresses), 'other')}: {', '.join(addresses)}"
 
 
 def _parts(address: str) -> tuple[str, int]:

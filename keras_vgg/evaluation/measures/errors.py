@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 
+from keras_vgg.evaluation import confusion_matrix
 from keras_vgg.evaluation.measures.caption import caption
 from keras_vgg.evaluation.metrics import (
     class_errors,
@@ -20,9 +21,6 @@ from keras_vgg.evaluation.metrics import (
 from keras_vgg.evaluation.results import REAL_DIGEST, Posteriors
 from keras_vgg.identity import digests_of
 from keras_vgg.support import files, picture
-
-NAMED = 40
-"""Maximum number of classes whose names label the axes of the picture."""
 
 
 def figures(result: Posteriors) -> dict:
@@ -106,7 +104,7 @@ def worst(result: Posteriors, most: int) -> list[tuple[int, str]]:
     ]  # fmt: skip
 
 
-WORST = "most probable wrong first guesses (right class, guess and its posterior)"
+WORST = "most probable wrong predictions (true class; predicted class and its posterior)"
 
 
 def write(folder: pathlib.Path, name: str, result: Posteriors) -> str:
@@ -128,16 +126,7 @@ def write(folder: pathlib.Path, name: str, result: Posteriors) -> str:
 
 
 def _draw(path: pathlib.Path, counts: np.ndarray, result: Posteriors) -> None:
-    size = 7 if len(counts) <= NAMED else 9
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     title, facts = caption(result)
-    with picture.drawing(path, (size + 1.5, size), dpi=120, facts=facts) as figure:
-        axes = figure.subplots()
-        image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
-        figure.colorbar(image, label="share of the right class's images (%)", shrink=0.8)
-        if len(counts) <= NAMED:
-            axes.set_xticks(range(len(counts)), result.classes, rotation=90)
-            axes.set_yticks(range(len(counts)), result.classes)
-        axes.set_xlabel("first guess")
-        axes.set_ylabel("right class")
-        axes.set_title(title, fontsize="medium")
+    with picture.drawing(path, confusion_matrix.size_of(result.classes), facts=facts) as figure:
+        confusion_matrix.draw(figure, figure.subplots(), counts, result.classes)
+        picture.add_title(figure, title)

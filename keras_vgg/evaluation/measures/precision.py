@@ -8,7 +8,8 @@ import pandas as pd
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.measures.caption import caption
 from keras_vgg.evaluation.results import Posteriors
-from keras_vgg.support import picture
+from keras_vgg.support import picture, plot_style
+from keras_vgg.support.counts import counted
 from keras_vgg.tasks.average_precision import DIFFICULT, PRESENT, area, eleven_point
 
 DEFINITIONS = {"AP": area, "AP (11 points)": eleven_point}
@@ -42,7 +43,8 @@ def of_classes(result: Posteriors) -> pd.DataFrame:
         if images := int((labels == PRESENT).sum()):
             rows.append({"class": name, "images": images} | {k: 100 * f(labels, scores[:, number]) for k, f in DEFINITIONS.items()})
     if not rows:
-        raise InputError(f"Average precision requires an image of some class. Received: none among {len(result.labels)} images.")
+        found = counted(len(result.labels), "image")
+        raise InputError(f"Average precision requires an image of some class. Received: none among {found}.")
     return pd.DataFrame(rows)
 
 
@@ -87,18 +89,27 @@ def worst(result: Posteriors, most: int) -> list[tuple[int, str]]:
 
 WORST = "highest losses (classes shown, classes told at 0.5)"
 _ROWS, _SMALLEST = 4096, 1e-7
+_NAMED = 100  # classes whose bars have names
 
 
 def write(folder: pathlib.Path, name: str, result: Posteriors) -> str:
     """Writes `<name>-classes.png`, and returns the classes with the lowest average precision as text."""
     table = of_classes(result).sort_values("AP", kind="stable")
     title, facts = caption(result)
-    with picture.drawing(folder / f"{name}-classes.png", (7, 1.5 + 0.25 * len(table)), dpi=120, facts=facts) as figure:
-        axes = figure.subplots()
-        axes.barh(table["class"], table["AP"], color="tab:blue")
-        axes.axvline(table["AP"].mean(), color="black", linewidth=1, linestyle="--", label=f"mean, {table['AP'].mean():.1f}%")
+    is_named = len(table) <= _NAMED
+    height = 1.6 + (0.24 * len(table) if is_named else 8)
+    mean = float(table["AP"].mean())
+    with picture.drawing(folder / f"{name}-classes.png", (7, height), facts=facts) as figure:
+        axes, places = figure.subplots(), np.arange(len(table))
+        axes.barh(places, table["AP"], height=0.8 if is_named else 1.0, color=plot_style.BARS)
+        line = axes.axvline(mean, color=plot_style.INK, linewidth=1, linestyle="--", label=f"mean, {mean:.1f}%")
         axes.set_xlim(0, 100)
+        axes.set_ylim(-0.6, len(table) - 0.4)
         axes.set_xlabel("average precision (%)")
-        axes.legend(loc="lower right")
-        axes.set_title(title, fontsize="medium")
+        if is_named:
+            axes.set_yticks(places, [picture.shortened(each) for each in table["class"]], fontsize=plot_style.SMALL)
+        else:
+            axes.set_ylabel("classes, from the lowest average precision to the highest")
+        figure.legend(handles=[line], loc="outside lower right")
+        picture.add_title(figure, title)
     return f"lowest average precision (%):\n{table.head(5).to_string(index=False, float_format='%.1f')}"

@@ -1,28 +1,16 @@
-"""Recipes: every setting of a training run in one frozen dataclass, read from and written to TOML. Imports no TensorFlow.
-
-A recipe file holds the fields of `Recipe` at its top level; unknown keys are errors. A table `[paper]` may hold the
-results of the paper that the recipe reproduces; it is for people and tables and does not affect a run.
-"""
+"""The fields of a recipe: every setting of a training run in one frozen dataclass. Imports no TensorFlow."""
 
 import dataclasses
 import math
-import os
-import pathlib
-from collections.abc import Mapping
-from typing import Any
-
-import tomli_w
 
 from keras_vgg import configs, optimizers, schedules
 from keras_vgg.errors import InputError
 from keras_vgg.precision import FLOAT32, PRECISIONS
 from keras_vgg.recipe_bounds import AUTO, BALANCED, CONVOLUTIONS, MOMENTUM, bounds
 from keras_vgg.regression import PCR, REGRESSIONS
-from keras_vgg.support import cli, files, paths
+from keras_vgg.support import cli
 from keras_vgg.tasks import LOCALISATION, TASKS
 
-MADE_AGAIN = "Run the keras_vgg.fit command of this run again to restore it."
-"""What to do about a damaged small file of a run folder: the checkpoint holds all their contents."""
 JIT_MULTIPLY_ADDS = 10**9
 """Multiply-adds per image from which XLA compilation is the default: below that, it gained nothing on two CPU cores."""
 
@@ -36,7 +24,8 @@ NETWORK, DATA, AUGMENTATION, OPTIMIZATION, SCHEDULE, DEVICES, RUN = GROUPS
 
 def _field(default, group: str, help: str, *, choices=None, machine: bool = False, path: bool = False, **flag):
     # `group` is one of `GROUPS`. `machine` marks a field that changes how the run is computed but not its result: it may change
-    # when a run is resumed. In `flag`, `once` is the name of the field in earlier versions, which recipes and commands may use.
+    # when a run is resumed. In `flag`, `once` is the name of the field in earlier versions, and `also` other spellings of its
+    # choices, which recipes and commands may use.
     metadata = {"group": group, "help": help, "choices": choices, "machine": machine, "path": path, **flag}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -67,11 +56,15 @@ class Recipe:
         "or of the --init-from weights)",
         choices=configs.HEADS,
     )
-    width: float = _field(1.0, NETWORK, "multiplier of all filter counts and FC sizes, for small machines")
+    width: float = _field(1.0, NETWORK, "factor on all filters and FC units, for small machines")
     batch_norm: bool = _field(False, NETWORK, "batch normalization before every ReLU of a convolution, as in torchvision's vgg*_bn")
     norm_group: int = _field(32, NETWORK, "examples of a batch that share batch normalization statistics")
     task: str = _field(
-        "classification", DATA, "what to predict for an image: its class, the presence of each class, or a box", choices=TASKS
+        "classification",
+        DATA,
+        "what to predict for an image: its class, the presence of each class, or a box",
+        choices=TASKS,
+        also={"localization": LOCALISATION},
     )
     regression: str | None = _field(
         None,
@@ -222,6 +215,9 @@ class Recipe:
         object.__setattr__(self, "batch_norm", self.batch_norm or with_batch_norm)
         for field in dataclasses.fields(self):
             choices, value = field.metadata["choices"], getattr(self, field.name)
+            if value in (also := field.metadata.get("also", {})):
+                value = also[value]
+                object.__setattr__(self, field.name, value)
             if choices and value not in (*choices, field.default):  # an optional choice may be none
                 raise InputError(f"`{field.name}` must be one of {', '.join(choices)}. Received: {value!r}.")
         object.__setattr__(self, "head", "pool" if configs.get_config(arch).global_pooling else "fc")
@@ -275,88 +271,3 @@ class Recipe:
         """Returns the fields that determine the result of a run, without those that only affect how it is computed."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata["machine"]}
         return values | ({"scale": None} if self.jitter else {})  # S is drawn, so a fixed one has no effect
-
-
-def read_recipe(path: str | os.PathLike[str]) -> dict:
-    """Returns the fields that a recipe file sets, without the `[paper]` table.
-
-    Raises:
-        InputError: if the file is missing or not TOML, has an unknown key, or a value has the wrong type.
-    """
-    values = files.read_recipe_file(path)
-    values.pop("paper", None)
-    known = {field.name: field for field in dataclasses.fields(Recipe)}
-    values = called_as_now(values)
-    if unknown := [key for key in values if key not in known]:
-        raise InputError(f"Recipe {path} has unknown keys: {', '.join(unknown)}. Known: {', '.join(known)}.")
-    return {key: _typed(path, known[key], value) for key, value in values.items()}
-
-
-def read_run_recipe(path: str | pathlib.Path) -> Recipe:
-    """Returns the recipe in a run folder.
-
-    Raises:
-        InputError: if it is damaged or truncated: the last field of `Recipe` is always its last line.
-    """
-    try:
-        values = read_recipe(path)
-    except InputError as error:
-        raise InputError(f"{error} {MADE_AGAIN}") from error
-    if (last := dataclasses.fields(Recipe)[-1].name) not in values:
-        raise InputError(f"Recipe {path} is truncated: its last line, `{last}`, is missing. {MADE_AGAIN}")
-    return resolve(values)
-
-
-def called_as_now(values: Mapping) -> dict:
-    """Returns the fields of a recipe with names of earlier versions replaced by the current ones."""
-    now = {once: field.name for field in dataclasses.fields(Recipe) if (once := field.metadata.get("once"))}
-    return {now.get(name, name): value for name, value in values.items()}
-
-
-def check_scales(given: Mapping, where: str) -> None:
-    """Raises `InputError` if `given`, the fields of a recipe file or of the command line, sets both `scale` and `jitter`."""
-    if {"scale", "jitter"} <= set(given):
-        raise InputError(
-            f"{where} must set either `scale` or `jitter`, not both. Received: scale {given['scale']} and "
-            f"jitter {' '.join(map(str, given['jitter']))}; remove one of them."
-        )
-
-
-def _typed(path, field: dataclasses.Field, value):
-    if names := field.metadata.get("metavar"):
-        if isinstance(value, list) and len(value) == len(names) and all(type(each) is int for each in value):
-            return tuple(value)
-        raise InputError(f"Recipe {path}: `{field.name}` must be [{', '.join(names)}], two whole numbers. Received: {value!r}.")
-    allowed = {int: (int,), float: (int, float), bool: (bool,), str: (str,), str | int: (str, int)}
-    types = next(types for annotation, types in allowed.items() if field.type in (annotation, annotation | None))
-    if type(value) not in types:
-        names = " or ".join(dict.fromkeys(type_.__name__ for type_ in types))
-        raise InputError(f"Recipe {path}: `{field.name}` must be {names}. Received: {value!r}.")
-    if field.metadata["path"]:
-        return paths.expanded(value)
-    return float(value) if types == (int, float) else value
-
-
-def resolve(*layers: Mapping) -> Recipe:
-    """Returns the defaults overridden by `layers` in order (a recipe file's fields, then flags) as a recipe.
-
-    The embedded digits must not be mirrored and have no color, so both augmentations are off for them unless a layer enables
-    them. `scale` replaces the `jitter` of an earlier layer and vice versa; `tune` replaces `freeze`.
-    """
-    values: dict[str, Any] = {}
-    for layer in layers:
-        for name, replaced in (("scale", "jitter"), ("jitter", "scale"), ("tune", "freeze")):
-            if name in layer:
-                values.pop(replaced, None)
-        values |= layer
-    if values.get("dataset", Recipe.dataset) == "digits":
-        values = {"random_flip": False, "color": False} | values
-    return Recipe(**values)
-
-
-def to_toml(recipe: Recipe) -> str:
-    """Returns `recipe` as TOML that `read_recipe` reads back; fields that are `None` are omitted, as is `scale` with jitter."""
-    values = {key: value for key, value in dataclasses.asdict(recipe).items() if value is not None}
-    if recipe.jitter:
-        del values["scale"]
-    return tomli_w.dumps(values)
