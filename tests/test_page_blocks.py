@@ -19,7 +19,7 @@ import small_served_model
 from PIL import Image
 from public_files import instead_of_downloads
 
-from keras_vgg import models, training
+from keras_vgg import configs, models, training
 from keras_vgg.recipe import Recipe
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -114,6 +114,28 @@ def of_training():
     return {"SHORT": SHORT}
 
 
+def student_counts(number, names):
+    if number == 0:
+        told = f"{names['small'].count_params()} {configs.parameter_count('A')}"
+        assert told in (ROOT / "docs/tutorials/student.md").read_text(encoding="utf-8")
+    else:
+        assert Image.open("row.png").size == (320, 32)
+
+
+def of_engineer():
+    folder = pathlib.Path("jpg")
+    folder.mkdir()
+    for number in range(1, 17 * 80 + 1):
+        (folder / f"image_{number:04}.jpg").write_bytes(b"")
+    return {}
+
+
+def photographs_are_arranged(number, names):
+    counts = {split: len([*pathlib.Path("photographs", split).glob("*/*.jpg")]) for split in ("train", "val")}
+    assert counts == {"train": 320, "val": 80}
+    assert pathlib.Path("photographs/val/sunflower/image_0725.jpg").exists()
+
+
 PAGES = {
     "README.md": _Page(lambda: {"images": pixels(1, 224)}),
     "BUILD.md": _Page(skipped={0: "needs Ray and a cluster"}),
@@ -124,6 +146,9 @@ PAGES = {
         of_networks, replaced={'model = build_vgg("D")': 'model = build_vgg("D", width=1 / 32)'}, check=networks_are_as_told
     ),
     "docs/serving.md": _Page(of_serving, replaced={'"localhost:8500"': "LOCAL"}),
+    "docs/tutorials/engineer.md": _Page(of_engineer, check=photographs_are_arranged),
+    "docs/tutorials/researcher.md": _Page(),
+    "docs/tutorials/student.md": _Page(check=student_counts),
     "docs/training.md": _Page(
         of_training,
         replaced={

@@ -17,7 +17,7 @@ from typing import Any
 
 from keras_vgg import configs, describe
 from keras_vgg.reproduction import plan
-from keras_vgg.reproduction.study import Study, read_study
+from keras_vgg.reproduction.study import read_study
 from keras_vgg.reproduction.work_folder import WorkFolder
 from keras_vgg.support.progress import duration
 
@@ -186,7 +186,8 @@ def recipes_of_localizers() -> list[str]:
 
 def plan_of_the_paper() -> list[str]:
     """The plan of `recipes/paper.toml`, shortened: the first nodes, and the totals."""
-    told = _planned(read_study(RECIPES / "paper.toml")).splitlines()
+    study, work = read_study(RECIPES / "paper.toml"), WorkFolder.at(ROOT / "runs" / "no-such-study")  # where no data were prepared
+    told = plan.told(plan.make_plan(study, work)).splitlines()
     nodes = next(number for number, line in enumerate(told) if line.lstrip().startswith("node"))
     totals = next(number for number, line in enumerate(told) if line.startswith("total, "))
     # The last column, the source of each speed, is the widest by far.
@@ -194,16 +195,6 @@ def plan_of_the_paper() -> list[str]:
     machines = [line[:width].rstrip() for line in told[totals + 1 : told.index("", totals)]]
     lines = ["…", *told[nodes : nodes + 4], "…", "", told[totals], *machines, "", told[-1]]
     return _console(lines, command="python -m keras_vgg.reproduce plan recipes/paper.toml")
-
-
-def hours_of_the_paper() -> list[str]:
-    """How long all trainings of the paper take, from the same plan."""
-    study = read_study(RECIPES / "paper.toml")
-    found = dict(re.findall(r"(\d) x NVIDIA Tesla P100 \(DGX-1\) +(\w+)", _planned(study)))
-    days = {number: round(_days(found[number])) for number in ("1", "8")}
-    epochs = study.trainings["d-256"].recipe.epochs
-    nets = f"All {len(study.trainings)} networks of the paper, {epochs} epochs each"
-    return [f"{nets}, take {days['1']} days on one P100 or {days['8']} on eight."]
 
 
 def miniature(table: str) -> list[str]:
@@ -334,15 +325,6 @@ def _box_errors(name: str) -> str:
         elif name == nets[0]:
             told.append(f"with `{nets[1]}` {error}")
     return "; ".join(told)
-
-
-def _planned(study: Study) -> str:
-    return plan.told(plan.make_plan(study, WorkFolder.at(ROOT / "runs" / "no-such-study")))  # where no data were prepared
-
-
-def _days(told: str) -> float:
-    days, _, hours = told.partition("d")
-    return int(days) + int(hours.removesuffix("h")) / 24
 
 
 def _output(main, arguments: list[str]) -> list[str]:
