@@ -1,10 +1,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PAGES := $(wildcard *.md docs/*.md docs/tutorials/*.md recipes/*.md)
+COG := $(BIN)/cog -I tools -p "from page_figures import *"
 
-.PHONY: fit paper-miniature test lint docs clean
+.PHONY: fit paper-miniature test lint pages docs clean
 
-fit: $(VENV)/installed  ## trains the quickstart recipe to its end (under two minutes on two CPU cores)
+fit: $(VENV)/installed  ## trains the quickstart recipe to its end
 	$(BIN)/python -m keras_vgg.fit --recipe recipes/quickstart.toml
 
 paper-miniature: $(VENV)/installed  ## trains, tests and compares all nets of the paper in miniature: DATASET=folder:PATH
@@ -19,6 +21,10 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/codespell
 	$(BIN)/python tools/check_words.py
+	$(COG) --check --diff $(PAGES)
+
+pages: $(VENV)/installed  ## writes the tables that pages include from tools/page_figures.py
+	$(COG) -r $(PAGES)
 
 docs: $(VENV)/installed  ## builds the documentation into site/
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"

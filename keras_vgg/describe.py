@@ -45,6 +45,13 @@ def main(argv: list[str]) -> None:
     print(_layers(arguments.arch, options) if arguments.arch else _comparison(options))
 
 
+_UNITS = {"G": 1e9, "M": 1e6}
+
+
+def _unit(multiply_adds: int) -> str:
+    return "G" if multiply_adds >= 1e8 else "M"
+
+
 def _table(data, **options) -> str:
     import pandas as pd  # not for --help and --diagram, which it would slow down
 
@@ -65,12 +72,15 @@ def _layers(arch: str, options: dict) -> str:
     ]
     parameters, multiply_adds = (sum(getattr(layer, name) for layer in facts) for name in ("parameters", "multiply_adds"))
     config = configs.get_config(arch)
-    heading = f"Net {arch}: {config.depth} weight layers, {parameters:,} parameters, {multiply_adds / 1e9:.2f} G multiply-adds"
+    unit = _unit(multiply_adds)
+    told = f"{multiply_adds / _UNITS[unit]:.2f} {unit} multiply-adds"
+    heading = f"Net {arch}: {config.depth} weight layers, {parameters:,} parameters, {told}"
     return f"{heading}\n\n{_table(rows, index=False, na_rep='–')}"
 
 
 def _comparison(options: dict) -> str:
     columns: dict[str, dict[str, int | str]] = {}
+    unit = _unit(sum(layer.multiply_adds for layer in configs.layer_facts("A", **options)))
     for arch, config in configs.CONFIGS.items():
         facts = configs.layer_facts(arch, **options)
         columns[arch] = {"weight layers": config.depth}
@@ -80,7 +90,7 @@ def _comparison(options: dict) -> str:
             columns[arch][name] = " ".join(f"{each.kernel}{' LRN' if each.lrn else ''}" for each in convolutions)
         columns[arch]["receptive field"] = max(layer.receptive_field or 0 for layer in facts)
         columns[arch]["parameters (M)"] = f"{sum(layer.parameters for layer in facts) / 1e6:.1f}"
-        columns[arch]["multiply-adds (G)"] = f"{sum(layer.multiply_adds for layer in facts) / 1e9:.2f}"
+        columns[arch][f"multiply-adds ({unit})"] = f"{sum(layer.multiply_adds for layer in facts) / _UNITS[unit]:.2f}"
     note = "Numbers in the blocks are kernel sizes, one per convolution. Every net ends in fc1, fc2, predictions."
     return f"{_table(columns)}\n\n{note}"
 

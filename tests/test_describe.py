@@ -50,6 +50,15 @@ def test_size_classes_and_width_are_heeded(capsys):
     assert last.split() == ["predictions", "10", "whole", "input", "5,130", "5,120"]
 
 
+def test_few_multiply_adds_are_counted_in_millions(capsys):
+    narrow = ["--size", "32", "--classes", "10", "--width", "0.125"]
+    describe.main(["--arch", "A", *narrow])
+    assert capsys.readouterr().out.startswith("Net A: 11 weight layers, 445,626 parameters, 2.88 M multiply-adds")
+    describe.main(narrow)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("multiply-adds (M)"))
+    assert line.split()[2:4] == ["2.88", "2.88"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,52 +1,22 @@
-"""The page of well-known losses: its blocks run, and its factors are those of the papers."""
+"""The page of well-known losses: its factors are those of the papers. `test_page_blocks` runs its blocks."""
 
 import pathlib
 import re
 
-import keras
 import numpy as np
 import pytest
-import reference_distances as reference
-from safetensors.numpy import save_file
+from public_files import instead_of_downloads
 
-from keras_vgg import preprocessing
-from keras_vgg.features import PerceptualLoss, calibrations, layer_weights, perceptual_model
-from keras_vgg.models import build_vgg
+from keras_vgg.features import PerceptualLoss, perceptual_model
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "losses.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def files_of_the_catalogue(tmp_path_factory):
-    """Files in the place of public ones: nets with random weights, and calibrations by which each channel counts alike."""
-    folder = tmp_path_factory.mktemp("public")
-    for arch, name in (("D", "vgg16"), ("E", "vgg19")):
-        model = build_vgg(arch, input_shape=(None, None, 3), include_top=False)
-        model.save(folder / f"{name}.keras")
-        preprocessing.attach(folder / f"{name}.keras", preprocessing.CAFFE)
-    for name, arrays in zip(("lpips", "dists"), reference.calibration(), strict=True):
-        save_file(arrays, folder / f"{name}.safetensors")
-
-    def fetch(file, **options):
-        (name,) = (each for each in ("vgg16", "vgg19", "lpips", "dists") if each in (file.kept_as or file.name))
-        return folder / f"{name}{'.keras' if 'vgg' in name else '.safetensors'}"
-
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (layer_weights, calibrations):
-            patch.setattr(module.download, "fetch", fetch)
+def public_files(tmp_path_factory):
+    with instead_of_downloads(tmp_path_factory.mktemp("public")):
         yield
-
-
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_a_block_runs(number):
-    names = {"painting": np.random.default_rng(0).random((48, 48, 3)) * 255}
-    exec(compile(BLOCKS[number], f"block {number}", "exec"), names)
-    losses = [each for each in names.values() if isinstance(each, keras.losses.Loss)]
-    images = np.random.default_rng(1).random((2, 32, 32, 3)).astype(np.float32)
-    for loss in losses:
-        assert np.isfinite(float(loss(images, images[::-1])))
-    assert losses or "precision_recall" in names
 
 
 def test_the_factors_are_those_of_gatys():

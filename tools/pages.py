@@ -1,7 +1,7 @@
 """Hooks of `mkdocs.yml`: pages outside docs/ are part of the site, examples in docstrings are code, and functions have arguments.
 
 Links in pages are relative to the file in the repository, as GitHub follows them. Here they become relative to the page of the
-site. Docstrings are read from the source; nothing imports the package.
+site; a link to a module leads to the API. Docstrings are read from the source; nothing imports the package.
 """
 
 import os
@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 OUTSIDE = ("BUILD.md", "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "recipes/README.md", "recipes/*/*")
 PAGES = "docs/"
 EXAMPLE = re.compile(r"^( *)>>> .*(?:\n\1\S.*|\n\1 +\S.*)*", re.MULTILINE)
+MODULE = re.compile(r"^::: (\S+)", re.MULTILINE)
 LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s#:]+)(#[^()\s]*)?\)")
 
 
@@ -38,9 +39,21 @@ def on_page_markdown(markdown, page, config, files):
             return link[0]  # MkDocs reports it
         if (ROOT / path).is_dir():
             return text  # GitHub shows directories; the site has no page for them
+        if path.endswith(".py"):
+            module = documented(path)
+            if module is None:
+                return text
+            path, anchor = f"{PAGES}api.md", f"#{module}"
         return f"[{text}]({os.path.relpath(path.removeprefix(PAGES), os.path.dirname(source) or '.')}{anchor})"
 
     return LINK.sub(rewritten, markdown)
+
+
+def documented(path):
+    """Returns the module of a file, or the nearest package around it, that the API page documents; `None` without one."""
+    known = MODULE.findall((ROOT / PAGES / "api.md").read_text(encoding="utf-8"))
+    name = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return max((each for each in known if f"{name}.".startswith(f"{each}.")), key=len, default=None)
 
 
 class Examples(griffe.Extension):
