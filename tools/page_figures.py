@@ -17,7 +17,7 @@ from typing import Any
 
 from keras_vgg import configs, describe
 from keras_vgg.reproduction import plan
-from keras_vgg.reproduction.study import read_study
+from keras_vgg.reproduction.study_file import read_study
 from keras_vgg.reproduction.work_folder import WorkFolder
 from keras_vgg.support.progress import duration
 

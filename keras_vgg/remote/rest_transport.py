@@ -140,9 +140,16 @@ class RestTransport:
             raise SlowError(f"no complete response within {2 * self._timeout:g} s") from error
 
     def _read(self, method: str, url: str, body: str | None) -> tuple[requests.Response, bytes]:
-        # A redirected POST would become a GET: report the redirection instead.
-        request = {"data": body, "timeout": self._timeout, "headers": {"Content-Type": "application/json"}}
-        with self._http.request(method, url, **request, allow_redirects=False, stream=True) as response:
+        response = self._http.request(
+            method,
+            url,
+            data=body,
+            timeout=self._timeout,
+            headers={"Content-Type": "application/json"},
+            allow_redirects=False,  # a redirected POST would become a GET: report the redirection instead
+            stream=True,
+        )
+        with response:
             content = bytearray()
             for part in response.iter_content(_AT_ONCE):
                 content += part
