@@ -37,6 +37,7 @@ EXTRAS = {
         "The reproduction study",
         {
             "snakemake": "snakemake",
+            "snakemake_interface_common": "snakemake-interface-common",
             "jinja2": "jinja2",
             "matplotlib": "matplotlib",
             "PIL": "pillow",
