@@ -27,7 +27,7 @@ def styled(extra: str = "plots", **more: Any) -> Iterator[None]:
         import matplotlib
 
     defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
-    settings = defaults | dict(plot_style.RC) | {name.replace("__", "."): value for name, value in more.items()}
+    settings: Any = defaults | dict(plot_style.RC) | {name.replace("__", "."): value for name, value in more.items()}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")  # they are drawn as boxes
         yield
