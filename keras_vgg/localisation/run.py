@@ -117,9 +117,9 @@ def localise(
     blacklist = np.zeros(split.size, bool)
     if settings.blacklist:
         blacklist = read_blacklist(settings.blacklist).of_images([*names])
-        are = agree(blacklist.sum(), "is", "are")
-        listed = f"{blacklist.sum()} of {counted(split.size, 'image')}"
-        say(f"{listed} {are} on the blacklist {settings.blacklist} and {are} ignored")
+        listed = int(blacklist.sum())
+        are = agree(listed, "is", "are")
+        say(f"{listed} of {counted(split.size, 'image')} {are} on the blacklist {settings.blacklist} and {are} ignored")
     tested = _Tested(truth_of(images.survey), classes, names, blacklist)
     told = {id(row): _classes_of(row, tested.truth, classes, posteriors, images) for row in rows}
     labels = {(id(row), name): _labels_for(sources[name], told[id(row)], say) for row in rows for name in row.localisers}
