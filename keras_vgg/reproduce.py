@@ -5,6 +5,7 @@ here are its other nodes: `prepare` checks the data and writes recipes, `plan` e
 all seeds, `report` writes the report.
 """
 
+import pathlib
 import sys
 
 from keras_vgg.support import cli, entry, extras
@@ -45,6 +46,13 @@ def _parser() -> cli.Parser:
         command.add_argument("--seeds", type=int, help="number of trainings per net (default: the study's)")
         if name == "table":
             command.add_argument("--table", required=True, help="name of the table, e.g. table3")
+        if name == "report":
+            command.add_argument("--out", type=cli.path, metavar="FOLDER", help="folder of the report (default: the work folder)")
+            command.add_argument(
+                "--without-images",
+                action="store_true",
+                help="leave out images of the dataset, whose license may not allow publication",
+            )
         if name == "plan":
             command.add_argument("--probe", action="store_true", help="measure this machine first, with a short run of each net")
     return parser
@@ -86,7 +94,8 @@ def _report(study, work, arguments) -> None:
     entry.import_tensorflow()
     from keras_vgg.reproduction.report import write_report
 
-    print(write_report(study, work, stream=sys.stdout))
+    out = pathlib.Path(arguments.out) if arguments.out else None
+    print(write_report(study, work, out=out, with_images=not arguments.without_images, stream=sys.stdout))
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ def test_a_study_that_was_killed_resumes(tmp_path):
     assert second.returncode == 0, second.stdout
     assert any(path.stat().st_mtime_ns == written for path, written in before.items())  # what was done is not done again
     check_report(work)
+    check_report_without_images(tmp_path, work)
     assert json.loads((work / "runs/small-b-from-literal/seed-0/summary.json").read_text())["ended_by"] == "diverged"
     assert "Nothing to be done" in snakemake(*arguments, folder=tmp_path).stdout
     check_change(tmp_path, work, arguments)
@@ -133,6 +134,20 @@ def check_report(work):
     markdown = (work / "report.md").read_text()
     for picture in re.findall(r"\]\((report/[^)]*)\)", markdown):
         assert (work / picture).exists()
+
+
+def check_report_without_images(folder, work):
+    command = [sys.executable, "-m", "keras_vgg.reproduce", "report", "study.toml", "--work", str(work)]
+    made = subprocess.run([*command, "--out", "published", "--without-images"], cwd=folder, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    whole, without = (place / "report.json" for place in (work, folder / "published"))
+    assert json.loads(without.read_text())["tables"] == json.loads(whole.read_text())["tables"]
+    assert list(work.glob("report/*.png"))
+    assert not list((folder / "published").rglob("*.png"))
+    for name in ("report.html", "report.md"):
+        assert "Heat maps" in (work / name).read_text()
+        assert "Heat maps" not in (folder / "published" / name).read_text()
+        assert "data:image" not in (folder / "published" / name).read_text()
 
 
 def check_change(folder, work, arguments):

@@ -33,18 +33,33 @@ _MINUS = "−"
 _CONFUSED = 10  # pairs of classes that the report lists
 
 
-def write_report(study: Study, work: WorkFolder, *, stream: IO[str] | None = None) -> str:
+def write_report(
+    study: Study,
+    work: WorkFolder,
+    *,
+    out: pathlib.Path | None = None,
+    with_images: bool = True,
+    stream: IO[str] | None = None,
+) -> str:
     """Writes the report of a finished study, and returns its verdicts as text.
+
+    Args:
+        study: the study.
+        work: its work folder.
+        out: folder of the report; by default the work folder.
+        with_images: whether the report shows images of the dataset, whose license may not allow publication.
+        stream: for progress, or `None`.
 
     Raises:
         InputError: if a node's file is missing or damaged, or the report cannot be written.
     """
     looked = _look(study, work)
     outcome = gather(study, work) | looked.facts | {"machine": machine()}
-    charts, pictures = _charts(outcome) | looked.charts, looked.pictures
-    write_json(work.path / "report.json", outcome)
-    beside = work.report.with_suffix("")
+    charts, pictures = _charts(outcome) | looked.charts, looked.pictures if with_images else {}
+    page = (out or work.path) / work.report.name
+    beside = page.with_suffix("")
     files.make_folder(beside)
+    write_json(page.with_suffix(".json"), outcome)
     for name, svg in charts.items():
         files.write_text(beside / f"{name}.svg", _alone(svg))
     for name, group in pictures.items():
@@ -59,9 +74,9 @@ def write_report(study: Study, work: WorkFolder, *, stream: IO[str] | None = Non
         "pictures": pictures,
         "folder": beside.name,
     }
-    files.write_text(work.report.with_suffix(".md"), render("report.md.j2", values))
-    files.write_text(work.report, render("report.html.j2", values))
-    return f"{verdicts_told(outcome)}\n\n{work.report}"
+    files.write_text(page.with_suffix(".md"), render("report.md.j2", values))
+    files.write_text(page, render("report.html.j2", values))
+    return f"{verdicts_told(outcome)}\n\n{page}"
 
 
 def render(template: str, values: dict[str, Any]) -> str:
