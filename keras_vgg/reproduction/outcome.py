@@ -41,7 +41,7 @@ def gather(study: Study, work: WorkFolder) -> dict:
         "seeds": study.seeds,
         "margin": study.margin,
         "level": LEVEL,
-        "data": data,
+        "data": {name: fact for name, fact in data.items() if name != "dataset"},  # a path; the digests identify the images
         "tables": tables,
         "trainings": trainings,
         "starts": starts,
