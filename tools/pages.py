@@ -1,18 +1,24 @@
-"""Hooks of `mkdocs.yml`: pages outside docs/ are part of the site, and examples in docstrings are code.
+"""Hooks of `mkdocs.yml`: pages outside docs/ and notebooks are part of the site, and examples in docstrings are code.
 
 Links in pages are relative to the file in the repository, as GitHub follows them. Here they become relative to the page of the
-site. Docstrings are read from the source; nothing imports the package.
+site. Notebooks become Markdown with their kept outputs, so that they look like other pages and their links are checked. Docstrings
+are read from the source; nothing imports the package or executes a notebook.
 """
 
+import base64
+import json
 import os
 import pathlib
 import re
+from collections.abc import Iterator
 
 import griffe
 from mkdocs.structure.files import File
 
 ROOT = pathlib.Path(__file__).parents[1]
 OUTSIDE = ("BUILD.md", "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "recipes/README.md", "recipes/*/*")
+OUTSIDE += ("notebooks/README.md", "notebooks/drawn.py", "notebooks/*.ipynb")
+NOTEBOOKS = "notebooks/*.ipynb"
 PAGES = "docs/"
 EXAMPLE = re.compile(r"^( *)>>> .*(?:\n\1\S.*|\n\1 +\S.*)*", re.MULTILINE)
 LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s#:]+)(#[^()\s]*)?\)")
@@ -23,13 +29,53 @@ def on_files(files, config):
     for path in sorted(path for pattern in OUTSIDE for path in ROOT.glob(pattern)):
         name = path.relative_to(ROOT).as_posix()
         files.append(File(name, str(ROOT), config.site_dir, config.use_directory_urls))
+    for path in sorted(ROOT.glob(NOTEBOOKS)):
+        name = path.relative_to(ROOT).with_suffix("").as_posix()
+        markdown, pictures = page_of(json.loads(path.read_text(encoding="utf-8")), path.name)
+        files.append(File.generated(config, f"{name}.md", content=markdown))
+        for number, picture in enumerate(pictures):
+            files.append(File.generated(config, f"{name}-{number}.png", content=picture))
     return files
+
+
+def page_of(notebook: dict, name: str) -> tuple[str, list[bytes]]:
+    """Returns a notebook as Markdown, and its pictures, PNGs, which the Markdown expects beside it as `STEM-NUMBER.png`."""
+    parts: list[str] = []
+    pictures: list[bytes] = []
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+            continue
+        parts.append(f"```python\n{source}\n```")
+        for kind, content in _outputs(cell):
+            if kind == "image/png":
+                parts.append(f"![Output]({pathlib.Path(name).stem}-{len(pictures)}.png)")
+                pictures.append(base64.b64decode(content))
+            elif kind == "text/html":
+                parts.append(f'<div class="output">\n{content.strip()}\n</div>')
+            else:
+                parts.append(f"```text\n{content.strip()}\n```")
+    title, rest = parts[0].split("\n", 1)
+    parts[0] = f"{title}\n\n*A Jupyter notebook with its outputs: [{name}]({name}); [how to run it](README.md).*\n{rest}"
+    return "\n\n".join(parts) + "\n", pictures
+
+
+def _outputs(cell: dict) -> Iterator[tuple[str, str]]:
+    """Yields the outputs of a cell: the kind shown, and its content."""
+    for output in cell["outputs"]:
+        if output["output_type"] == "stream":
+            yield "text/plain", "".join(output["text"])
+        else:
+            kind = next(kind for kind in ("image/png", "text/html", "text/plain") if kind in output["data"])
+            yield kind, "".join(output["data"][kind])
 
 
 def on_page_markdown(markdown, page, config, files):
     """Rewrites the links of a page to other files of the repository."""
     source = page.file.src_uri
-    folder = os.path.dirname(os.path.relpath(page.file.abs_src_path, ROOT))
+    of_notebook = page.file.abs_src_path is None
+    folder = os.path.dirname(source if of_notebook else os.path.relpath(page.file.abs_src_path, ROOT))
 
     def rewritten(link):
         text, target, anchor = link.groups(default="")
@@ -38,6 +84,8 @@ def on_page_markdown(markdown, page, config, files):
             return link[0]  # MkDocs reports it
         if (ROOT / path).is_dir():
             return text  # GitHub shows directories; the site has no page for them
+        if path.endswith(".ipynb") and text != os.path.basename(path):  # a link with the file's name downloads it
+            path = f"{path.removesuffix('.ipynb')}.md"
         return f"[{text}]({os.path.relpath(path.removeprefix(PAGES), os.path.dirname(source) or '.')}{anchor})"
 
     return LINK.sub(rewritten, markdown)
