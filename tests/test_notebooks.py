@@ -190,7 +190,9 @@ def test_a_notebook_without_parameters_is_refused():
 
 def test_what_differs_from_run_to_run_is_stripped():
     shown = nbformat.v4.new_output("execute_result", {"text/plain": "<Figure>", "image/png": "AAAA"}, execution_count=7)
-    said = [nbformat.v4.new_output("stream", name=name, text=name) for name in ("stdout", "stderr")]
+    texts = "epoch 1\n", "epoch 2/9  loss 1.0  41.2 images/s  3m10s left\n", "warning\n", "done in 1h02m: best 9%\n"
+    streams = "stdout", "stdout", "stderr", "stdout"
+    said = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in zip(streams, texts, strict=True)]
     cell = nbformat.v4.new_code_cell(
         "1", outputs=[shown, *said], execution_count=7, metadata={"execution": {"a": 1}, "tags": ["b"]}
     )
@@ -200,7 +202,7 @@ def test_what_differs_from_run_to_run_is_stripped():
     assert found.execution_count == 1
     assert [dict(output.get("data", {"text": output.get("text")})) for output in found.outputs] == [
         {"image/png": "AAAA"},
-        {"text": "stdout"},
+        {"text": "epoch 1\ndone: best 9%\n"},
     ]
     assert "version" not in tool.stripped(notebook).metadata["language_info"]
 

@@ -2,7 +2,7 @@
 """Executes notebooks and keeps their outputs: `python tools/notebooks.py notebooks/fine-tune.ipynb --set EPOCHS=2`.
 
 `--set` replaces values of the cell tagged `parameters` for the execution; the file keeps the values of its source. Files that a
-notebook writes go to `--cwd`. What differs from run to run without meaning (times, kernel versions, progress on standard error) is
+notebook writes go to `--cwd`. What differs from run to run without meaning (times, progress, kernel versions, standard error) is
 stripped, so that changes to a notebook are small.
 """
 
@@ -10,6 +10,7 @@ import argparse
 import ast
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -20,6 +21,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
 _CELL_SECONDS = 3600
 _KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+_PROGRESS = re.compile(r"^.*/s  (?:≤ )?\S+ left\n", re.MULTILINE)
+_DURATION = re.compile(r"\bdone in [\ddhms]+: ")
 _SHOWN = ("image/png", "text/html")
 """Kinds of output that replace the text of the same output, which would say `<Figure size …>` or repeat a table."""
 
@@ -68,8 +71,8 @@ def execute(notebook: nbformat.NotebookNode, values: Mapping[str, str], cwd: pat
     cell = parameters_of(ran)
     source, cell.source = cell.source, substituted(cell.source, values)
     paths = [str(FOLDER), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": ""}
-    del environment["MPLBACKEND"]  # the kernel's own draws into the notebook
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("MPLBACKEND", None)  # the kernel's own draws into the notebook
     client = nbclient.NotebookClient(ran, timeout=_CELL_SECONDS, kernel_name="python3", resources={"metadata": {"path": str(cwd)}})
     client.execute(env=environment)
     cell.source = source
@@ -87,13 +90,14 @@ def stripped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             continue
         number += 1
         cell.execution_count = number
-        cell.outputs = [output for output in map(_stripped_output, cell.outputs) if output]
+        cell.outputs = _joined([output for output in map(_stripped_output, cell.outputs) if output])
     return found
 
 
 def _stripped_output(output):
     if output.output_type == "stream":
-        return None if output.name == "stderr" else output  # progress and TensorFlow's remarks
+        output.text = _DURATION.sub("done: ", _PROGRESS.sub("", output.text))
+        return output if output.name == "stdout" and output.text else None  # TensorFlow's remarks are on standard error
     if output.output_type in ("execute_result", "display_data"):
         output.metadata = nbformat.from_dict({})
         if any(kind in output.data for kind in _SHOWN):
@@ -101,6 +105,17 @@ def _stripped_output(output):
     if output.output_type == "execute_result":
         return nbformat.v4.new_output("display_data", output.data)
     return output
+
+
+def _joined(outputs: list) -> list:
+    """Joins texts that follow one another: how a kernel splits them depends on time."""
+    found: list = []
+    for output in outputs:
+        if found and output.output_type == found[-1].output_type == "stream":
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def main(argv: Sequence[str]) -> int:
