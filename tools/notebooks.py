@@ -3,7 +3,7 @@
 
 `--set` replaces values of the cell tagged `parameters` for the execution; the file keeps the values of its source. Files that a
 notebook writes go to `--cwd`. What differs from run to run without meaning (times, progress, kernel versions, standard error) is
-stripped, so that changes to a notebook are small. Pictures are stored in 256 colors.
+stripped, so that changes to a notebook are small. Large pictures become JPEGs.
 """
 
 import argparse
@@ -24,10 +24,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
 _CELL_SECONDS = 3600
 _KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
-_COLORS = 256
+_LARGE, _QUALITY = 60_000, 88  # bytes of a PNG; of a JPEG
 _PROGRESS = re.compile(r"^.*/s  (?:≤ )?\S+ left\n", re.MULTILINE)
 _DURATION = re.compile(r"\bdone in [\ddhms]+: ")
-_SHOWN = ("image/png", "text/html")
+_SHOWN = ("image/png", "image/jpeg", "text/html")
 """Kinds of output that replace the text of the same output, which would say `<Figure size …>` or repeat a table."""
 
 
@@ -104,8 +104,7 @@ def _stripped_output(output):
         return output if output.name == "stdout" and output.text else None  # TensorFlow's remarks are on standard error
     if output.output_type in ("execute_result", "display_data"):
         output.metadata = nbformat.from_dict({})
-        if "image/png" in output.data:
-            output.data["image/png"] = _smaller(output.data["image/png"])
+        output.data = nbformat.from_dict(_with_small_picture(output.data))
         if any(kind in output.data for kind in _SHOWN):
             output.data.pop("text/plain", None)
     if output.output_type == "execute_result":
@@ -113,14 +112,18 @@ def _stripped_output(output):
     return output
 
 
-def _smaller(encoded: str) -> str:
-    """Returns a PNG with at most 256 colors, which makes photographs a third as large; base64 in and out."""
-    with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
-        if picture.mode == "P":
-            return encoded.strip()
+def _with_small_picture(data):
+    """Returns the data of an output with its PNG made smaller: a large one, which shows photographs, becomes a JPEG."""
+    if "image/png" not in data:
+        return data
+    with Image.open(io.BytesIO(base64.b64decode(data.pop("image/png")))) as picture:
         stored = io.BytesIO()
-        picture.convert("RGB").quantize(_COLORS, dither=Image.Dither.NONE).save(stored, "PNG", optimize=True)
-    return base64.b64encode(stored.getvalue()).decode()
+        picture.convert("RGB").save(stored, "PNG", optimize=True)
+        kind = "image/png"
+        if stored.tell() > _LARGE:
+            stored, kind = io.BytesIO(), "image/jpeg"
+            picture.convert("RGB").save(stored, "JPEG", quality=_QUALITY, subsampling=0)
+    return data | {kind: base64.b64encode(stored.getvalue()).decode()}
 
 
 def _joined(outputs: list) -> list:

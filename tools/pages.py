@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 OUTSIDE = ("BUILD.md", "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "recipes/README.md", "recipes/*/*")
 OUTSIDE += ("notebooks/README.md", "notebooks/drawn.py", "notebooks/*.ipynb")
 NOTEBOOKS = "notebooks/*.ipynb"
+PICTURES = {"image/png": ".png", "image/jpeg": ".jpg"}
 PAGES = "docs/"
 EXAMPLE = re.compile(r"^( *)>>> .*(?:\n\1\S.*|\n\1 +\S.*)*", re.MULTILINE)
 LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s#:]+)(#[^()\s]*)?\)")
@@ -33,15 +34,15 @@ def on_files(files, config):
         name = path.relative_to(ROOT).with_suffix("").as_posix()
         markdown, pictures = page_of(json.loads(path.read_text(encoding="utf-8")), path.name)
         files.append(File.generated(config, f"{name}.md", content=markdown))
-        for number, picture in enumerate(pictures):
-            files.append(File.generated(config, f"{name}-{number}.png", content=picture))
+        for picture, content in pictures.items():
+            files.append(File.generated(config, f"{os.path.dirname(name)}/{picture}", content=content))
     return files
 
 
-def page_of(notebook: dict, name: str) -> tuple[str, list[bytes]]:
-    """Returns a notebook as Markdown, and its pictures, PNGs, which the Markdown expects beside it as `STEM-NUMBER.png`."""
+def page_of(notebook: dict, name: str) -> tuple[str, dict[str, bytes]]:
+    """Returns a notebook as Markdown, and the pictures that the Markdown expects beside it, by name."""
     parts: list[str] = []
-    pictures: list[bytes] = []
+    pictures: dict[str, bytes] = {}
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
@@ -49,9 +50,10 @@ def page_of(notebook: dict, name: str) -> tuple[str, list[bytes]]:
             continue
         parts.append(f"```python\n{source}\n```")
         for kind, content in _outputs(cell):
-            if kind == "image/png":
-                parts.append(f"![Output]({pathlib.Path(name).stem}-{len(pictures)}.png)")
-                pictures.append(base64.b64decode(content))
+            if kind in PICTURES:
+                picture = f"{pathlib.Path(name).stem}-{len(pictures)}{PICTURES[kind]}"
+                parts.append(f"![Output]({picture})")
+                pictures[picture] = base64.b64decode(content)
             elif kind == "text/html":
                 parts.append(f'<div class="output">\n{content.strip()}\n</div>')
             else:
@@ -67,7 +69,7 @@ def _outputs(cell: dict) -> Iterator[tuple[str, str]]:
         if output["output_type"] == "stream":
             yield "text/plain", "".join(output["text"])
         else:
-            kind = next(kind for kind in ("image/png", "text/html", "text/plain") if kind in output["data"])
+            kind = next(kind for kind in (*PICTURES, "text/html", "text/plain") if kind in output["data"])
             yield kind, "".join(output["data"][kind])
 
 
