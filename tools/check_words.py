@@ -4,6 +4,7 @@
 The phrases are regular expressions in `tools/words/banned.txt`, one a line; `docs/style.md` says what to write instead.
 """
 
+import json
 import pathlib
 import re
 import sys
@@ -11,8 +12,8 @@ from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).parents[1]
 PHRASES = ROOT / "tools" / "words" / "banned.txt"
-CHECKED = ("keras_vgg", "recipes", "tools", "workflow", "docs", "*.md", "mkdocs.yml", "Makefile")
-SUFFIXES = {".py", ".md", ".toml", ".j2", ".yml", ".yaml", ".smk", ""}
+CHECKED = ("keras_vgg", "notebooks", "recipes", "tools", "workflow", "docs", "*.md", "mkdocs.yml", "Makefile")
+SUFFIXES = {".py", ".ipynb", ".md", ".toml", ".j2", ".yml", ".yaml", ".smk", ""}
 EXEMPT = {ROOT / "docs" / "style.md"}
 """Names the phrases in order to refuse them."""
 
@@ -31,8 +32,11 @@ def checked_files(root: pathlib.Path = ROOT) -> Iterator[pathlib.Path]:
 
 
 def find_phrases(path: pathlib.Path, phrases: re.Pattern[str]) -> Iterator[tuple[int, str]]:
-    """Yields the number of each line of a file that contains a phrase, and the phrase."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    """Yields the number of each line of a file that contains a phrase, and the phrase; of a notebook, lines of its source."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+    for number, line in enumerate(text.splitlines(), start=1):
         if found := phrases.search(line):
             yield number, found[0]
 
