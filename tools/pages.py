@@ -17,9 +17,9 @@ import griffe
 from mkdocs.structure.files import File
 
 ROOT = pathlib.Path(__file__).parents[1]
-OUTSIDE = ("BUILD.md", "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "recipes/README.md", "recipes/*/*")
-OUTSIDE += ("notebooks/README.md", "notebooks/drawn.py", "notebooks/*.ipynb")
 NOTEBOOKS = "notebooks/*.ipynb"
+OUTSIDE = ["BUILD.md", "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "recipes/README.md", "recipes/*/*"]
+OUTSIDE += ["notebooks/README.md", "notebooks/drawn.py", NOTEBOOKS]
 PICTURES = {"image/png": ".png", "image/jpeg": ".jpg"}
 PAGES = "docs/"
 EXAMPLE = re.compile(r"^( *)>>> .*(?:\n\1\S.*|\n\1 +\S.*)*", re.MULTILINE)
@@ -88,7 +88,7 @@ def on_page_markdown(markdown, page, config, files):
             return link[0]  # MkDocs reports it
         if (ROOT / path).is_dir():
             return text  # GitHub shows directories; the site has no page for them
-        if path.endswith(".py"):
+        if path.startswith("keras_vgg/"):
             module = documented(path)
             if module is None:
                 return text
