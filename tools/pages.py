@@ -68,6 +68,8 @@ class Applications(griffe.Extension):
 
 def _function(made: griffe.Attribute, build: griffe.Function) -> griffe.Function:
     """Returns the function that an assignment makes of the method `build`."""
+    assert made.docstring
+    assert build.docstring
     net = made.docstring.value.rstrip(".")  # "Net D of Table 1"
     text = build.docstring.value.replace("the net", net[0].lower() + net[1:], 1).replace("VGG16(", f"{made.name}(")
     function = griffe.Function(
