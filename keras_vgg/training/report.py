@@ -81,7 +81,7 @@ def _draw_rate(axes, table: pd.DataFrame) -> None:
     axes.set_yscale("log")
     rates = np.unique(table.learning_rate)
     if len(rates) <= _MOST_RATES and np.all(rates[1:] >= _APART * rates[:-1]):  # constant, or falls in steps: show each
-        axes.yaxis.set_major_locator(FixedLocator(rates))
+        axes.yaxis.set_major_locator(FixedLocator(rates.tolist()))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
     else:
