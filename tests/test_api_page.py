@@ -18,7 +18,7 @@ def read():
     """The package as the page's tool reads it, which never imports it."""
     names = ("Examples", "Applications")
     extensions = griffe.load_extensions(*(f"{ROOT}/tools/pages.py:{name}" for name in names))
-    return griffe.load("keras_vgg", search_paths=[ROOT], extensions=extensions, allow_inspection=False)
+    return griffe.load("keras_vgg", search_paths=[ROOT], extensions=extensions, allow_inspection=False, docstring_parser="google")
 
 
 def test_the_page_uses_these_extensions():
@@ -35,6 +35,7 @@ def test_nets_have_their_arguments_and_help(read, name):
         (each.name, repr(each.default)) for each in parameters
     ]
     assert str(shown.returns) == "keras.Model"
+    assert "parameters" in {section.kind.value for section in shown.docstring.parsed}  # a table, not text
     lines, told = shown.docstring.value.split("\n"), inspect.getdoc(real).split("\n")
     assert lines[0] == told[0]  # "Returns net D of Table 1 …"
     assert f"applications.{name}(" in shown.docstring.value

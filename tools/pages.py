@@ -144,5 +144,6 @@ def _function(made: griffe.Attribute, build: griffe.Function) -> griffe.Function
         returns=build.returns,
         parent=made.parent,
     )
-    function.docstring = griffe.Docstring(text, lineno=made.lineno, parent=function)
+    parsing = {"parser": build.docstring.parser, "parser_options": build.docstring.parser_options}
+    function.docstring = griffe.Docstring(text, lineno=made.lineno, parent=function, **parsing)
     return function

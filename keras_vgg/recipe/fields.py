@@ -215,9 +215,8 @@ class Recipe:
         object.__setattr__(self, "batch_norm", self.batch_norm or with_batch_norm)
         for field in dataclasses.fields(self):
             choices, value = field.metadata["choices"], getattr(self, field.name)
-            also = field.metadata.get("also", {})
-            if isinstance(value, str) and value in also:
-                value = also[value]
+            if isinstance(value, str):
+                value = field.metadata.get("also", {}).get(value, value)
                 object.__setattr__(self, field.name, value)
             if choices and value not in (*choices, field.default):  # an optional choice may be none
                 raise InputError(f"`{field.name}` must be one of {', '.join(choices)}. Received: {value!r}.")
