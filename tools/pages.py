@@ -144,6 +144,11 @@ def _function(made: griffe.Attribute, build: griffe.Function) -> griffe.Function
         returns=build.returns,
         parent=made.parent,
     )
-    parsing = {"parser": build.docstring.parser, "parser_options": build.docstring.parser_options}
-    function.docstring = griffe.Docstring(text, lineno=made.lineno, parent=function, **parsing)
+    function.docstring = griffe.Docstring(
+        text,
+        lineno=made.lineno,
+        parent=function,
+        parser=build.docstring.parser,
+        parser_options=build.docstring.parser_options,
+    )
     return function
