@@ -12,7 +12,7 @@ import griffe
 from mkdocs.structure.files import File
 
 ROOT = pathlib.Path(__file__).parents[1]
-OUTSIDE = ("BUILD.md", "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "recipes/README.md", "recipes/*/*")
+OUTSIDE = ("BUILD.md", "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "recipes/README.md", "recipes/*.toml", "recipes/*/*")
 PAGES = "docs/"
 EXAMPLE = re.compile(r"^( *)>>> .*(?:\n\1\S.*|\n\1 +\S.*)*", re.MULTILINE)
 MODULE = re.compile(r"^::: (\S+)", re.MULTILINE)
