@@ -6,6 +6,7 @@ nowhere here has its reason.
 
 import contextlib
 import dataclasses
+import gc
 import pathlib
 import re
 from collections.abc import Callable, Mapping
@@ -188,6 +189,8 @@ def test_the_blocks_of_a_page_run(page, tmp_path, monkeypatch):
     finally:
         if "until_the_end" in names:
             names["until_the_end"].close()
+        names.clear()
+        gc.collect()  # several pages build nets of full size
 
 
 def test_every_page_with_blocks_is_run():

@@ -18,7 +18,7 @@ from mkdocs.structure.files import File
 
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = "notebooks/*.ipynb"
-OUTSIDE = ["BUILD.md", "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "recipes/README.md", "recipes/*/*"]
+OUTSIDE = ["BUILD.md", "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "recipes/README.md", "recipes/*.toml", "recipes/*/*"]
 OUTSIDE += ["notebooks/README.md", "notebooks/drawn.py", NOTEBOOKS]
 PICTURES = {"image/png": ".png", "image/jpeg": ".jpg"}
 PAGES = "docs/"
