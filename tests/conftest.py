@@ -51,6 +51,14 @@ if "tensorflow" in sys.modules:  # some plugin's doing
 else:
     sys.meta_path.insert(0, _ConfiguredTensorFlow())
 
+
+@pytest.fixture(scope="module", autouse=True)
+def _nets_go_with_their_tests():
+    """Frees the nets of a file, which only the garbage collector finds: those of full size have half a gigabyte each."""
+    yield
+    gc.collect()
+
+
 _LONGEST = (
     *("test_fit.py", "test_training_step.py", "test_evaluation.py", "test_extract.py", "test_applications.py"),
     *("test_saved_model.py", "test_convert.py", "test_transfer_eval.py", "test_identity.py", "test_damaged_files.py"),

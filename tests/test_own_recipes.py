@@ -1,5 +1,6 @@
 """The recipes that come with the package go by name from wherever a command is called."""
 
+import importlib.metadata
 import pathlib
 
 import pytest
@@ -43,6 +44,6 @@ def test_an_installed_package_has_them_where_its_wheel_put_them(tmp_path, monkey
 
     files = [Installed("share/keras_vgg/recipes/quickstart.toml"), Installed("keras_vgg/fit.py")]
     monkeypatch.setattr(own_recipes, "__file__", str(tmp_path / "keras_vgg" / "support" / "own_recipes.py"))
-    monkeypatch.setattr(own_recipes.importlib.metadata, "files", lambda name: files)
+    monkeypatch.setattr(importlib.metadata, "files", lambda name: files)
     monkeypatch.chdir(tmp_path)
     assert read_recipe("quickstart") == {"epochs": 4}
