@@ -22,7 +22,7 @@ from keras_vgg.models import build_vgg
 
 ROOT = pathlib.Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
-NAMES = ("fine-tune", "features-and-style", "tests-of-the-paper", "localization")
+NAMES = ("features-and-style", "localization")
 MOST_BYTES = 1_500_000
 LINK = re.compile(r"\[[^\[\]]*\]\((?!https?:)([^()\s#]*)(?:#[^()\s]*)?\)")
 
@@ -119,18 +119,12 @@ def test_links_lead_somewhere(name):
 
 def test_what_the_text_says_holds_for_the_kept_outputs():
     found = {name: summary(kept(name)) for name in NAMES}
-    tuned = found["fine-tune"]
-    assert tuned["accuracy"] > 0.3  # chance: 0.1
-    assert tuned["Grad-CAM inside"] > 1.5 * tuned["random pixel inside"]
     shuffled, china = found["features-and-style"]["style of the shuffled flower and of china"]
-    assert shuffled < china / 4  # the same tiles elsewhere
+    assert shuffled > china  # the edges between the tiles
     shifted, blurred = found["features-and-style"]["shift and blur"]
     assert shifted < blurred
     first, last = found["features-and-style"]["losses"]
     assert last < first / 2
-    errors = found["tests-of-the-paper"]["errors"]
-    assert all(errors["dense at 80, mirrored"][net] > errors["dense at 80"][net] for net in ("A", "B", "A + B"))
-    assert all(errors["dense at 80"][net] < errors["center at 80"][net] for net in ("A", "B", "A + B"))
     boxes = found["localization"]
     assert boxes["localizer"]["error"] < 0.5 * boxes["mean box"]["error"]
     assert boxes["localizer"]["mean IoU"] > boxes["mean box"]["mean IoU"] > boxes["whole image"]["mean IoU"]
@@ -153,16 +147,6 @@ def narrow_weights(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_fine_tune(tmp_path, narrow_weights):
-    found = run("fine-tune", tmp_path, WEIGHTS=narrow_weights, IMAGES=(40, 20), EPOCHS=1)
-    assert found["images"] == 20
-    assert found["accuracy"] == pytest.approx(1 - found["mistakes"] / 20)
-    assert 0 <= found["Grad-CAM inside"] <= 1
-    predictions = pd.read_csv(*tmp_path.glob("runs/fine-tune-evaluation/*-predictions.csv"))
-    assert (predictions["right class"] != predictions["first guess"]).sum() == found["mistakes"]
-
-
-@pytest.mark.slow
 def test_features_and_style(tmp_path, narrow_weights):
     trunk = tmp_path / "vgg16.keras"
     build_vgg("D", input_shape=(None, None, 3), include_top=False).save(trunk)
@@ -180,17 +164,6 @@ def test_features_and_style(tmp_path, narrow_weights):
     for distances in found["distances"].values():
         assert distances["original"] == pytest.approx(0, abs=1e-4)
         assert all(value > 0 for kind, value in distances.items() if kind != "original")
-
-
-@pytest.mark.slow
-def test_tests_of_the_paper(tmp_path):
-    found = run("tests-of-the-paper", tmp_path, IMAGES=(48, 20), EPOCHS=1, WIDTH=0.05)
-    assert found["dense equals net within"] < 1e-5
-    assert found["score map"] == (9, 19, 10)  # 320x640 pixels, windows of 64, a stride of 32
-    assert len(found["errors"]) == 9
-    for errors in found["errors"].values():
-        assert set(errors) == {"A", "B", "A + B"}
-        assert all(error in np.arange(0, 101, 5) for error in errors.values())  # of 20 images
 
 
 @pytest.mark.slow

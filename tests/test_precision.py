@@ -372,7 +372,7 @@ def test_style_computes_in_it_with_losses_of_float32(tmp_path, monkeypatch, caps
     net_without_top().save("narrow.keras")
     given = ["--content", "photo.png", "--style", "photo.png", "--weights", "narrow.keras", "--preprocessing", "caffe"]
     style.main([*given, "--size", "40", "--steps", "1", "--init", "noise", "--precision", HALF])
-    assert f"1 steps, computed in {HALF}" in capsys.readouterr().out
+    assert f"1 step, computed in {HALF}" in capsys.readouterr().out
     with Image.open("picture.png") as picture:
         assert json.loads(picture.text["settings"])["precision"] == HALF
 

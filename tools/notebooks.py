@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Executes notebooks and keeps their outputs: `python tools/notebooks.py notebooks/fine-tune.ipynb --set EPOCHS=2`.
+"""Executes notebooks and keeps their outputs: `python tools/notebooks.py notebooks/localization.ipynb --set EPOCHS=2`.
 
 `--set` replaces values of the cell tagged `parameters` for the execution; the file keeps the values of its source. Files that a
 notebook writes go to `--cwd`. What differs from run to run without meaning (times, progress, kernel versions, standard error) is
