@@ -201,7 +201,10 @@ def test_what_differs_from_run_to_run_is_stripped():
     streams = "stdout", "stdout", "stderr", "stdout"
     said = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in zip(streams, texts, strict=True)]
     cell = nbformat.v4.new_code_cell(
-        "1", outputs=[shown, *said], execution_count=7, metadata={"execution": {"a": 1}, "tags": ["b"]}
+        "1",
+        outputs=[shown, *said],
+        execution_count=7,
+        metadata={"execution": {"iopub.status.busy": "2026-01-01T00:00:00Z"}, "tags": ["b"]},
     )
     notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"language_info": {"version": "3.11.7"}})
     (found,) = tool.stripped(notebook).cells
