@@ -206,7 +206,7 @@ def test_what_differs_from_run_to_run_is_stripped():
         execution_count=7,
         metadata={"execution": {"iopub.status.busy": "2026-01-01T00:00:00Z"}, "tags": ["b"]},
     )
-    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"language_info": {"version": "3.11.7"}})
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"language_info": {"name": "python", "version": "3.11.7"}})
     (found,) = tool.stripped(notebook).cells
     assert found.metadata == {"tags": ["b"]}
     assert found.execution_count == 1
