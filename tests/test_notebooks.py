@@ -22,11 +22,15 @@ from keras_vgg.models import build_vgg
 
 ROOT = pathlib.Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
-NAMES = ("features-and-style", "localization")
+NAMES = ("fine-tune", "features-and-style", "tests-of-the-paper", "localization")
 MOST_BYTES = 1_500_000
 LINK = re.compile(r"\[[^\[\]]*\]\((?!https?:)([^()\s#]*)(?:#[^()\s]*)?\)")
 
 sys.path.insert(0, str(ROOT / "tools"))
+sys.path.insert(0, str(FOLDER))
+import digits  # noqa: E402
+import patterns  # noqa: E402
+
 import notebooks as tool  # noqa: E402
 
 nbformat = tool.nbformat
@@ -98,7 +102,7 @@ def test_the_kept_file_is_whole(name):
     cells = code_cells(notebook)
     assert [cell.execution_count for cell in cells] == [*range(1, len(cells) + 1)]
     assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
-    assert sum(is_picture(output) for cell in cells for output in cell.outputs) >= 4
+    assert sum(is_picture(output) for cell in cells for output in cell.outputs) >= 3
     assert summary(notebook)
 
 
@@ -119,13 +123,22 @@ def test_links_lead_somewhere(name):
 
 def test_what_the_text_says_holds_for_the_kept_outputs():
     found = {name: summary(kept(name)) for name in NAMES}
+    tuned = found["fine-tune"]
+    assert tuned["accuracy"] > 0.85  # chance: an eighth
+    assert tuned["Grad-CAM inside"] > 2 * tuned["random pixel inside"]
     shuffled, china = found["features-and-style"]["style of the shuffled flower and of china"]
     assert shuffled > china  # the edges between the tiles
     shifted, blurred = found["features-and-style"]["shift and blur"]
     assert shifted < blurred
     first, last = found["features-and-style"]["losses"]
     assert last < first / 2
+    errors = found["tests-of-the-paper"]["errors"]
+    assert all(errors["dense at 76"][net] < 25 for net in ("A", "B"))  # chance: 90
+    for net in ("A", "B", "A + B"):
+        assert errors["dense at 76, mirrored"][net] > errors["dense at 76"][net]  # a mirrored digit is not a digit
+        assert max(errors["dense at 76"][net], errors["multi-crop at 76"][net]) < errors["center at 76"][net]
     boxes = found["localization"]
+    assert boxes["classification error"] < 0.25  # chance: 0.9
     assert boxes["localizer"]["error"] < 0.5 * boxes["mean box"]["error"]
     assert boxes["localizer"]["mean IoU"] > boxes["mean box"]["mean IoU"] > boxes["whole image"]["mean IoU"]
 
@@ -144,6 +157,21 @@ def narrow_weights(tmp_path_factory):
     net_without_top("D").save(path)
     preprocessing.attach(path, preprocessing.CAFFE)
     return str(path)
+
+
+@pytest.mark.slow
+def test_fine_tune(tmp_path, narrow_weights):
+    found = run("fine-tune", tmp_path, WEIGHTS=narrow_weights, IMAGES=(40, 24), EPOCHS=1)
+    assert found["images"] == 24
+    predictions = pd.read_csv(*tmp_path.glob("runs/fine-tune-evaluation/*-predictions.csv"))
+    assert predictions["true class"].value_counts().to_dict() == dict.fromkeys(patterns.PATTERNS, 3)
+    mistakes = (predictions["true class"] != predictions["predicted class"]).sum()
+    assert found["mistakes"] == mistakes
+    assert found["accuracy"] == pytest.approx(1 - mistakes / 24, abs=1e-4)
+    table = pd.read_csv(tmp_path / "patterns-on-photographs" / "boxes.csv").query("split == 'val'")
+    sides = table.xmax - table.xmin + 1
+    assert found["random pixel inside"] == pytest.approx((sides**2 / 112**2).mean(), abs=1e-4)
+    assert 0 <= found["Grad-CAM inside"] <= 1
 
 
 @pytest.mark.slow
@@ -167,6 +195,17 @@ def test_features_and_style(tmp_path, narrow_weights):
 
 
 @pytest.mark.slow
+def test_tests_of_the_paper(tmp_path):
+    found = run("tests-of-the-paper", tmp_path, IMAGES=(64, 20), EPOCHS=1, WIDTH=0.05)
+    assert found["dense equals net within"] < 1e-5
+    assert found["score map"] == (9, 19, 10)  # 320x640 pixels, windows of 64, a stride of 32
+    assert len(found["errors"]) == 9
+    for errors in found["errors"].values():
+        assert set(errors) == {"A", "B", "A + B"}
+        assert all(error in np.arange(0, 101, 5) for error in errors.values())  # of 20 images
+
+
+@pytest.mark.slow
 def test_localization(tmp_path):
     found = run("localization", tmp_path, IMAGES=(48, 20), EPOCHS=1, WIDTH=0.05)
     table = pd.read_csv(tmp_path / "boxed-digits" / "boxes.csv")
@@ -175,6 +214,7 @@ def test_localization(tmp_path):
     iou = overlap(from_inclusive(corners[table.split == "train"]).mean(axis=0), true)
     assert found["mean box"] == {"mean IoU": round(iou.mean(), 4), "error": round(float((iou < 0.5).mean()), 4)}
     assert 0 <= found["localizer"]["mean IoU"] <= 1
+    assert found["classification error"] in [pytest.approx(count / 20) for count in range(21)]
     for label, *box in found["guesses"]:
         assert label in map(str, range(10))
         assert all(0 <= edge <= 96 for edge in box)
@@ -227,14 +267,58 @@ def test_large_pictures_become_jpegs(side, kind):
         assert picture.size == (side, side)
 
 
-def test_the_drawn_digits_lie_in_their_boxes(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
-    import drawn
+# --- The pictures ---------------------------------------------------------------------------------------------------------
 
-    random = np.random.default_rng(0)
-    scene = np.full((90, 120, 3), 200, np.uint8)
-    x_min, y_min, x_max, y_max = drawn.paste(scene, 3, 40, (30, 20), random)
-    rows, columns = np.nonzero((scene != 200).any(axis=-1))
+
+def test_the_drawn_digits_lie_in_their_boxes():
+    scene = np.full((90, 120, 3), 100, np.uint8)
+    x_min, y_min, x_max, y_max = digits.paste(scene, 3, 40, (30, 20), np.random.default_rng(0))
+    rows, columns = np.nonzero((scene != 100).any(axis=-1))
     assert (x_min, y_min, y_max) == (30, 20, 59)
-    assert (columns.min(), columns.max()) == pytest.approx((x_min, x_max), abs=3)
-    assert (rows.min(), rows.max()) == pytest.approx((y_min, y_max), abs=3)
+    assert (columns.min(), columns.max()) == pytest.approx((x_min, x_max), abs=4)
+    assert (rows.min(), rows.max()) == pytest.approx((y_min, y_max), abs=4)
+
+
+def test_digits_are_lighter_than_what_is_around_them():
+    random = np.random.default_rng(0)
+    for number in range(10):
+        pixels, (x_min, y_min, x_max, y_max) = digits.picture(number, 60, (96, 96), random)
+        outside = np.ones(pixels.shape[:2], bool)
+        outside[y_min : y_max + 1, x_min : x_max + 1] = False
+        lightest = pixels.min(axis=-1)
+        assert pixels[outside].max() <= 115 < 165 <= lightest.max()
+
+
+def test_digits_of_validation_are_not_trained_on(tmp_path):
+    drawn = digits.draw_dataset(tmp_path, training=12, validation=8)
+    target = digits.load().target
+    expected = [*target[:12], *target[digits.FIRST_HELD_OUT : digits.FIRST_HELD_OUT + 8]]
+    assert drawn.label.tolist() == [str(label) for label in expected]
+    assert drawn.split.tolist() == ["train"] * 12 + ["val"] * 8
+    assert all((tmp_path / path).is_file() for path in drawn.path)
+
+
+@pytest.mark.parametrize("name", patterns.PATTERNS)
+def test_a_pattern_fills_its_disc_with_two_colors(name):
+    pixels = np.full((112, 112, 3), 128, np.uint8)
+    x_min, y_min, x_max, y_max = patterns.paste(pixels, name, 60, (40, 30), np.random.default_rng(0))
+    rows, columns = np.mgrid[:112, :112] + 0.5
+    distance = np.hypot(columns - (x_min + x_max + 1) / 2, rows - (y_min + y_max + 1) / 2)
+    assert (x_min, y_min, x_max, y_max) == (40, 30, 99, 89)
+    assert (pixels[distance > 31] == 128).all()
+    colors, counts = np.unique(pixels[distance < 29], axis=0, return_counts=True)
+    darker, lighter = sorted(colors[np.argsort(counts)[-2:]], key=np.sum)  # between them lie mixtures, at the edges
+    assert darker.max() <= 110 < 145 <= lighter.min()
+    assert np.sort(counts)[-2] > 0.1 * counts.sum()
+
+
+def test_the_same_seed_draws_the_same_pictures(tmp_path):
+    first, again, other = (
+        patterns.draw_dataset(tmp_path / name, training=8, validation=8, seed=seed)
+        for name, seed in (("first", 0), ("again", 0), ("other", 1))
+    )
+    pd.testing.assert_frame_equal(first, again)
+    assert not first[["xmin", "ymin"]].equals(other[["xmin", "ymin"]])
+    for path in first.path:
+        assert (tmp_path / "first" / path).read_bytes() == (tmp_path / "again" / path).read_bytes()
+    assert first.label.value_counts().to_dict() == dict.fromkeys(patterns.PATTERNS, 2)
