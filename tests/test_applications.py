@@ -554,7 +554,7 @@ def test_run_folder(bare, tmp_path):
 
 
 def test_folder_that_is_no_run(tmp_path):
-    with pytest.raises(InputError, match=re.escape(f"Received: {tmp_path} (no {tmp_path / 'best.keras'})")):
+    with pytest.raises(InputError, match=re.escape(f"Received: {tmp_path} (no such file: {tmp_path / 'best.keras'})")):
         VGG11(weights=tmp_path, include_top=False)
 
 

@@ -1,6 +1,7 @@
 """Files of every kind into models: the same net, or one line that says what is wrong and nothing changed."""
 
 import contextlib
+import dataclasses
 import functools
 import gzip
 import pathlib
@@ -686,7 +687,7 @@ def test_nothing_there(tmp_path):
     assert_refused(
         model, tmp_path / "none.pth", r"Expected a run folder with best\.keras, a weight file, or public weights .*none\.pth"
     )
-    assert_refused(model, tmp_path, r"Expected a run folder with best\.keras.*\(no .*best\.keras\)")
+    assert_refused(model, tmp_path, r"Expected a run folder with best\.keras.*\(no such file: .*best\.keras\)")
 
 
 def test_file_that_may_not_be_read(tmp_path, monkeypatch):
@@ -888,6 +889,47 @@ def test_compressed_hdf5_damaged_in_its_last_array_changes_nothing(net_a, tmp_pa
     assert_refused(victim("A"), path, "is damaged or truncated")
 
 
+def replaced(path):
+    other = path.with_name("other")
+    shutil.copy(path, other)
+    other.replace(path)  # of the same content even: what has been read and what is read now need not be of one net
+
+
+def written_to(path):
+    with open(path, "r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\1")
+
+
+def truncated(path):
+    with open(path, "r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+@every_kind
+@pytest.mark.parametrize("happens", [replaced, written_to, truncated, pathlib.Path.unlink])
+def test_a_file_that_changes_while_it_is_read_changes_nothing(kind, happens, net_a, tmp_path, monkeypatch):
+    path = tmp_path / "net"
+    shutil.copy(net_a / f"a{kind}", path)
+
+    def opened(*args, **options):
+        file = weight_file.open_weights(*args, **options)
+        key = list(file.variables)[7]
+        values = file.variables[key]
+
+        def parts():
+            happens(path)
+            yield from values.parts()
+
+        return dataclasses.replace(file, variables=file.variables | {key: dataclasses.replace(values, parts=parts)})
+
+    monkeypatch.setattr(loading, "open_weights", opened)
+    assert_refused(victim("A"), path, "changed while it was being read")
+    shutil.copy(net_a / f"a{kind}", path)
+    with pytest.raises(InputError):
+        loading.load_net(path)
+
+
 def test_damaged_note_in_a_keras_archive_is_told(net_a, tmp_path):
     path = tmp_path / "net.keras"
     shutil.copy(net_a / "a.keras", path)
@@ -1035,5 +1077,5 @@ def test_public_weights_go_by_their_names_wherever_a_file_does(tmp_path, monkeyp
     (tmp_path / "vgg19").mkdir()
     shutil.copy(fetched, tmp_path / "vgg19" / "best.keras")
     assert find_model("vgg19") == pathlib.Path("vgg19", "best.keras")
-    with pytest.raises(InputError, match=r"or public weights such as vgg16 .*\. Received: vgg17 \(no vgg17\)"):
+    with pytest.raises(InputError, match=r"or public weights such as vgg16 .*\. Received: vgg17 \(no such file: vgg17\)"):
         find_model("vgg17")

@@ -12,7 +12,7 @@ import keras
 from keras_vgg import configs, models
 from keras_vgg.errors import InputError
 from keras_vgg.weights import catalogue, download
-from keras_vgg.weights.loading import build_unset, load_weights
+from keras_vgg.weights.loading import build_unset, fill
 
 Build = TypeVar("Build", bound=Callable[..., keras.Model])
 
@@ -100,7 +100,7 @@ class Application:
         if file is None:
             return build_net()
         model = build_unset(build_net)
-        load_weights(model, file)
+        fill(model, file)
         return model
 
 

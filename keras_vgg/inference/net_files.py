@@ -15,7 +15,7 @@ from keras_vgg.inference.class_labels import class_names, labels_of, read_class_
 from keras_vgg.inference.localiser import Localiser
 from keras_vgg.inference.network import Network
 from keras_vgg.precision import FLOAT32
-from keras_vgg.support import paths
+from keras_vgg.support import files, paths
 from keras_vgg.support.counts import counted
 from keras_vgg.weights import kinds, weight_file
 from keras_vgg.weights.weight_file import CLASSES
@@ -127,10 +127,15 @@ class NetFile:
                 unknown.
         """
         for _ in range(_TRIES):
-            before = _stamp(self.file)
-            with tf.device(device):
-                model = transfer.load_model(self.file, precision=precision)
-            if _stamp(self.file) == before:
+            before = files.stamp(self.file)
+            try:
+                with tf.device(device):
+                    model = transfer.load_model(self.file, precision=precision)
+            except InputError:
+                if files.stamp(self.file) == before:
+                    raise
+                continue
+            if files.stamp(self.file) == before:
                 break  # else `fit` has just replaced it by a new best net, and the weights may be mixed
         else:
             raise InputError(f"{self.file} changed each time it was read; try again once it is no longer being written.")
@@ -271,8 +276,3 @@ def _noted_views(file: pathlib.Path) -> dict:
 
 def _without_top(path: pathlib.Path) -> InputError:
     return InputError(f"Expected a net with its top. Received: {path}, which has none.")
-
-
-def _stamp(path: pathlib.Path) -> tuple[int, ...]:
-    status = path.stat()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -18,7 +18,8 @@ from keras_vgg.weights.weight_file import WeightFile, open_weights
 def load_weights(model: keras.Model, run_or_file: str | pathlib.Path) -> WeightFile:
     """Loads the weights of a file or run folder into a VGG model and records their preprocessing for it.
 
-    A file with FC layers loads into a model without them. The model is not changed unless everything fits.
+    A file with FC layers loads into a model without them. The model is not changed unless everything fits and could be read: the
+    values are held in memory until then.
 
     Args:
         model: a net of `build_vgg`, `keras_vgg.applications` or `keras.applications`.
@@ -30,10 +31,22 @@ def load_weights(model: keras.Model, run_or_file: str | pathlib.Path) -> WeightF
     Raises:
         InputError: if the file is missing, damaged, or of another net, class count or input size; the message names the layer.
     """
-    net = arch_of(model)
-    file = open_weights(run_or_file, arch=net.arch, batch_norm=net.batch_norm, spatial=_spatial(model))
-    _load(model, net, file)
+    net, file = _opened_for(model, run_or_file)
+    _load(model, net, file, at_once=True)
     return file
+
+
+def fill(model: keras.Model, run_or_file: str | pathlib.Path) -> None:
+    """Loads weights into a new model of `build_unset`, like `load_weights`, in little more memory than the model's own.
+
+    After an error the model's weights are undefined.
+    """
+    _load(model, *_opened_for(model, run_or_file))
+
+
+def _opened_for(model: keras.Model, run_or_file: str | pathlib.Path) -> tuple[names.Match, WeightFile]:
+    net = arch_of(model)
+    return net, open_weights(run_or_file, arch=net.arch, batch_norm=net.batch_norm, spatial=_spatial(model))
 
 
 def load_net(run_or_file: str | pathlib.Path, *, arch: str | None = None, dropout: float = 0.5) -> keras.Model:
@@ -58,7 +71,7 @@ def build_net(file: WeightFile, *, dropout: float = 0.5) -> keras.Model:
     return model
 
 
-def _load(model: keras.Model, net: names.Match, file: WeightFile) -> None:
+def _load(model: keras.Model, net: names.Match, file: WeightFile, *, at_once: bool = False) -> None:
     if net.include_top and not file.include_top:
         top = ", ".join(configs.get_config(file.arch).top)
         if file.head:
@@ -78,8 +91,11 @@ def _load(model: keras.Model, net: names.Match, file: WeightFile) -> None:
     if net.flattens and file.spatial not in (None, places := _spatial(model)):  # as many positions, in another shape
         array = file.variables["fc1", "kernel"].array
         raise InputError(f"{file.path}: fc1 ({array}) takes a map of {file.spatial}. Model {model.name!r} has one of {places}.")
+    sources = {key: file.variables[key] for key in targets}
+    if at_once:
+        sources = {key: source.in_memory() for key, source in sources.items()}
     for key, target in targets.items():
-        _assign(target, file.variables[key])
+        _assign(target, sources[key])
     takes_rgb = targets["block1_conv1", "kernel"].shape[2] == 3
     preprocessing.remember(model, file.preprocessing if takes_rgb else None, file.origin)
     class_names.adopt(model, file.classes if net.include_top else None)

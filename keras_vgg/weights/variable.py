@@ -4,6 +4,7 @@ fc1 is three quarters of a net. Read, permuted and copied into the model as a wh
 411 MB; in parts, loading takes little more than the model itself.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 
@@ -49,6 +50,25 @@ class Variable:
         for part in self.parts():
             values[part.index] = part.values
         return values
+
+    def in_memory(self) -> "Variable":
+        """Returns the variable with its values read now."""
+        values = self.read()
+        return dataclasses.replace(self, parts=lambda: iter([Part(0, 0, values)]))
+
+    def guarded(self, guard: Callable[[], contextlib.AbstractContextManager]) -> "Variable":
+        """Returns the variable with each part read in a context of `guard`, which may raise."""
+
+        def parts():
+            reading = self.parts()
+            while True:
+                with guard():
+                    part = next(reading, None)
+                if part is None:
+                    return
+                yield part
+
+        return dataclasses.replace(self, parts=parts)
 
 
 def as_it_lies(array: str, stored: StoredArray) -> Variable:

@@ -3,16 +3,18 @@
 The kind is detected from the content, not from the name. Only shapes are read until a variable is requested.
 """
 
+import contextlib
 import dataclasses
 import math
 import os
 import pathlib
+from collections.abc import Callable
 
 from keras_vgg import preprocessing
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import KNOWN, Origin, Preprocessing
 from keras_vgg.regression import BOX, PCR, outputs_of
-from keras_vgg.support import paths, saved_model_folders
+from keras_vgg.support import files, paths, saved_model_folders
 from keras_vgg.weights import catalogue, download, first_layer, kinds, names
 from keras_vgg.weights.own_models import Head
 from keras_vgg.weights.stored_array import StoredArray
@@ -105,7 +107,7 @@ def find_file(run_or_file: str | os.PathLike[str]) -> pathlib.Path:
     if not path.is_file():
         raise InputError(
             f"Expected a run folder with best.keras, a weight file, or public weights such as vgg16 (python -m keras_vgg.describe "
-            f"--weights lists them). Received: {run_or_file} (no {path})."
+            f"--weights lists them). Received: {run_or_file} (no such file: {path})."
         )
     return path
 
@@ -142,6 +144,7 @@ def open_weights(
         InputError: if it is missing, damaged, of unknown kind, or not the expected VGG net; the message names the layer.
     """
     path = find_file(run_or_file)
+    guard = _guard(path)
     kind = kinds.tell(path)
     content = kind.read(path)
     match = _identify(path, content, arch, batch_norm)
@@ -151,7 +154,7 @@ def open_weights(
     spatial = _spatial(path, match, content, shapes, spatial or _square(places)) if match.flattens else None
     _check_order(path, match, content, places)
     variables = {
-        key: _variable(key, array, content.arrays[array], content, match.scheme.keras_layout, places)
+        key: _variable(key, array, content.arrays[array], content, match.scheme.keras_layout, places).guarded(guard)
         for key, array in match.arrays.items()
     }
     beside = read_classes(path)
@@ -170,6 +173,34 @@ def open_weights(
         head=content.own.head if content.own else None,
         regression=content.regression,
     )
+
+
+def _guard(path: pathlib.Path) -> Callable[[], contextlib.AbstractContextManager]:
+    """Returns a context for each later reading of a file, which raises `InputError` unless the file is still that of this call.
+
+    Values are read by name, after shapes: without it, values of two files could be mixed.
+    """
+    before = files.stamp(path)
+
+    def is_another() -> bool:
+        try:
+            return files.stamp(path) != before
+        except OSError:  # removed
+            return True
+
+    @contextlib.contextmanager
+    def guard():
+        try:
+            yield
+        except (OSError, InputError) as error:
+            if not is_another():
+                if isinstance(error, InputError):
+                    raise
+                raise InputError(f"{path} could not be read: {error.strerror or error}. Fetch or copy it again.") from error
+        if is_another():
+            raise InputError(f"{path} changed while it was being read. Try again once it is no longer being written.")
+
+    return guard
 
 
 def read_classes(path: pathlib.Path) -> tuple[str, ...] | None:
