@@ -78,6 +78,12 @@ def test_other_bytes_have_no_format(content):
     assert (int(number), size.numpy().tolist()) == (-1, [0, 0])
 
 
+@pytest.mark.parametrize("content", [b"", b"hello", *(encode(kind, 20, 30) for kind in KINDS)], ids=["nothing", "text", *KINDS])
+def test_nothing_is_printed(content, capfd):
+    look(content)
+    assert capfd.readouterr() == ("", "")  # libjpeg writes a line for each file that it does not understand
+
+
 def test_a_bmp_from_top_to_bottom():
     whole = bytearray(encode("BMP", 20, 30))
     whole[22:26] = struct.pack("<i", -20)

@@ -81,7 +81,7 @@ def test_corners_are_reached(kind, sides):
 def test_window_by_hand():
     # 400x600 to S=200 halves it: 200x300, the crop of 100 has 101 and 201 places.
     def window(top, left):
-        return images.window(400, 600, 200, tf.constant(top), tf.constant(left), 100).numpy().tolist()
+        return images.place(400, 600, 200, tf.constant(top), tf.constant(left), 100).window.numpy().tolist()
 
     assert window(0.0, 0.0) == [0, 0, 200, 200]
     assert window(0.5, 0.5) == [100, 200, 200, 200]
@@ -92,7 +92,7 @@ def test_window_by_hand():
 
 def test_window_lies_within_the_image_whatever_its_size():
     crop = 224
-    window = tf.function(lambda *arguments: images.window(*arguments, crop))
+    window = tf.function(lambda *arguments: images.place(*arguments, crop).window)
     random = np.random.default_rng(0)
     sizes = [(1, 1), (1, 5000), (5000, 1), (1, 65500), (65500, 1), (2, 3), (31, 7000), (6000, 8000), (224, 224), (225, 223)]
     sizes += [tuple(size) for size in np.exp(random.uniform(0, np.log(9000), (150, 2))).astype(int)]
@@ -105,8 +105,9 @@ def test_window_lies_within_the_image_whatever_its_size():
             # The rescaled image has whole sides: half a pixel of it may be cut or missing at the far end.
             rounding = 1 + 0.5 * min(height, width) / scale
             told = (height, width, scale, top, left, y, x, rows, columns)
-            assert 0 <= y < y + rows <= height, told
-            assert 0 <= x < x + columns <= width, told
+            beyond = 1e-6 * max(height, width)  # windows in small images are no whole numbers
+            assert 0 <= y < y + rows <= height + beyond, told
+            assert 0 <= x < x + columns <= width + beyond, told
             assert abs(rows - columns) <= rounding, told  # the image keeps its proportions
             assert abs(max(rows, columns) - crop * min(height, width) / scale) <= 1, told
             if top == left == 0:
@@ -125,6 +126,44 @@ def test_images_smaller_than_the_crop_and_thin_ones(kind, size):
         pixels = view(encoded, 36, fraction, fraction)
         assert pixels.shape == (32, 32, 3)
         np.testing.assert_allclose(pixels, np.broadcast_to([200, 60, 30], pixels.shape), atol=4)
+
+
+SMALL = [(8, 8, 32, 36), (8, 8, 32, 32), (31, 40, 32, 33), (5, 70, 32, 50), (70, 11, 48, 55), (1, 9, 32, 36), (28, 28, 64, 91)]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize(("height", "width", "crop", "scale"), SMALL)
+def test_a_view_of_a_small_image_is_exactly_a_crop_of_the_rescaled_one(kind, height, width, crop, scale):
+    """Of all that it can be; a window in whole pixels of the image would be off by up to half of those."""
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    encoded = encode(Image.fromarray(pixels), kind)
+    size = images.rescaled_size(height, width, scale).numpy()
+    rescaled = whole(encoded, size)
+    rows, columns = size - crop + 1
+    random = np.random.default_rng(1)
+    for _ in range(12):
+        y, x = random.integers(rows), random.integers(columns)
+        fractions = np.float32([(y + 0.5) / rows, (x + 0.5) / columns])
+        expected = rescaled[y : y + crop, x : x + crop]
+        np.testing.assert_array_equal(view(encoded, scale, *fractions, crop=crop), expected)
+        np.testing.assert_array_equal(view(encoded, scale, *fractions, mirrored=True, crop=crop), expected[:, ::-1])
+
+
+def test_a_small_image_has_as_many_views_as_the_rescaled_one_has_crops():
+    """8x8 at S = 36 has 5x5 crops of 32, where whole pixels of the image would leave 2x2."""
+    encoded = encode(Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)))
+    places = np.float32([(place + 0.5) / 5 for place in range(5)])
+    views = {view(encoded, 36, top, left).tobytes() for top in places for left in places}
+    assert len(views) == 25
+    windows = images.place(8, 8, 36, np.tile(places, 5), np.repeat(places, 5), 32).window.numpy()
+    assert len(np.unique(windows, axis=0)) == 25
+    np.testing.assert_allclose(windows[:, 2:], 64 / 9, rtol=1e-6)
+    np.testing.assert_allclose(windows[:5, 0], np.arange(5) * 2 / 9, atol=1e-6)
+
+
+def test_views_of_an_image_of_the_size_of_the_crop_remain_in_whole_pixels():
+    windows = [images.place(32, 40, scale, 0.7, 0.3, 32).window.numpy() for scale in range(32, 64)]
+    np.testing.assert_array_equal(windows, np.round(windows))
 
 
 def test_place_in_a_thin_image():
@@ -198,7 +237,9 @@ def test_reduced_jpeg_agrees_with_averaging(reduction):
     crop, side = 32, 40 * reduction + 5
     image = gradient(side, side + 3 * reduction)
     pixels = view(encode(image, "JPEG", quality=95), 40, 0.3, 0.7, crop=crop)
-    y, x, rows, columns = images.window(side, side + 3 * reduction, 40, tf.constant(0.3), tf.constant(0.7), crop).numpy().tolist()
+    y, x, rows, columns = (
+        images.place(side, side + 3 * reduction, 40, tf.constant(0.3), tf.constant(0.7), crop).pixels.numpy().tolist()
+    )
     expected = image.crop((x, y, x + columns, y + rows)).resize((crop, crop), Image.Resampling.BOX)
     difference = np.abs(pixels - np.asarray(expected, np.float32))
     pixel = 255 / 40  # the window is rounded to the decoder's grid, which moves it by less than a pixel of the crop

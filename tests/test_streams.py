@@ -72,21 +72,27 @@ def test_a_live_line_in_ascii(monkeypatch):
     assert streams.shown("≤", stream) == "<="
 
 
-def test_a_hang_up_is_a_wish_to_stop_that_is_answered_at_once(capfd):
+@pytest.fixture
+def hang_up_as():
+    """Sets what SIGHUP does by default, which `nohup` changes for the tests as well."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield lambda action: signal.signal(signal.SIGHUP, action)
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_hang_up_is_a_wish_to_stop_that_is_answered_at_once(hang_up_as, capfd):
+    hang_up_as(signal.SIG_DFL)
     with StopRequest("saving") as stop:
         signal.raise_signal(signal.SIGHUP)  # os.kill may hand it to another thread, and this one hears of it later
         assert stop.signal == signal.SIGHUP
     assert "SIGHUP: saving; a second signal ends at once" in capfd.readouterr().err
 
 
-def test_a_hang_up_that_nohup_ignores_stays_ignored():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with StopRequest() as stop:
-            os.kill(os.getpid(), signal.SIGHUP)
-        assert not stop
-    finally:
-        signal.signal(signal.SIGHUP, before)
+def test_a_hang_up_that_nohup_ignores_stays_ignored(hang_up_as):
+    hang_up_as(signal.SIG_IGN)
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert not stop
 
 
 def unread(name, monkeypatch):

@@ -64,7 +64,8 @@ def read_header(encoded) -> Header:
     """
     number = image_format(encoded)
     frame = gif.first_frame(tf.where(number == FORMATS.index("GIF"), encoded, ""))
-    jpeg = attempt(tf.io.extract_jpeg_shape, encoded, tf.zeros(3, tf.int32))  # which raises for an incomplete header
+    # It raises for an incomplete header, and prints a line for bytes other than a JPEG's, except for none.
+    jpeg = attempt(tf.io.extract_jpeg_shape, tf.where(number == FORMATS.index("JPEG"), encoded, ""), tf.zeros(3, tf.int32))
     head = tf.cast(_head(encoded), tf.int64)
     sizes = {
         "JPEG": tf.cast(jpeg[:2], tf.int64),

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_vgg import randomness
 from keras_vgg.data import decoding, image_headers
-from keras_vgg.resizing import cut, resize, to_pixels, window
+from keras_vgg.resizing import Place, cut, enlarged, place, resize, to_crop, to_pixels
 from keras_vgg.resizing import rescaled_size as rescaled_size  # an operation like those below
 
 _ENCODED, _WHOLE, _FRACTION = (tf.TensorSpec([], dtype) for dtype in (tf.string, tf.int32, tf.float32))
@@ -23,8 +23,8 @@ class Geometry(NamedTuple):
 
     Attributes:
         size: `[height, width]` of the image, int32.
-        window: `[top, left, height, width]`, int32: the part of the image, in its pixels, that became the view. `(…, 4)` for
-            several views of one image, with boxes as `(…, 4)`, too.
+        window: `[top, left, height, width]`: the part of the image, in its pixels, that became the view; float32, see
+            `resizing.Place`. `(…, 4)` for several views of one image, with boxes as `(…, 4)`, too.
         mirrored: bool, whether the view is mirrored left to right.
         crop: side of the view in pixels.
     """
@@ -81,11 +81,11 @@ def draw_view(keys, *, scales: tuple[int, int], flip: bool, seed: int):
 
 
 def decode_view(encoded, scale, top, left, mirrored, crop: int):
-    """Decodes the part that `window` chooses and resizes it to the crop.
+    """Decodes the part that `place` chooses and resizes it to the crop.
 
     Args:
         encoded: scalar string: an image in a format of `formats`, detected by its content.
-        scale, top, left, crop: as for `window`.
+        scale, top, left, crop: as for `place`.
         mirrored: whether to mirror the result left to right.
 
     Returns:
@@ -116,8 +116,14 @@ def views_of_pixels(pixels, which, scale, top, left, mirrored, crop: int):
     Returns:
         `(B, crop, crop, 3)` uint8.
     """
-    (_, height, width, _), count = tf.unstack(tf.shape(pixels), num=4), tf.shape(which)[0]
-    parts = window(height, width, scale, top, left, crop)
+    _, height, width, _ = pixels.shape
+    where, count = place(height, width, scale, top, left, crop), tf.shape(which)[0]
+    views = enlarged(tf.gather(pixels, which), where) if min(height, width) < crop else _parts_of(pixels, which, where)
+    return tf.gather(tf.concat([views, _mirror(views)], axis=0), tf.range(count) + count * tf.cast(mirrored, tf.int32))
+
+
+def _parts_of(pixels, which, where: Place):
+    parts, crop = tf.cast(where.window, tf.int32), where.crop
     # Slices of images, rows, columns and channels.
     begins = tf.concat([tf.cast(which, tf.int32)[:, tf.newaxis], tf.pad(parts[:, :2], [[0, 0], [0, 1]])], axis=1)
     sizes = tf.concat([tf.ones_like(begins[:, :1]), parts[:, 2:], 3 * tf.ones_like(begins[:, :1])], axis=1)
@@ -126,8 +132,7 @@ def views_of_pixels(pixels, which, scale, top, left, mirrored, crop: int):
         (begins, sizes),
         fn_output_signature=tf.TensorSpec([1, crop, crop, 3], tf.float32),
     )
-    views = to_pixels(views[:, 0])
-    return tf.gather(tf.concat([views, _mirror(views)], axis=0), tf.range(count) + count * tf.cast(mirrored, tf.int32))
+    return to_pixels(views[:, 0])
 
 
 def _mirror(views):
@@ -138,23 +143,22 @@ def _mirror(views):
 # Traced once for the many datasets of a run, like the three below, to save a third of a second each.
 @tf.function(input_signature=[_ENCODED, _WHOLE, _FRACTION, _FRACTION, tf.TensorSpec([], tf.bool), _WHOLE], autograph=False)
 def _decode_view(encoded, scale, top, left, mirrored, crop):
-    def place(size):
-        return window(size[0], size[1], scale, top, left, crop)
-
     def of_jpeg(size):
-        part = place(size)
-        return _window_of_jpeg(encoded, size, part, crop), size, part
+        where = place(size[0], size[1], scale, top, left, crop)
+        return _window_of_jpeg(encoded, size, where), size, where.window
 
     def of_pixels(pixels):
         size = tf.shape(pixels)[:2]
-        part = place(size)
-        return _window_of_pixels(pixels, part, crop), size, part
+        where = place(size[0], size[1], scale, top, left, crop)
+        return cut(pixels[tf.newaxis], where)[0], size, where.window
 
     pixels, size, part = decoding.by_kind(encoded, of_jpeg, of_pixels)
     return tf.cond(mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels), size, part
 
 
-def _window_of_jpeg(encoded, size, box, crop):
+def _window_of_jpeg(encoded, size, where: Place):
+    box, crop = where.pixels, where.crop
+
     def decode_reduced(reduction):
         # The decoder expects a window in pixels of the reduced image.
         sides = tf.maximum(box[2:] // reduction, 1)
@@ -166,11 +170,8 @@ def _window_of_jpeg(encoded, size, box, crop):
     # libjpeg-turbo decodes other pixels in a reduced window of such JPEGs, and from uninitialized memory if they are damaged.
     is_coarse = tf.cond(branch > 0, lambda: image_headers.has_coarse_chroma(encoded), lambda: False)
     branch = tf.where(is_coarse, 0, branch)
-    return _resize(tf.switch_case(branch, [decode_reduced(reduction) for reduction in _REDUCTIONS]), [crop, crop])
-
-
-def _window_of_pixels(pixels, box, crop):
-    return cut(pixels[tf.newaxis], box, crop)[0]
+    pixels = tf.switch_case(branch, [decode_reduced(reduction) for reduction in _REDUCTIONS])
+    return to_crop(pixels[tf.newaxis], where, box)[0]
 
 
 @tf.function(input_signature=[_ENCODED], autograph=False)

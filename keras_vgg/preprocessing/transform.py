@@ -100,8 +100,8 @@ class ImageTransform(keras.layers.Layer):
             )
         batch = images if images.shape.rank == 4 else images[tf.newaxis]
         height, width = tf.unstack(tf.shape(batch)[1:3])
-        part = resizing.window(height, width, self.size, 0.5, 0.5, self.crop)
-        crops = tf.ensure_shape(resizing.cut(batch, part, self.crop), [None, self.crop, self.crop, 3])
+        place = resizing.place(height, width, self.size, 0.5, 0.5, self.crop)
+        crops = tf.ensure_shape(resizing.cut(batch, place), [None, self.crop, self.crop, 3])
         outputs = self.preprocessing(crops) if self.preprocessing else tf.cast(crops, tf.float32)
         return tf.cast(outputs if images.shape.rank == 4 else outputs[0], self.compute_dtype)
 
