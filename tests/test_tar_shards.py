@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from small_images import ENCODED
 
-from keras_vgg.data import datasets
+from keras_vgg.data import datasets, tar_shards
 from keras_vgg.errors import InputError
 
 EXTENSIONS = ["jpg", "png", "PNG", "jpg", "jpeg", "png", "seg.png"]  # as `small_images` encodes; the last is no image of its sample
@@ -40,6 +40,25 @@ def test_samples_at_any_index(tmp_path):
         assert (encoded.numpy(), int(label)) == (ENCODED[number], number % 3)
     assert dataset.train.name_of(5) == "flowers-train-001.tar/./deep/ILSVRC2012_val_00000005.png"
     assert dataset.description == f"3 tar files {tmp_path.name}"
+
+
+def test_an_index_is_built_once(tmp_path, monkeypatch):
+    write_shard(tmp_path / "train-0.tar", [0, 1, 2, 3])
+    write_shard(tmp_path / "train-1.tar", [4, 5, 6, 7], label="{}", folder="caf\udce9/")  # a name that is not UTF-8
+
+    def found():
+        split = datasets.open_dataset(f"wds:{tmp_path}").sets["train"]
+        examples = [split.read(tf.constant(index, tf.int64)) for index in range(split.size)]
+        return [(image.numpy(), int(label), split.name_of(index)) for index, (image, label) in enumerate(examples)]
+
+    expected, members, read = found(), tar_shards._members, []
+    assert [image for image, _, _ in expected] == [ENCODED[number] for number in range(8)]
+    monkeypatch.setattr(tar_shards, "_members", lambda shard: (read.append(shard.name), members(shard))[1])
+    assert found() == expected
+    assert read == []
+    write_shard(tmp_path / "train-1.tar", [4, 5, 6, 8], folder="x/")
+    assert [image for image, _, _ in found()] == [ENCODED[number] for number in (0, 1, 2, 3, 4, 5, 6, 8)]
+    assert read == ["train-1.tar"]
 
 
 def test_one_file_with_names_of_classes(tmp_path):

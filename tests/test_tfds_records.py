@@ -137,6 +137,10 @@ def read_by_tfds(name, split):
     return [(example["image"], int(example["label"])) for example in examples]
 
 
+def all_of(split):
+    return [split.read(tf.constant(index, tf.int64)) for index in range(split.size)]
+
+
 @pytest.mark.parametrize("name", SIZES)
 def test_examples_at_any_index_are_those_that_tfds_reads(colors, name):
     split, expected = getattr(colors, name), read_by_tfds("colors_files", name)
@@ -207,6 +211,38 @@ def test_in_the_pipeline(colors):
             if index >= 0:
                 assert batch.targets[place] == expected[index][1] == batch.images[place][0, 0, 0] % 3
         assert batch.weights.tolist() == (row >= 0).tolist()
+
+
+def test_tfrecords_are_read_without_python(prepared, monkeypatch):
+    """A call of Python would hold its lock: one image after another, however many processors there are."""
+    use(monkeypatch, prepared / "tfrecord")
+    read = tf.function(tfds_records.open_tfds("colors_files").train.read, input_signature=[tf.TensorSpec([], tf.int64)])
+    graph = read.get_concrete_function().graph.as_graph_def()
+    kinds = {
+        node.op for nodes in (graph, *(each.node_def for each in graph.library.function)) for node in getattr(nodes, "node", nodes)
+    }
+    assert "TFRecordDatasetV2" in kinds
+    assert not {kind for kind in kinds if "PyFunc" in kind}
+
+
+def test_an_index_is_built_once(prepared, monkeypatch):
+    use(monkeypatch, prepared / "tfrecord")
+    expected = [encoded.numpy() for encoded, _ in all_of(tfds_records.open_tfds("colors_files").train)]
+    monkeypatch.setattr(tfds_records, "record_offsets", lambda path: pytest.fail(f"{path} was read again"))
+    assert [encoded.numpy() for encoded, _ in all_of(tfds_records.open_tfds("colors_files").train)] == expected
+
+
+def test_a_record_that_changed_within_costs_itself_alone(tmp_path):
+    path = tmp_path / "a.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for letter in (b"x", b"y", b"z"):
+            writer.write(letter * 100)
+    records = tfds_records.TFRecords([str(path)])
+    content = path.read_bytes()
+    path.write_bytes(content[:150] + b"?" + content[151:])
+    assert [records.record(tf.constant(place)).numpy()[:1] for place in (0, 2)] == [b"x", b"z"]
+    with pytest.raises(tf.errors.DataLossError, match="corrupted record"):
+        records.record(tf.constant(1))
 
 
 @pytest.mark.parametrize(("file_format", "reader"), [("tfrecord", "TFRecords"), ("array_record", "ArrayRecords")])
@@ -323,6 +359,8 @@ def test_shard_that_shrinks_while_being_read_costs_its_own_records(tmp_path):
         writer.write(b"y" * 100)
     reader = tfds_records.TFRecords([str(path)])
     path.write_bytes(path.read_bytes()[:150])
-    assert reader.read(0) == b"x" * 100
+    assert reader.read(0) == reader.record(tf.constant(0)).numpy() == b"x" * 100
     with pytest.raises(OSError, match=r"a\.tfrecord is truncated within record 1"):
         reader.read(1)
+    with pytest.raises(tf.errors.DataLossError, match="truncated record"):
+        reader.record(tf.constant(1))

@@ -2,9 +2,9 @@
 
 `python tools/benchmark.py train`, `predict`, `input`, `small`: contestants do the same work on the same images, each in its own
 process, in alternating rounds; images per second are medians over the rounds. Their common limit, the net's convolutions and
-matrix products alone, is measured in the same rounds. `listing` measures opening a long listing, `weights` loading weight files,
-`evaluate` testing protocols, `extract` descriptors, `lpips` training with that loss, `merging` the merging of boxes, `neighbours`
-precision and recall, `serving` requests with many images.
+matrix products alone, is measured in the same rounds. `listing` measures opening a long listing, `records` TFRecord files,
+`weights` loading weight files, `evaluate` testing protocols, `extract` descriptors, `lpips` training with that loss, `merging`
+the merging of boxes, `neighbours` precision and recall, `serving` requests with many images.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # measures this checkout, whatever is installed
 
-from benchmarking import alone, contest, machine, merging, neighbours, over_images, pictures, serving
+from benchmarking import alone, contest, machine, merging, neighbours, over_images, pictures, records, serving
 
 from keras_vgg import configs
 from keras_vgg.errors import InputError
@@ -89,6 +89,11 @@ def _parser() -> cli.Parser:
     command = commands.add_parser("listing", help="opening of a long CSV file", description="Time and memory of a long listing.")
     command.set_defaults(measure=_measure_listing)
     command.add_argument("--rows", type=_positive, default=1281167, help="listed images (default: ImageNet's, %(default)s)")
+    command = commands.add_parser(
+        "records", help="index and reading of TFRecord files", description="Time of TFDS's records before they are decoded."
+    )
+    command.set_defaults(measure=_measure_records)
+    _add_numbers(command, {"count": (12811, "records of the index, a hundredth of ImageNet's"), "rounds": (5, "rounds of reading")})
     command = commands.add_parser("weights", help="loading of weight files", description="Time and memory of loading weights.")
     command.set_defaults(measure=_measure_weights)
     command.add_argument(
@@ -283,6 +288,13 @@ def _compare_small(arguments) -> None:
 def _measure_listing(arguments) -> None:
     print(f"{machine.describe()}\nCSV listing of {arguments.rows:,} images in {pictures.CLASSES} classes", flush=True)
     print(alone.listing_table(arguments.rows))
+
+
+def _measure_records(arguments) -> None:
+    print(f"{machine.describe()}\nopening of {arguments.count:,} TFRecords that are not in memory", flush=True)
+    print(records.index_table(arguments.count), flush=True)
+    print(f"reading of TFRecords in random order, from memory; {counted(arguments.rounds, 'round')}", flush=True)
+    print(records.reading_table(arguments.rounds))
 
 
 def _measure_weights(arguments) -> None:

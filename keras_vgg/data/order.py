@@ -49,6 +49,24 @@ class Layout:
         return places.reshape(shape)
 
 
+def even_share(batch_size: int, replicas: int, *, at_most: int, group: int = 1) -> int:
+    """Returns the micro-batch that divides a batch evenly over replicas and as few rounds of micro-batches as possible.
+
+    Args:
+        batch_size: examples per weight update.
+        replicas: number of replicas.
+        at_most: the largest micro-batch, unless a group is larger.
+        group: the micro-batch is a multiple of it.
+
+    >>> from keras_vgg.data.order import even_share
+    >>> even_share(128, 3, at_most=64), even_share(128, 3, at_most=42)
+    (43, 22)
+    """
+    groups, most = math.ceil(batch_size / group), max(1, at_most // group)
+    rounds = math.ceil(groups / (replicas * most))
+    return group * math.ceil(groups / (replicas * rounds))
+
+
 def training_rows(
     num_examples: int,
     layout: Layout,

@@ -1,8 +1,9 @@
 """WebDataset's tar files, read at any index.
 
 A sample is an image and a `.cls` file of the same name up to its first dot: `000017.jpg` and `000017.cls`, which contains the
-number or the name of the image's class. Files are located once, by Python's `tarfile`, which reads only headers; then images are
-read in place. WebDataset's own library reads shards sequentially, in an order that is not the epoch's.
+number or the name of the image's class. Files are located once, by Python's `tarfile`, which reads only headers; their positions
+are kept on disk (`kept_index`), and images are read in place. WebDataset's own library reads shards sequentially, in an order
+that is not the epoch's.
 """
 
 import collections
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from keras_vgg.data import sets
+from keras_vgg.data import kept_index, sets
 from keras_vgg.data.class_names import class_name, notes_on
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.split import Split
@@ -104,33 +105,42 @@ def _places_of(which: str, set_of_shard: list[str | None]) -> list[int]:
 
 def _index(shards: list[pathlib.Path]) -> tuple[np.ndarray, list[str], list[str]]:
     """Returns the positions of the images, their names and their class numbers or names."""
-    places, names, told = [], [], []
-    for number, shard in enumerate(shards):
-        images: dict[str, tuple[int, int, str]] = {}
-        labels: dict[str, str] = {}
-        for key, extension, member, read in _members(shard):
-            if extension == _LABEL:
-                labels[key] = class_name(read().decode("utf-8", "replace"))
-            elif extension in _IMAGES and images.setdefault(key, (member.offset_data, member.size, member.name))[2] != member.name:
-                raise InputError(f"{shard}: a sample must contain one image. Received: {images[key][2]} and {member.name}.")
-        for lacks, keys in (
-            (f"`.{_LABEL}` with its class", images.keys() - labels.keys()),
-            ("image", labels.keys() - images.keys()),
-        ):
-            if keys:
-                raise InputError(
-                    f"{shard}: each sample must contain an image ({', '.join(_IMAGES)}) and its class (.{_LABEL}). Received: "
-                    f"{len(keys)} without {lacks}, such as {printable(min(keys))}; write the missing files, or unpack the tar "
-                    "files into class folders (folder:PATH)."
-                )
-        places += [(number, start, size) for start, size, _ in images.values()]
-        names += [name for _, _, name in images.values()]
-        told += [labels[key] for key in images]
+    places: list[np.ndarray] = []
+    names: list[str] = []
+    told: list[str] = []
+    for number, index in enumerate(kept_index.index_of(shards, _index_of_shard, "tar 1")):
+        places.append(np.insert(index["places"], 0, number, axis=1))
+        names += kept_index.texts_in(index["names"])
+        told += kept_index.texts_in(index["classes"])
     if not names:
         raise InputError(
             f"Tar files must contain images. Received: none in {printable(shards[0].name)}{' and others' * (len(shards) > 1)}."
         )
-    return np.array(places, np.int64), names, told
+    return np.concatenate(places), names, told
+
+
+def _index_of_shard(shard: str) -> kept_index.Arrays:
+    """Returns first byte and size of each image, `(n, 2)` int64, its name and its class."""
+    images: dict[str, tuple[int, int, str]] = {}
+    labels: dict[str, str] = {}
+    for key, extension, member, read in _members(pathlib.Path(shard)):
+        if extension == _LABEL:
+            labels[key] = class_name(read().decode("utf-8", "replace"))
+        elif extension in _IMAGES and images.setdefault(key, (member.offset_data, member.size, member.name))[2] != member.name:
+            raise InputError(f"{shard}: a sample must contain one image. Received: {images[key][2]} and {member.name}.")
+    for lacks, keys in (
+        (f"`.{_LABEL}` with its class", images.keys() - labels.keys()),
+        ("image", labels.keys() - images.keys()),
+    ):
+        if keys:
+            raise InputError(
+                f"{shard}: each sample must contain an image ({', '.join(_IMAGES)}) and its class (.{_LABEL}). Received: "
+                f"{len(keys)} without {lacks}, such as {printable(min(keys))}; write the missing files, or unpack the tar "
+                "files into class folders (folder:PATH)."
+            )
+    positions = np.array([(start, size) for start, size, _ in images.values()], np.int64).reshape(-1, 2)
+    named = kept_index.texts(name for _, _, name in images.values())
+    return {"places": positions, "names": named, "classes": kept_index.texts(labels[key] for key in images)}
 
 
 def _members(shard: pathlib.Path) -> Iterator[tuple]:

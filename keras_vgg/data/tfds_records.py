@@ -2,7 +2,7 @@
 
 Epochs visit examples in their own order, which sequential reading does not support. Shards in TFDS's `array_record` format are
 indexed; for TFRecord shards, the format of most prepared datasets, an index of record offsets is built from the headers alone,
-which reads 12 bytes per record.
+which reads 12 bytes per record, and kept on disk (`kept_index`).
 """
 
 import os
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import tensorflow as tf
 
-from keras_vgg.data import sets
+from keras_vgg.data import kept_index, sets
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.split import Split
 from keras_vgg.errors import InputError
@@ -21,6 +21,7 @@ from keras_vgg.support.paths import path_of
 
 _HEADER = struct.Struct("<QI")  # length and its checksum; the data and its checksum follow
 _FOOTER_BYTES = 4
+_STRINGS = {"output_types": [tf.string], "output_shapes": [tf.TensorShape([])]}
 
 
 def open_tfds(name: str) -> Dataset:
@@ -87,8 +88,7 @@ def reading_of(features, names: Iterable[str], reader) -> Callable:
     specs = tfds.decode.PartialDecoding(wanted, decoders=decoders).extract_features(features)
 
     def example(index):
-        record = tf.ensure_shape(tf.numpy_function(reader.read, [index], tf.string, stateful=False), [])
-        return specs.deserialize_example(record, decoders=decoders)
+        return specs.deserialize_example(reader.record(index), decoders=decoders)
 
     return example
 
@@ -114,28 +114,53 @@ def file_names(features, reader) -> Callable[[int], str] | None:
 
 
 class TFRecords:
-    """Records of TFRecord files at any index, in the order of the files."""
+    """Records of TFRecord files at any index, in the order of the files.
+
+    Args:
+        paths: the files; their index is kept on disk, see `kept_index`.
+
+    Raises:
+        InputError: if one is truncated.
+    """
 
     def __init__(self, paths: list[str]):
         self._paths = paths
-        offsets = [record_offsets(path) for path in paths]
-        self._starts = np.concatenate(offsets)
-        self._shards = np.repeat(np.arange(len(paths)), [len(o) for o in offsets])
+        offsets = [index["offsets"] for index in kept_index.index_of(paths, _index, "TFRecord 1")]
+        shards = np.repeat(np.arange(len(paths)), [len(each) for each in offsets])
+        self._places = np.stack([shards, np.concatenate(offsets)], axis=1)  # (n, 2): shard, offset
+        self._path_tensor, self._place_tensor = tf.constant(paths), tf.constant(self._places)
 
     def __len__(self):
-        return len(self._starts)
+        return len(self._places)
+
+    def record(self, index):
+        """Returns the record as a scalar string, in a graph or eagerly.
+
+        TensorFlow's own reader starts at the record and verifies its checksums. It costs as much as a call of `read`, but several
+        threads run it at once, while Python's lock would let one read after another.
+        """
+        shard, offset = tf.unstack(tf.gather(self._place_tensor, index))
+        path = tf.gather(self._path_tensor, shard)[tf.newaxis]
+        # `tf.data.TFRecordDataset`, which has no argument for the first byte.
+        onward = tf.raw_ops.TFRecordDatasetV2(filenames=path, compression_type="", buffer_size=0, byte_offsets=offset[tf.newaxis])
+        one = tf.raw_ops.TakeDataset(input_dataset=onward, count=1, **_STRINGS)
+        return tf.raw_ops.DatasetToSingleElement(dataset=one, **_STRINGS)[0]
 
     def read(self, index: int) -> bytes:
         """Returns the record's bytes; safe to call from several threads."""
-        shard = int(self._shards[index])
+        shard, offset = self._places[index].tolist()
         # Opened each time, which costs microseconds: ImageNet has more shards than many processes may have open files.
         with open(self._paths[shard], "rb", buffering=0) as file:
-            file.seek(int(self._starts[index]))
+            file.seek(offset)
             length, _ = _HEADER.unpack(file.read(_HEADER.size))
             data = file.read(length)
         if len(data) != length:
             raise OSError(f"{self._paths[shard]} is truncated within record {index}.")
         return data
+
+
+def _index(path: str) -> kept_index.Arrays:
+    return {"offsets": record_offsets(path)}
 
 
 def record_offsets(path: str) -> np.ndarray:
@@ -145,8 +170,7 @@ def record_offsets(path: str) -> np.ndarray:
     size = os.path.getsize(path)
     with open(path, "rb", buffering=0) as file:
         while position < size:
-            file.seek(position)
-            header = file.read(_HEADER.size)
+            header = os.pread(file.fileno(), _HEADER.size, position)
             length = _HEADER.unpack(header)[0] if len(header) == _HEADER.size else size
             if position + _HEADER.size + length + _FOOTER_BYTES > size:
                 raise InputError(f"{path} must be a complete TFRecord file. Received: one truncated within record {len(offsets)}.")
@@ -165,6 +189,10 @@ class ArrayRecords:
 
     def __len__(self):
         return len(self._source)
+
+    def record(self, index):
+        """Returns the record as a scalar string, in a graph or eagerly."""
+        return tf.ensure_shape(tf.numpy_function(self.read, [index], tf.string, stateful=False), [])
 
     def read(self, index: int) -> bytes:
         """Returns the record's bytes."""

@@ -60,7 +60,7 @@ class Training:
         per_image = tf.data.Dataset.from_tensor_slices(examples[:-1]).batch(settings.micro_batch, drop_remainder=True).repeat()
         batches = per_image.map(lambda *tensors: MicroBatch(*[*tensors, tf.constant(0.0)]))
         self._batches = iter(strategy.distribute_datasets_from_function(lambda context: batches))
-        self._micro_batches, self._loss_scale = settings.micro_batches, LossScale.for_precision(settings.precision)
+        self._micro_batches, self._loss_scale = settings.micro_batches, LossScale.for_precision(settings.precision, settings.batch)
         self.note = f"XLA {'on' if jit else 'off'}, {cluster.description}, {self._model.count_params():,} parameters"
 
     def run(self, steps: int) -> float:
@@ -71,7 +71,7 @@ class Training:
 def _update(step: TrainingStep, batches, model: keras.Model, steps: int, micro_batches: int, loss_scale: LossScale) -> float:
     began = time.perf_counter()
     for _ in range(steps):
-        scale = tf.constant(loss_scale.value)
+        scale = tf.constant(loss_scale.of_example)
         for number in range(micro_batches):
             step.accumulate(next(batches), scale, first=number == 0)
         totals = step.totals()
@@ -116,7 +116,7 @@ class SmallImages:
         self._step = TrainingStep(self._model, optimizer, cluster.strategy, task, options)
         layout = Layout(settings.batch, settings.batch, replicas=1)
         self._feed = training_feed(dataset.train, task, recipe, layout, cluster, epoch=0, step=0)
-        self._loss_scale = LossScale.for_precision(settings.precision)
+        self._loss_scale = LossScale.for_precision(settings.precision, settings.batch)
         self.note = f"{dataset.train.size:,} images, decoded once, {self._model.count_params():,} parameters"
 
     def run(self, steps: int) -> float:
