@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from keras_vgg import configs, optimizers, schedules
+from keras_vgg.precision import FLOAT32
 from keras_vgg.tasks import LOCALISATION
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 BALANCED = "balanced"
+RING, NCCL = "ring", "nccl"
 CONVOLUTIONS = "convolutions"
 """Value of `freeze` that stands for all five blocks."""
 
@@ -158,9 +160,14 @@ def _of_schedule(recipe: "Recipe") -> Bounds:
 def _of_the_run(recipe: "Recipe") -> Bounds:
     """Data, devices and files."""
     return {
+        "tf32": (not recipe.tf32 or recipe.precision == FLOAT32, f"set only with precision {FLOAT32}"),
         "seed": (0 <= recipe.seed < 2**40, "in [0, 2**40)"),
         "limit_images": (recipe.limit_images is None or recipe.limit_images >= 1, "at least 1"),
         "max_bad_fraction": (0 <= recipe.max_bad_fraction <= 1, "in [0, 1]"),
         "replicas": (recipe.replicas is None or recipe.replicas >= 1, "at least 1"),
+        "deterministic": (
+            not (recipe.deterministic and recipe.jit),
+            "used without `jit`, since XLA has no deterministic gradient of max pooling",
+        ),
         "checkpoint_minutes": (recipe.checkpoint_minutes > 0, "positive"),
     }

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import random
 import resource
@@ -34,6 +35,8 @@ from keras_vgg.support import streams
 from keras_vgg.support.huge_pages import ENVIRONMENT
 from keras_vgg.support.progress import Progress
 from keras_vgg.tasks.classification import Classification
+from keras_vgg.tasks.localisation import Localisation
+from keras_vgg.tasks.multi_label import MultiLabel
 from keras_vgg.training import checkpoint, checks, run
 from keras_vgg.training.cluster import make_cluster
 from keras_vgg.training.run_folder import RunFolder, choose_folder
@@ -420,6 +423,86 @@ def test_divergence_names_the_step_and_a_way_out(tmp_path):
     assert (summary["ended_by"], summary["finished"]) == ("diverged", False)
 
 
+FINITE = ["--optimizer", "adamw", "--learning-rate", "1"]
+"""Diverges, but to losses that float32 can represent: from 1e6 to 1e9."""
+
+
+def test_a_finite_divergence_is_no_best_and_is_told(tmp_path, capsys):
+    fit.main([*SMALL, *FINITE, "--epochs", "1", "--workdir", str(tmp_path / "run")])
+    log, shown = pd.read_csv(tmp_path / "run" / "log.csv"), capsys.readouterr().out
+    assert min(log.loss.iloc[0], log.val_loss.iloc[0]) > 1e3
+    assert "best so far" not in shown
+    assert "Warning: training seems to diverge: the losses are " in shown
+    assert "; the chance level is 2.303 (learning rate 1). If they do not fall, start a new run with a lower" in shown
+    assert (tmp_path / "run" / "best.keras").exists()  # whatever is to be tested
+
+
+def test_a_run_that_stays_far_above_chance_is_ended_also_across_a_stop(tmp_path, monkeypatch):
+    """Four updates in a row: three in the first epoch, and one after it was stopped."""
+    monkeypatch.setattr(checks, "LONG", 4)
+    folder = tmp_path / "run"
+    diverging = [*SMALL, "--init", "gaussian", "--init-deviation", "0.5", "--learning-rate", "1e-12", "--workdir", str(folder)]
+    fit.main([*diverging, "--epochs", "1"])
+    wanted = (
+        r"The loss was above 23 for 4 updates in a row and is [\d.]+e\+\d\d \(.*init gaussian.*--init glorot.*last checkpoint is in"
+    )
+    with pytest.raises(InputError, match=wanted):
+        fit.main([*diverging, "--epochs", "2"])
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["ended_by"], summary["finished"]) == ("diverged", False)
+
+
+@pytest.mark.parametrize(
+    ("task", "losses", "far"),
+    [
+        (TASK, (23.1, 24.0), True),  # ten times ln 10
+        (TASK, (22.9, 1e30), False),  # overfitted
+        (TASK, (1e30, 2.0), False),  # the losses of the first updates, which have fallen
+        (Classification(tuple("ab"), class_weights=(0.5, 4.0)), (27.0, 28.0), False),
+        (Classification(tuple("ab"), class_weights=(0.5, 4.0)), (28.0, 28.0), True),  # 4 times ten times ln 2
+        (MultiLabel(tuple("abc")), (7.0, 7.0), True),
+        (Localisation(tuple("ab")), (19.0, 21.0), False),
+        (Localisation(tuple("ab")), (21.0, 21.0), True),
+    ],
+)
+def test_losses_are_far_above_chance_for_each_task(task, losses, far):
+    assert checks.is_far(task, *losses) == far
+    told = checks.loss_warning(task, *losses, Recipe(), 0.01)
+    assert (told is not None) == far
+    assert not far or ("chance level" in told) == (task.chance_loss is not None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "given", "missing"),
+    [
+        ({}, ["--clip-norm 1", "--warmup-epochs with --schedule cosine"], ["--init", "--precision"]),
+        ({"init": "he", "clip_norm": 5.0}, ["--init glorot"], ["--clip-norm", "--precision"]),
+        ({"schedule": "step", "precision": "mixed_bfloat16"}, ["--warmup-epochs,", "or --precision float32"], ["cosine", "--init"]),
+        ({"schedule": "step", "warmup_epochs": 2.0, "precision": "mixed_float16"}, ["float32 or mixed_bfloat16"], ["--warmup"]),
+        ({"init": "gaussian", "init_from": "vgg16"}, ["a lower --learning-rate"], ["--init glorot", "init gaussian"]),
+    ],
+)
+def test_advice_against_divergence_is_none_that_the_recipe_has(tmp_path, fields, given, missing):
+    with pytest.raises(InputError, match=r"Start a new run with a lower --learning-rate") as caught:
+        checks.check_loss(math.inf, Recipe(**fields), RunFolder(tmp_path), epoch=1, step=1, learning_rate=0.1)
+    told = str(caught.value)
+    assert all(each in told for each in given), told
+    assert not any(each in told for each in missing), told
+
+
+@pytest.mark.parametrize(
+    ("fields", "advice"),
+    [
+        ({}, "try another --learning-rate or --batch-norm."),
+        ({"arch": "D"}, "try another --learning-rate, --init-from a trained net A (Sec. 3.1), or --batch-norm."),
+        ({"arch": "D", "init_from": "runs/a", "batch_norm": True}, "try another --learning-rate."),
+        ({"init": "gaussian"}, "try another --learning-rate, --init glorot, or --batch-norm."),
+    ],
+)
+def test_advice_to_a_stuck_run_is_none_that_it_follows(fields, advice):
+    assert checks.loss_warning(TASK, 2.3026, 2.3026, Recipe(**fields), 0.01).endswith(f"If it stays there, {advice}")
+
+
 def test_divergence_in_the_last_update_of_an_epoch_spoils_no_checkpoint(tmp_path, finished):
     """NaN weights show only in validation then; the saved models must be the ones from before."""
     folder = tmp_path / "run"
@@ -517,7 +600,7 @@ def test_a_stuck_loss_draws_a_warning(tmp_path, capsys):
 @pytest.mark.parametrize(("losses", "is_stuck"), [((2.3026, 2.3026), True), ((2.3138, 2.2223), False), ((1.9, 2.3), False)])
 def test_a_loss_that_passes_by_what_guessing_gives_draws_none(losses, is_stuck):
     """The second are those of the quickstart's first epoch."""
-    assert bool(checks.stuck_warning(Classification(tuple("0123456789")), *losses, "glorot", 0.005)) == is_stuck
+    assert bool(checks.loss_warning(TASK, *losses, Recipe(), 0.005)) == is_stuck
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, finished):

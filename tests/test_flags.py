@@ -4,12 +4,14 @@ import collections
 import contextlib
 import importlib
 import io
+import re
 
 import pytest
 
 from keras_vgg.__main__ import AMERICAN, COMMANDS
 from keras_vgg.recipe import Recipe, read_recipe
 from keras_vgg.support import cli
+from keras_vgg.weights import catalogue
 
 
 class StoppedError(Exception):
@@ -120,7 +122,15 @@ def test_every_flag_has_help_that_does_not_show_a_missing_default(parsers, name)
     with contextlib.redirect_stdout(io.StringIO()) as text, pytest.raises(SystemExit):
         parsers[name].parse_args(["--help"])
     assert "default: None" not in text.getvalue()
+    assert "--helpfull" not in text.getvalue()
     assert all(action.help for action in shown_by(parsers[name]).values())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_net_in_the_example_of_a_command_is_a_run_or_public(parsers, name):
+    for net in re.findall(r"--model (\S+)", parsers[name].description):
+        net = net.rstrip("`.")
+        assert net.split("/")[0] in ("runs", "models") or catalogue.called(net)
 
 
 def test_american_commands_and_tasks(tmp_path):

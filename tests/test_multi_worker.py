@@ -1,6 +1,10 @@
 """Two processes that train together give the run of one."""
 
+import contextlib
 import json
+import os
+import re
+import shutil
 import signal
 import socket
 import time
@@ -20,11 +24,12 @@ ARGUMENTS = [
 ]  # fmt: skip
 
 
-def free_ports():
-    with socket.socket() as first, socket.socket() as second:
-        for free in (first, second):
+def free_ports(number):
+    with contextlib.ExitStack() as every:
+        found = [every.enter_context(socket.socket()) for _ in range(number)]
+        for free in found:
             free.bind(("127.0.0.1", 0))
-        return [free.getsockname()[1] for free in (first, second)]
+        return [free.getsockname()[1] for free in found]
 
 
 def tf_config(index, ports):
@@ -45,16 +50,17 @@ def slurm(index, ports):
     }
 
 
-def start_workers(folder, surroundings, *arguments):
-    ports = free_ports()
+def start_workers(folder, surroundings, *arguments, each=((), ())):
+    """Starts a worker for each of `each`, the arguments that only this worker is given."""
+    ports = free_ports(len(each))
     return [
         WarmProcess(
             "keras_vgg.fit",
-            [*ARGUMENTS, "--workdir", str(folder), *arguments],
+            [*ARGUMENTS, "--workdir", str(folder), *arguments, *own],
             folder.with_name(f"{surroundings.__name__}-{index}.txt"),
             environment=ENVIRONMENT | surroundings(index, ports),  # with huge pages: else it would begin again, from scratch
         )
-        for index in range(2)
+        for index, own in enumerate(each)
     ]
 
 
@@ -80,6 +86,11 @@ def test_two_workers_give_the_run_of_one_even_when_stopped(tmp_path):
     assert "stopped by another worker" in outputs[0]
     assert not (together / "summary.json").exists()
 
+    for process in start_workers(together, slurm, each=((), ("--workdir", str(tmp_path / "elsewhere")))):
+        assert process.wait(60) == 2, process.output()
+        told = r"Worker 2 \(.*\) differs from worker 1 in position in the run: a new run, not epoch 1, step \d+ \(checkpoint .*\)\."
+        assert re.match(told, process.output().splitlines()[-1])
+
     codes, outputs = finish(start_workers(together, tf_config))
     assert codes == [0, 0], outputs
     assert "resuming" in outputs[0]
@@ -91,3 +102,83 @@ def test_two_workers_give_the_run_of_one_even_when_stopped(tmp_path):
     one, two = (keras.saving.load_model(folder / "last.keras").get_weights() for folder in (alone, together))
     for ours, theirs in zip(one, two, strict=True):
         assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs)
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory):
+    """Copies of a dataset, by what has become of them."""
+    root = tmp_path_factory.mktemp("copies")
+    for number, name in enumerate(["cats/a.png", "cats/b.png", "cats/c.png", "cats/d.png", "dogs/a.png", "dogs/b.png"]):
+        path = root / "original" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        keras.utils.save_img(path, np.full((40, 40, 3), 40 * number, np.uint8), scale=False)
+    found = {name: root / name for name in ("original", "same", "incomplete", "swapped", "painted", "renamed")}
+    for path in [*found.values()][1:]:
+        shutil.copytree(root / "original", path)
+    for name in ("c", "d"):
+        (found["incomplete"] / f"cats/{name}.png").unlink()
+    first, second = (found["swapped"] / name for name in ("cats/a.png", "dogs/a.png"))
+    before = first.read_bytes()
+    shutil.copy(second, first)
+    second.write_bytes(before)
+    keras.utils.save_img(found["painted"] / "dogs/b.png", np.full((40, 40, 3), 7, np.uint8), scale=False)
+    (found["renamed"] / "dogs").rename(found["renamed"] / "hounds")
+    return {name: ("--dataset", f"folder:{path}") for name, path in found.items()}
+
+
+def in_one_line(processes):
+    """The last line of all workers, which ended with exit code 2, and before the first update."""
+    codes, outputs = [process.wait(60) for process in processes], [process.output() for process in processes]
+    assert set(codes) == {2}, outputs
+    assert not any("loss" in output or "Traceback" in output for output in outputs)
+    return [output.splitlines()[-1] for output in outputs]
+
+
+def test_workers_with_other_settings_end_together(tmp_path):
+    processes = start_workers(tmp_path / "run", tf_config, each=((), ("--seed", "6"), ("--learning-rate", "0.1", "--epochs", "4")))
+    lines = in_one_line(processes)
+    assert len({*lines}) == 1
+    told = (
+        r"Worker 2 \(127.0.0.1:\d+\) differs from worker 1 in seed: 6, not 5; worker 3 \(127.0.0.1:\d+\) differs from worker 1 in "
+    )
+    told += r"epochs: 4, not 3, learning_rate: 0.1, not 0.002. Start all workers with the same command and the same data\."
+    assert re.fullmatch(told, lines[0])
+    assert not (tmp_path / "run").exists()  # nothing is left behind
+
+
+def test_workers_with_other_images_end_together(tmp_path, copies):
+    images = r"\d \(names \w+, contents \w+\)"
+    missing, swapped = (copies[name] for name in ("incomplete", "swapped"))
+    lines = in_one_line(start_workers(tmp_path / "run", tf_config, each=(copies["original"], missing, copies["same"], swapped)))
+    assert len({*lines}) == 1
+    assert re.match(rf"Worker 2 \(.*\) differs from worker 1 in training images: {images}, not {images}", lines[0])
+    assert re.search(rf"; worker 4 \(.*\) differs from worker 1 in training images: {images}, not {images}", lines[0])
+    assert "worker 3" not in lines[0]  # the same images in another folder
+
+
+def test_workers_with_other_classes_or_contents_end_together(tmp_path, copies):
+    each = (copies["painted"], copies["original"], copies["original"], copies["renamed"])
+    lines = in_one_line(start_workers(tmp_path / "run", tf_config, each=each))
+    assert len({*lines}) == 1
+    assert re.match(r"Worker 1 \(.*\) differs from worker 2 in (training|validation) images: ", lines[0])
+    assert re.search(r"; worker 4 \(.*\) differs from worker 2 in classes: 2 \(\w+\), not 2 \(\w+\), ", lines[0])
+
+
+def test_a_worker_that_cannot_start_is_named_by_the_others(tmp_path, copies):
+    each = (copies["original"], ("--dataset", f"folder:{tmp_path}/nowhere"))
+    lines = in_one_line(start_workers(tmp_path / "run", tf_config, each=each))
+    mistake = f"`folder:` must name a folder of class folders. Received: {tmp_path}/nowhere, which is not a folder."
+    assert lines[1] == mistake
+    assert re.fullmatch(rf"Worker 2 \(.*\) cannot start: {re.escape(mistake)}", lines[0])
+
+
+@pytest.mark.slow
+def test_the_others_end_when_a_worker_is_killed(tmp_path, copies):
+    """It waits for the others at a pipe, in whose place no image can be read."""
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    processes = start_workers(tmp_path / "run", tf_config, each=(copies["original"], ("--dataset", f"csv:{pipe}")))
+    with open(pipe, "w"):  # until it is read
+        processes[1].kill()
+    assert processes[0].wait(60) == 2, processes[0].output()
+    assert "Lost contact with another worker before training began" in processes[0].output().splitlines()[-1]

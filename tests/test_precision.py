@@ -13,7 +13,20 @@ from run_folders import write_run
 from small_images import CLASSES, ENCODED, LABELS, write_images
 from small_nets import net, net_without_top
 
-from keras_vgg import class_names, evaluate, export, extract, fit, localise, predict, preprocessing, style, transfer, transfer_eval
+from keras_vgg import (
+    class_names,
+    evaluate,
+    export,
+    extract,
+    fit,
+    localise,
+    predict,
+    preprocessing,
+    style,
+    training,
+    transfer,
+    transfer_eval,
+)
 from keras_vgg.descriptors.descriptor import DescriptorProtocol
 from keras_vgg.descriptors.descriptor_file import DescriptorFile
 from keras_vgg.descriptors.network import FeatureNetwork
@@ -31,10 +44,11 @@ from keras_vgg.localisation import Locator
 from keras_vgg.localisation.recipe import read_localisation
 from keras_vgg.mixed_precision import in_precision, multiply_adds, precision_of, set_precision
 from keras_vgg.models import build_vgg
+from keras_vgg.recipe import Recipe
 from keras_vgg.saved_model import export_saved_model
 from keras_vgg.serving import formats
 from keras_vgg.serving.plan import plan_export
-from keras_vgg.support import half_precision, xla
+from keras_vgg.support import entry, half_precision, xla
 
 pytestmark = pytest.mark.usefixtures("graphs_as_traced", "images_surveyed_once", "nets_loaded_once", "layers_loaded_once")
 
@@ -497,3 +511,34 @@ def test_a_run_in_float32_is_told(tmp_path, machine, capsys, monkeypatch, precis
     run = ["--limit-images", "20", "--batch-size", "10", "--epochs", "1", "--workdir", str(tmp_path / "run")]
     fit.main(["--dataset", "digits", *net, *run, "--precision", precision])
     assert capsys.readouterr().err.count(f"--precision {HALF} was") == told
+
+
+def test_a_run_on_gpus_is_told_of_tf32_too(machine, capsys):
+    machine("", [(8, 0)])
+    half_precision.advise("float32", LONG, or_else="--tf32")
+    assert capsys.readouterr().err.endswith("--precision mixed_bfloat16 or --tf32 is usually faster\n")
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_float32_is_tf32_only_if_asked_for_and_only_in_the_run(tmp_path, capsys, tf32):
+    found = []
+    noting = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda *_, **__: found.append(uses_tf32()))
+    recipe = Recipe(width=0.02, crop=32, scale=32, limit_images=20, batch_size=20, epochs=1, tf32=tf32)
+    tf.config.experimental.enable_tensor_float_32_execution(not tf32)
+    try:
+        training.fit(recipe, workdir=tmp_path / "run", callbacks=[noting])
+        assert uses_tf32() == (not tf32)  # as the caller had it
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+    assert found == [tf32]
+    assert ("float32 in TF32, XLA" in capsys.readouterr().out) == tf32
+
+
+def test_commands_compute_float32_without_tf32():
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    entry.import_tensorflow()
+    assert not uses_tf32()
+
+
+def uses_tf32():
+    return tf.config.experimental.tensor_float_32_execution_enabled()

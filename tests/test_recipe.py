@@ -59,6 +59,8 @@ CONFLICTS = [
     ("sampling", {"task": "multi-label", "sampling": "balanced"}),
     ("class_weights", {"task": "multi-label", "class_weights": "weights.csv"}),
     ("class_weights", {"class_weights": "balanced", "sampling": "balanced"}),
+    ("tf32", {"tf32": True, "precision": "mixed_bfloat16"}),
+    ("deterministic", {"deterministic": True, "jit": True}),
 ]
 WITHIN_BOUNDS = {
     "width": [0.01, 2.0],
@@ -322,7 +324,7 @@ def test_other_data_sets_are_mirrored_and_coloured():
 
 def test_experiment_leaves_out_what_says_how_the_work_is_done():
     machine = {"micro_batch": 4, "strategy": "mirrored", "replicas": 2, "jit": False, "checkpoint_minutes": 1.0}
-    machine |= {"max_bad_fraction": 0.2}
+    machine |= {"max_bad_fraction": 0.2, "communication": "ring", "deterministic": True}
     assert Recipe(**machine).experiment() == Recipe().experiment()
     assert set(Recipe().experiment()) == {f.name for f in dataclasses.fields(Recipe)} - set(machine)
     assert Recipe(seed=1).experiment() != Recipe().experiment()

@@ -58,6 +58,7 @@ def test_a_resumed_schedule_sets_the_rates_of_one_that_was_never_stopped(name):
             for update in range(2):
                 schedule.before_update(2 * epoch + update)
                 rates.append(learning_rate_of(optimizer))
+                assert schedule.rate == rates[-1]
             schedule.after_epoch(epoch, figures[epoch])
         return rates
 

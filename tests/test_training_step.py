@@ -14,6 +14,7 @@ from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.recipe import Recipe
 from keras_vgg.support import half_precision
 from keras_vgg.tasks.classification import Classification
+from keras_vgg.training import step as training_step
 from keras_vgg.training.feed import training_feed, validation_feed
 from keras_vgg.training.layer_rates import layer_rates
 from keras_vgg.training.mixing import Mixing
@@ -214,6 +215,42 @@ def test_one_step_is_the_papers_update(dataset):
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(batch.targets, logits))
     for ours, by_hand in zip(gradients, tape.gradient(loss, model.trainable_variables), strict=True):
         np.testing.assert_allclose(ours, by_hand, atol=2e-4 * np.abs(by_hand).max() + 1e-5)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_an_update_without_examples_changes_nothing(dataset, replicas):
+    """All images of a batch may be broken: neither momentum nor L2 moves the weights then, and the update does not count."""
+    cluster = make_cluster(replicas)
+    task = Classification(dataset.classes)
+    with cluster.strategy.scope():
+        model = models.build_vgg("A", input_shape=(32, 32, 3), classes=10, width=0.02)
+        optimizer = make_optimizer(RECIPE, model, {})
+    step = TrainingStep(model, optimizer, cluster.strategy, task, StepSettings(preprocessing=Preprocessing((0.0,) * 3)))
+    for velocity in optimizer.momentums:
+        velocity.assign(tf.ones_like(velocity))
+    before = [variable.numpy() for variable in (*model.variables, *optimizer.variables)]
+    for examples, changes in ((0, False), (1, True)):
+        step.update(tf.constant(examples, tf.float32), tf.constant(1.0))
+        after = [variable.numpy() for variable in (*model.variables, *optimizer.variables)]
+        assert any((ours != theirs).any() for ours, theirs in zip(after, before, strict=True)) == changes
+
+
+def test_gradients_travel_in_packs_the_last_layers_first(monkeypatch):
+    """As between workers: on two devices that sum by TensorFlow's collectives, unlike `MirroredStrategy`."""
+    monkeypatch.setattr(training_step, "_PACK_BYTES", 4000)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy._from_local_devices(["CPU:0", "CPU:1"])
+    sizes = (600, 3, 900, 200, 5)
+
+    @tf.function(autograph=False)
+    def summed():
+        return strategy.run(lambda: training_step._over_replicas([tf.fill([size], float(size)) for size in sizes]))
+
+    operations = summed.get_concrete_function().graph.get_operations()
+    packs = [operation.inputs[0].shape[0] for operation in operations if operation.type == "CollectiveReduceV2"]
+    assert packs == 2 * [5 + 200 + 900, 3 + 600]
+    for total, size in zip(summed(), sizes, strict=True):
+        for on_replica in strategy.experimental_local_results(total):
+            assert on_replica.numpy().tolist() == [2.0 * size] * size
 
 
 def test_totals_add_up_and_average():

@@ -6,7 +6,7 @@ import math
 from keras_vgg import configs, optimizers, schedules
 from keras_vgg.errors import InputError
 from keras_vgg.precision import FLOAT32, PRECISIONS
-from keras_vgg.recipe_bounds import AUTO, BALANCED, CONVOLUTIONS, MOMENTUM, bounds
+from keras_vgg.recipe_bounds import AUTO, BALANCED, CONVOLUTIONS, MOMENTUM, NCCL, RING, bounds
 from keras_vgg.regression import PCR, REGRESSIONS
 from keras_vgg.support import cli
 from keras_vgg.tasks import LOCALISATION, TASKS
@@ -75,7 +75,8 @@ class Recipe:
     dataset: str = _field(
         "digits",
         DATA,
-        "dataset: digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG] or wds:PATH; for multi-label voc:PATH or tfds:voc/YEAR",
+        "dataset: digits, folder:PATH, csv:FILE, tfds:NAME[/CONFIG], tfds:PATH or wds:PATH; for multi-label voc:PATH or "
+        "tfds:voc/YEAR; for localisation ilsvrc:PATH, voc:PATH, folder:PATH, csv:FILE or tfds:NAME, with boxes",
         path=True,
     )
     scale: int = _field(256, AUGMENTATION, "training scale S: smallest side of the rescaled image, in pixels")
@@ -183,6 +184,11 @@ class Recipe:
         choices=("all", "fc"),
     )
     precision: str = _field(FLOAT32, DEVICES, "compute precision", choices=PRECISIONS)
+    tf32: bool = _field(
+        False,
+        DEVICES,
+        "float32 products of factors rounded to 11 bits (TF32), for speed, on GPUs of compute capability 8.0 and later",
+    )
     seed: int = _field(0, RUN, "random seed")
     limit_images: int | None = _field(None, DATA, "maximum number of images of each split (default: all)")
     max_bad_fraction: float = _field(
@@ -191,7 +197,7 @@ class Recipe:
     micro_batch: str | int = _field(
         AUTO,
         DEVICES,
-        "images per micro-batch on each replica: a number, or auto for as many as fit in memory",
+        "images per micro-batch on each replica: a number, or auto for an even share of the batch that fits in memory",
         machine=True,
         parse=cli.number_or_auto,
     )
@@ -204,7 +210,20 @@ class Recipe:
         "replicas on this machine: GPUs, or logical CPU devices if there is no GPU (default: all GPUs, or one)",
         machine=True,
     )
+    communication: str = _field(
+        AUTO,
+        DEVICES,
+        "how several workers sum gradients: ring, over gRPC; nccl, between GPUs; auto: nccl on machines with GPUs, else ring",
+        choices=(AUTO, RING, NCCL),
+        machine=True,
+    )
     jit: bool | None = _field(None, DEVICES, "XLA compilation (default: where it speeds up the net on this machine)", machine=True)
+    deterministic: bool | None = _field(
+        None,
+        DEVICES,
+        "deterministic ops, which GPUs need for the same bits in every run, and which exclude XLA (default: on GPUs without XLA)",
+        machine=True,
+    )
     checkpoint_minutes: float = _field(10.0, RUN, "minutes between checkpoints within an epoch", machine=True)
 
     def __post_init__(self):
@@ -257,10 +276,17 @@ class Recipe:
         return math.lcm(self.norm_group if self.batch_norm else 1, 2 if self.mixup or self.cutmix else 1)
 
     def uses_jit(self, num_classes: int, prefers_xla: bool) -> bool:
-        """Whether to compile with XLA: the value of `jit` or, if `None`, true for large nets on a machine that `prefers_xla`."""
+        """Whether to compile with XLA: the value of `jit` or, if `None`, true for large nets on a machine that `prefers_xla`.
+
+        Deterministic ops exclude it.
+        """
         if self.jit is not None:
             return self.jit
-        return prefers_xla and self.multiply_adds(num_classes) >= JIT_MULTIPLY_ADDS
+        return prefers_xla and not self.deterministic and self.multiply_adds(num_classes) >= JIT_MULTIPLY_ADDS
+
+    def uses_deterministic_ops(self, jit: bool, gpus: bool) -> bool:
+        """Whether to ask TensorFlow for deterministic ops: the value of `deterministic` or, if `None`, true on GPUs without XLA."""
+        return gpus and not jit if self.deterministic is None else self.deterministic
 
     def multiply_adds(self, num_classes: int) -> int:
         """Multiply-accumulate operations of the net for one image."""

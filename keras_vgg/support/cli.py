@@ -129,6 +129,8 @@ class Parser(argparse_flags.ArgumentParser):
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
         self._names: dict[str, str] = {}
+        if full := self._option_string_actions.get("--helpfull"):
+            full.help = argparse_flags.argparse.SUPPRESS  # adds the flags of absl itself to ours
 
     def also_accept(self, flag: str, *others: str) -> None:
         """Accepts other names of `flag`, such as a former one; for an on/off flag also with `--no-`."""

@@ -148,8 +148,8 @@ def _without_collecting() -> Iterator[None]:
 def import_tensorflow(*, with_keras: bool = True) -> None:
     """Imports TensorFlow and Keras, discarding what they write to file descriptor 2 at any log level.
 
-    Commands compute in `channels_last`, regardless of Keras' configuration file. Import errors are raised as usual. Optional
-    imports of Keras, for wrappers and galleries that no command needs, are skipped, which saves a second.
+    Commands compute in `channels_last`, regardless of Keras' configuration file, and float32 without TF32. Import errors are
+    raised as usual. Optional imports of Keras, for wrappers and galleries that no command needs, are skipped, which saves a second.
 
     Args:
         with_keras: whether to import Keras too.
@@ -168,6 +168,8 @@ def import_tensorflow(*, with_keras: bool = True) -> None:
             with _missing(*_OF_KERAS_ALONE), _without_collecting():
                 import tensorflow
 
+            # So that float32 is float32 on GPUs of compute capability 8.0, too.
+            tensorflow.config.experimental.enable_tensor_float_32_execution(False)
             tensorflow.config.list_physical_devices()  # looks for CUDA, and logs much where there is none
             tensorflow.get_logger().setLevel("ERROR")
             if with_keras:

@@ -195,6 +195,12 @@ def check_file(path: pathlib.Path) -> None:
     check_folder(path.parent)
 
 
+def stamp(path: pathlib.Path) -> tuple[int, ...]:
+    """Returns numbers that differ once a file has been replaced or written to."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def free_bytes(path: pathlib.Path) -> int:
     """Returns the free space on the disk of `path`, which need not exist yet."""
     while not path.exists():

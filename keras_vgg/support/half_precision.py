@@ -32,16 +32,18 @@ def _cpu_flags() -> list[str]:
     return [flag for flag in _ON_CPUS if flag in facts]
 
 
-def advise(precision: str, multiply_adds: float) -> None:
+def advise(precision: str, multiply_adds: float, *, or_else: str = "") -> None:
     """Prints a line to standard error if another precision would be faster, each line once per process.
 
     Args:
         precision: the current precision, one of `precision.PRECISIONS`.
         multiply_adds: multiply-accumulate operations of the work.
+        or_else: another flag that is faster on the same GPUs.
     """
     gpus = len(tf.config.list_physical_devices("GPU"))
     if precision == FLOAT32 and bfloat16_in_hardware() and multiply_adds >= _long(gpus):
-        gain = "is usually faster" if gpus else f"{_ON_CPUS[_cpu_flags()[0]]} (BUILD.md)"
+        on_gpus = f"or {or_else} is usually faster" if or_else else "is usually faster"
+        gain = on_gpus if gpus else f"{_ON_CPUS[_cpu_flags()[0]]} (BUILD.md)"
         _tell(f"this machine computes bfloat16 in hardware; --precision {BFLOAT16} {gain}")
     elif precision == FLOAT16 and not gpus:
         _tell(f"Warning: {FLOAT16} is slower than {FLOAT32} on CPUs; pass --precision {BFLOAT16} or {FLOAT32}")

@@ -10,6 +10,8 @@ import os
 import tensorflow as tf
 
 from keras_vgg.errors import InputError
+from keras_vgg.recipe_bounds import AUTO, NCCL, RING
+from keras_vgg.support.counts import counted
 from keras_vgg.training import slurm, waiting
 from keras_vgg.training.workers import scheduler
 
@@ -23,12 +25,16 @@ class Cluster:
         my_replicas: this worker's range among all replicas.
         is_chief: whether this worker writes the run folder.
         description: one-line description.
+        addresses: `host:port` of every worker, in order; empty without TensorFlow's multi-worker strategy.
+        communication: how workers sum: `ring`, `nccl` or, without TensorFlow's multi-worker strategy, `none`.
     """
 
     strategy: tf.distribute.Strategy
     my_replicas: range
     is_chief: bool
     description: str
+    addresses: tuple[str, ...] = ()
+    communication: str = "none"
 
     @property
     def replicas(self) -> int:
@@ -41,27 +47,38 @@ class Cluster:
         return len(self.my_replicas) == self.replicas
 
 
-def make_cluster(strategy: str = "auto", replicas: int | None = None) -> Cluster:
+def make_cluster(strategy: str = AUTO, replicas: int | None = None, communication: str = AUTO) -> Cluster:
     """Returns the cluster for `strategy`.
 
     Args:
         strategy: `one-device`; `mirrored` for all devices of this machine; `multi-worker` for the machines of `TF_CONFIG` or of
             a Slurm step; `auto` for the largest of these that the environment supports.
         replicas: devices to use on this machine: GPUs, or logical CPU devices if there is no GPU.
+        communication: how several workers sum gradients: `ring`, TensorFlow's own, over gRPC; `nccl`, NVIDIA's, between GPUs;
+            `auto` for NCCL if this machine has GPUs. All workers must choose the same.
 
     Raises:
         InputError: if the environment does not support the request.
     """
     gpus = tf.config.list_physical_devices("GPU")
     surroundings = scheduler()
-    if strategy == "auto":
+    if strategy == AUTO:
         many = (replicas or len(gpus)) > 1
         strategy = "multi-worker" if surroundings else "mirrored" if many else "one-device"
     if strategy == "one-device" and (replicas or 1) > 1:
         raise InputError(f"`replicas` must be 1 for the strategy one-device. Received: {replicas}; use mirrored for more.")
+    if strategy != "multi-worker" and communication != AUTO:
+        raise InputError(
+            f"`communication` must be auto except with several workers. Received: {communication}, strategy {strategy}."
+        )
+    if strategy == "multi-worker" and not gpus and (replicas or 1) > 1:
+        raise InputError(
+            f"`replicas` must be 1 for the strategy multi-worker on a machine without GPUs. Received: {replicas}; start more "
+            "workers instead."
+        )
     devices = _devices(gpus, replicas, 1 if strategy == "one-device" else len(gpus) or 1)
     if strategy == "multi-worker":
-        return _multi_worker(surroundings)
+        return _multi_worker(surroundings, communication_options(communication, bool(gpus)))
     if strategy == "mirrored":
         # On CPUs summing on one device is fastest, and it fixes the order of the sum.
         made = tf.distribute.MirroredStrategy(devices, None if gpus else tf.distribute.ReductionToOneDevice())
@@ -88,7 +105,25 @@ def _devices(gpus, replicas: int | None, default: int) -> list[str]:
     return [f"CPU:{i}" for i in range(number)]
 
 
-def _multi_worker(surroundings: str | None) -> Cluster:
+def communication_options(communication: str, has_gpus: bool) -> tf.distribute.experimental.CommunicationOptions:
+    """Returns the options of TensorFlow's multi-worker strategy, whose own `AUTO` uses rings over gRPC even between GPUs.
+
+    Args:
+        communication: `auto`, `ring` or `nccl`.
+        has_gpus: whether this machine has GPUs.
+
+    Raises:
+        InputError: for NCCL without GPUs.
+    """
+    if communication == NCCL and not has_gpus:
+        raise InputError("`communication` nccl requires GPUs on every machine. Received: none; use ring.")
+    chosen = (NCCL if has_gpus else RING) if communication == AUTO else communication
+    return tf.distribute.experimental.CommunicationOptions(
+        implementation=tf.distribute.experimental.CommunicationImplementation(chosen.upper())
+    )
+
+
+def _multi_worker(surroundings: str | None, options: tf.distribute.experimental.CommunicationOptions) -> Cluster:
     if surroundings == "TF_CONFIG":
         try:
             task = json.loads(os.environ["TF_CONFIG"])
@@ -124,12 +159,16 @@ def _multi_worker(surroundings: str | None) -> Cluster:
     else:
         raise InputError("`strategy` multi-worker requires TF_CONFIG or a Slurm step with several tasks (srun). Received: neither.")
     spec = resolver.cluster_spec().as_dict()
-    waiting.meet([*spec.get("chief", []), *spec.get("worker", [])], index)
-    made = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    addresses = (*spec.get("chief", []), *spec.get("worker", []))
+    waiting.meet(addresses, index)
+    made = tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
     local = made.num_replicas_in_sync // workers
     return Cluster(
         made,
         range(index * local, (index + 1) * local),
         index == 0,
-        f"multi-worker, worker {index + 1} of {workers}, {local} replicas each ({surroundings})",
+        f"multi-worker, worker {index + 1} of {workers}, {counted(local, 'replica')} each, {options.implementation.value.lower()} "
+        f"communication ({surroundings})",
+        addresses,
+        options.implementation.value.lower(),
     )

@@ -11,6 +11,7 @@ from keras_vgg.data.broken import BrokenImages
 from keras_vgg.data.split import Split
 from keras_vgg.recipe import Recipe
 from keras_vgg.recipe_bounds import BALANCED
+from keras_vgg.support.determinism import op_determinism
 from keras_vgg.tasks.task import Task
 from keras_vgg.training.cluster import Cluster
 
@@ -35,7 +36,10 @@ class Feed:
             # Otherwise every `next` would ask all workers whether there is more.
             return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
-        self._batches = iter(cluster.strategy.distribute_datasets_from_function(make))
+        # Deterministic ops would make tf.data serial because of the Python functions in it. Order and content of the batches do not
+        # depend on threads.
+        with op_determinism(False):
+            self._batches = iter(cluster.strategy.distribute_datasets_from_function(make))
 
     def __iter__(self) -> Iterator:
         return self

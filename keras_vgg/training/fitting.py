@@ -51,7 +51,7 @@ def fit(
     callbacks restart their own counters. `model.stop_training = True` ends the run after the update or epoch, with everything
     saved; the same call resumes it. Weights that a callback sets at the end, as `EarlyStopping` with `restore_best_weights` does,
     affect only the returned model. Files saved by `ModelCheckpoint` include the optimizer, which Keras can load once
-    `keras_vgg.training.SGD` is imported. All workers must be given the same callbacks.
+    `keras_vgg.training.SGD` is imported. All workers must be given the same callbacks, whose types are compared.
 
     Args:
         recipe: a `Recipe`, a recipe file, or the name of one of the package's recipes, such as `"quickstart"`.

@@ -10,8 +10,34 @@ from keras_vgg import optimizers
 from keras_vgg.recipe import Recipe
 
 
+class _TakesSums:
+    """Mixin of an optimizer that can apply gradients which are already summed over replicas."""
+
+    _are_summed = False
+
+    def apply_sums(self, sums: list, variables: list, divisor) -> None:
+        """Applies the gradients `sums / divisor`.
+
+        Args:
+            sums: gradients summed over examples and replicas, one for each of `variables`.
+            variables: the weights.
+            divisor: float32 number.
+        """
+        self._are_summed = True
+        self._apply_quotients(sums, variables, divisor)
+        self._are_summed = False
+
+    def _apply_quotients(self, sums, variables, divisor):
+        self.apply([each / divisor for each in sums], variables)  # type: ignore[attr-defined]
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):  # of Keras' optimizers on TensorFlow
+        if self._are_summed:
+            return grads_and_vars
+        return super()._all_reduce_sum_gradients(grads_and_vars)  # type: ignore[misc]
+
+
 @keras.saving.register_keras_serializable("keras_vgg")
-class SGD(keras.optimizers.SGD):
+class SGD(_TakesSums, keras.optimizers.SGD):
     """SGD with momentum and L2 as in Caffe and the paper: `v ← μv − η(g + λw)`, `w ← w + v`.
 
     Neither `keras.optimizers.SGD(weight_decay=λ)` (decays outside the velocity: about ten times weaker at momentum 0.9) nor
@@ -30,8 +56,7 @@ class SGD(keras.optimizers.SGD):
         self.l2 = l2
         self._divisor = None
 
-    def apply_sums(self, sums, variables, divisor) -> None:
-        """Applies the gradients `sums / divisor` without materializing them."""
+    def _apply_quotients(self, sums, variables, divisor):  # without materializing them
         self._divisor = divisor
         self.apply(sums, variables)
         self._divisor = None
@@ -69,21 +94,6 @@ _LARGE = 2**20
 """Number of weights from which compiling, a thirtieth of a second per variable, is worth it."""
 
 
-def apply_sums(optimizer: keras.optimizers.Optimizer, sums: list, variables: list, divisor) -> None:
-    """Applies the gradients `sums / divisor`.
-
-    Args:
-        optimizer: from `make_optimizer`.
-        sums: summed gradients of the examples, one for each of `variables`.
-        variables: the weights.
-        divisor: float32 number.
-    """
-    if isinstance(optimizer, SGD):
-        optimizer.apply_sums(sums, variables, divisor)
-    else:
-        optimizer.apply([each / divisor for each in sums], variables)
-
-
 def make_optimizer(recipe: Recipe, model: keras.Model, factors: Mapping[str, float]) -> keras.optimizers.Optimizer:
     """Returns the optimizer of `recipe`; call it in the strategy's scope.
 
@@ -116,7 +126,9 @@ def _idle(model: keras.Model) -> Iterator[bool]:
 def _with_layer_rates(kind: Any, factors: tuple[float, ...], decay: float = 0.0) -> Any:
     """Returns a subclass of the optimizer `kind` in which each weight has its own learning rate, which also scales its decay."""
 
-    class WithLayerRates(kind):
+    bases = (kind,) if issubclass(kind, _TakesSums) else (_TakesSums, kind)
+
+    class WithLayerRates(*bases):  # type: ignore[misc]
         def __init__(self, learning_rate, **kwargs):
             super().__init__(learning_rate, **kwargs)
             self.weight_decay = None  # Keras would decay all weights at the same rate

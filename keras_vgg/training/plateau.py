@@ -1,11 +1,17 @@
 """The paper's learning rate schedule (Sec. 3.1) as a Keras callback that survives a restart."""
 
 import keras
+import numpy as np
 
 
 def learning_rate_of(optimizer: keras.optimizers.Optimizer) -> float:
     """Returns the learning rate as a number, for an optimizer of any strategy."""
-    return float(str(optimizer.learning_rate.value.numpy()))  # 0.0003 rather than the float64 value of its float32
+    return as_float32(optimizer.learning_rate.value.numpy())
+
+
+def as_float32(number) -> float:
+    """Returns the shortest number that has the same float32: 0.0003 rather than the float64 value of its float32."""
+    return float(str(np.float32(number)))
 
 
 class PlateauSchedule(keras.callbacks.ReduceLROnPlateau):

@@ -18,15 +18,18 @@ from keras_vgg.tasks.task import Panel, Task
 def log_columns(task: type[Task] | Task) -> tuple[str, ...]:
     """Returns the columns of `log.csv`: one row per epoch, with the digest of the net after it (`identity.digest_of_net`).
 
-    There are no times, so identical runs have identical logs.
+    Updates are skipped where the gradients of mixed_float16 overflow.
+
+    There are no times, so identical runs, on CPUs of one kind with the same number of cores, have identical logs.
     """
     validation = (f"val_{name}" for name in task.val_columns)
-    return "epoch", "step", "learning_rate", *task.columns, *validation, "broken_images", "net sha256"
+    return "epoch", "step", "learning_rate", *task.columns, *validation, "broken_images", "skipped_updates", "net sha256"
 
 
 def write_log(path: pathlib.Path, history: list[dict], task: Task) -> None:
     """Writes the rows of `history` as CSV, floats in full precision."""
-    files.write_text(path, pd.DataFrame(history, columns=log_columns(task)).to_csv(index=False))
+    rows = [{"skipped_updates": 0} | row for row in history]  # earlier versions did not count them
+    files.write_text(path, pd.DataFrame(rows, columns=log_columns(task)).to_csv(index=False))
 
 
 _BROKEN_COLUMNS = ["split", "image", "reason"]

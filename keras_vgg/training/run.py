@@ -5,6 +5,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -21,19 +22,20 @@ from keras_vgg.recipe import Recipe, to_toml
 from keras_vgg.recipe_bounds import BALANCED
 from keras_vgg.support import extras, files, half_precision
 from keras_vgg.support.counts import counted
+from keras_vgg.support.determinism import op_determinism
 from keras_vgg.support.xla import convolutions_prefer_xla
 from keras_vgg.tasks import get_task
 from keras_vgg.tasks.task import Task
-from keras_vgg.training import checkpoint, freezing
+from keras_vgg.training import checkpoint, freezing, outlook
+from keras_vgg.training.agreement import Agreement
 from keras_vgg.training.callbacks import Callbacks, KerasCallbacks
-from keras_vgg.training.cluster import Cluster, make_cluster
+from keras_vgg.training.cluster import make_cluster
 from keras_vgg.training.layer_rates import layer_rates
-from keras_vgg.training.memory import auto_micro_batch
+from keras_vgg.training.micro_batch import choose as choose_micro_batch
 from keras_vgg.training.optimizer import make_optimizer
 from keras_vgg.training.run_folder import RunFolder
 from keras_vgg.training.trainer import Trainer
-
-_PASSES = 3  # forward pass, gradients of activations, gradients of weights: each takes about as long
+from keras_vgg.training.worker_facts import worker_facts
 
 
 def train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callbacks.Callback] = ()) -> None:
@@ -49,54 +51,65 @@ def train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callbacks
         keras_vgg.training.trainer.Stopped: on SIGTERM or Ctrl-C, after saving.
     """
     extras.require("train")
-    with _precision(wanted.precision):
+    with _precision(wanted.precision, wanted.tf32):
         _train(wanted, folder, callbacks)
 
 
 @contextlib.contextmanager
-def _precision(policy: str):
-    """Sets Keras' dtype policy for a while and restores the caller's afterwards."""
-    before = keras.config.dtype_policy()
+def _precision(policy: str, tf32: bool):
+    """Sets Keras' dtype policy and TensorFlow's use of TF32 for a while and restores the caller's afterwards."""
+    before, had_tf32 = keras.config.dtype_policy(), tf.config.experimental.tensor_float_32_execution_enabled()
     keras.config.set_dtype_policy(policy)
+    tf.config.experimental.enable_tensor_float_32_execution(tf32)
     try:
         yield
     finally:
+        tf.config.experimental.enable_tensor_float_32_execution(had_tf32)
         keras.config.set_dtype_policy(before)
 
 
 def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callbacks.Callback]) -> None:
     recipe, frozen = wanted, freezing.frozen_layers(wanted.arch, wanted.freeze)
-    cluster = make_cluster(recipe.strategy, recipe.replicas)
+    cluster = make_cluster(recipe.strategy, recipe.replicas, recipe.communication)
     say = print if cluster.is_chief else lambda *args: None
-    if cluster.is_chief:
-        folder.claim()
-    resuming = folder.state.exists()
-    if recipe.init_from and not resuming:
-        transfer.find_model(recipe.init_from)  # reports a wrong path before the dataset is opened
-    keras.utils.set_random_seed(recipe.seed % 2**32)
-    task_class = get_task(recipe.task)
-    dataset = task_class.open(recipe.dataset, limit_images=recipe.limit_images, stream=sys.stdout if cluster.is_chief else None)
-    weights = _class_weights(recipe, dataset)
-    task = task_class.of_recipe(recipe, dataset.classes, weights)
-    sizes = f"{dataset.train.size} + {dataset.validation.size} images, {counted(len(dataset.classes), 'class')}"
-    say(f"data: {dataset.description}, {sizes}")
-    for note in dataset.training_notes:
-        say(note)
-    if weights:
-        least, most = (f"{weight:.3g} ({dataset.classes[weights.index(weight)]})" for weight in (min(weights), max(weights)))
-        say(f"class weights: {least} to {most}")
-    micro_batch = _micro_batch(recipe, task.units, cluster, folder if resuming else None)
+    with Agreement(cluster) as agreement:
+        if cluster.is_chief:
+            folder.claim()
+        resuming = folder.state.exists()
+        if recipe.init_from and not resuming:
+            transfer.find_model(recipe.init_from)  # reports a wrong path before the dataset is opened
+        task_class = get_task(recipe.task)
+        stream = sys.stdout if cluster.is_chief else None
+        dataset = task_class.open(recipe.dataset, limit_images=recipe.limit_images, stream=stream)
+        weights = _class_weights(recipe, dataset)
+        task = task_class.of_recipe(recipe, dataset.classes, weights)
+        sizes = f"{dataset.train.size} + {dataset.validation.size} images, {counted(len(dataset.classes), 'class')}"
+        say(f"data: {dataset.description}, {sizes}")
+        for note in dataset.training_notes:
+            say(note)
+        if weights:
+            least, most = (f"{weight:.3g} ({dataset.classes[weights.index(weight)]})" for weight in (min(weights), max(weights)))
+            say(f"class weights: {least} to {most}")
+        kept = checkpoint.read_values(folder.state) if resuming else None
+        micro_batch = choose_micro_batch(recipe, dataset.train.size, task.units, cluster, kept, say)
+        source = _source(recipe, recipe.init_from, task) if recipe.init_from and not resuming else None
+        begun_from = source and source.digest
+        if not cluster.is_alone:
+            resumed = folder if resuming else None
+            agreement.reach(worker_facts(recipe, cluster, dataset, task, micro_batch, resumed, begun_from, callbacks))
+    keras.utils.set_random_seed(recipe.seed % 2**32)  # after a net was loaded, whose initializers draw seeds
     jit = recipe.uses_jit(task.units, convolutions_prefer_xla())
-    if tf.config.list_physical_devices("GPU") and not jit:
-        # On CPUs the operations are deterministic anyway. XLA has no deterministic max-pooling gradient for GPUs.
-        tf.config.experimental.enable_op_determinism()
+    deterministic = recipe.uses_deterministic_ops(jit, bool(tf.config.list_physical_devices("GPU")))
     say(
         f"training: {cluster.description}; batches of {recipe.batch_size} in micro-batches of {micro_batch} per replica, "
-        f"{recipe.precision}, XLA {'on' if jit else 'off'}"
+        f"{recipe.precision}{' in TF32' if recipe.tf32 else ''}, XLA {'on' if jit else 'off'}"
+        f"{', deterministic ops' if deterministic else ''}"
     )
     if cluster.is_chief:
-        images = recipe.epochs * dataset.train.size
-        half_precision.advise(recipe.precision, images * _PASSES * recipe.multiply_adds(task.units))
+        epochs = recipe.epochs - (kept["position"]["epoch"] if kept else 0)
+        work = outlook.work_of(recipe, task.units, (dataset.train.size, dataset.validation.size), epochs, frozen)
+        half_precision.advise(recipe.precision, work.total, or_else="" if recipe.tf32 else "--tf32")
+        outlook.tell(recipe, work, cluster, say)
     colors = _colors(recipe, dataset, folder, resuming)
     with cluster.strategy.scope():
         model = models.build_vgg(
@@ -117,13 +130,11 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
         rates = layer_rates(recipe.arch, recipe.layer_rate_decay, recipe.head_rate)
         optimizer = make_optimizer(recipe, model, rates)
     say(f"model: net {recipe.net}, {model.count_params():,} parameters{f', {num_frozen:,} of them frozen' if frozen else ''}")
-    given, begun_from = Preprocessing(mean=colors.mean), None
-    if recipe.init_from and not resuming:  # before the trainer, which starts to write files
-        source, known, theirs = _source(recipe, recipe.init_from, task)
-        begun_from = digest_of_net(source)
-        names = transfer.Classes(task.outputs, theirs)
-        transferred = transfer.init_from(model, source, wants=given, classes=names)
-        say(f"from {recipe.init_from} ({short(begun_from)})\n{known}\n{transferred}")
+    given = Preprocessing(mean=colors.mean)
+    if source:  # before the trainer, which starts to write files
+        names = transfer.Classes(task.outputs, source.outputs)
+        transferred = transfer.init_from(model, source.net, wants=given, classes=names)
+        say(f"from {recipe.init_from} ({short(source.digest)})\n{source.known}\n{transferred}")
         freezing.check_copied(frozen, transferred.left_random)
     layout = Layout(recipe.batch_size, micro_batch, cluster.replicas)
     told = Callbacks()
@@ -138,7 +149,8 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
         files.write_text(folder.classes, "".join(f"{name}\n" for name in dataset.classes))
         trained_on.write_note(folder.data, dataset.description, dataset.training_digest)
         files.write_text(folder.colors, json.dumps(dataclasses.asdict(colors), indent=2) + "\n")
-    trainer.run()
+    with op_determinism(True) if deterministic else contextlib.nullcontext():
+        trainer.run()
 
 
 def _initializer(recipe: Recipe) -> str | keras.initializers.Initializer:
@@ -147,23 +159,36 @@ def _initializer(recipe: Recipe) -> str | keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=recipe.init_deviation)
 
 
-def _source(recipe: Recipe, path: str, task: Task) -> tuple[keras.Model, str, tuple[str, ...] | None]:
-    """Returns the net that `recipe` starts from, a description of its preprocessing and its origin, and its output names.
+class _Source(NamedTuple):
+    """A net that a run starts from.
 
-    The names are `None` if they are unknown, and empty if unnamed outputs cannot be those of the task.
+    Attributes:
+        net: the net.
+        known: a description of its preprocessing and its origin.
+        outputs: its output names; `None` if they are unknown, and empty if unnamed outputs cannot be those of the task.
+        digest: its digest.
     """
-    source, facts = transfer.load_model(path), transfer.facts_of(path)
+
+    net: keras.Model
+    known: str
+    outputs: tuple[str, ...] | None
+    digest: str
+
+
+def _source(recipe: Recipe, path: str, task: Task) -> _Source:
+    net, facts = transfer.load_model(path), transfer.facts_of(path)
     origin = facts.origin  # for recognized weights, more specific than the model
     if recipe.init_preprocessing:
-        preprocessing.remember(source, preprocessing.BY_NAME[recipe.init_preprocessing])
+        preprocessing.remember(net, preprocessing.BY_NAME[recipe.init_preprocessing])
         origin = preprocessing.GIVEN
-    if origin is None or not preprocessing.is_known(source):
+    if origin is None or not preprocessing.is_known(net):
         raise InputError(
             f"`init_from` must record its input preprocessing. Received: {path}, which does not; "
             "pass --init-preprocessing caffe or torch."
         )
     theirs = facts.outputs() or (None if task.outputs == task.classes else ())
-    return source, preprocessing.statement(preprocessing.of_weights(source), origin), theirs
+    known = preprocessing.statement(preprocessing.of_weights(net), origin)
+    return _Source(net, known, theirs, digest_of_net(net))
 
 
 def _class_weights(recipe: Recipe, dataset: Dataset) -> tuple[float, ...] | None:
@@ -172,14 +197,6 @@ def _class_weights(recipe: Recipe, dataset: Dataset) -> tuple[float, ...] | None
     if recipe.class_weights == BALANCED:
         return class_weights.balanced(dataset.train.labels(), len(dataset.classes))
     return class_weights.read(recipe.class_weights, dataset.classes)
-
-
-def _micro_batch(recipe: Recipe, units: int, cluster: Cluster, resumed: RunFolder | None) -> int:
-    if isinstance(recipe.micro_batch, int):
-        return recipe.micro_batch
-    if resumed:  # the same sums in the same order, for a bitwise identical run
-        return checkpoint.read_values(resumed.state)["micro_batch"]
-    return auto_micro_batch(recipe, units, cluster.replicas, len(cluster.my_replicas))
 
 
 def _colors(recipe: Recipe, dataset: Dataset, folder: RunFolder, resuming: bool) -> color.ColorStatistics:

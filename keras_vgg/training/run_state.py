@@ -13,6 +13,8 @@ class RunState:
         epoch: completed epochs, validation included.
         step: completed weight updates of the current epoch.
         totals: training totals of the current epoch.
+        skipped: updates of the current epoch that were skipped because their gradients overflowed.
+        far: successive updates, up to the last one, whose loss was that of a diverged net.
         history: rows of `log.csv`.
         best_figure: best validation metric so far, larger is better; `None` before the first.
         best_epoch: epoch of `best_figure` and of `best.keras`, from 1; 0 before the first.
@@ -26,6 +28,8 @@ class RunState:
     best_figure: float | None = None
     best_epoch: int = 0
     seconds: float = 0.0
+    skipped: int = 0
+    far: int = 0
 
     def to_values(self) -> dict:
         """Returns the state as plain JSON values."""
@@ -58,7 +62,7 @@ class RunState:
             Whether the metric is the best so far.
         """
         self.history.append(row)
-        self.epoch, self.step, self.totals = self.epoch + 1, 0, Totals()
+        self.epoch, self.step, self.totals, self.skipped = self.epoch + 1, 0, Totals(), 0
         if improved := self.best_figure is None or figure > self.best_figure:
             self.best_figure, self.best_epoch = figure, self.epoch
         return improved

@@ -7,7 +7,7 @@ import keras
 
 from keras_vgg.recipe import Recipe
 from keras_vgg.schedules import PLATEAU, share
-from keras_vgg.training.plateau import PlateauSchedule, learning_rate_of
+from keras_vgg.training.plateau import PlateauSchedule, as_float32, learning_rate_of
 
 
 class Schedule(Protocol):
@@ -16,6 +16,10 @@ class Schedule(Protocol):
     @property
     def ended(self) -> bool:
         """Whether the schedule has ended the run."""
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, known without waiting for the updates in progress, as reading the optimizer's does."""
 
     def before_update(self, update: int) -> None:
         """Called before each weight update, with the number of earlier ones."""
@@ -49,6 +53,7 @@ class OnPlateau:
         self._callback = PlateauSchedule(recipe.patience, recipe.drops, recipe.factor, monitor="figure")
         self._callback.set_model(types.SimpleNamespace(optimizer=optimizer, stop_training=False))  # all that it uses of a model
         self._callback.on_train_begin()
+        self.rate = learning_rate_of(optimizer)
 
     @property
     def ended(self) -> bool:
@@ -61,6 +66,7 @@ class OnPlateau:
     def after_epoch(self, epoch: int, figure: float) -> None:
         """Lowers the learning rate or ends the run at a plateau."""
         self._callback.on_epoch_end(epoch, {"figure": figure})
+        self.rate = learning_rate_of(self._callback.model.optimizer)
 
     def state(self) -> dict:
         """Returns the callback's counters."""
@@ -72,6 +78,7 @@ class OnPlateau:
         self._callback.model.stop_training = counters.pop("ended")
         self._callback.restore(counters)
         self._callback.on_train_begin()
+        self.rate = learning_rate_of(self._callback.model.optimizer)
 
 
 class ByUpdate:
@@ -87,12 +94,15 @@ class ByUpdate:
 
     def __init__(self, recipe: Recipe, optimizer: keras.optimizers.Optimizer, updates_per_epoch: int):
         self._recipe, self._optimizer, self._updates_per_epoch = recipe, optimizer, updates_per_epoch
+        self.rate = learning_rate_of(optimizer)
+        self._given: float | None = None
 
     def before_update(self, update: int) -> None:
         """Sets the learning rate of the update."""
         rate = self._recipe.learning_rate * share(self._recipe.schedule, update, self._updates_per_epoch, self._recipe)
-        if rate != learning_rate_of(self._optimizer):
-            self._optimizer.learning_rate = rate
+        if rate != self._given:
+            self._optimizer.learning_rate = self._given = rate
+            self.rate = as_float32(rate)
 
     def after_epoch(self, epoch: int, figure: float) -> None:
         """Does nothing: the schedule ignores metrics."""
@@ -102,4 +112,5 @@ class ByUpdate:
         return {}
 
     def restore(self, state: dict) -> None:
-        """Does nothing."""
+        """Reads the rate, which the optimizer has restored."""
+        self.rate = learning_rate_of(self._optimizer)

@@ -1,11 +1,12 @@
 """One weight update, with the same code for one or many devices and machines.
 
-A batch is processed in micro-batches. `accumulate` adds up the gradients of one micro-batch on every replica; `totals` sums the
+A batch is processed in micro-batches. `accumulate` adds up the gradients of one micro-batch on every replica; `take_sums` sums the
 batch's metrics over the replicas; `update` sums the gradients over the replicas and updates the weights. With sums rather than
-means, the resulting weights do not depend on how the batch was split, apart from float rounding.
+means, the resulting weights do not depend on how the batch was split, apart from rounding, which half precision does more of.
 """
 
 import dataclasses
+import math
 
 import keras
 import tensorflow as tf
@@ -19,9 +20,14 @@ from keras_vgg.tasks.task import Task
 from keras_vgg.training.batch_norm import batch_norm_layers, follow
 from keras_vgg.training.forward import training_forward
 from keras_vgg.training.mixing import Mixing, greater, mix, partners
-from keras_vgg.training.optimizer import apply_sums
 from keras_vgg.training.totals import Totals
 from keras_vgg.training.weight_average import WeightAverage
+
+_INFINITIES = {"float16": 65520.0}
+"""By compute dtype, the smallest number that is rounded to infinity, if float32 can represent it."""
+
+_PACK_BYTES = 2**25
+"""Larger packs wait longer for their first byte to be used, smaller ones wait for each other's acknowledgement."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +93,11 @@ class TrainingStep:
             self._sums = sum_variable(tf.zeros([len(task.sums) + 2], tf.float64))
             # Each validation example's row, after a 1 that marks it as present; zeros on the other replicas.
             self._rows = sum_variable(tf.zeros([validation_size, 1 + task.row_length])) if task.row_length else None
+        dtypes = (layer.compute_dtype for layer in model.layers for _ in layer.trainable_variables)
+        self._infinities = [_INFINITIES.get(dtype, math.inf) for dtype in dtypes]
         self._gradients_of = tf.function(self._trace_gradients, jit_compile=settings.jit, autograph=False)
         self._add = tf.function(_add, jit_compile=True, autograph=False)
+        self._fit = tf.function(self._trace_fit, jit_compile=True, autograph=False)
         self._figures_of = tf.function(self._trace_figures, jit_compile=settings.jit, autograph=False)
 
     def _trace_gradients(self, batch: MicroBatch, loss_scale):
@@ -138,7 +147,13 @@ class TrainingStep:
 
     @tf.function(autograph=False)
     def accumulate(self, batch: MicroBatch, loss_scale, *, first: bool):
-        """Adds the gradients (times `loss_scale`) and metrics of one micro-batch per replica; the `first` restarts the sum."""
+        """Adds the gradients and metrics of one micro-batch per replica; the `first` restarts the sum.
+
+        Args:
+            batch: the micro-batch.
+            loss_scale: factor on the loss of each example, and so on the gradients.
+            first: whether it is the first of its batch.
+        """
 
         def on_replica(batch):
             if first:
@@ -179,8 +194,20 @@ class TrainingStep:
         Args:
             stop: whether this worker was asked to stop.
         """
-        *sums, examples, broken, stops = self._take_sums(tf.constant([float(stop)], tf.float64)).numpy().tolist()
+        return self.read(self.take_sums(stop))
+
+    def take_sums(self, stop: bool = False) -> tf.Tensor:
+        """As `totals`, but returns a tensor for `examples_in` and `read`, without waiting for its values."""
+        return self._take_sums(tf.constant([float(stop)], tf.float64))
+
+    def read(self, sums: tf.Tensor) -> Totals:
+        """Waits for the values of `take_sums` and returns them."""
+        *sums, examples, broken, stops = sums.numpy().tolist()
         return Totals(dict(zip(self._task.sums, sums, strict=True)), examples, broken, stops)
+
+    def examples_in(self, sums: tf.Tensor) -> tf.Tensor:
+        """Returns the number of examples in the values of `take_sums`, float32, without waiting for them."""
+        return tf.cast(sums[len(self._task.sums)], tf.float32)
 
     def validation_totals(self, stop: bool = False) -> Totals:
         """As `totals`, with the rows that the task keeps."""
@@ -220,23 +247,37 @@ class TrainingStep:
 
     @tf.function(autograph=False)
     def gradients_are_finite(self):
-        """Whether the summed gradients are free of infinities and NaN on every replica (for loss scaling)."""
+        """Whether the whole batch's gradients are finite in the precision of their layers (for loss scaling).
+
+        Sums over micro-batches, replicas and workers are float32. They count as infinite where float16 cannot represent them, as
+        they would be if one device had computed the batch at once: whether they are does not depend on the layout. With several
+        replicas, this sums the gradients over them once more.
+        """
 
         def on_replica():
-            norms = [tf.reduce_sum(tf.abs(total.read_value())) for total in self._gradients]
-            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.add_n(norms))
+            return self._fit(_over_replicas([total.read_value() for total in self._gradients]))
 
-        return tf.math.is_finite(self._strategy.experimental_local_results(self._strategy.run(on_replica))[0])
+        return self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
+
+    def _trace_fit(self, sums):
+        # A cast to float16 instead would be removed by XLA. Comparisons with NaN are false.
+        fit = [tf.reduce_all(tf.abs(each) < infinity) for each, infinity in zip(sums, self._infinities, strict=True)]
+        return tf.reduce_all(fit)
 
     @tf.function(autograph=False)
     def update(self, examples, loss_scale):
-        """Updates the weights by the summed gradients over `examples` times `loss_scale`, then moving statistics and averages."""
+        """Updates the weights by the summed gradients over `examples` times `loss_scale`, then moving statistics and averages.
 
+        Without examples, because all images of the batch were broken, it changes nothing.
+        """
+        tf.cond(examples > 0, lambda: self._update(examples, loss_scale), lambda: None)
+
+    def _update(self, examples, loss_scale):
         def on_replica():
-            sums, divisor = [total.read_value() for total in self._gradients], examples * loss_scale
-            if self._settings.clip_norm is not None:
-                divisor *= _excess(sums, divisor * self._settings.clip_norm)
-            apply_sums(self._optimizer, sums, self._model.trainable_variables, divisor)
+            sums, divisor = _over_replicas([total.read_value() for total in self._gradients]), examples * loss_scale
+            if self._settings.clip_norm is not None:  # the norm in units of the longest, and at least 1
+                divisor *= tf.maximum(tf.linalg.global_norm(sums) / (divisor * self._settings.clip_norm), 1.0)
+            self._optimizer.apply_sums(sums, self._model.trainable_variables, divisor)
             return [total.read_value() / examples for total in self._moments]
 
         moments = self._strategy.run(on_replica)
@@ -255,7 +296,10 @@ def _add(totals: list, values: list, first) -> None:
         total.assign(tf.where(first, 0.0, total) + tf.cast(value, total.dtype))
 
 
-def _excess(gradients: list, largest: float):
-    """Returns the norm of the gradient, summed over replicas, in units of `largest`, and at least 1."""
-    whole = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-    return tf.maximum(tf.linalg.global_norm(whole) / largest, 1.0)
+def _over_replicas(gradients: list) -> list:
+    """Returns the sums of gradients over all replicas.
+
+    They travel in packs, those of the last layers first: while one does, weights are updated by those before it.
+    """
+    options = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=_PACK_BYTES)
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients, options)

@@ -1,7 +1,8 @@
 """The training loop: epochs of weight updates and validation, checkpoints, and graceful stops.
 
 A run is determined by its `RunState`, the schedule, the weights and the velocities; every checkpoint contains all of them. Data
-and dropout are functions of this state alone, so a resumed run is identical to one that was never stopped.
+and dropout are functions of this state alone, so a resumed run is identical to one that was never stopped, if devices
+are the same: on CPUs, also their number of cores, which determines the order of sums.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ from keras_vgg.data.order import Layout
 from keras_vgg.errors import InputError
 from keras_vgg.preprocessing import Preprocessing
 from keras_vgg.recipe import Recipe
+from keras_vgg.support.counts import counted
 from keras_vgg.support.progress import Progress, duration
 from keras_vgg.tasks.task import LOSS, Task
 from keras_vgg.training import checks
@@ -27,7 +29,6 @@ from keras_vgg.training.feed import Feed, training_feed, validation_feed, valida
 from keras_vgg.training.loss_scale import LossScale
 from keras_vgg.training.mixing import Mixing
 from keras_vgg.training.pictures import ValidationPictures
-from keras_vgg.training.plateau import learning_rate_of
 from keras_vgg.training.run_folder import RunFolder
 from keras_vgg.training.run_state import RunState
 from keras_vgg.training.run_writer import RunWriter
@@ -96,7 +97,6 @@ class Trainer:
         self._step = TrainingStep(
             model, optimizer, cluster.strategy, task, settings, average=self._average, validation_size=dataset.validation.size
         )
-        self._optimizer = optimizer
         variables = [variable.value for variable in (*model.variables, *optimizer.variables)] + self._average.variables
         title = f"net {recipe.net}, {dataset.description}"
         self._writer = RunWriter(folder, cluster, model, variables, preprocessing, task, title)
@@ -107,7 +107,7 @@ class Trainer:
             view = validation_view(task, recipe)
             self._pictures = ValidationPictures(model, preprocessing, task, dataset.validation, view)
         self._schedule = make_schedule(recipe, optimizer, self._steps)
-        self._loss_scale = LossScale.for_precision(recipe.precision)
+        self._loss_scale = LossScale.for_precision(recipe.precision, recipe.batch_size)
         self._state = RunState()
 
     def restore(self) -> str:
@@ -188,6 +188,9 @@ class Trainer:
             state.step += 1
             figures = self._figures(totals) | {"learning_rate": self._learning_rate}
             self._writer.write_update(self._iterations, figures)
+            state.far = state.far + 1 if checks.is_far(self._task, figures[LOSS]) else 0
+            rate = self._learning_rate
+            checks.check_far(state.far, figures[LOSS], self._task, self._recipe, self._folder, learning_rate=rate)
             self._check_broken("train", state.totals.broken, self._training)
             if totals.stop:  # all workers see it at the same step
                 raise Stopped(self._stop.signal)
@@ -199,7 +202,7 @@ class Trainer:
 
     def _train_step(self) -> Totals:
         """Performs one weight update and returns its totals."""
-        scale = tf.constant(self._loss_scale.value)
+        scale = tf.constant(self._loss_scale.of_example)
         left = min(self._recipe.batch_size, self._dataset.train.size - self._state.step * self._recipe.batch_size)
         for number in range(self._layout.micro_steps(self._dataset.train.size, self._state.step)):
             self._step.accumulate(next(self._training), scale, first=number == 0)
@@ -208,23 +211,26 @@ class Trainer:
             self._progress.count(taken)
             left -= taken
             self._show()
-        totals = self._totals(self._state.step + 1)
+        sums, is_good = self._step.take_sums(stop=bool(self._stop)), True
         if self._loss_scale.is_dynamic:
-            finite = bool(self._step.gradients_are_finite())
-            self._loss_scale.adjust(finite)
-            if not finite:  # the lower scale applies from the next batch on
-                return totals
-        if totals.examples:  # otherwise every image of the batch was broken
-            self._step.update(tf.constant(totals.examples, tf.float32), scale)
+            is_good = bool(self._step.gradients_are_finite())  # of the whole batch, on all workers
+        if is_good:
+            self._step.update(self._step.examples_in(sums), scale)
+        # Only now, so that a GPU has the update to work on while this thread prepares the next batch.
+        totals = self._checked(self._step.read(sums), self._state.step + 1)
+        if self._loss_scale.is_dynamic:
+            if not is_good:
+                checks.check_loss_scale(self._loss_scale, self._recipe, self._folder, **self._place(self._state.step + 1))
+                self._state.skipped += 1
+            self._loss_scale.adjust(is_good)  # a lower scale applies from the next batch on
         return totals
 
-    def _totals(self, step: int, *, validation: bool = False) -> Totals:
-        """Returns the totals since the last call, over all workers, and whether any worker was asked to stop."""
-        taken = self._step.validation_totals if validation else self._step.totals
-        totals = taken(stop=bool(self._stop))
-        loss, rate = totals.sums[LOSS], self._learning_rate
-        checks.check_loss(loss, self._recipe, self._folder, epoch=self._state.epoch + 1, step=step, learning_rate=rate)
+    def _checked(self, totals: Totals, step: int) -> Totals:
+        checks.check_loss(totals.sums[LOSS], self._recipe, self._folder, **self._place(step))
         return totals
+
+    def _place(self, step: int) -> dict[str, Any]:
+        return {"epoch": self._state.epoch + 1, "step": step, "learning_rate": self._learning_rate}
 
     def _figures(self, totals: Totals) -> dict[str, float]:
         return self._task.figures(totals.sums, totals.examples)
@@ -243,7 +249,7 @@ class Trainer:
             self._stop_if_alone()
             # The remaining time is estimated from training images, so validation images are not counted.
             self._progress.show(f"epoch {self._state.epoch + 1}/{self._recipe.epochs}  validation")
-        totals = self._totals(self._steps, validation=True)
+        totals = self._checked(self._step.validation_totals(stop=bool(self._stop)), self._steps)
         if totals.stop:
             raise Stopped(self._stop.signal)
         self._check_broken("validation", totals.broken, self._validation)
@@ -262,14 +268,17 @@ class Trainer:
         epoch = state.epoch + 1
         row: dict[str, Any] = {"epoch": epoch, "step": self._iterations, "learning_rate": self._learning_rate}
         row |= task.to_columns(train) | {f"val_{name}": value for name, value in task.to_columns(val).items()}
-        row |= {"broken_images": int(state.totals.broken), "net sha256": self._writer.digest()}
+        row |= {"broken_images": int(state.totals.broken), "skipped_updates": state.skipped, "net sha256": self._writer.digest()}
         improved = state.finish_epoch(row, val[task.monitor])
         self._writer.write_epoch(state.history)
         if self._pictures:
             self._writer.write_pictures(self._pictures.draw(), epoch)
         told = f"epoch {epoch:>3}  {task.epoch_line.format(**row)}  learning rate {row['learning_rate']:.2g}"
-        self._progress.say(f"{told}{'  best so far' if improved else ''}")
-        if warning := checks.stuck_warning(task, row[LOSS], row[f"val_{LOSS}"], self._recipe.init, row["learning_rate"]):
+        if skipped := row["skipped_updates"]:
+            told += f"  {counted(skipped, 'update')} skipped, loss scale {self._loss_scale.value:g}"
+        is_best = improved and not checks.is_far(task, row[f"val_{LOSS}"])
+        self._progress.say(f"{told}{'  best so far' if is_best else ''}")
+        if warning := checks.loss_warning(task, row[LOSS], row[f"val_{LOSS}"], self._recipe, row["learning_rate"]):
             self._progress.say(warning)
         self._callbacks.epoch_ends(epoch - 1, train, val)
         self._schedule.after_epoch(epoch - 1, val[task.monitor])
@@ -314,6 +323,7 @@ class Trainer:
             "schedule": self._schedule.state(),
             "loss_scale": dataclasses.asdict(self._loss_scale),
             "micro_batch": self._layout.micro_batch,
+            "replicas": self._cluster.replicas,
             "data": self._data_facts(),
             "class_weights": self._class_weights,
             "begun_from": self._begun_from,
@@ -364,4 +374,4 @@ class Trainer:
 
     @property
     def _learning_rate(self) -> float:
-        return learning_rate_of(self._optimizer)
+        return self._schedule.rate
