@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int | None:
         type=float,
         default=120,
         metavar="SECONDS",
-        help="how long to retry while the server is unavailable (default: %(default)s)",
+        help="how long to retry if the server becomes unavailable after the start (default: %(default)s)",
     )
     parser.add_argument(
         "--repeat", type=int, default=1, metavar="N", help="send all images N times, print results once (default: %(default)s)"

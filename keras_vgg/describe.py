@@ -106,7 +106,7 @@ def _public_weights(arch: str | None) -> str:
             "top-5 (%)": entry.top5,
             "measured": entry.protocol,
             "input": entry.preprocessing,
-            "licence": entry.licence,
+            "license": entry.licence,
             "file": entry.file.name,
         }
         for entry in catalogue.CATALOGUE
@@ -115,7 +115,7 @@ def _public_weights(arch: str | None) -> str:
     if not rows:
         return f"There are no public weights of net {arch}."
     names = "These names can be used wherever a weight file is expected."
-    note = f"{names} Accuracies on ILSVRC-2012's validation set as published. Nets C and A-LRN have no public weights."
+    note = f"{names} Accuracies are those published for ILSVRC-2012's validation set. Nets C and A-LRN have no public weights."
     return f"{_table(rows, index=False, na_rep='–')}\n\n{note}"
 
 

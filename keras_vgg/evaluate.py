@@ -57,7 +57,8 @@ def _parser() -> cli.Parser:
 
     parser.add_argument(
         "--model", type=cli.path, action="append", default=[], metavar="[NAME=]PATH",
-        help="run folder or weight file; several are tested individually and fused; with --recipe, PATH replaces its net NAME",
+        help="run folder, weight file or public name (vgg16); several are tested individually and fused; with --recipe, PATH "
+        "replaces its net NAME",
     )  # fmt: skip
     cli.add_net_flags(
         parser,

@@ -29,7 +29,9 @@ _OF_FILES = ("quantize", "calibrate", "calibration_images", "labelled")  # flags
 def main(argv: list[str]) -> None:
     """Parses `argv`, exports the net and prints a summary."""
     parser = cli.Parser(prog="python -m keras_vgg.export", description=__doc__.split("\n")[0])
-    parser.add_argument("--model", type=cli.path, required=True, metavar="PATH", help="run folder or weight file")
+    parser.add_argument(
+        "--model", type=cli.path, required=True, metavar="PATH", help="run folder, weight file or public name (vgg16)"
+    )
     parser.add_argument(
         "--out", type=cli.path, required=True, metavar="PATH", help="model folder, e.g. models/vgg; with --format, the file"
     )

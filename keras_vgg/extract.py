@@ -1,4 +1,4 @@
-"""Writes descriptors of images (Appendix B): `python -m keras_vgg.extract --model D --dataset folder:PATH --out features.npz`.
+"""Writes descriptors of images (Appendix B): `python -m keras_vgg.extract --model vgg16 --dataset folder:PATH --out features.npz`.
 
 Running the same command again resumes a killed one. Features of views are kept beside the file, for other combinations of nets
 and scales; that folder may be deleted.
@@ -71,7 +71,7 @@ def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m keras_vgg.extract", description=__doc__.split("\n")[0])
     parser.add_argument(
         "--model", type=cli.path, action="append", required=True, metavar="PATH",
-        help="run folder or weight file, with or without its top; descriptors of several nets are stacked",
+        help="run folder, weight file or public name (vgg16), with or without its top; descriptors of several nets are stacked",
     )  # fmt: skip
     cli.add_net_flags(parser, "dataset", split="split of the dataset (default: all)")
     parser.add_argument(

@@ -62,7 +62,9 @@ def main(argv: list[str]) -> None:
 def _parsed(argv: list[str]):
     parser = cli.Parser(prog="python -m keras_vgg.look", description=__doc__.split("\n")[0])
     parser.add_argument("image", type=cli.path, nargs="?", metavar="IMAGE", help="image file for --maps")
-    parser.add_argument("--model", type=cli.path, required=True, metavar="PATH", help="run folder or weight file")
+    parser.add_argument(
+        "--model", type=cli.path, required=True, metavar="PATH", help="run folder, weight file or public name (vgg16)"
+    )
     parser.add_argument("--filters", type=cli.path, metavar="FILE", help="draw the filters of the first convolution (PNG)")
     parser.add_argument("--maps", type=cli.path, metavar="FILE", help="draw the feature maps of a layer for the image (PNG)")
     parser.add_argument("--layer", help="layer of the feature maps: block3_conv3, block1_pool, …")
@@ -70,7 +72,7 @@ def _parsed(argv: list[str]):
         "--channels", type=int, default=16, help="number of channels to draw, the strongest first (default: %(default)s)"
     )
     parser.add_argument(
-        "--scale", type=int, metavar="Q", help="smallest side of the image (default: S, or the middle of the jitter range)"
+        "--scale", type=int, metavar="Q", help="smallest side of the image, in pixels (default: S, or the middle of its range)"
     )
     cli.add_net_flags(parser, "preprocessing")
     arguments = parser.parse_args(argv)

@@ -72,7 +72,7 @@ def _parsed(argv: list[str]):
     parser.add_argument("images", type=cli.path, nargs="+", metavar="IMAGE", help="image files, globs or folders")
     parser.add_argument(
         "--model", type=cli.path, required=True, metavar="PATH",
-        help="run folder or weight file of a classifier, or of a localiser alone",
+        help="run folder, weight file or public name (vgg16) of a classifier, or run folder or file of a localiser alone",
     )  # fmt: skip
     cli.add_net_flags(parser, "scales", "flip", "average", "pooling")
     cli.add_net_flags(parser, top=f"number of classes and boxes to print (default: {_TOP}), and of boxes to draw (default: 1)")

@@ -1,4 +1,4 @@
-"""Tests nets on other datasets (Table 11): `python -m keras_vgg.transfer_eval --model D --dataset folder:PATH --protocol random`.
+"""Tests nets on other datasets (Table 11): `python -m keras_vgg.transfer_eval --model vgg16 --dataset folder:PATH`.
 
 Trains linear SVMs on a net's descriptors of images, computed as in Appendix B. Prints a table with the paper's figures beside
 ours and writes it and the figures of each class to a folder; running the same command again computes no feature twice. `--recipe
@@ -59,7 +59,8 @@ def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m keras_vgg.transfer_eval", description=__doc__.split("\n")[0])
     parser.add_argument(
         "--model", type=cli.path, action="append", default=[], metavar="[NAME=]PATH",
-        help="run folder or weight file; several are tested separately and stacked. With --recipe, NAME is the net it replaces",
+        help="run folder, weight file or public name (vgg16); several are tested separately and stacked. With --recipe, NAME is "
+        "the net it replaces",
     )  # fmt: skip
     parser.add_argument(
         "--dataset", type=cli.path, action="append", default=[], metavar="[NAME=]DATA",

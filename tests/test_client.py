@@ -198,7 +198,7 @@ def test_version_and_label(protocol, server, images, capsys):
         assert "serves vgg version 2" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"^Version 7 of 'vgg' at \S+ is not available. Available: 2.$"):
         client.main([*arguments, "--model-version", "7"])
-    with pytest.raises(InputError, match=r"no model 'vgg' with label 'stable' \(.*Unrecognized servable version label: stable"):
+    with pytest.raises(InputError, match=r"label 'stable' \(.*label: stable.* --model-name and --label\.$"):
         client.main([*arguments, "--label", "stable"])
 
 
@@ -207,7 +207,7 @@ def test_version_and_label(protocol, server, images, capsys):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_wrong_name_is_told_early(protocol, server, images):
-    with pytest.raises(InputError, match=r"has no model 'vgg19' \(.*Could not find any versions of model vgg19\)") as raised:
+    with pytest.raises(InputError, match=r"has no model 'vgg19' \(.*of model vgg19\)\. Pass the right --model-name\.$") as raised:
         client.main([str(images), "--url", getattr(server, protocol), "--name", "vgg19"])
     assert "\n" not in str(raised.value)
 

@@ -123,7 +123,7 @@ def test_every_row_says_of_its_classes_and_images(table, evaluated, place):
         result = Posteriors.read(evaluated / line.posteriors)
         predictions, classes = (pd.read_csv(evaluated / f"{name}-{what}.csv") for what in ("predictions", "classes"))
         assert predictions.image.tolist() == result.images.tolist()
-        right = predictions["rank of right class"] == 1
+        right = predictions["rank of true class"] == 1
         assert 100 * (1 - right.mean()) == pytest.approx(table["top-1 error"][line.Index])
         assert classes.images.sum() == 13
         with Image.open(evaluated / f"{name}-worst.png") as picture:
@@ -140,10 +140,10 @@ def test_confused_classes_are_those_of_the_last_row(table, evaluated):
     for right, guess in zip(result.labels[whole], guesses, strict=True):
         if right != guess:
             expected[CLASSES[right], CLASSES[guess]] = expected.get((CLASSES[right], CLASSES[guess]), 0) + 1
-    found = {(row["right class"], row["first guess"]): row.images for _, row in confused.iterrows()}
+    found = {(row["true class"], row["predicted class"]): row.images for _, row in confused.iterrows()}
     assert found == expected
     assert confused.images.is_monotonic_decreasing
-    assert (confused.of == [np.sum(result.labels[whole] == CLASSES.index(name)) for name in confused["right class"]]).all()
+    assert (confused.of == [np.sum(result.labels[whole] == CLASSES.index(name)) for name in confused["true class"]]).all()
 
 
 def test_the_same_command_again_computes_nothing(here, evaluated, table, monkeypatch, capsys):
@@ -241,8 +241,8 @@ def test_replicas_and_batches_change_nothing(here, evaluated, table, tmp_path):
     [
         ("--dataset folder:data", r"Pass --model RUN_OR_FILE"),
         ("--model jitter", r"Pass --dataset: digits, folder:PATH"),
-        ("--model missing --dataset folder:data", r"Received: missing \(no missing\)"),
-        ("--model data --dataset folder:data", r"no data/best\.keras"),
+        ("--model missing --dataset folder:data", r"Received: missing \(no such file: missing\)"),
+        ("--model data --dataset folder:data", r"no such file: data/best\.keras"),
         ("--model jitter --dataset folder:no", r"no, which is not a folder"),
         ("--model jitter --dataset flowers", r"`dataset` must be digits"),
         ("--model jitter --dataset folder:data --scales 31", r"at least the net's input, 32 pixels. Received: 31"),
@@ -265,7 +265,7 @@ def test_replicas_and_batches_change_nothing(here, evaluated, table, tmp_path):
         ),
         ("--posteriors jitter/best.keras", r"Expected posteriors .* Received: jitter/best\.keras"),
         ("--recipe missing.toml", r"missing\.toml \(No such file"),
-        ("--recipe recipe.toml", r"Received: missing \(no missing\)"),
+        ("--recipe recipe.toml", r"Received: missing \(no such file: missing\)"),
         ("--recipe recipe.toml --model fixed", r"must be NAME=PATH with NAME one of D/jitter, E/384. Received: fixed"),
         ("--recipe recipe.toml --model F=fixed", r"with NAME one of D/jitter, E/384. Received: F"),
         ("--recipe recipe.toml --scales 40", r"`--scales` and `--flip` are set by the recipe"),

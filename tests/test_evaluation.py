@@ -627,7 +627,7 @@ def test_an_image_whose_label_could_not_be_read_is_no_class_s(tmp_path):
     single.write_tables(tmp_path, "01", unread)
     last = pd.read_csv(tmp_path / "01-predictions.csv").iloc[-1]
     assert last.image == "5.jpg"
-    assert last[["right class", "first guess", "posterior of right class", "rank of right class"]].isna().all()
+    assert last[["true class", "predicted class", "posterior of true class", "rank of true class"]].isna().all()
 
 
 def test_figures_of_classes_are_those_of_scikit_learn_and_of_the_whole():
@@ -650,12 +650,12 @@ def test_figures_of_classes_are_those_of_scikit_learn_and_of_the_whole():
 def test_predictions_of_images_by_hand(tmp_path):
     single.write_tables(tmp_path, "01", three_classes())
     table = pd.read_csv(tmp_path / "01-predictions.csv")
-    assert table["right class"].tolist() == ["cat", "cat", "dog", "dog", "fox", "fox"]
-    assert table["first guess"].fillna("").tolist() == ["cat", "dog", "dog", "cat", "dog", ""]
-    assert table["rank of right class"].tolist() == pytest.approx([1, 3, 1, 2, 3, np.nan], nan_ok=True)
+    assert table["true class"].tolist() == ["cat", "cat", "dog", "dog", "fox", "fox"]
+    assert table["predicted class"].fillna("").tolist() == ["cat", "dog", "dog", "cat", "dog", ""]
+    assert table["rank of true class"].tolist() == pytest.approx([1, 3, 1, 2, 3, np.nan], nan_ok=True)
     right = [0.7, 0.1, 0.4, 0.3, 0.03, np.nan]
-    assert table["posterior of right class"].tolist() == pytest.approx(right, nan_ok=True)
-    assert table["posterior of first guess"].tolist() == pytest.approx([0.7, 0.6, 0.4, 0.5, 0.9, np.nan], nan_ok=True)
+    assert table["posterior of true class"].tolist() == pytest.approx(right, nan_ok=True)
+    assert table["posterior of predicted class"].tolist() == pytest.approx([0.7, 0.6, 0.4, 0.5, 0.9, np.nan], nan_ok=True)
     for name in ("classes", "predictions"):
         told = pd.read_csv(tmp_path / f"01-{name}.csv")
         assert [set(told[digest]) for digest in ("nets sha256", "images sha256", "code sha256")] == [{"aa"}, {"bb"}, {"cc"}]

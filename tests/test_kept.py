@@ -48,8 +48,9 @@ def from_files(split, view, monkeypatch, rows=ROWS):
         View(32, (36, 36), flip=True, random=True, seed=5),
         View(32, (34, 80), flip=True, random=True, seed=1),
         View(28, (32, 48), random=True, augment=Augmentation((2, 9), 0.5, 7)),
+        View(64, (64, 80), flip=True, random=True, seed=2),
     ],
-    ids=["whole", "crops", "jitter", "augmented"],
+    ids=["whole", "crops", "jitter", "augmented", "small"],
 )
 def test_views_are_those_of_the_encoded_images_bit_for_bit(kind, view, monkeypatch):
     split = split_of(encoded(kind))
@@ -94,7 +95,7 @@ def test_where_an_image_cannot_be_read_none_is_kept(broken):
 
 def test_targets_that_move_with_the_view_are_placed(monkeypatch):
     split = split_of(encoded())
-    view = View(32, (36, 36), random=True, place=lambda target, geometry: target + geometry.window[0])
+    view = View(32, (36, 36), random=True, place=lambda target, geometry: target + tf.cast(geometry.window[0], tf.int32))
     keys = [randomness.example_key(0, index) for index in (1, 6)]
     expected = [
         view(split.read(index)[0], key, split.read(index)[1])[1] for index, key in zip(tf.constant([1, 6]), keys, strict=True)

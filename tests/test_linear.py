@@ -490,7 +490,7 @@ def outcome(value, cost=1.0, gap=0.0):
 
 
 def test_mean_and_deviation_over_splits():
-    facts = {"net": "D", "data": "x", "protocol": "random", "Q": "256", "combined": "stack", "descriptor": ""}
+    facts = {"net": "D", "data": "x", "protocol": "random", "layer": "fc2", "Q": "256", "combined": "stack", "descriptor": ""}
     paper = {"mean_class_recall": (91.8, 1.0)}
     (line,) = report.lines_of([outcome(90.0), outcome(91.0, 10.0, 1e-7), outcome(95.0)], facts, paper, "ab")
     assert (line["value"], line["deviation"]) == (pytest.approx(92), pytest.approx(math.sqrt(7)))  # (4 + 1 + 9) / 2
@@ -498,6 +498,7 @@ def test_mean_and_deviation_over_splits():
     assert line["duality gap"] == 1e-7
     shown = report.format_table([line]).splitlines()[1]
     assert "92.0 ± 2.6" in shown
+    assert " fc2 " in shown
     assert "91.8 ± 1.0" in shown
     (line,) = report.lines_of([outcome(90.0)], facts, {}, "ab")
     assert (line["deviation"], line["paper"]) == (None, None)

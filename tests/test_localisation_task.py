@@ -55,6 +55,25 @@ def test_a_box_goes_where_its_pixels_go_and_comes_back():
     assert checked > 20
 
 
+def test_a_box_in_a_small_image_goes_where_its_pixels_go():
+    """Below the pixel of the image: the edges of the bright square lie where the view is half as bright."""
+    pixels = np.zeros((12, 12, 3), np.uint8)
+    pixels[4:8, 3:9] = 255
+    seen = set()
+    for top, left in RNG.uniform(0, 1, (12, 2)).astype(np.float32):
+        view, geometry = images.decode_view_placed(tf.io.encode_png(pixels), 56, top, left, tf.constant(False), 48)
+        box = geometry.boxes_in_view(tf.constant([3.0, 4.0, 9.0, 8.0])).numpy()
+        brightness = view.numpy()[..., 0] / 255.0
+        middle = brightness[24], brightness[:, 24]  # through the square
+        for edges, line in zip((box[[0, 2]], box[[1, 3]]), middle, strict=True):
+            first = np.interp(0.5, line[:24], np.arange(24) + 0.5)
+            last = 48 - np.interp(0.5, line[::-1][:24], np.arange(24) + 0.5)
+            np.testing.assert_allclose(edges, [first, last], atol=0.02)
+        np.testing.assert_allclose(geometry.boxes_in_image(tf.constant(box)), [3, 4, 9, 8], atol=1e-4)
+        seen.add(tuple(geometry.window.numpy()[:2]))
+    assert len(seen) > 9
+
+
 def test_boxes_of_several_views_come_back_each_by_its_own_window():
     windows = tf.constant([[0, 0, 64, 64], [32, 96, 64, 64]])
     geometry = Geometry(tf.constant([96, 160]), windows, tf.constant(False), 64)

@@ -123,7 +123,17 @@ def student_counts(number, names):
         assert Image.open("row.png").size == (320, 32)
 
 
-def of_engineer():
+def flowers_are_arranged(number, names):
+    folders = {split: [*pathlib.Path("flowers17", split).iterdir()] for split in ("train", "val")}
+    counts = {split: {len([*each.iterdir()]) for each in found} for split, found in folders.items()}
+    assert counts == {"train": {64}, "val": {16}}
+    assert {len(found) for found in folders.values()} == {17}
+    used = re.findall(r"flowers17/val/\S+\.jpg", (ROOT / "docs/index.md").read_text(encoding="utf-8"))
+    assert used
+    assert all(pathlib.Path(each).exists() for each in used)
+
+
+def of_flowers():
     folder = pathlib.Path("jpg")
     folder.mkdir()
     for number in range(1, 17 * 80 + 1):
@@ -142,12 +152,13 @@ PAGES = {
     "BUILD.md": _Page(skipped={0: "needs Ray and a cluster"}),
     "CONTRIBUTING.md": _Page(skipped=dict.fromkeys(range(7), FRAGMENTS)),
     "docs/features.md": _Page(of_features, check=features_learn),
+    "docs/index.md": _Page(of_flowers, check=flowers_are_arranged),
     "docs/losses.md": _Page(of_losses, check=losses_are_finite),
     "docs/pretrained.md": _Page(
         of_networks, replaced={'model = build_vgg("D")': 'model = build_vgg("D", width=1 / 32)'}, check=networks_are_as_told
     ),
     "docs/serving.md": _Page(of_serving, replaced={'"localhost:8500"': "LOCAL"}),
-    "docs/tutorials/engineer.md": _Page(of_engineer, check=photographs_are_arranged),
+    "docs/tutorials/engineer.md": _Page(of_flowers, check=photographs_are_arranged),
     "docs/tutorials/researcher.md": _Page(),
     "docs/tutorials/student.md": _Page(check=student_counts),
     "docs/training.md": _Page(

@@ -93,7 +93,7 @@ def test_the_miniature_has_its_facts_and_its_starts(reported):
     told = "\n".join(page_figures.miniature_facts())
     assert "3,000 for the tests; 20 classes" in told
     assert "trainings 1h30m" in told
-    assert "1 holds, 1 does not hold, 1 inconclusive" in told
+    assert "3 claims: holds 1, does not hold 1, inconclusive 1." in told
 
 
 def test_charts_of_the_miniature_are_shown_where_there_are_any(reported, monkeypatch):

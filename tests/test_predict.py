@@ -438,7 +438,7 @@ def test_flags_that_make_no_sense(capsys, arguments, told):
 
 
 def test_a_model_that_says_little(here, run, tmp_path, capsys):
-    with pytest.raises(InputError, match=r"no missing"):
+    with pytest.raises(InputError, match=r"no such file: missing"):
         predict.main(["photo.jpg", "--model", "missing"])
     net().save(tmp_path / "plain.keras")
     with pytest.raises(InputError, match=r"pass --preprocessing caffe or torch"):

@@ -42,7 +42,7 @@ def tested(tmp_path_factory):
         evaluate.main(COMMAND)
     found = pd.read_csv(next((folder / "out").glob("*-predictions.csv")))
     numbers = found["image"].str.extract(r"_(\d{8})")[0].astype(int)
-    guesses = {number: IDS.index(guess) for number, guess in zip(numbers, found["first guess"], strict=True) if guess in IDS}
+    guesses = {number: IDS.index(guess) for number, guess in zip(numbers, found["predicted class"], strict=True) if guess in IDS}
     return folder, guesses
 
 

@@ -92,7 +92,7 @@ def test_a_server_killed_and_started_again_midway(exported, paths, expected):
         sessions = []
         for name in PROTOCOLS:
             transport = connect(getattr(first, name), Model("vgg"), timeout=60, concurrency=8)
-            settings = {"batch": 2, "concurrency": 8, "retry_for": 60}
+            settings = {"batch": 2, "concurrency": 8, "retry_for": 240}
             session = Session(transport, **settings, say=lambda line, event=missed[name]: event.set())
             sessions.append(later.enter_context(session))
 

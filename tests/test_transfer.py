@@ -114,7 +114,7 @@ def test_model_of_a_run_folder_and_of_a_file(tmp_path):
 
 
 def test_missing_model_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"Expected a run folder.*no .*none\.keras"):
+    with pytest.raises(InputError, match=r"Expected a run folder.*no such file: .*none\.keras"):
         transfer.load_model(tmp_path / "none.keras")
     with pytest.raises(InputError, match=r"Expected a run folder.*best\.keras"):
         transfer.load_model(tmp_path)  # a folder without best.keras

@@ -6,7 +6,7 @@ from keras_vgg.support import extras
 
 
 def ranks(posteriors: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns how many classes rank before the true one: 0 for a correct first guess.
+    """Returns how many classes rank before the true one: 0 for a correctly predicted class.
 
     Among equal posteriors, the smaller label ranks first: the rule wherever classes are ranked here (top-1 and top-5 errors,
     confusion, predictions, served classes, linear SVMs), and that of `argmax` and `tf.math.top_k`.
@@ -32,7 +32,7 @@ def top_k_error(posteriors: np.ndarray, labels: np.ndarray, k: int) -> float:
 
 
 def real_error(posteriors: np.ndarray, right: np.ndarray) -> tuple[int, float]:
-    """Returns how many images have any true class, and the share of them whose first guess is none of those; NaN without images.
+    """Returns how many images have any true class, and the share of them that are predicted wrongly; NaN without images.
 
     Args:
         posteriors: `(N, classes)`; an unreadable image has no guess.
@@ -54,7 +54,7 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
 
 
 def confusion(posteriors: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns `(classes, classes)` int64 counts of true class by first guess, without unreadable images.
+    """Returns `(classes, classes)` int64 counts of true class by predicted class, without unreadable images.
 
     By scikit-learn.
     """
@@ -101,7 +101,7 @@ def class_errors(before: np.ndarray, labels: np.ndarray, classes: int, k: int) -
 
 
 def most_confused(counts: np.ndarray, most: int) -> list[tuple[int, int, int]]:
-    """Returns `(true class, first guess, images)` for the most frequent errors, at most `most`."""
+    """Returns `(true class, predicted class, images)` for the most frequent errors, at most `most`."""
     errors = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
     order = np.argsort(errors, axis=None, kind="stable")[::-1][:most]
     rights, guesses = np.unravel_index(order, errors.shape)

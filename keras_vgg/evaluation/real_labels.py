@@ -1,7 +1,7 @@
 """ReaL labels of ImageNet's validation images (Beyer et al. 2020, "Are we done with ImageNet?"): all classes that annotators saw.
 
 `real.json` of github.com/google-research/reassessed-imagenet contains a list of classes for each of the 50,000 images, in the
-order of their names; classes are numbers in the order of WordNet ids. A first guess is correct if it is any of an image's
+order of their names; classes are numbers in the order of WordNet ids. A predicted class is correct if it is any of an image's
 classes. Images without classes, where annotators found none that fits, do not count.
 """
 

@@ -79,7 +79,7 @@ def format_table(lines: Sequence[dict]) -> str:
     for line in lines:
         row = {
             name: line.get(name, "")
-            for name in ("net", "weights", "data", "protocol", "Q", "combined", "descriptor", "C", "measure")
+            for name in ("net", "weights", "data", "protocol", "layer", "Q", "combined", "descriptor", "C", "measure")
         }
         if ", " not in line["Q"]:
             row["combined"] = ""  # meaningless for a single scale

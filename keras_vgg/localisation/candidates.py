@@ -18,7 +18,7 @@ from keras_vgg.inference.row_cache import RowCache
 from keras_vgg.inference.views import CENTER, Views
 from keras_vgg.precision import noted
 from keras_vgg.regression import BOX, SCR
-from keras_vgg.resizing import window
+from keras_vgg.resizing import place
 
 
 class BoxStore(RowCache):
@@ -60,7 +60,8 @@ class Asked:
         return rows
 
     def _in_whole(self, boxes: np.ndarray, scale: int, which: np.ndarray) -> np.ndarray:
-        parts = np.array([window(height, width, scale, 0.5, 0.5, self.crop) for height, width in self._survey.sizes[which]])
+        heights, widths = self._survey.sizes[which].T
+        parts = place(heights, widths, scale, 0.5, 0.5, self.crop).window.numpy()
         corners, sides = parts[:, [1, 0, 1, 0]], parts[:, [3, 2, 3, 2]]
         sizes = self._survey.sizes[which][:, [1, 0, 1, 0]]
         spread = (slice(None), np.newaxis, np.newaxis)

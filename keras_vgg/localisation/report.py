@@ -77,7 +77,7 @@ def write_tables(folder: pathlib.Path, name: str, result: Localised) -> None:
         {
             "image": result.images,
             "class": classes[result.truth.labels],
-            "first guess": classes[result.labels[:, 0]],
+            "predicted class": classes[result.labels[:, 0]],
             "rating": result.ratings[:, 0],
             **{edge: result.boxes[:, 0, axis] for axis, edge in enumerate(("x_min", "y_min", "x_max", "y_max"))},
             "IoU": best_overlaps(result),

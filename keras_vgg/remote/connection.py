@@ -63,7 +63,7 @@ def look(transport: Transport, url: str, model: Model, signature: str) -> Signat
         ) from error
     except RefusedError as error:
         what = repr(model.name) + (f" with label {model.label!r}" if model.label else "")
-        flags = "--name and --label" if model.label else "--name"
+        flags = "--model-name and --label" if model.label else "--model-name"
         raise InputError(f"The server at {url} has no model {what} ({error}). Pass the right {flags}.") from error
     outputs = set(OUTPUTS[signature])
     if not outputs <= served.outputs.get(signature, {}).keys():

@@ -28,10 +28,10 @@ class Hardest:
     """Finds the images that all nets get wrong, row by row, so that only the posteriors of one row are in memory at a time.
 
     Attributes:
-        labels: `(images,)` right classes.
+        labels: `(images,)` true classes.
         wrong: `(images,)` bool: whether every net was wrong so far.
         readable: `(images,)` bool: whether every net could read it.
-        right: `(images,)` sums of the posteriors of the right class.
+        right: `(images,)` sums of the posteriors of the true class.
         guesses: `(images, classes)` number of nets that predicted each class.
         nets: number of nets, of every row and seed.
     """
@@ -62,7 +62,7 @@ class Hardest:
             self.nets += 1
 
     def pictures(self, split: Split) -> list[dict]:
-        """Returns for each class the image with the lowest posteriors of the right class.
+        """Returns for each class the image with the lowest posteriors of the true class.
 
         Args:
             split: the images.
@@ -82,7 +82,7 @@ class Hardest:
 
 
 def seen(study: Study, work: WorkFolder, training: str, found: Measured, dataset: Dataset) -> list[dict]:
-    """Returns heat maps of a net: Grad-CAM of the right class, for its most confident images of different classes.
+    """Returns heat maps of a net: Grad-CAM of the true class, for its most confident images of different classes.
 
     Args:
         study, work: contain the net, that of the first seed.

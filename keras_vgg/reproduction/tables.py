@@ -37,7 +37,7 @@ class Measured:
         return np.stack([ranks(each.values, each.labels) for each in self.posteriors])
 
     def wrong(self, k: int) -> np.ndarray:
-        """`(seeds, images)` bool: whether the right class is not among the `k` best."""
+        """`(seeds, images)` bool: whether the true class is not among the `k` best."""
         return self.ranks >= k
 
 

@@ -68,7 +68,7 @@ def measure(
         computers: measured one after another, on one image at a time.
         calibration: images to compare on, each `(1, height, width, 3)` float32 in 0–255, see `image_sets.Crops`.
         labelled: further images, with known classes.
-        labels: `(len(labelled),)`, the right classes as class numbers of the net.
+        labels: `(len(labelled),)`, the true classes as class numbers of the net.
         stream: where to show progress, if anywhere.
 
     Raises:
@@ -114,7 +114,7 @@ def errors(found: np.ndarray, expected: np.ndarray, labels: np.ndarray) -> dict:
 
     Args:
         found, expected: `(N, classes)` each.
-        labels: `(N,)`, the right classes.
+        labels: `(N,)`, the true classes.
     """
     right, was_right = (each.argmax(1) == labels for each in (found, expected))
     return {

@@ -36,7 +36,7 @@ class ImageSet:
         description: one line for people.
         images: the images.
         unusable: unusable images, as far as is known.
-        labels: `(N,)` int64, right classes as class numbers of the data, -1 where unknown.
+        labels: `(N,)` int64, true classes as class numbers of the data, -1 where unknown.
     """
 
     description: str

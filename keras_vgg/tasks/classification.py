@@ -10,7 +10,7 @@ from keras_vgg.data import datasets
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.split import LABEL
 from keras_vgg.errors import InputError
-from keras_vgg.tasks.task import LOSS, Panel, Task
+from keras_vgg.tasks.task import FAR, LOSS, Panel, Task
 
 
 class Classification(Task):
@@ -46,6 +46,11 @@ class Classification(Task):
     def chance_loss(self) -> float:
         """Loss of a net that predicts all classes with equal probability."""
         return math.log(len(self.classes))
+
+    @property
+    def diverged_loss(self) -> float:
+        """As for `Task`, for batches of the class with the largest weight."""
+        return FAR * self.chance_loss * max((1.0, *(self.class_weights or ())))
 
     def losses(self, outputs, targets, *, training: bool):
         """Returns cross-entropies of posteriors; smoothed, 1 - ε of the label's plus ε of the mean (Szegedy et al. 2016, Sec. 7).

@@ -13,7 +13,7 @@ from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.images import Geometry
 from keras_vgg.regression import PCR, outputs_of
 from keras_vgg.support import plot_style
-from keras_vgg.tasks.task import LOSS, Panel, Task
+from keras_vgg.tasks.task import FAR, LOSS, Panel, Task
 
 LEAST_SHOWN = 0.5
 """A view is used for training if it shows at least this share of the box, or the box covers as much of it (as in OverFeat)."""
@@ -81,6 +81,11 @@ class Localisation(Task):
     def facts(self) -> dict[str, Any]:
         """The kind of regression, and the classes."""
         return {"regression": self.regression, "classes": list(self.classes)}
+
+    @property
+    def diverged_loss(self) -> float:
+        """Ten times the loss of a box whose center and size are wrong by the whole side of the crop."""
+        return FAR * len(START) / 2
 
     def start(self, weights, seed):
         """Returns weights whose boxes are in the center of the view with little noise, as in Fast R-CNN (Girshick 2015).

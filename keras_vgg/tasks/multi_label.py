@@ -1,5 +1,7 @@
 """Multi-label classification (PASCAL VOC): sigmoids, one cross-entropy per class, mean average precision."""
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -41,6 +43,11 @@ class MultiLabel(Task):
         if len(dataset.target.shape) != 1:
             raise InputError(f"`dataset` must be {voc.NAMES} for the task multi-label. Received: {name}, with one class per image.")
         return dataset
+
+    @property
+    def chance_loss(self) -> float:
+        """Loss of a net that predicts each class with probability one half."""
+        return math.log(2)
 
     @property
     def row_length(self) -> int:

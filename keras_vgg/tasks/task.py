@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 LOSS = "loss"
 
+FAR = 10.0
+"""By what factor the loss of a diverged net exceeds that of guessing, which no input is needed for."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
@@ -126,6 +129,11 @@ class Task(abc.ABC):
     def chance_loss(self) -> float | None:
         """The chance-level loss in nats; `None` if unknown."""
         return None
+
+    @property
+    def diverged_loss(self) -> float | None:
+        """The mean loss of a batch above which a net has diverged: ten times the chance level; `None` if unknown."""
+        return None if self.chance_loss is None else FAR * self.chance_loss
 
     @abc.abstractmethod
     def losses(self, outputs, targets, *, training: bool):

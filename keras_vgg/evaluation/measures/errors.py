@@ -70,7 +70,7 @@ def of_classes(result: Posteriors) -> pd.DataFrame:
 
 
 def of_images(result: Posteriors) -> pd.DataFrame:
-    """Returns for each image its name, true class, first guess, the posteriors of both, and the rank of the true class, from 1.
+    """Returns for each image its name, true class, predicted class, the posteriors of both, and the rank of the true class, from 1.
 
     Images that could not be read have no guess.
     """
@@ -79,20 +79,20 @@ def of_images(result: Posteriors) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "image": result.images,
-            "right class": classes[result.labels],
-            "first guess": classes[guesses],
-            "posterior of right class": result.values[places, result.labels],
-            "posterior of first guess": result.values[places, guesses],
-            "rank of right class": pd.array(np.where(read, ranks(result.values, result.labels) + read, 0), "Int64"),
+            "true class": classes[result.labels],
+            "predicted class": classes[guesses],
+            "posterior of true class": result.values[places, result.labels],
+            "posterior of predicted class": result.values[places, guesses],
+            "rank of true class": pd.array(np.where(read, ranks(result.values, result.labels) + read, 0), "Int64"),
         }
-    ).assign(**{"rank of right class": lambda table: table["rank of right class"].where(read)})
+    ).assign(**{"rank of true class": lambda table: table["rank of true class"].where(read)})
     if result.real is None:
         return table
     return table.assign(**{"ReaL classes": ["; ".join(classes[row[row >= 0]]) for row in result.real]})
 
 
 def worst(result: Posteriors, most: int) -> list[tuple[int, str]]:
-    """Returns index and description of up to `most` images with the most probable wrong first guess, worst first."""
+    """Returns index and description of up to `most` images with the most probable wrong predicted class, worst first."""
     guesses = first_guesses(result.values)
     wrong = np.flatnonzero((guesses >= 0) & (guesses != result.labels))
     posteriors = result.values[wrong, guesses[wrong]]
@@ -112,14 +112,14 @@ def write(folder: pathlib.Path, name: str, result: Posteriors) -> str:
     counts = confusion(result.values, result.labels)
     rows = [
         {
-            "right class": result.classes[right],
-            "first guess": result.classes[guess],
+            "true class": result.classes[right],
+            "predicted class": result.classes[guess],
             "images": images,
             "of": int(counts[right].sum()),
         }
         for right, guess, images in most_confused(counts, 20)
     ]
-    found = pd.DataFrame(rows, columns=["right class", "first guess", "images", "of"])
+    found = pd.DataFrame(rows, columns=["true class", "predicted class", "images", "of"])
     files.write_text(folder / f"{name}-confused.csv", found.assign(**digests_of(result.facts)).to_csv(index=False))
     _draw(folder / f"{name}-confusion.png", counts, result)
     return f"most confused:\n{found.head(5).to_string(index=False)}" if rows else "no image is confused with another class"
