@@ -250,7 +250,7 @@ def miniature_facts() -> list[str]:
     hours = {name: duration(3600 * took[f"{name}_hours"]) for name in ("trainings", "starts", "tests")}
     rows = [row["claim"] for each in report["tables"].values() for row in each]
     verdicts = [claim["verdict"] for claim in rows if claim and claim["says"]]
-    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS)
+    counts = ", ".join(f"{verdict} {verdicts.count(verdict)}" for verdict in VERDICTS)
     return [
         f"- Images: {images['train']:,} for training, {images['validation']:,} for validation, {images[data['split']]:,} for the "
         f"tests; {data['classes']} classes.",
@@ -258,7 +258,7 @@ def miniature_facts() -> list[str]:
         f"- Machine: {report['machine']}; TensorFlow {took['tensorflow']}, Keras {took['keras']}.",
         f"- Computing time, summed over processes, some of them parallel: trainings {hours['trainings']}, initializations "
         f"{hours['starts']}, tests {hours['tests']}.",
-        f"- The paper's claims: {counts}.",
+        f"- Verdicts on the paper's {len(verdicts)} claims: {counts}.",
     ]
 
 

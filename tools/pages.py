@@ -19,7 +19,7 @@ from mkdocs.structure.files import File
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = "notebooks/*.ipynb"
 OUTSIDE = ["BUILD.md", "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "recipes/README.md", "recipes/*.toml", "recipes/*/*"]
-OUTSIDE += ["notebooks/README.md", "notebooks/drawn.py", NOTEBOOKS]
+OUTSIDE += ["notebooks/README.md", "notebooks/*.py", NOTEBOOKS]
 PICTURES = {"image/png": ".png", "image/jpeg": ".jpg"}
 PAGES = "docs/"
 EXAMPLE = re.compile(r"^( *)>>> .*(?:\n\1\S.*|\n\1 +\S.*)*", re.MULTILINE)
