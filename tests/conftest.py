@@ -62,6 +62,8 @@ def _nets_go_with_their_tests():
 _LONGEST = (
     *("test_fit.py", "test_training_step.py", "test_evaluation.py", "test_extract.py", "test_applications.py"),
     *("test_saved_model.py", "test_convert.py", "test_transfer_eval.py", "test_identity.py", "test_damaged_files.py"),
+    *("test_notebooks.py", "test_reproduction_workflow.py", "test_distances.py", "test_benchmark.py", "test_localise.py"),
+    *("test_precision.py", "test_loss_scale.py", "test_page_blocks.py", "test_localisation_task.py", "test_pipeline.py"),
     *("test_stress.py", "test_multi_worker.py", "test_export.py", "test_another_net.py", "test_weight_file.py"),
 )
 

@@ -187,6 +187,14 @@ def test_help_does_not_start_twice():
     assert imported.count("keras_vgg.support.cli") == 1
 
 
+def test_pipelines_are_iterated_without_tuning():
+    """By `data.untuned`, which says why, and with as many calls in parallel as there are cores."""
+    of_pipelines = {"as_numpy_iterator", "AUTOTUNE"}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        used = {node.attr for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Attribute)}
+        assert path.name == "untuned.py" or not used & of_pipelines, path
+
+
 def test_no_test_module_imports_another():
     """What several need is in a module without tests, or a fixture in `conftest.py`."""
     tests = sorted(pathlib.Path(__file__).parent.glob("*.py"))

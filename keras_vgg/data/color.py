@@ -8,7 +8,9 @@ import tensorflow as tf
 from keras_vgg import randomness
 from keras_vgg.data import images
 from keras_vgg.data.split import Split
+from keras_vgg.data.untuned import arrays
 from keras_vgg.errors import InputError
+from keras_vgg.support.cores import CORES
 
 SAMPLED_IMAGES = 2000
 SHIFT_DEVIATION = 0.1
@@ -54,7 +56,7 @@ def measure(split: Split, *, scale: int, crop: int, sampled: int = SAMPLED_IMAGE
     """
     chosen = randomness.epoch_order(split.size, seed=0, epoch=2)[:sampled]
     number, total, products = 0, np.zeros(3), np.zeros((3, 3))
-    for crops in _center_crops(split, chosen, scale, crop).as_numpy_iterator():
+    for crops in arrays(_center_crops(split, chosen, scale, crop)):
         pixels = crops.reshape(-1, 3).astype(np.float64)  # integers, whose sums are exact
         number, total, products = number + len(pixels), total + pixels.sum(0), products + pixels.T @ pixels
     if not number:
@@ -76,7 +78,7 @@ def _center_crops(split: Split, indices: np.ndarray, scale: int, crop: int) -> t
     def look(index):
         return images.decode_view(split.read(index)[0], scale, 0.5, 0.5, tf.constant(False), crop)
 
-    dealt = tf.data.Dataset.from_tensor_slices(indices).map(look, num_parallel_calls=tf.data.AUTOTUNE)
+    dealt = tf.data.Dataset.from_tensor_slices(indices).map(look, num_parallel_calls=CORES)
     return dealt.ignore_errors().batch(_ROW)
 
 

@@ -3,7 +3,6 @@
 Views are bit-identical, so that caching does not change a run.
 """
 
-import os
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +10,8 @@ import tensorflow as tf
 
 from keras_vgg.data import images
 from keras_vgg.data.split import Split
+from keras_vgg.data.untuned import arrays
+from keras_vgg.support.cores import CORES
 
 MOST_BYTES = 2**28
 """Maximum size of the cached pixels: CIFAR-10 and 20,000 images of 64 x 64 fit, photographs do not."""
@@ -57,13 +58,13 @@ def _read(split: Split, height: int, width: int) -> KeptImages:
         encoded, target = split.read(index)
         return tf.ensure_shape(images.decode_pixels(encoded), [height, width, 3]), target
 
-    # Rows of images, since a dataset element costs as much as decoding a small image; AUTOTUNE would start with one thread.
+    # Rows of images, since a dataset element costs as much as decoding a small image.
     types = (tf.TensorSpec([height, width, 3], tf.uint8), split.target)
     rows = tf.data.Dataset.range(split.size).batch(_ROW)
-    rows = rows.map(lambda row: tf.map_fn(example, row, fn_output_signature=types), num_parallel_calls=os.cpu_count())
+    rows = rows.map(lambda row: tf.map_fn(example, row, fn_output_signature=types), num_parallel_calls=CORES)
     pixels = np.empty((split.size, height, width, 3), np.uint8)
     targets = np.empty((split.size, *split.target.shape), split.target.dtype.as_numpy_dtype)
-    for number, row in enumerate(rows.as_numpy_iterator()):
+    for number, row in enumerate(arrays(rows)):
         place = slice(number * _ROW, number * _ROW + len(row[0]))
         pixels[place], targets[place] = row
     with tf.device("CPU"):

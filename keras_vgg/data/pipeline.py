@@ -17,6 +17,8 @@ from keras_vgg.data.kept import KeptImages, keep
 from keras_vgg.data.order import PADDING
 from keras_vgg.data.reading import what_can_be_read
 from keras_vgg.data.split import Split
+from keras_vgg.data.untuned import untuned
+from keras_vgg.support.cores import CORES
 
 _ROWS_AT_ONCE = 2  # micro-batches in preparation: one bridges the end of the other
 _ROWS_READY = 2
@@ -92,7 +94,7 @@ def micro_batches(
     micro_batch: int,
     view: View,
     on_broken: Callable[[np.ndarray], None],
-    decode_threads: int = tf.data.AUTOTUNE,
+    decode_threads: int = CORES,
 ) -> tf.data.Dataset:
     """Returns a dataset of `MicroBatch`, one for each row, in order.
 
@@ -108,7 +110,7 @@ def micro_batches(
     dealt = tf.data.Dataset.from_generator(rows, output_signature=signature)
     if view.place is None and (kept := keep(split, scale=view.scales[0], crop=view.crop)):
         cut = dealt.map(lambda epoch, indices: _cut_row(epoch, indices, kept, view), num_parallel_calls=_ROWS_AT_ONCE)
-        return cut.prefetch(_ROWS_READY)
+        return untuned(cut.prefetch(_ROWS_READY))
     read = dealt.interleave(
         lambda epoch, indices: _read_row(epoch, indices, split, view, decode_threads),
         cycle_length=_ROWS_AT_ONCE,
@@ -116,7 +118,8 @@ def micro_batches(
         num_parallel_calls=_ROWS_AT_ONCE,
         deterministic=True,
     )
-    return read.map(lambda row, read: _fill_places(row, read, on_broken), num_parallel_calls=1).prefetch(_ROWS_READY)
+    filled = read.map(lambda row, read: _fill_places(row, read, on_broken), num_parallel_calls=1)
+    return untuned(filled.prefetch(_ROWS_READY))
 
 
 def _cut_row(epoch, indices, kept: KeptImages, view: View) -> MicroBatch:

@@ -9,7 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vgg import randomness
+from keras_vgg.data.untuned import arrays
 from keras_vgg.errors import InputError
+from keras_vgg.support.cores import CORES
 from keras_vgg.support.image_files import printable
 
 LABEL = tf.TensorSpec([], tf.int32)
@@ -82,8 +84,8 @@ class Split:
             return index, self.read(index)[1]  # no image is decoded
 
         found = np.full(self.size, UNKNOWN, np.int32)
-        pairs = tf.data.Dataset.range(self.size).map(label, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
-        for indices, labels in pairs.batch(4096).as_numpy_iterator():
+        pairs = tf.data.Dataset.range(self.size).map(label, num_parallel_calls=CORES).ignore_errors()
+        for indices, labels in arrays(pairs.batch(4096)):
             found[indices] = labels
         if (found == UNKNOWN).all():
             raise InputError(f"None of the {self.size} images has a readable label, e.g. {self.name_of(0)}.")

@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vgg.data.split import Split
+from keras_vgg.data.untuned import arrays
+from keras_vgg.support.cores import CORES
 
 MOST_READ = 1000
 """Number of examples whose contents are compared: all of a small split. 1.28 million images could not be read before training."""
@@ -41,7 +43,7 @@ def digest_of_contents(split: Split, most: int = MOST_READ) -> str:
         return index, *split.read(index)
 
     whole = hashlib.sha256()
-    examples = tf.data.Dataset.from_tensor_slices(chosen).map(read, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
-    for index, encoded, target in examples.as_numpy_iterator():
+    examples = tf.data.Dataset.from_tensor_slices(chosen).map(read, num_parallel_calls=CORES).ignore_errors()
+    for index, encoded, target in arrays(examples):
         whole.update(f"{index} {len(encoded)} ".encode() + encoded + np.ascontiguousarray(target).tobytes())
     return whole.hexdigest()

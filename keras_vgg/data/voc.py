@@ -16,7 +16,9 @@ from keras_vgg.data import tfds_records, voc_xml
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.sets import TEST, set_called
 from keras_vgg.data.split import Split, files
+from keras_vgg.data.untuned import arrays
 from keras_vgg.errors import InputError
+from keras_vgg.support.cores import CORES
 from keras_vgg.support.image_files import is_sidecar
 from keras_vgg.support.paths import path_of
 
@@ -181,8 +183,8 @@ def _open_tfds(name: str, sets: Sequence[str]) -> MultiLabel:
         part = int(np.searchsorted(ends, index, side="right"))
         return f"{builder.info.full_name}/{sets[part]}[{index - (ends[part] - len(records[part]))}]"
 
-    rows = tf.data.Dataset.range(int(ends[-1])).map(tell, num_parallel_calls=tf.data.AUTOTUNE)
-    labels = np.array(list(rows.as_numpy_iterator()), np.int8)
+    rows = tf.data.Dataset.range(int(ends[-1])).map(tell, num_parallel_calls=CORES)
+    labels = np.array(list(arrays(rows)), np.int8)
     parts = np.repeat(sets, [len(each) for each in records])
     return MultiLabel(Split(len(labels), read, name_of), parts, labels, classes, f"TFDS {builder.info.full_name}")
 

@@ -10,7 +10,9 @@ import tensorflow as tf
 from keras_vgg.data import images
 from keras_vgg.data.reading import what_can_be_read
 from keras_vgg.data.split import Split
+from keras_vgg.data.untuned import arrays, untuned
 from keras_vgg.inference.views import CENTER, GRID, MULTI_CROP, Views
+from keras_vgg.support.cores import CORES
 from keras_vgg.support.progress import Progress
 
 MAX_PIXELS = 2**22
@@ -69,13 +71,13 @@ def survey(split: Split, *, stream=None) -> Survey:
     def row(start):
         def examples():
             indices = tf.data.Dataset.range(start, tf.minimum(start + _ROW, split.size))
-            return indices.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+            return indices.map(example, num_parallel_calls=CORES)
 
         return what_can_be_read(examples, _ROW, nothing)
 
     rows = tf.data.Dataset.range(0, split.size, _ROW).flat_map(row).prefetch(_READY)
     with Progress(split.size, stream=stream) as progress:
-        for read, *found in rows.as_numpy_iterator():
+        for read, *found in arrays(rows):
             sizes[read], labels[read], fingerprints[read] = found
             progress.count(_ROW)
             progress.show("scanning images")
@@ -176,11 +178,11 @@ def _read(split: Split, survey: Survey, shapes: np.ndarray, batches: list[np.nda
             return place, tf.ensure_shape(decode(encoded, shape), [None, None, 3])
 
         def examples():
-            return tf.data.Dataset.range(tf.size(indices, tf.int64)).map(example, num_parallel_calls=tf.data.AUTOTUNE)
+            return tf.data.Dataset.range(tf.size(indices, tf.int64)).map(example, num_parallel_calls=CORES)
 
         nothing = (tf.zeros([0], tf.int64), tf.zeros([0, 1, 1, 3], tf.uint8))
         found = what_can_be_read(examples, tf.size(indices, tf.int64), nothing)
         return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(indices), found).map(lambda indices, found: (indices, *found))
 
     signature = (tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.int64), tf.TensorSpec([2], tf.int32))
-    return tf.data.Dataset.from_generator(rows, output_signature=signature).flat_map(read).prefetch(_READY)
+    return untuned(tf.data.Dataset.from_generator(rows, output_signature=signature).flat_map(read).prefetch(_READY))

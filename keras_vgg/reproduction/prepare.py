@@ -13,6 +13,7 @@ from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.datasets import open_dataset
 from keras_vgg.data.sets import TEST, TRAIN, VALIDATION
 from keras_vgg.data.split import Split
+from keras_vgg.data.untuned import arrays
 from keras_vgg.errors import InputError
 from keras_vgg.identity import digest_of_images
 from keras_vgg.inference.images import look_through
@@ -99,7 +100,7 @@ def _mean_bytes(split: Split) -> float:
     """Returns the mean size of an image file, from a sample."""
     some = np.linspace(0, split.size - 1, min(split.size, _SAMPLED)).astype(np.int64)
     found = tf.data.Dataset.from_tensor_slices(some).map(lambda index: tf.strings.length(split.read(index)[0])).ignore_errors()
-    return float(np.mean([*found.as_numpy_iterator()]))
+    return float(np.mean([*arrays(found)]))
 
 
 def training_recipe(study: Study, training: Training, work: WorkFolder) -> str:

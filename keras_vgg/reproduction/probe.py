@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import pathlib
 import platform
 import statistics
@@ -19,6 +18,7 @@ from keras_vgg.reproduction.plan import told_of
 from keras_vgg.reproduction.study import Study, Training
 from keras_vgg.reproduction.work_folder import WorkFolder, write_json
 from keras_vgg.support import xla
+from keras_vgg.support.cores import CORES
 from keras_vgg.support.progress import speed
 from keras_vgg.training.fitting import fit
 
@@ -83,5 +83,4 @@ def machine() -> str:
     lines = xla.CPU_FACTS.read_text().splitlines() if xla.CPU_FACTS.exists() else []
     facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     flags = [flag for flag in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if flag in facts.get("flags", "").split()]
-    cores = len(os.sched_getaffinity(0))
-    return f"{facts.get('model name', platform.machine())}, {cores} cores, {flags[0] if flags else 'no AVX2'}"
+    return f"{facts.get('model name', platform.machine())}, {CORES} cores, {flags[0] if flags else 'no AVX2'}"

@@ -1,13 +1,13 @@
 """Whether half precision is faster on this machine, and the advice that says so."""
 
 import functools
-import os
 import sys
 
 import tensorflow as tf
 
 from keras_vgg.precision import BFLOAT16, FLOAT16, FLOAT32
 from keras_vgg.support import xla
+from keras_vgg.support.cores import CORES
 
 _ON_CPUS = {  # by CPU flag, the fastest first (BUILD.md, "Speed")
     "amx_bf16": "was four times as fast for net D on an Intel Xeon with AMX",
@@ -50,7 +50,7 @@ def advise(precision: str, multiply_adds: float, *, or_else: str = "") -> None:
 
 
 def _long(gpus: int) -> float:
-    return gpus * LONG_ON_GPU if gpus else len(os.sched_getaffinity(0)) * LONG_ON_CPU
+    return gpus * LONG_ON_GPU if gpus else CORES * LONG_ON_CPU
 
 
 @functools.cache

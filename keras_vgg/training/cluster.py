@@ -42,6 +42,11 @@ class Cluster:
         return self.strategy.num_replicas_in_sync
 
     @property
+    def has_gpus(self) -> bool:
+        """Whether replicas are GPUs."""
+        return any(tf.DeviceSpec.from_string(each).device_type == "GPU" for each in self.strategy.extended.worker_devices)
+
+    @property
     def is_alone(self) -> bool:
         """Whether this is the only worker."""
         return len(self.my_replicas) == self.replicas

@@ -1,5 +1,6 @@
 """The micro-batches of a run, distributed to the replicas of this worker."""
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -30,22 +31,33 @@ class Feed:
     def __init__(self, split: Split, rows, micro_batch: int, view: pipeline.View, cluster: Cluster):
         self.size = split.size
         self.broken = BrokenImages(split)
-
-        def make(context):
-            batches = pipeline.micro_batches(split, rows, micro_batch, view, self.broken.report)
-            # Otherwise every `next` would ask all workers whether there is more.
-            return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-
         # Deterministic ops would make tf.data serial because of the Python functions in it. Order and content of the batches do not
         # depend on threads.
         with op_determinism(False):
-            self._batches = iter(cluster.strategy.distribute_datasets_from_function(make))
+            batches = pipeline.micro_batches(split, rows, micro_batch, view, self.broken.report)
+            self._dealt = (_copied_ahead if cluster.has_gpus else _handed_over)(batches, cluster.strategy)
 
     def __iter__(self) -> Iterator:
         return self
 
     def __next__(self):
-        return next(self._batches)
+        return next(self._dealt)
+
+
+def _copied_ahead(batches: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Iterator:
+    """Returns the micro-batches of all replicas, a few of which are copied to each GPU before they are needed."""
+    # Otherwise every `next` would ask all workers whether there is more.
+    endless = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+    return iter(strategy.distribute_datasets_from_function(lambda context: endless))
+
+
+def _handed_over(batches: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Iterator:
+    """Returns the micro-batches of all replicas where there is nothing to copy, since they share their memory.
+
+    TensorFlow's distributed iterators would have a thread that tunes them, see `data.untuned`, for each replica.
+    """
+    iterator = iter(batches)  # now, as its caller has it
+    return (strategy.experimental_distribute_values_from_function(lambda context: next(iterator)) for _ in itertools.count())
 
 
 def training_feed(

@@ -11,8 +11,10 @@ from keras_vgg.data.boxes.examples import Examples, examples_of
 from keras_vgg.data.boxes.gathering import gather
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.split import UNKNOWN, Split
+from keras_vgg.data.untuned import arrays
 from keras_vgg.data.voc_xml import Object, Shown
 from keras_vgg.errors import InputError
+from keras_vgg.support.cores import CORES
 from keras_vgg.support.progress import Progress
 
 _NOT_COUNTING = ("is_difficult", "is_crowd")
@@ -97,12 +99,10 @@ def _examples(builder, which: str, places: Places, stream) -> Examples:
     reader, features = tfds_records.records_of(builder, which), builder.info.features
     image = tfds_records.reading_of(features, ("image",), reader)
     names = [name for name in (places.objects or places.box, None if places.label else "label") if name]
-    told = tf.data.Dataset.range(len(reader)).map(
-        tfds_records.reading_of(features, names, reader), num_parallel_calls=tf.data.AUTOTUNE
-    )
+    told = tf.data.Dataset.range(len(reader)).map(tfds_records.reading_of(features, names, reader), num_parallel_calls=CORES)
     shown, labels = [], np.full(len(reader), UNKNOWN, np.int64)
     with Progress(len(reader), stream=stream) as progress:
-        for index, example in enumerate(told.as_numpy_iterator()):
+        for index, example in enumerate(arrays(told)):
             if places.label is None:
                 labels[index] = example["label"]  # -1 if unknown, as in some test sets
             shown.append(_shown(example, places) if places.label or labels[index] >= 0 else None)
