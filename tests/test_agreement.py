@@ -1,18 +1,23 @@
 """How differences between workers are told, and digests of their images. That workers end together is in test_multi_worker.py."""
 
 import dataclasses
+import json
 import shutil
+import threading
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from logical_clusters import make_cluster
 
 from keras_vgg.data.datasets import open_dataset
 from keras_vgg.data.split import in_memory
 from keras_vgg.data.split_digest import digest_of_contents, digest_of_listing
+from keras_vgg.errors import InputError
 from keras_vgg.recipe import Recipe
 from keras_vgg.tasks.classification import Classification
+from keras_vgg.training import agreement as agreement_module
 from keras_vgg.training.agreement import Agreement, difference
 from keras_vgg.training.worker_facts import worker_facts
 
@@ -114,3 +119,24 @@ def test_contents_of_a_large_split_are_compared_in_part():
         other = in_memory([*images[:place], b"x", *images[place + 1 :]], np.zeros(9), "whole")
         assert (digest_of_contents(whole, most=3) != digest_of_contents(other, most=3)) == is_read
         assert digest_of_contents(whole) != digest_of_contents(other)
+
+
+def test_a_worker_that_has_to_wait_with_its_failure_says_so(monkeypatch, capfd):
+    """Otherwise nothing would be seen of it until the slowest of the others can be told."""
+    agreement, said = Agreement(dataclasses.replace(make_cluster(1), my_replicas=range(0))), threading.Event()
+
+    def gather(statement, cluster):
+        assert json.loads(statement) == {"failed": "no such\nfolder"}
+        assert said.wait(60)
+        raise tf.errors.InternalError(None, None, "the others are gone")
+
+    def say(line, **options):
+        print(line, **options)
+        said.set()
+
+    monkeypatch.setattr(agreement_module, "_PATIENCE", 0.01)
+    monkeypatch.setattr(agreement_module, "_gather", gather)
+    monkeypatch.setattr(agreement_module, "print", say, raising=False)
+    with pytest.raises(InputError, match="no such"), agreement:
+        raise InputError("no such\nfolder")
+    assert capfd.readouterr().err == "cannot start: no such folder; waiting for the other workers, to end them too\n"

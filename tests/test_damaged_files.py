@@ -13,6 +13,7 @@ from keras_vgg import evaluate, export, fit, predict, transfer
 from keras_vgg.errors import InputError
 from keras_vgg.evaluation.results import Posteriors
 from keras_vgg.identity import digest_of_net
+from keras_vgg.inference import net_files
 from keras_vgg.inference.net_files import open_net_file
 from keras_vgg.linear import report as transfer_report
 from keras_vgg.models import build_vgg
@@ -211,6 +212,24 @@ def test_a_damaged_file_is_named_or_does_not_matter(seen, run, name, damage):
         look(run)
     told = str(caught.value)
     assert name == "best.keras" or "keras_vgg.fit command" in told or "must list the net's 10 classes" in told
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_net_file_that_goes_or_changes_each_time_it_is_read_is_told(run, monkeypatch, removed):
+    net, load, reads = open_net_file(run), transfer.load_model, []
+
+    def load_while_it_is_written(path, **options):
+        reads.append(load(path, **options))
+        path.unlink() if removed else path.touch()
+        if removed:
+            raise InputError("changed while it was being read")
+        return reads[-1]
+
+    monkeypatch.setattr(transfer, "load_model", load_while_it_is_written)
+    told = "could not be read: No such file or directory" if removed else "changed each time it was read"
+    with pytest.raises(InputError, match=told):
+        net.load_model()
+    assert len(reads) == (1 if removed else net_files._TRIES)
 
 
 def test_names_of_classes_that_are_cut_off_within_the_last_are_damaged(run):

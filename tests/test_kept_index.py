@@ -12,6 +12,7 @@ import pytest
 from keras_vgg.data import kept_index
 from keras_vgg.data.kept_index import index_of
 from keras_vgg.errors import InputError
+from keras_vgg.support import files
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +121,36 @@ def test_where_the_data_cannot_be_written_the_cache_keeps_it(shards, tmp_path, c
     assert [path.parent for path in kept_in(tmp_path)] == [cache]
     assert opened(shards) == []
     assert not [path for path in kept.parent.iterdir() if path.name.startswith(".writing")]
+
+
+def test_one_that_is_out_of_date_and_cannot_be_replaced_does_not_hide_the_cache(shards, tmp_path, cache, monkeypatch):
+    opened(shards)
+    shards[1].write_bytes(b"changed")
+    replacing = files.replacing
+
+    def replacing_elsewhere(path, *more):
+        if path.parent == tmp_path / "data":
+            raise InputError("permission denied")
+        return replacing(path, *more)
+
+    monkeypatch.setattr(files, "replacing", replacing_elsewhere)
+    assert opened(shards) == ["b"]
+    assert [path.parent for path in kept_in(tmp_path)] == [cache, tmp_path / "data"]
+    assert opened(shards) == []
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_without_a_home_it_is_kept_beside_the_data_or_not_at_all(shards, tmp_path, monkeypatch, blocked):
+    opened(shards)
+    if blocked:
+        (kept,) = kept_in(tmp_path)
+        kept.unlink()
+        kept.mkdir()
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    monkeypatch.chdir(tmp_path)
+    assert opened(shards) == (["a", "b", "c"] if blocked else [])
+    assert not (tmp_path / "~").exists()
 
 
 def test_the_cache_tells_folders_apart(tmp_path, cache):

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from box_trees import jpeg
+from damaged_records import damage_a_record
 
 from keras_vgg.data.boxes.datasets import open_boxes
 from keras_vgg.data.boxes.targets import COUNT_AT, FIRST, FRAME, HEADER, are_boxes, labels_of
@@ -149,6 +150,19 @@ def test_boxes_and_labels(prepared, name, expected):
     else:
         assert found.classes == open_dataset(f"tfds:{name}").classes
         assert found.notes[1] == "Warning: 1 of 3 classes have no train image with a usable box: dog."
+
+
+@pytest.mark.parametrize("name", ["boxed", "boxed_classes"])
+def test_a_damaged_record_costs_itself_alone(prepared, tmp_path, name):
+    if not any(prepared.rglob("*.tfrecord-*")):
+        pytest.skip("the damage is to a TFRecord file")
+    found = open_boxes(damage_a_record(prepared / name / "1.0.0", "test", tmp_path / "1.0.0")).test
+    assert found.name_of(0) == f"{name}/1.0.0/test[0]"
+    with pytest.raises(tf.errors.DataLossError):
+        found.read(tf.constant(0, tf.int64))
+    others = [found.read(tf.constant(index, tf.int64))[1] for index in range(1, found.size)]
+    assert others
+    assert all(target.numpy()[HEADER][COUNT_AT] for target in others)
 
 
 def test_without_boxes(prepared):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from damaged_records import damage_a_record
 from voc_tree import CLASSES, LABELS, OBJECTS, jpeg, write_voc
 
 from keras_vgg.data import voc
@@ -150,7 +151,21 @@ def prepared(request, tmp_path_factory):
         builder(data_dir=folder, file_format=request.param).download_and_prepare()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tfds.core.constants, "DATA_DIR", os.fspath(folder))
-        yield
+        yield folder
+
+
+def test_a_damaged_record_of_tfds_costs_itself_alone(prepared, tmp_path):
+    if not any(prepared.rglob("*.tfrecord-*")):
+        pytest.skip("the damage is to a TFRecord file")
+    whole = voc.open_multi_label("tfds:small_voc")
+    found = voc.open_multi_label(damage_a_record(prepared / "small_voc" / "5.0.0", "validation", tmp_path / "5.0.0"))
+    np.testing.assert_array_equal(found.labels, whole.labels * (np.arange(5) != 2)[:, np.newaxis])
+    with pytest.raises(tf.errors.DataLossError):
+        found.split.read(tf.constant(2, tf.int64))
+    for index in (0, 1, 3, 4):
+        np.testing.assert_array_equal(
+            found.split.read(tf.constant(index, tf.int64)), whole.split.read(tf.constant(index, tf.int64))
+        )
 
 
 def test_tfds_shows_the_same(prepared):

@@ -51,6 +51,7 @@ def main(argv: list[str]) -> None:
         raise InputError(f"`--updates` must be from 1 to {_MOST}, an epoch of the digits. Received: {arguments.updates}.")
     if min(*arguments.micro_batches, *arguments.replicas) < 1:
         raise InputError("`--micro-batches` and `--replicas` must be positive.")
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # a GPU cannot be divided into replicas
     entry.import_tensorflow()
     _make_devices(max(arguments.replicas))
     layouts = [(1, micro_batch) for micro_batch in arguments.micro_batches]
@@ -135,9 +136,8 @@ def _make_devices(number: int) -> None:
     """Makes logical CPU devices for the largest layout; they cannot be changed once one was used."""
     import tensorflow as tf
 
-    if not tf.config.list_physical_devices("GPU"):
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * number)
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * number)
 
 
 if __name__ == "__main__":

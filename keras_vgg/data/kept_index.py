@@ -1,8 +1,8 @@
 """Indexes of large files, kept on disk: what each start of each worker would otherwise read anew.
 
 An index is kept beside the files, or in the user's cache folder (`$XDG_CACHE_HOME/keras_vgg`, by default `~/.cache/keras_vgg`) if
-their folder cannot be written. It belongs to the name, size and modification time of each file: only files that changed are
-indexed again. A digest covers its content, so that a damaged index is built anew.
+their folder cannot be written. It belongs to the name, size and modification time of each file: of the same files, only those that
+changed are indexed again. A digest covers its content, so that a damaged index is built anew.
 """
 
 import concurrent.futures
@@ -44,7 +44,7 @@ def index_of(shards: Sequence[str | os.PathLike[str]], build: Callable[[str], Ar
     # Before the files are read: one that changes meanwhile does not have this time the next time.
     identities = [_identity(path, folder) for path in paths]
     places = _places(folder, [name for name, *_ in identities], kind)
-    kept = _first_kept(places)
+    kept = _kept(places, identities)
     found = [kept.get(identity) for identity in identities]
     missing = [place for place, arrays in enumerate(found) if arrays is None]
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
@@ -78,22 +78,24 @@ def _places(folder: str, names: Sequence[str], kind: str) -> list[pathlib.Path]:
         digest = hashlib.sha256(json.dumps([kind, *whose, *names]).encode()).hexdigest()[:12]
         return f"{_PREFIX}{digest}.index"
 
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path("~/.cache").expanduser(), "keras_vgg")
-    return [pathlib.Path(folder, name_for()), cache / name_for(folder)]
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "keras_vgg")
+    return [pathlib.Path(folder, name_for()), *([cache / name_for(folder)] if cache.is_absolute() else [])]  # "~" without a home
 
 
-def _first_kept(places: Iterable[pathlib.Path]) -> dict[tuple, Arrays]:
-    """Returns the index of each identity in the first file that is whole; nothing if there is none."""
+def _kept(places: Iterable[pathlib.Path], wanted: Iterable[tuple]) -> dict[tuple, Arrays]:
+    """Returns the index of each identity that is kept: one that is out of date may stay where it cannot be replaced."""
+    found: dict[tuple, Arrays] = {}
     for place in places:
         try:
             content = place.read_bytes()
-            digest, whole = content[: hashlib.sha256().digest_size], content[hashlib.sha256().digest_size :]
-            if hashlib.sha256(whole).digest() != digest:
-                continue  # damaged
-            return _unpacked(whole)
         except OSError:  # there is none
             continue
-    return {}
+        digest, whole = content[: hashlib.sha256().digest_size], content[hashlib.sha256().digest_size :]
+        if hashlib.sha256(whole).digest() == digest:  # not damaged
+            found |= _unpacked(whole)
+        if found.keys() >= set(wanted):
+            break
+    return found
 
 
 def _packed(identities: Sequence[tuple], indexes: Sequence[Arrays]) -> bytes:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras_vgg.data import tfds_records, voc_xml
 from keras_vgg.data.dataset import Dataset
 from keras_vgg.data.sets import TEST, set_called
-from keras_vgg.data.split import Split, files
+from keras_vgg.data.split import Split, files, joined
 from keras_vgg.data.untuned import arrays
 from keras_vgg.errors import InputError
 from keras_vgg.support.cores import CORES
@@ -27,7 +27,8 @@ SETS = ("train", "val", "test")
 _ENDINGS = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")  # of the supported formats
 NAMES = "voc:PATH (such as voc:VOCdevkit/VOC2007) or tfds:voc/YEAR"
 _IN_TFDS = {"train": "train", "val": "validation", "test": "test"}
-TFDS_FEATURES = {"image", "labels", "labels_no_difficult"}
+_TOLD = ("labels", "labels_no_difficult")
+TFDS_FEATURES = {"image", *_TOLD}
 """Features by which a TFDS dataset of this kind is recognized."""
 
 
@@ -175,44 +176,30 @@ def _open_tfds(name: str, sets: Sequence[str]) -> MultiLabel:
     if without := [part for part in sets if _IN_TFDS[part] not in builder.info.splits]:
         raise InputError(f"tfds:{name} must have the sets {', '.join(sets)}. Received: no {', no '.join(without)}.")
     classes = tuple(builder.info.features["labels"].feature.names)
-    records = [tfds_records.records_of(builder, _IN_TFDS[part]) for part in sets]
-    read, tell = _readers(builder, records)
-    ends = np.cumsum([len(each) for each in records])
-
-    def name_of(index):
-        part = int(np.searchsorted(ends, index, side="right"))
-        return f"{builder.info.full_name}/{sets[part]}[{index - (ends[part] - len(records[part]))}]"
-
-    rows = tf.data.Dataset.range(int(ends[-1])).map(tell, num_parallel_calls=CORES)
-    labels = np.array(list(arrays(rows)), np.int8)
-    parts = np.repeat(sets, [len(each) for each in records])
-    return MultiLabel(Split(len(labels), read, name_of), parts, labels, classes, f"TFDS {builder.info.full_name}")
+    splits, labels = zip(*(_tfds_set(builder, part, len(classes)) for part in sets), strict=True)
+    parts = np.repeat(sets, [split.size for split in splits])
+    return MultiLabel(joined(splits), parts, np.concatenate(labels), classes, f"TFDS {builder.info.full_name}")
 
 
-def _readers(builder, records):
-    """Returns graph functions from an index over all `records` to the encoded image and 0, and to its row of labels."""
-    import tensorflow_datasets as tfds
+def _tfds_set(builder, part: str, num_classes: int) -> tuple[Split, np.ndarray]:
+    """Returns the images of a set and the row of labels of each, zeros if its record cannot be read, nor then its image."""
+    features, reader = builder.info.features, tfds_records.records_of(builder, _IN_TFDS[part])
+    image = tfds_records.reading_of(features, ("image",), reader)
+    told = tfds_records.reading_of(features, _TOLD, reader)
 
-    features, decoders = builder.info.features, {"image": tfds.decode.SkipDecoding()}
-    wanted = {name: features[name] for name in sorted(TFDS_FEATURES)}
-    specs = tfds.decode.PartialDecoding(wanted, decoders=decoders).extract_features(features)
-    starts = np.cumsum([0, *map(len, records)])
-    num_classes = features["labels"].feature.num_classes
-
-    def record(index):
-        part = int(np.searchsorted(starts, index, side="right")) - 1
-        return records[part].read(int(index - starts[part]))
-
-    def example(index):
-        found = tf.ensure_shape(tf.numpy_function(record, [index], tf.string, stateful=False), [])
-        return specs.deserialize_example(found, decoders=decoders)
-
-    def tell(index):
-        found = example(index)
+    def row(index):
+        found = told(index)
         shown, plain = (
             tf.reduce_any(tf.one_hot(found[name], num_classes, on_value=True, off_value=False, dtype=tf.bool), axis=0)
-            for name in ("labels", "labels_no_difficult")
+            for name in _TOLD
         )
-        return tf.where(plain, PRESENT, tf.where(shown, DIFFICULT, ABSENT))
+        return index, tf.where(plain, PRESENT, tf.where(shown, DIFFICULT, ABSENT))
 
-    return lambda index: (example(index)["image"], tf.constant(0)), tell
+    labels = np.full((len(reader), num_classes), ABSENT, np.int8)
+    for index, shown in arrays(tf.data.Dataset.range(len(reader)).map(row, num_parallel_calls=CORES).ignore_errors()):
+        labels[index] = shown
+
+    def read(index):
+        return image(index)["image"], tf.constant(0)
+
+    return Split(len(reader), read, lambda index: f"{builder.info.full_name}/{part}[{index}]"), labels

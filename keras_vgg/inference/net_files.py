@@ -127,15 +127,18 @@ class NetFile:
                 unknown.
         """
         for _ in range(_TRIES):
-            before = files.stamp(self.file)
+            try:
+                before = files.stamp(self.file)
+            except OSError as error:
+                raise InputError(f"{self.file} could not be read: {error.strerror or error}. Fetch or copy it again.") from error
             try:
                 with tf.device(device):
                     model = transfer.load_model(self.file, precision=precision)
             except InputError:
-                if files.stamp(self.file) == before:
+                if not files.is_another(self.file, before):
                     raise
                 continue
-            if files.stamp(self.file) == before:
+            if not files.is_another(self.file, before):
                 break  # else `fit` has just replaced it by a new best net, and the weights may be mixed
         else:
             raise InputError(f"{self.file} changed each time it was read; try again once it is no longer being written.")

@@ -213,7 +213,8 @@ class Recipe:
     communication: str = _field(
         AUTO,
         DEVICES,
-        "how several workers sum gradients: ring, over gRPC; nccl, between GPUs; auto: nccl on machines with GPUs, else ring",
+        "how several workers sum gradients: ring, over gRPC; nccl, between GPUs of which each is used by one worker; auto: nccl on "
+        "machines with GPUs, else ring",
         choices=(AUTO, RING, NCCL),
         machine=True,
     )

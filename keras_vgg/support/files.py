@@ -201,6 +201,14 @@ def stamp(path: pathlib.Path) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
+def is_another(path: pathlib.Path, before: tuple[int, ...]) -> bool:
+    """Whether a file is no longer the one with the stamp `before`: replaced, written to or removed."""
+    try:
+        return stamp(path) != before
+    except OSError:
+        return True
+
+
 def free_bytes(path: pathlib.Path) -> int:
     """Returns the free space on the disk of `path`, which need not exist yet."""
     while not path.exists():

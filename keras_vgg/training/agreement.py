@@ -9,6 +9,8 @@ import collections
 import contextlib
 import itertools
 import json
+import sys
+import threading
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,7 +22,7 @@ from keras_vgg.training.cluster import Cluster
 
 _GROUP = 2**30  # of collectives of their own; a strategy numbers its groups from 1
 _instances = itertools.count(1)
-_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.FailedPreconditionError)
+_PATIENCE = 5.0  # seconds
 _TOLD_WORKERS, _TOLD_ITEMS = 3, 5
 
 
@@ -42,8 +44,14 @@ class Agreement:
 
     def __exit__(self, kind, error, traceback):
         if isinstance(error, Exception) and not self._is_settled:
-            with contextlib.suppress(InputError):  # the others may have failed too, or have left
-                self._compare({"failed": str(error) or type(error).__name__})
+            why = str(error) or type(error).__name__
+            late = threading.Timer(_PATIENCE, _say_that_it_waits, [why])  # the others may index a large dataset first
+            late.start()
+            try:
+                with contextlib.suppress(InputError):  # the others may have failed too, or have left
+                    self._compare({"failed": why})
+            finally:
+                late.cancel()
 
     def reach(self, items: Mapping[str, str]) -> None:
         """Returns once all workers have called it with the same items.
@@ -61,15 +69,19 @@ class Agreement:
         self._is_settled = True
         try:
             statements = [json.loads(each) for each in _gather(json.dumps(statement).encode(), self._cluster)]
-        except _LOST as error:
+        except tf.errors.OpError as error:
             raise InputError(
                 f"Lost contact with another worker before training began ({' '.join(error.message.split())}). See its output, and "
                 "start all workers again."
             ) from error
         if told := difference(statements, self._cluster.addresses):
-            with contextlib.suppress(*_LOST):  # none leaves before all have received the statements
+            with contextlib.suppress(tf.errors.OpError):  # none leaves before all have received the statements
                 _gather(b"left", self._cluster)
             raise InputError(told)
+
+
+def _say_that_it_waits(why: str) -> None:
+    print(f"cannot start: {' '.join(why.split())}; waiting for the other workers, to end them too", file=sys.stderr, flush=True)
 
 
 def difference(statements: list[dict], addresses: tuple[str, ...]) -> str | None:

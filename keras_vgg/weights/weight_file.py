@@ -182,22 +182,16 @@ def _guard(path: pathlib.Path) -> Callable[[], contextlib.AbstractContextManager
     """
     before = files.stamp(path)
 
-    def is_another() -> bool:
-        try:
-            return files.stamp(path) != before
-        except OSError:  # removed
-            return True
-
     @contextlib.contextmanager
     def guard():
         try:
             yield
         except (OSError, InputError) as error:
-            if not is_another():
+            if not files.is_another(path, before):
                 if isinstance(error, InputError):
                     raise
                 raise InputError(f"{path} could not be read: {error.strerror or error}. Fetch or copy it again.") from error
-        if is_another():
+        if files.is_another(path, before):
             raise InputError(f"{path} changed while it was being read. Try again once it is no longer being written.")
 
     return guard

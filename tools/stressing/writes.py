@@ -97,7 +97,7 @@ def _trial(command: Command, work: pathlib.Path, usual: Undisturbed, number: int
     error, wanted = getattr(errno, name), usual.left
     longest = _LONGEST + 10 * usual.seconds
     command.new_folder(work)
-    before = {path: digest for path, digest in outcome.of(work).items()}
+    before = outcome.of(work)
     failing = {"nth": number, "error": error, "lasting": lasting}
     ended = zygote.run(command.main, command.argv, work, prepare=lambda: _arm(work, **failing), timeout=longest)
     told = "\n".join(line for line in _lines(ended.errors) if line not in usual.said)  # beside notes and progress

@@ -20,6 +20,8 @@ from keras_vgg.support.progress import Progress
 _NOT_COUNTING = ("is_difficult", "is_crowd")
 """Features that mark ignored objects, as in `voc` and `coco`."""
 
+_UNREADABLE = "its record cannot be read"
+
 
 class Places(NamedTuple):
     """The features of a dataset that contain its boxes and labels.
@@ -99,13 +101,15 @@ def _examples(builder, which: str, places: Places, stream) -> Examples:
     reader, features = tfds_records.records_of(builder, which), builder.info.features
     image = tfds_records.reading_of(features, ("image",), reader)
     names = [name for name in (places.objects or places.box, None if places.label else "label") if name]
-    told = tf.data.Dataset.range(len(reader)).map(tfds_records.reading_of(features, names, reader), num_parallel_calls=CORES)
-    shown, labels = [], np.full(len(reader), UNKNOWN, np.int64)
+    read = tfds_records.reading_of(features, names, reader)
+    told = tf.data.Dataset.range(len(reader)).map(lambda index: (index, read(index)), num_parallel_calls=CORES)
+    shown: list[Shown | str | None] = [_UNREADABLE] * len(reader)
+    labels = np.full(len(reader), UNKNOWN, np.int64)
     with Progress(len(reader), stream=stream) as progress:
-        for index, example in enumerate(arrays(told)):
+        for index, example in arrays(told.ignore_errors()):
             if places.label is None:
                 labels[index] = example["label"]  # -1 if unknown, as in some test sets
-            shown.append(_shown(example, places) if places.label or labels[index] >= 0 else None)
+            shown[index] = _shown(example, places) if places.label or labels[index] >= 0 else None
             progress.count(1)
             progress.show("reading boxes")
     split = Split(
