@@ -42,9 +42,14 @@ class Cluster:
         return self.strategy.num_replicas_in_sync
 
     @property
+    def device_type(self) -> str:
+        """`"CPU"` or `"GPU"`: all replicas are of one type."""
+        return tf.DeviceSpec.from_string(self.strategy.extended.worker_devices[0]).device_type
+
+    @property
     def has_gpus(self) -> bool:
         """Whether replicas are GPUs."""
-        return any(tf.DeviceSpec.from_string(each).device_type == "GPU" for each in self.strategy.extended.worker_devices)
+        return self.device_type == "GPU"
 
     @property
     def is_alone(self) -> bool:

@@ -4,8 +4,8 @@ import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import IO, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -78,18 +78,7 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
         resuming = folder.state.exists()
         if recipe.init_from and not resuming:
             transfer.find_model(recipe.init_from)  # reports a wrong path before the dataset is opened
-        task_class = get_task(recipe.task)
-        stream = sys.stdout if cluster.is_chief else None
-        dataset = task_class.open(recipe.dataset, limit_images=recipe.limit_images, stream=stream)
-        weights = _class_weights(recipe, dataset)
-        task = task_class.of_recipe(recipe, dataset.classes, weights)
-        sizes = f"{dataset.train.size} + {dataset.validation.size} images, {counted(len(dataset.classes), 'class')}"
-        say(f"data: {dataset.description}, {sizes}")
-        for note in dataset.training_notes:
-            say(note)
-        if weights:
-            least, most = (f"{weight:.3g} ({dataset.classes[weights.index(weight)]})" for weight in (min(weights), max(weights)))
-            say(f"class weights: {least} to {most}")
+        dataset, task = _open(recipe, sys.stdout if cluster.is_chief else None, say)
         kept = checkpoint.read_values(folder.state) if resuming else None
         micro_batch = choose_micro_batch(recipe, dataset.train.size, task.units, cluster, kept, say)
         source = _source(recipe, recipe.init_from, task) if recipe.init_from and not resuming else None
@@ -151,6 +140,22 @@ def _train(wanted: Recipe, folder: RunFolder, callbacks: Sequence[keras.callback
         files.write_text(folder.colors, json.dumps(dataclasses.asdict(colors), indent=2) + "\n")
     with op_determinism(True) if deterministic else contextlib.nullcontext():
         trainer.run()
+
+
+def _open(recipe: Recipe, stream: IO[str] | None, say: Callable) -> tuple[Dataset, Task]:
+    """Opens the dataset, with its progress on `stream`, and says what is in it; returns it and the task."""
+    task_class = get_task(recipe.task)
+    dataset = task_class.open(recipe.dataset, limit_images=recipe.limit_images, stream=stream)
+    weights = _class_weights(recipe, dataset)
+    task = task_class.of_recipe(recipe, dataset.classes, weights)
+    sizes = f"{dataset.train.size} + {dataset.validation.size} images, {counted(len(dataset.classes), 'class')}"
+    say(f"data: {dataset.description}, {sizes}")
+    for note in dataset.training_notes:
+        say(note)
+    if weights:
+        least, most = (f"{weight:.3g} ({dataset.classes[weights.index(weight)]})" for weight in (min(weights), max(weights)))
+        say(f"class weights: {least} to {most}")
+    return dataset, task
 
 
 def _initializer(recipe: Recipe) -> str | keras.initializers.Initializer:

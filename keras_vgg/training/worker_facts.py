@@ -50,7 +50,7 @@ def worker_facts(
         "version of TensorFlow": tf.__version__,
         "version of Keras": keras.__version__,
         **_settings(recipe),
-        "devices": _devices(cluster),
+        "devices": f"{len(cluster.strategy.extended.worker_devices)} x {cluster.device_type}",
         "communication": cluster.communication,
         "images per micro-batch": str(micro_batch),
         "classes": f"{len(dataset.classes)} ({_digest(dataset.classes)})",
@@ -75,11 +75,6 @@ def _settings(recipe: Recipe) -> dict[str, str]:
             continue
         settings[field.name] = "none" if value is None else str(value)
     return settings
-
-
-def _devices(cluster: Cluster) -> str:
-    kinds = [tf.DeviceSpec.from_string(device).device_type for device in cluster.strategy.extended.worker_devices]
-    return f"{len(kinds)} x {kinds[0]}"
 
 
 def _images(split: Split) -> str:
